@@ -1,0 +1,293 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of AiT: the architecture is declared here once, and every id range is derived from it."""
+
+import math
+from dataclasses import asdict, dataclass, field
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration_swinv2_ait import AiTSwinv2Config
+
+
+AutoConfig.register(AiTSwinv2Config.model_type, AiTSwinv2Config, exist_ok=True)
+
+AUXILIARY_LOSSES = ("silog",)
+OUTPUT_TYPES = ("depth",)
+
+
+@strict
+@dataclass
+class AiTTokenizerConfig:
+    """Arguments of [`VQTokenizer`] for one tokenizer inside an AiT model; the same names, defaults and meaning."""
+
+    in_channels: int = 1
+    out_channels: int = 1
+    downsample_ratio: int = 32
+    base_channels: int = 16
+    num_res_blocks: int = 2
+    num_vq_embeddings: int = 128
+    vq_embed_dim: int = 512
+    sample_size: int = 480
+    value_range: list[float] | list[int] | tuple[float, ...] | None = None
+    unit: str = "metre"
+    loss_type: str = "masked_mse"
+    commitment_cost: float = 0.25
+    ema_decay: float = 0.99
+    ema_epsilon: float = 1e-5
+    revival_threshold: float = 0.0
+
+
+@strict
+@dataclass
+class AiTTaskConfig:
+    """
+    One task, declared: its sequence, its images, its losses.
+
+    Args:
+        task_id (`int`): Row of the task embedding and of the position table (released: 0 detection, 1 instance
+            segmentation, 2 depth).
+        slots (`list[str]`): What one group of the sequence holds, in order. `"coordinate"` and `"class"` are sparse
+            slots (one id is chosen); the name of a codebook stands for one dense block of
+            `grid_size[0] * grid_size[1]` codes in row-major order. Depth is `["depth"]`; an object with a mask is
+            `["coordinate"] * 4 + ["class", "mask"]`.
+        output_type (`str`): What the sequence means once decoded, which picks the post-processing: `"depth"`.
+        num_groups (`int`): How often the group repeats (1 for a map, the number of objects for objects).
+        grid_size (`list[int]`, *optional*): Rows and columns of codes in the dense block.
+        image_size (`list[int]`): Height and width in pixels of the images this task is trained and run on.
+        soft_temperature (`float`): `tau` in `softmax(tau * logits)` when the detokenizer reads soft tokens.
+        loss_weight (`float`): Weight of this task in joint training.
+        dense_loss_weight (`float`): Weight of the cross-entropy of dense slots against that of sparse slots.
+        auxiliary_loss (`str`, *optional*): Loss on the soft-decoded output: `"silog"` (depth) or none.
+        auxiliary_loss_weight (`float`): Weight of the auxiliary loss per supervised token.
+    """
+
+    task_id: int
+    slots: list[str]
+    output_type: str = "depth"
+    num_groups: int = 1
+    grid_size: list[int] | tuple[int, ...] | None = None
+    image_size: list[int] | tuple[int, ...] = (480, 480)
+    soft_temperature: float = 1.0
+    loss_weight: float = 1.0
+    dense_loss_weight: float = 1.0
+    auxiliary_loss: str | None = None
+    auxiliary_loss_weight: float = 1.0
+
+    def __post_init__(self):
+        self.image_size = list(self.image_size)
+        self.grid_size = None if self.grid_size is None else list(self.grid_size)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """
+    All id ranges of the output vocabulary, half-open, in the released order: coordinates, classes, one unused id, the
+    noise class, the codebooks, reserved ids.
+
+    The decoder's *input* ids go on after `size`: one start id per task (`task_token_id`) and the parallel token.
+    """
+
+    coordinates: range
+    classes: range
+    noise_id: int
+    codebooks: dict[str, range] = field(default_factory=dict)
+    size: int = 0
+    num_task_ids: int = 4
+
+    def task_token_id(self, task_id: int) -> int:
+        """Input id of a task token, which starts the sequence of that task."""
+        return self.size + task_id
+
+    @property
+    def parallel_token_id(self) -> int:
+        """Input id of the parallel token, the fixed query of dense slots in parallel models (paper §3.5)."""
+        return self.size + self.num_task_ids
+
+    def slot_range(self, slot: str) -> range:
+        """Ids that a slot of this kind may take (`"class"` without the noise class)."""
+        if slot == "coordinate":
+            return self.coordinates
+        if slot == "class":
+            return self.classes
+        return self.codebooks[slot]
+
+
+def _default_tokenizers() -> dict[str, dict]:
+    return {"depth": {}}
+
+
+def _default_tasks() -> dict[str, dict]:
+    return {
+        "depth": {
+            "task_id": 2,
+            "slots": ["depth"],
+            "grid_size": [15, 15],
+            "image_size": [480, 480],
+            "soft_temperature": 0.8,
+            "auxiliary_loss": "silog",
+        }
+    }
+
+
+@strict
+class AiTConfig(PreTrainedConfig):
+    r"""
+    Configuration of an AiT model: backbone, task-solver, tokenizers and tasks. The defaults are the released
+    autoregressive depth model on NYU Depth v2 with SwinV2-B.
+
+    Args:
+        backbone_config (`dict` or `PreTrainedConfig`, *optional*): [`AiTSwinv2Config`] by default; the configuration
+            of any `AutoBackbone` (native or timm) works. The last feature map is used.
+        tokenizers (`dict[str, dict]`): Name -> arguments of [`AiTTokenizerConfig`].
+        tasks (`dict[str, dict]`): Name -> arguments of [`AiTTaskConfig`].
+        codebooks (`list`): Ordered `[name, number of codes]` pairs of the vocabulary. A name without a tokenizer only
+            reserves its ids, as the mask codes in a released depth model.
+        num_coordinate_bins (`int`): A coordinate takes `num_coordinate_bins + 1` ids; 0 for none at all.
+        num_classes (`int`): Number of object classes.
+        num_reserved_ids (`int`): Unused ids at the end of the vocabulary.
+        num_task_ids (`int`): Rows of the task embedding and of the position table.
+        parallel (`bool`): Dense tokens are predicted from the parallel token instead of the previous token.
+        d_model, encoder_layers, decoder_layers, num_heads, ffn_dim (`int`): Sizes of the task-solver.
+        dropout, drop_path_rate (`float`): On input features and the FFN; stochastic depth, the same in every block.
+        max_position_embeddings (`int`): Longest sequence, task token included.
+        pad_images_to (`list[int]`, *optional*): Images are zero-padded at right and bottom to this height and width.
+    """
+
+    model_type = "ait"
+    keys_to_ignore_at_inference = ["past_key_values"]
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="ait_swinv2")}
+    attribute_map = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "decoder_layers",
+        "num_attention_heads": "num_heads",
+        "intermediate_size": "ffn_dim",
+    }
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    tokenizers: dict[str, dict] | None = None
+    tasks: dict[str, dict] | None = None
+    codebooks: list[list] | tuple[tuple, ...] | None = (("mask", 128), ("depth", 128))
+    num_coordinate_bins: int = 2000
+    num_classes: int = 80
+    num_reserved_ids: int = 0
+    num_task_ids: int = 4
+    parallel: bool = False
+    d_model: int = 256
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    num_heads: int = 8
+    ffn_dim: int = 1024
+    dropout: float | int = 0.1
+    drop_path_rate: float | int = 0.1
+    activation_function: str = "gelu"
+    layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    max_position_embeddings: int = 2100
+    pad_images_to: list[int] | tuple[int, ...] | None = None
+    use_cache: bool = True
+    is_encoder_decoder: bool = True
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self, **kwargs):
+        if isinstance(self.backbone_config, dict) and self.backbone_config.get("model_type") == "ait_swinv2":
+            # This module's class, also where another copy of it (remote code) is the registered one.
+            self.backbone_config = AiTSwinv2Config.from_dict(self.backbone_config)
+        tokenizers = _default_tokenizers() if self.tokenizers is None else self.tokenizers
+        tasks = _default_tasks() if self.tasks is None else self.tasks
+        self.tokenizers = {name: asdict(AiTTokenizerConfig(**arguments)) for name, arguments in tokenizers.items()}
+        self.tasks = {name: asdict(AiTTaskConfig(**arguments)) for name, arguments in tasks.items()}
+        self.codebooks = [list(pair) for pair in self.codebooks]
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "AiTConfig":
+        """As the library's, but a checkpoint of another architecture is a `ValueError` instead of a warning."""
+        stored, _ = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if stored.get("model_type", cls.model_type) != cls.model_type:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} holds a {stored['model_type']!r} model, not an AiT model."
+            )
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Every id range, derived from the fields above."""
+        num_coordinates = self.num_coordinate_bins + 1 if self.num_coordinate_bins else 0
+        classes = range(num_coordinates, num_coordinates + self.num_classes)
+        offset = classes.stop + 2  # one id that the released model never uses, then the noise class
+        codebooks = {}
+        for name, num_codes in self.codebooks:
+            codebooks[name] = range(offset, offset + num_codes)
+            offset += num_codes
+        return Vocabulary(
+            coordinates=range(num_coordinates),
+            classes=classes,
+            noise_id=classes.stop + 1,
+            codebooks=codebooks,
+            size=offset + self.num_reserved_ids,
+            num_task_ids=self.num_task_ids,
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of output ids, which the classifier has rows for."""
+        return self.vocabulary.size
+
+    def task(self, name: str) -> AiTTaskConfig:
+        """The declaration of a task; `ValueError` names the known tasks."""
+        if name not in self.tasks:
+            raise ValueError(f"Unknown task {name!r}: this model was built for {sorted(self.tasks)}.")
+        return AiTTaskConfig(**self.tasks[name])
+
+    def validate_architecture(self):
+        """Called by `@strict`: the parts have to fit together."""
+        if self.d_model % self.num_heads or self.d_model % 4:
+            raise ValueError(
+                f"d_model ({self.d_model}) must be divisible by num_heads ({self.num_heads}) and by 4 (2-D positions)."
+            )
+        num_codes = dict(self.codebooks)
+        if len(num_codes) != len(self.codebooks):
+            raise ValueError(f"codebooks names one codebook twice: {[name for name, _ in self.codebooks]}.")
+        for name, tokenizer in self.tokenizers.items():
+            if num_codes.get(name) != tokenizer["num_vq_embeddings"]:
+                raise ValueError(
+                    f"Tokenizer {name!r} has {tokenizer['num_vq_embeddings']} codes but codebooks gives it "
+                    f"{num_codes.get(name)}: make the two equal."
+                )
+        task_ids = [task["task_id"] for task in self.tasks.values()]
+        if len(set(task_ids)) != len(task_ids) or any(not 0 <= i < self.num_task_ids for i in task_ids):
+            raise ValueError(f"Task ids must differ and lie in 0..{self.num_task_ids - 1}, got {task_ids}.")
+        for name in self.tasks:
+            self._validate_task(name)
+
+    def _validate_task(self, name: str):
+        task = self.task(name)
+        known = {"coordinate", "class", *dict(self.codebooks)}
+        if unknown := [slot for slot in task.slots if slot not in known]:
+            raise ValueError(f"Task {name!r} has unknown slots {unknown}: choose from {sorted(known)}.")
+        dense = [slot for slot in task.slots if slot not in ("coordinate", "class")]
+        if len(dense) > 1 or bool(dense) != (task.grid_size is not None):
+            raise ValueError(f"Task {name!r} needs grid_size exactly if it has a dense block, and at most one block.")
+        if dense and dense[0] not in self.tokenizers:
+            raise ValueError(f"Task {name!r} writes {dense[0]!r} codes, but there is no tokenizer of that name.")
+        if "coordinate" in task.slots and not self.num_coordinate_bins:
+            raise ValueError(f"Task {name!r} has coordinates: set num_coordinate_bins above 0.")
+        if "class" in task.slots and not self.num_classes:
+            raise ValueError(f"Task {name!r} has classes: set num_classes above 0.")
+        if task.output_type not in OUTPUT_TYPES:
+            raise ValueError(f"Task {name!r}: output_type is one of {OUTPUT_TYPES}, got {task.output_type!r}.")
+        if task.auxiliary_loss not in (None, *AUXILIARY_LOSSES):
+            raise ValueError(f"Task {name!r}: auxiliary_loss is one of {AUXILIARY_LOSSES} or None.")
+        block = math.prod(task.grid_size) if dense else 0
+        length = task.num_groups * (len(task.slots) - len(dense) + block)
+        if not 0 < length <= self.max_position_embeddings:
+            raise ValueError(
+                f"Task {name!r} has {length} tokens; it needs at least 1 and at most max_position_embeddings "
+                f"({self.max_position_embeddings})."
+            )
+
+
+__all__ = ["AiTConfig", "AiTSwinv2Config", "AiTTaskConfig", "AiTTokenizerConfig", "Vocabulary"]

@@ -1,0 +1,283 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The released AiT checkpoints as ours: configuration, parameter names, weights."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..configuration_ait import AiTConfig
+from ..generation_ait import AiTGenerationConfig
+from ..image_processing_ait import AiTImageProcessor
+from ..modeling_ait import AiTForDenseTokenGeneration
+from .swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
+from .vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original
+
+
+# Original prefix or module name -> ours, in the task-solver. Order matters: the first match is taken.
+MODULE_NAMES = [
+    (r"^transformer\.encoder\.blocks\.(\d+)\.norm2\.", r"model.encoder.layers.\1.mlp_norm."),
+    (r"^transformer\.encoder\.blocks\.", "model.encoder.layers."),
+    (r"^transformer\.decoder\.blocks\.(\d+)\.norm2\.", r"model.decoder.layers.\1.cross_attn_norm."),
+    (r"^transformer\.decoder\.blocks\.(\d+)\.norm3\.", r"model.decoder.layers.\1.mlp_norm."),
+    (r"^transformer\.decoder\.blocks\.", "model.decoder.layers."),
+    (r"^transformer\.input_proj\.", "model.encoder.input_projection."),
+    (r"^transformer\.stem_ln\.", "model.encoder.input_norm."),
+    (r"^transformer\.encout_ln\.", "model.encoder.norm."),
+    (r"^transformer\.proj\.", "model.encoder.memory_projection."),
+    (r"^transformer\.proj_ln\.", "model.encoder.memory_norm."),
+    (r"^transformer\.proj_mlp\.", "model.encoder.memory_mlp."),
+    (r"^transformer\.proj_mlp_ln\.", "model.encoder.memory_mlp_norm."),
+    (r"^transformer\.norm\.", "model.decoder.norm."),
+    (r"^transformer\.voc_embed$", "model.decoder.embed_tokens.weight"),
+    (r"^transformer\.dec_embed$", "model.decoder.embed_positions.weight"),
+    (r"^transformer\.outp_bias$", "lm_head.bias"),
+]
+LAYER_NAMES = [
+    (r"\.norm1\.", ".self_attn_norm."),
+    (r"\.crossattn\.", ".cross_attn."),
+    (r"\.attn\.", ".self_attn."),
+    (r"\.w([qkv])\.", r".\1_proj."),
+    (r"_attn\.proj\.", "_attn.out_proj."),
+]
+# The task embeddings and the parallel token are rows of one table of ours.
+SPECIAL_EMBEDDINGS = ("transformer.det_embed", "transformer.mask_embed")
+SPECIAL_EMBEDDING = "model.decoder.embed_special.weight"
+# Buffers that follow from the configuration.
+DERIVED = re.compile(r"(^transformer\.enc_embed|\.loss_seq\.weight|relative_coords_table|relative_position_index)$")
+# A head repeats the whole task-solver under its own name.
+DUPLICATE = re.compile(r"^\w+_head\.transformer\.")
+TOKENIZER = re.compile(r"^(\w+)_head\.vqvae\.")
+CODEBOOK_OF_HEAD = {"depth": "depth"}
+
+
+def original_parameter_name(name: str) -> str:
+    """Our name of an original task-solver parameter (`transformer.*`); `ValueError` if there is no such."""
+    if name in SPECIAL_EMBEDDINGS:
+        return SPECIAL_EMBEDDING
+    for pattern, replacement in MODULE_NAMES:
+        ours, count = re.subn(pattern, replacement, name)
+        if count:
+            for layer_pattern, layer_replacement in LAYER_NAMES:
+                ours = re.sub(layer_pattern, layer_replacement, ours)
+            return ours
+    raise ValueError(f"{name!r} is not a parameter of the original task-solver.")
+
+
+def config_from_original(original: dict[str, Any]) -> AiTConfig:
+    """
+    [`AiTConfig`] of an original model dictionary (`{"type": "AiT", "backbone": ..., "transformer": ...,
+    "task_heads": ...}`).
+
+    Raises:
+        ValueError: An entry is missing, or a head is not supported.
+    """
+    try:
+        solver, heads = original["transformer"], original["task_heads"]
+        if unsupported := sorted(heads.keys() - CODEBOOK_OF_HEAD.keys()):
+            raise ValueError(f"Heads {unsupported} cannot be converted; supported are {sorted(CODEBOOK_OF_HEAD)}.")
+        vae = heads["depth"]["vae_cfg"]
+        side = vae["mask_size"]
+        codebooks = [["mask", solver["num_embeddings"]], ["depth", solver["num_embeddings_depth"]]]
+        used = solver["num_bins"] + 1 + solver["num_classes"] + 2 + sum(size for _, size in codebooks)
+        grid = int(vae["token_length"] ** 0.5)
+        config = AiTConfig(
+            backbone_config={
+                "model_type": "ait_swinv2",
+                **swinv2_config_from_original(original["backbone"], image_size=side),
+            },
+            tokenizers={"depth": vq_tokenizer_config_from_original(vae)},
+            tasks={
+                "depth": {
+                    "task_id": heads["depth"]["task_id"],
+                    "slots": ["depth"],
+                    "output_type": "depth",
+                    "grid_size": [grid, grid],
+                    "image_size": [side, side],
+                    "soft_temperature": float(vae.get("tau", 1.0)),
+                    "loss_weight": float(heads["depth"].get("loss_weight", 1.0)),
+                    "auxiliary_loss": "silog" if heads["depth"].get("decoder_loss_weight") else None,
+                    "auxiliary_loss_weight": float(heads["depth"].get("decoder_loss_weight", 1.0)),
+                }
+            },
+            codebooks=codebooks,
+            num_coordinate_bins=solver["num_bins"],
+            num_classes=solver["num_classes"],
+            num_reserved_ids=solver["num_vocal"] - used,
+            num_task_ids=solver.get("ntasks", 4),
+            parallel=solver.get("parallel", False),
+            d_model=solver["d_model"],
+            encoder_layers=solver["num_encoder_layers"],
+            decoder_layers=solver["num_decoder_layers"],
+            num_heads=solver["nhead"],
+            ffn_dim=solver["dim_feedforward"],
+            dropout=solver["drop_out"],
+            drop_path_rate=solver["drop_path"],
+            max_position_embeddings=solver["dec_length"],
+            pad_images_to=[original["padto"]] * 2 if original.get("padto") else None,
+        )
+    except KeyError as error:
+        raise ValueError(f"The original configuration lacks the entry {error}.") from error
+    offset = heads["depth"]["depth_token_offset"]
+    if config.vocabulary.codebooks["depth"].start != offset:
+        raise ValueError(
+            f"The original depth codes begin at id {offset}, the configured vocabulary puts them at "
+            f"{config.vocabulary.codebooks['depth'].start}."
+        )
+    return config
+
+
+def generation_config_from_original(original: dict[str, Any], config: AiTConfig) -> AiTGenerationConfig:
+    """How the released evaluation decodes: soft or hard, separately for task-solver and detokenizer."""
+    generation_config = AiTGenerationConfig.from_model_config(config)
+    solver = original["transformer"]
+    generation_config.soft_solver = bool(solver.get("soft_transformer", False)) and not config.parallel
+    generation_config.soft_detokenizer = bool(solver.get("soft_vae", False))
+    return generation_config
+
+
+def read_original_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
+    """
+    Tensors of an original file: `{"state_dict": ...}`, `{"weights": ...}` or the bare dictionary, without a leading
+    `module.`. Pickled code is never executed.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is truncated, is no checkpoint, or holds other objects than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise ValueError(f"{path} is truncated or not a checkpoint of tensors only.") from error
+    for key in ("state_dict", "weights"):
+        if isinstance(content, dict) and key in content:
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise ValueError(f"{path} holds no dictionary of tensors.")
+    return {key.removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def _refuse_differing_duplicates(original: dict[str, torch.Tensor]) -> None:
+    for key in original:
+        if DUPLICATE.match(key):
+            canonical = "transformer." + key.split(".transformer.", 1)[1]
+            if canonical not in original or not torch.equal(original[key], original[canonical]):
+                raise ValueError(f"{key} should repeat {canonical}, but the two differ: this is no released layout.")
+
+
+def convert_state_dict(
+    original: dict[str, torch.Tensor], config: AiTConfig, tokenizers: dict[str, dict[str, torch.Tensor]] | None = None
+) -> dict[str, torch.Tensor]:
+    """
+    All weights of [`AiTForDenseTokenGeneration`] from an original state dict.
+
+    Args:
+        original (`dict[str, torch.Tensor]`): As [`read_original_checkpoint`] gives it.
+        config (`AiTConfig`): From [`config_from_original`].
+        tokenizers (`dict[str, dict[str, torch.Tensor]]`, *optional*): Original tokenizer weights by name, in place of
+            those inside `original`.
+
+    Raises:
+        ValueError: Keys are missing or unexpected, shapes differ, or a head's copy of the solver differs.
+    """
+    _refuse_differing_duplicates(original)
+    parts: dict[str, dict[str, torch.Tensor]] = {"backbone": {}, "solver": {}}
+    inside: dict[str, dict[str, torch.Tensor]] = {}
+    unexpected = []
+    for key, tensor in original.items():
+        if DUPLICATE.match(key):
+            continue
+        if key.startswith("backbone."):
+            parts["backbone"][key] = tensor
+        elif match := TOKENIZER.match(key):
+            inside.setdefault(CODEBOOK_OF_HEAD.get(match[1], match[1]), {})[key[match.end() :]] = tensor
+        elif key.startswith("transformer.") and not DERIVED.search(key):
+            parts["solver"][key] = tensor
+        elif not DERIVED.search(key):
+            unexpected.append(key)
+    if unexpected:
+        raise ValueError(f"Unexpected keys in the checkpoint: {', '.join(sorted(unexpected))}.")
+    converted = _convert_solver(parts["solver"], config)
+    backbone = convert_original_backbone_state_dict(parts["backbone"], config.backbone_config)
+    converted |= {f"model.encoder.backbone.{key}": tensor for key, tensor in backbone.items()}
+    for name, weights in (inside | (tokenizers or {})).items():
+        if name not in config.tokenizers:
+            raise ValueError(
+                f"There are weights of a {name!r} tokenizer, but the configuration has none of that name."
+            )
+        ours = convert_vq_tokenizer_state_dict(weights, config.tokenizers[name])
+        converted |= {f"tokenizers.{name}.{key}": tensor for key, tensor in ours.items()}
+    return converted
+
+
+def _convert_solver(original: dict[str, torch.Tensor], config: AiTConfig) -> dict[str, torch.Tensor]:
+    special = list(SPECIAL_EMBEDDINGS[: 2 if config.parallel else 1])
+    if missing := [key for key in special if key not in original]:
+        raise ValueError(
+            f"The checkpoint lacks {', '.join(missing)}; the configuration says parallel={config.parallel}."
+        )
+    if not config.parallel and SPECIAL_EMBEDDINGS[1] in original:
+        raise ValueError(
+            f"The checkpoint has {SPECIAL_EMBEDDINGS[1]}, so it is a parallel model, but the configuration says it is not."
+        )
+    rest = {key: tensor for key, tensor in original.items() if key not in special}
+    converted = {original_parameter_name(key): tensor for key, tensor in rest.items()}
+    converted[SPECIAL_EMBEDDING] = torch.cat([original[key].flatten(0, 1) for key in special])
+    positions = "model.decoder.embed_positions.weight"
+    if positions in converted:
+        converted[positions] = converted[positions].flatten(0, 1)
+    return converted
+
+
+def convert_original_checkpoint(
+    checkpoint: str | Path, original_config: dict[str, Any], tokenizers: dict[str, str | Path] | None = None
+) -> tuple[AiTForDenseTokenGeneration, AiTImageProcessor]:
+    """
+    Model and image processor of a released checkpoint.
+
+    Args:
+        checkpoint (`str` or `Path`): Original `.pth` file.
+        original_config (`dict`): Original model dictionary.
+        tokenizers (`dict[str, str | Path]`, *optional*): Name -> file of original tokenizer weights.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: Files and configuration do not fit; the message names the keys.
+    """
+    config = config_from_original(original_config)
+    original = read_original_checkpoint(checkpoint)
+    weights = {name: read_original_checkpoint(path) for name, path in (tokenizers or {}).items()}
+    converted = convert_state_dict(original, config, weights)
+    model = AiTForDenseTokenGeneration(config)
+    expected = {key: tensor.shape for key, tensor in model.state_dict().items() if key != "lm_head.weight"}
+    if missing := sorted(expected.keys() - converted.keys()):
+        raise ValueError(f"The checkpoint lacks what makes {', '.join(missing)}.")
+    if unexpected := sorted(converted.keys() - expected.keys()):
+        raise ValueError(f"The checkpoint has weights that the configuration does not: {', '.join(unexpected)}.")
+    wrong = [
+        f"{key} is {tuple(converted[key].shape)}, not {tuple(shape)}"
+        for key, shape in expected.items()
+        if converted[key].shape != shape
+    ]
+    if wrong:
+        raise ValueError(f"Shapes differ from the configuration's: {'; '.join(sorted(wrong))}.")
+    model.load_state_dict(converted, strict=False)  # strict but for the tied classifier, as just checked
+    model.generation_config = generation_config_from_original(original_config, config)
+    height, width = config.tasks["depth"]["image_size"]
+    return model.eval(), AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+
+
+__all__ = [
+    "config_from_original",
+    "convert_original_checkpoint",
+    "convert_state_dict",
+    "generation_config_from_original",
+    "original_parameter_name",
+    "read_original_checkpoint",
+]

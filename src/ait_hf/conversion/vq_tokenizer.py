@@ -1,0 +1,149 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Original VQ-VAE configurations and weights as those of [`VQTokenizer`]."""
+
+from typing import Any
+
+import torch
+
+from ..tokenization_vq import VQTokenizer
+
+
+# What the original trainer calls its losses.
+ORIGINAL_LOSS_TYPES = {"mse": "mse", "mse_ignore_zero": "masked_mse"}
+# Variants of the original code that no released tokenizer uses are not carried over.
+SUPPORTED = {"train_objective": "regression", "residul_type": "v1"}
+# Written by some original files and read by none.
+UNUSED_KEYS = {"codebook.weight"}
+
+
+def vq_tokenizer_config_from_original(vae_cfg: dict[str, Any]) -> dict[str, Any]:
+    """
+    Arguments of [`VQTokenizer`] from an original configuration, in either of its dialects: the task-solver's
+    `vae_cfg` (`token_length`, `mask_size`, ...; `hidden_dim` is the greatest width) or the tokenizer trainer's
+    (`image_size`, `downsample_ratio`, ...; `hidden_dim` is the smallest width, `num_tokens` the number of codes).
+
+    The task-solver's dialect does not tell the loss that the tokenizer was trained with; its normalised tokenizers
+    are taken for masks (`mse`), the others for depth (`masked_mse`), as in the published recipes. Its `tau` belongs
+    to generation and is not read.
+
+    Raises:
+        ValueError: If it is of neither dialect, lacks an entry, or asks for a variant that is not supported.
+    """
+    for key, supported in SUPPORTED.items():
+        if vae_cfg.get(key, supported) != supported:
+            raise ValueError(
+                f"Only original tokenizers of {key} {supported!r} can be converted, got {vae_cfg[key]!r}."
+            )
+    try:
+        if "token_length" in vae_cfg:
+            config = _from_solver_dialect(vae_cfg)
+        else:
+            config = _from_trainer_dialect(vae_cfg)
+        # Both dialects share these; normalisation is on unless it is switched off.
+        normalised = vae_cfg.get("use_norm", True)
+        return {
+            **config,
+            "num_res_blocks": vae_cfg["num_resnet_blocks"],
+            "value_range": [0.0, float(vae_cfg.get("max_value", 1.0))] if normalised else None,
+            "unit": "mask" if normalised else "metre",
+            "commitment_cost": vae_cfg.get("commitment_cost", 0.25),
+            "ema_decay": vae_cfg.get("ema_decay", 0.99),
+        }
+    except KeyError as error:
+        raise ValueError(f"The original tokenizer configuration lacks {error}; it has {sorted(vae_cfg)}.") from error
+
+
+def _from_solver_dialect(vae_cfg: dict[str, Any]) -> dict[str, Any]:
+    downsample_ratio = vae_cfg["mask_size"] // int(vae_cfg["token_length"] ** 0.5)
+    return {
+        "in_channels": 1,
+        "out_channels": 1,
+        "downsample_ratio": downsample_ratio,
+        "base_channels": vae_cfg["hidden_dim"] // (downsample_ratio // 2),
+        "num_vq_embeddings": vae_cfg["num_embeddings"],
+        "vq_embed_dim": vae_cfg["embedding_dim"],
+        "sample_size": vae_cfg["mask_size"],
+        "loss_type": "mse" if vae_cfg.get("use_norm", True) else "masked_mse",
+    }
+
+
+def _from_trainer_dialect(vae_cfg: dict[str, Any]) -> dict[str, Any]:
+    loss_type = vae_cfg["loss_type"]
+    if loss_type not in ORIGINAL_LOSS_TYPES:
+        raise ValueError(
+            f"The original loss_type {loss_type!r} is not known; known are {', '.join(ORIGINAL_LOSS_TYPES)}."
+        )
+    return {
+        "in_channels": vae_cfg["channels"],
+        "out_channels": vae_cfg["channels"],
+        "downsample_ratio": vae_cfg["downsample_ratio"],
+        "base_channels": vae_cfg["hidden_dim"],
+        "num_vq_embeddings": vae_cfg["num_tokens"],
+        "vq_embed_dim": vae_cfg["codebook_dim"],
+        "sample_size": vae_cfg["image_size"],
+        "loss_type": ORIGINAL_LOSS_TYPES[loss_type],
+    }
+
+
+def convert_vq_tokenizer_state_dict(
+    original: dict[str, torch.Tensor], config: dict[str, Any]
+) -> dict[str, torch.Tensor]:
+    """
+    State dict of [`VQTokenizer`] from an original one (`encoder.0.weight`, ..., `_vq_vae._embedding`).
+
+    Args:
+        original (`dict[str, torch.Tensor]`): Original keys, perhaps with the prefix `module.` of distributed training.
+        config (`dict[str, Any]`): Arguments of [`VQTokenizer`].
+
+    Returns:
+        `dict[str, torch.Tensor]`: the same tensors under our names.
+
+    Raises:
+        ValueError: If keys are missing or unexpected, or a tensor has a shape that `config` does not give; it names
+            them with their original names.
+    """
+    original = {key.removeprefix("module."): tensor for key, tensor in original.items()}
+    original = {key: tensor for key, tensor in original.items() if key not in UNUSED_KEYS}
+    with torch.device("meta"):
+        tokenizer = VQTokenizer(**config)
+    shapes = {key: tensor.shape for key, tensor in tokenizer.state_dict().items()}
+    names = _original_names(num_stages=len(tokenizer.encoder.down), num_res_blocks=len(tokenizer.encoder.res_blocks))
+
+    if missing := sorted(names.keys() - original.keys()):
+        raise ValueError(f"The original tokenizer lacks {', '.join(missing)}.")
+    if unexpected := sorted(original.keys() - names.keys()):
+        raise ValueError(f"The original tokenizer has keys that its configuration does not: {', '.join(unexpected)}.")
+    wrong = [
+        f"{key} is {tuple(tensor.shape)}, not {tuple(shapes[names[key]])}"
+        for key, tensor in original.items()
+        if tensor.shape != shapes[names[key]]
+    ]
+    if wrong:
+        raise ValueError(f"Shapes of the original tokenizer do not fit its configuration: {'; '.join(wrong)}.")
+    return {names[key]: tensor for key, tensor in original.items()}
+
+
+def _original_names(num_stages: int, num_res_blocks: int) -> dict[str, str]:
+    """Original key -> our key. The original counts convolutions, activations and blocks in one `nn.Sequential`."""
+    modules = {
+        f"encoder.{2 * num_stages + num_res_blocks}": "encoder.conv_out",
+        "decoder.0": "decoder.conv_in",
+        f"decoder.{2 + num_res_blocks + 2 * num_stages}": "decoder.conv_out",
+    }
+    for i in range(num_stages):
+        modules[f"encoder.{2 * i}"] = f"encoder.down.{i}"
+        modules[f"decoder.{2 + num_res_blocks + 2 * i}"] = f"decoder.up.{i}"
+    for i in range(num_res_blocks):
+        for j in range(3):
+            modules[f"encoder.{2 * num_stages + i}.net.{2 * j}"] = f"encoder.res_blocks.{i}.conv{j + 1}"
+            modules[f"decoder.{2 + i}.net.{2 * j}"] = f"decoder.res_blocks.{i}.conv{j + 1}"
+    names = {f"{old}.{leaf}": f"{new}.{leaf}" for old, new in modules.items() for leaf in ("weight", "bias")}
+    return names | {
+        "_vq_vae._embedding": "quantizer.embedding.weight",
+        "_vq_vae._ema_cluster_size": "quantizer.ema_cluster_size",
+        "_vq_vae._ema_w": "quantizer.ema_sums",
+    }
+
+
+__all__ = ["convert_vq_tokenizer_state_dict", "vq_tokenizer_config_from_original"]

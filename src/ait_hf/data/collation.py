@@ -1,0 +1,34 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of depth samples."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+
+def depth_collator(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Stacks the samples that the depth transforms give.
+
+    Args:
+        samples: each with `pixel_values` float32 `(3, H, W)` in [0, 1], `labels` float32 `(H, W)` in metres with
+            0 = missing, and perhaps `path`, which errors name.
+
+    Returns:
+        `{"pixel_values": float32 (B, 3, H, W), "labels": float32 (B, H, W)}`.
+
+    Raises:
+        ValueError: if there is no sample, a sample has NaN or infinite values, or sizes differ.
+    """
+    if not samples:
+        raise ValueError("A batch needs at least one sample.")
+    for number, sample in enumerate(samples):
+        name = sample.get("path", f"number {number} of the batch")
+        for key in ("pixel_values", "labels"):
+            if not torch.isfinite(sample[key]).all():
+                raise ValueError(f"Sample {name} has NaN or infinite {key}.")
+            if sample[key].shape != samples[0][key].shape:
+                shapes = f"{tuple(sample[key].shape)}, the first sample {tuple(samples[0][key].shape)}"
+                raise ValueError(f"Sample {name} has {key} of shape {shapes}: crop or resize all to one size.")
+    return {key: torch.stack([sample[key] for sample in samples]) for key in ("pixel_values", "labels")}

@@ -1,0 +1,176 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`DepthMap`: a 🤗 datasets feature that stores a depth file and decodes it to metres.
+
+Like `datasets.Image`, the Arrow table keeps a path (or the file's bytes) and the file is read on access, so a table of
+24,231 NYU frames stays a few megabytes.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+from datasets.table import array_cast
+
+
+# PIL's names for one channel of 16-bit or 32-bit integers; every other mode but "F" has 8 bits per channel or fewer.
+_INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_SATURATED = np.iinfo(np.uint16).max
+_NPY_MAGIC = b"\x93NUMPY"
+
+
+@dataclass(frozen=True)
+class DepthHeader:
+    """What is known about a depth file without reading its pixels: height and width in pixels, and its number type."""
+
+    height: int
+    width: int
+    is_float: bool
+
+
+def read_depth_header(path: str | Path) -> DepthHeader:
+    """Reads a depth file's size and number type and checks that it can hold metric depth.
+
+    Args:
+        path: a 16-bit PNG, an integer or float TIFF, or a two-dimensional `.npy` array.
+
+    Raises:
+        ValueError: if the file cannot be read, has several channels, or has 8 bits per pixel.
+    """
+    if Path(path).suffix == ".npy":
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise ValueError(f"Depth file {path} is not a NumPy array of numbers: {error}") from error
+        is_float = _is_float_array(array, str(path))
+        return DepthHeader(*array.shape, is_float)
+    try:
+        with PIL.Image.open(path) as image:
+            return DepthHeader(image.height, image.width, _is_float_image(image, str(path)))
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"Depth file {path} is neither an image that Pillow can read nor a .npy file.") from error
+
+
+@dataclass
+class DepthMap:
+    """Depth map feature: on access a float32 array of shape `(height, width)` in metres, 0 = missing.
+
+    Accepts as input a path, a dictionary with `path` or `bytes` and perhaps `depth_scale`, or an array in metres.
+    Files are 16-bit PNG, integer or float TIFF, or two-dimensional `.npy`. In 16-bit files the largest value,
+    65535, counts as missing like 0: 7-Scenes marks pixels without depth so, and elsewhere the sensor was saturated.
+
+    Args:
+        depth_scale (`float`, *optional*):
+            Divisor from stored values to metres for examples that do not carry their own. Integer files need one;
+            float files are metres (a divisor of 1) unless told otherwise.
+        decode (`bool`, defaults to `True`):
+            `False` gives the stored dictionary with `bytes`, `path` and `depth_scale`.
+
+    Raises:
+        ValueError: on access, naming the file, if it has 8 bits per pixel, no divisor, no valid pixel at all, or
+            values that are negative or not finite.
+    """
+
+    depth_scale: float | None = None
+    decode: bool = True
+    id: str | None = field(default=None, repr=False)
+    dtype: ClassVar[str] = "numpy.ndarray"
+    pa_type: ClassVar[Any] = pa.struct({"bytes": pa.binary(), "path": pa.string(), "depth_scale": pa.float64()})
+    _type: str = field(default="DepthMap", init=False, repr=False)
+
+    def __call__(self) -> pa.DataType:
+        return self.pa_type
+
+    def encode_example(self, value: str | Path | dict | np.ndarray) -> dict[str, Any]:
+        """Gives the dictionary that the Arrow table stores."""
+        if isinstance(value, np.ndarray):
+            buffer = io.BytesIO()
+            np.save(buffer, value.astype(np.float32))
+            # Not self.depth_scale: decoded maps come back here after `Dataset.map`, and they are metres already.
+            return {"bytes": buffer.getvalue(), "path": None, "depth_scale": 1.0}
+        if isinstance(value, dict):
+            return {
+                "bytes": value.get("bytes"),
+                "path": value.get("path"),
+                "depth_scale": value.get("depth_scale", self.depth_scale),
+            }
+        return {"bytes": None, "path": str(value), "depth_scale": self.depth_scale}
+
+    def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> np.ndarray:
+        """Reads the file and gives float32 metres of shape `(height, width)`."""
+        name = value["path"] or "without a path"
+        stored, is_float = _read_depth(value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"]), name)
+        scale = value["depth_scale"]
+        if scale is None and not is_float:
+            raise ValueError(f"Depth map {name} holds integers: give depth_scale, their divisor to metres.")
+        if stored.dtype.kind == "u" and stored.dtype.itemsize == 2:
+            stored = np.where(stored == _SATURATED, 0, stored)
+        metres = stored.astype(np.float32) / np.float32(1.0 if scale is None else scale)
+        if not np.isfinite(metres).all() or metres.min() < 0:
+            raise ValueError(f"Depth map {name} has negative or non-finite values: mark missing depth with 0.")
+        if not metres.any():
+            raise ValueError(f"Depth map {name} has no valid pixel: leave it out of the data set.")
+        return metres
+
+    def cast_storage(self, storage: pa.Array) -> pa.StructArray:
+        """Takes over the storage of a `datasets.Image` column, which rewrites no file, or of arrays in metres."""
+        if _is_matrix_type(storage.type):
+            maps = [None if rows is None else self.encode_example(np.array(rows)) for rows in storage.to_pylist()]
+            return pa.array(maps, self.pa_type)
+        if not pa.types.is_struct(storage.type):
+            raise TypeError(f"A depth column must store images or two-dimensional float arrays, not {storage.type}.")
+        names = [storage.type.field(i).name for i in range(storage.type.num_fields)]
+        if "depth_scale" in names:
+            return array_cast(storage, self.pa_type)
+        scales = pa.array([self.depth_scale] * len(storage), pa.float64())
+        columns = [storage.field("bytes"), storage.field("path"), scales]
+        return pa.StructArray.from_arrays(columns, fields=list(self.pa_type), mask=storage.is_null())
+
+
+def _is_matrix_type(kind: pa.DataType) -> bool:
+    is_matrix = pa.types.is_list(kind) and pa.types.is_list(kind.value_type)
+    return is_matrix and pa.types.is_floating(kind.value_type.value_type)
+
+
+def _read_depth(source: str | io.BytesIO, name: str) -> tuple[np.ndarray, bool]:
+    """Reads stored values of shape (H, W) and whether they are floats."""
+    if _is_npy(source):
+        array = np.load(source, allow_pickle=False)
+        return array, _is_float_array(array, name)
+    with PIL.Image.open(source) as image:
+        is_float = _is_float_image(image, name)
+        return np.asarray(image), is_float
+
+
+def _is_npy(source: str | io.BytesIO) -> bool:
+    if isinstance(source, io.BytesIO):
+        return source.getbuffer()[: len(_NPY_MAGIC)] == _NPY_MAGIC
+    return source.endswith(".npy")
+
+
+def _is_float_array(array: np.ndarray, name: str) -> bool:
+    if array.ndim != 2:
+        raise ValueError(f"Depth map {name} has shape {array.shape}; (height, width) is needed.")
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize == 1:
+        raise ValueError(f"Depth map {name} has dtype {array.dtype}; metric depth needs floats or 16-bit integers.")
+    return array.dtype.kind == "f"
+
+
+def _is_float_image(image: PIL.Image.Image, name: str) -> bool:
+    if image.mode != "F" and image.mode not in _INTEGER_MODES:
+        raise ValueError(
+            f"Depth map {name} has Pillow mode {image.mode}, not one channel of 16 bits or of floats: "
+            "an 8-bit picture of depth is not metric."
+        )
+    return image.mode == "F"
+
+
+with warnings.catch_warnings():  # datasets calls its registration experimental at every call
+    warnings.simplefilter("ignore", UserWarning)
+    datasets.features.features.register_feature(DepthMap, "DepthMap")

@@ -1,0 +1,432 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Generation with soft tokens (paper §3.3) and parallel blocks (paper §3.5), inside transformers' `generate()`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
+from transformers.generation import GenerateEncoderDecoderOutput, GenerationMode, StoppingCriteriaList
+
+from .quantization_ait import token_entropy
+from .sequences_ait import TaskGrammar
+
+
+# Settings of `generate()` that the library does not have, with their defaults.
+AIT_SETTINGS = {
+    "task": None,
+    "soft_solver": None,
+    "soft_detokenizer": True,
+    "soft_temperature": None,
+    "num_objects": None,
+}
+
+
+class AiTGenerationConfig(GenerationConfig):
+    """
+    [`GenerationConfig`] with AiT's own settings.
+
+    Args:
+        task (`str`, *optional*): Which task to solve; a model with one task needs no saying.
+        soft_solver (`bool`, *optional*): Feed soft tokens (expected embeddings) back into the decoder instead of the
+            most likely code. On by default in autoregressive models; without effect in parallel ones, which feed
+            nothing back.
+        soft_detokenizer (`bool`): Give the detokenizer soft tokens instead of the most likely codes.
+        soft_temperature (`float`, *optional*): `tau` of `softmax(tau * logits)` at the detokenizer; the task's own by
+            default.
+        num_objects (`int`, *optional*): Stop after so many groups of the sequence; all by default.
+        kwargs: The library's settings. `temperature`, `top_k` and `top_p` act on sparse slots only; `top_k` is off
+            unless asked for, as the library's 50 of 2000 coordinate bins would hardly be sampling.
+    """
+
+    def __init__(self, **kwargs):
+        for name, default in AIT_SETTINGS.items():
+            setattr(self, name, kwargs.pop(name, default))
+        kwargs.setdefault("return_dict_in_generate", True)
+        super().__init__(**kwargs)
+
+    @classmethod
+    def from_model_config(cls, model_config) -> "AiTGenerationConfig":
+        """Defaults of a model: its only task, and soft tokens in the solver if it feeds tokens back."""
+        tasks = list(model_config.tasks)
+        config = cls(task=tasks[0] if len(tasks) == 1 else None, soft_solver=not model_config.parallel)
+        config.use_cache = model_config.use_cache
+        return config
+
+
+@dataclass
+class AiTGenerateOutput(GenerateEncoderDecoderOutput):
+    """
+    What `generate()` returns.
+
+    Args:
+        sequences (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids, without the task token; at dense
+            slots the most likely code.
+        soft_tokens (`torch.FloatTensor` of shape `(batch, dense slots, codes)`): The solver's probabilities at dense
+            slots, at temperature 1. `None` for a task without dense slots.
+        class_scores (`torch.FloatTensor` of shape `(batch, class slots)`): Probability of the chosen class among the
+            classes and noise. `None` for a task without class slots.
+        num_forwards (`int`): Passes through the decoder.
+        task (`str`), soft_detokenizer (`bool`), soft_temperature (`float`): The settings that `detokenize()` uses.
+        predicted_depth, uncertainty (`torch.FloatTensor` of shape `(batch, height, width)`): For depth: metres, and
+            the entropy of the soft tokens in 0..1 at the map's size.
+    """
+
+    soft_tokens: torch.FloatTensor | None = None
+    class_scores: torch.FloatTensor | None = None
+    num_forwards: int | None = None
+    task: str | None = None
+    soft_detokenizer: bool | None = None
+    soft_temperature: float | None = None
+    predicted_depth: torch.FloatTensor | None = None
+    uncertainty: torch.FloatTensor | None = None
+
+
+class TaskGrammarLogitsProcessor(LogitsProcessor):
+    """
+    Leaves only the ids that the next slot of the task may take; everything else becomes -inf.
+
+    Args:
+        grammar ([`TaskGrammar`]): The task's sequence. The next slot follows from the length of `input_ids` (task
+            token included), so the processor keeps no state.
+    """
+
+    def __init__(self, grammar: TaskGrammar):
+        self.grammar = grammar
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        allowed = self.grammar.vocabulary.slot_range(self.grammar.slot(input_ids.shape[1] - 1))
+        restricted = torch.full_like(scores, -torch.inf)
+        restricted[:, allowed.start : allowed.stop] = scores[:, allowed.start : allowed.stop]
+        return restricted
+
+
+class SoftTokenLogitsProcessor(LogitsProcessor):
+    """
+    At dense slots, turns raw logits into scores whose softmax is the soft token: the code slice at a temperature.
+    Sparse slots pass unchanged.
+
+    Args:
+        grammar ([`TaskGrammar`]): The task's sequence.
+        temperature (`float`): `tau` in `softmax(tau * logits)`; the released task-solver uses 1.
+    """
+
+    def __init__(self, grammar: TaskGrammar, temperature: float = 1.0):
+        self.restrict = TaskGrammarLogitsProcessor(grammar)
+        self.temperature = temperature
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        if not self.restrict.grammar.is_dense(input_ids.shape[1] - 1):
+            return scores
+        return self.temperature * self.restrict(input_ids, scores)
+
+
+class AiTGenerationMixin(GenerationMixin):
+    """`generate()` for sequences that mix sparse and dense slots; everything else is the library's."""
+
+    def adjust_generation_fn(self, generation_config, *args, **kwargs):
+        """Loads the generation settings of a checkpoint as [`AiTGenerationConfig`], so that ours survive a reload."""
+        super().adjust_generation_fn(generation_config, *args, **kwargs)
+        loaded = {key: value for key, value in self.generation_config.to_dict().items() if value is not None}
+        self.generation_config = self.generation_config_class.from_model_config(self.config)
+        self.generation_config.update(allow_custom_entries=True, **loaded)
+
+    def _prepare_generation_config(self, generation_config: GenerationConfig | None, **kwargs: Any):
+        given = generation_config is not None
+        ours = {name: kwargs.pop(name) for name in AIT_SETTINGS if name in kwargs}
+        chosen_top_k = [kwargs.get("top_k"), generation_config.top_k if given else None, self.generation_config.top_k]
+        generation_config, model_kwargs = super()._prepare_generation_config(generation_config, **kwargs)
+        if all(top_k is None for top_k in chosen_top_k):
+            generation_config.top_k = 0
+        for name, default in AIT_SETTINGS.items():
+            setattr(generation_config, name, ours.get(name, getattr(generation_config, name, default)))
+        if generation_config.soft_solver is None:
+            generation_config.soft_solver = not self.config.parallel
+        grammar = self.grammar(self._task_name(generation_config.task))
+        generation_config.task = grammar.name
+        if generation_config.decoder_start_token_id is None:
+            generation_config.decoder_start_token_id = grammar.start_token_id
+        if generation_config.max_new_tokens is None and "max_length" not in kwargs and not given:
+            generation_config.max_new_tokens = self._sequence_length(grammar, generation_config)
+        return generation_config, model_kwargs
+
+    def _validate_generation_mode(self, generation_mode, generation_config, generation_mode_kwargs):
+        if generation_mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+            raise ValueError(
+                f"AiT cannot decode by {generation_mode.value.replace('_', ' ')}: a soft token is a distribution, which "
+                "hypotheses cannot share; use num_beams=1 with do_sample=False or do_sample=True."
+            )
+        super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
+
+    @staticmethod
+    def _sequence_length(grammar: TaskGrammar, generation_config: GenerationConfig) -> int:
+        num_groups = generation_config.num_objects
+        if num_groups is None:
+            return grammar.length
+        if not 1 <= num_groups <= grammar.task.num_groups:
+            raise ValueError(f"num_objects must lie in 1..{grammar.task.num_groups}, got {num_groups}.")
+        return num_groups * len(grammar.group)
+
+    def _maybe_prepare_encoder_kwargs_for_generation(
+        self, inputs_tensor, model_kwargs, model_input_name, generation_config
+    ) -> dict[str, Any]:
+        if model_kwargs.get("encoder_outputs") is None:
+            expected = tuple(self.config.task(generation_config.task).image_size)
+            if tuple(inputs_tensor.shape[-2:]) != expected:
+                raise ValueError(
+                    f"Task {generation_config.task!r} takes images of {expected[0]}x{expected[1]} pixels, got "
+                    f"{inputs_tensor.shape[-2]}x{inputs_tensor.shape[-1]}: prepare them with the image processor."
+                )
+            if not torch.isfinite(inputs_tensor).all():
+                raise ValueError("pixel_values hold NaN or infinite values: check the images and their normalisation.")
+        return super()._maybe_prepare_encoder_kwargs_for_generation(
+            inputs_tensor, model_kwargs, model_input_name, generation_config
+        )
+
+    def _sample(
+        self,
+        input_ids: torch.LongTensor,
+        logits_processor: LogitsProcessorList,
+        stopping_criteria: StoppingCriteriaList,
+        generation_config: GenerationConfig,
+        synced_gpus: bool = False,
+        streamer=None,
+        **model_kwargs,
+    ) -> AiTGenerateOutput | torch.LongTensor:
+        """
+        The decoding loop, called by `generate()`: one pass per block of slots.
+
+        Overrides the library's loop because a dense slot yields a distribution that is fed back whole, and because a
+        parallel model predicts a block of slots at once. All processes run the same number of passes, so `synced_gpus`
+        needs no extra ones.
+        """
+        grammar = self.grammar(generation_config.task)
+        length = min(generation_config.max_length - 1, grammar.length)
+        loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, model_kwargs)
+        while loop.position < length:
+            new_tokens = loop.step(length)
+            if streamer is not None:
+                streamer.put(new_tokens.cpu())
+            if stopping_criteria(loop.sequences, None).all() and loop.position < length:
+                break
+        if streamer is not None:
+            streamer.end()
+        if not generation_config.return_dict_in_generate:
+            return loop.sequences[:, 1:]
+        return self._add_maps(loop.output(), grammar)
+
+    def _add_maps(self, outputs: AiTGenerateOutput, grammar: TaskGrammar) -> AiTGenerateOutput:
+        if outputs.soft_tokens is None or outputs.soft_tokens.shape[1] != len(grammar.dense_positions()):
+            return outputs  # cut short by max_new_tokens, or continued from a given prefix
+        if grammar.task.output_type == "depth":
+            outputs.predicted_depth = self.detokenize(outputs).clamp(min=1e-3)
+            outputs.uncertainty = self.uncertainty(outputs)
+        return outputs
+
+    def detokenize(
+        self,
+        outputs: AiTGenerateOutput,
+        task: str | None = None,
+        soft: bool | None = None,
+        temperature: float | None = None,
+    ) -> torch.FloatTensor:
+        """
+        Turns the codes of a finished sequence into the task's dense output.
+
+        Args:
+            outputs ([`AiTGenerateOutput`]): From `generate()`.
+            task (`str`, *optional*), soft (`bool`, *optional*), temperature (`float`, *optional*): As given to
+                `generate()` by default. `soft=False` decodes the most likely codes.
+
+        Returns:
+            `torch.FloatTensor`: (batch, height, width) for a task with one group (depth: metres), else (batch, groups,
+            height, width).
+
+        Raises:
+            ValueError: The task has no dense slots, or the sequence is not complete.
+        """
+        grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
+        if not (outputs.soft_detokenizer if soft is None else soft):
+            codes = soft_tokens.argmax(-1)
+            soft_tokens = nn.functional.one_hot(codes, soft_tokens.shape[-1]).to(soft_tokens.dtype)
+        temperature = outputs.soft_temperature if temperature is None else temperature
+        return self._decode_map(grammar, soft_tokens, temperature)
+
+    def uncertainty(self, outputs: AiTGenerateOutput, task: str | None = None) -> torch.FloatTensor:
+        """
+        Entropy of the soft tokens divided by its maximum, spread bilinearly over the map: 0 where one code is certain,
+        1 where all are equally likely. Same shape as `detokenize()` gives.
+        """
+        grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
+        batch_size, (rows, columns) = soft_tokens.shape[0], grammar.task.grid_size
+        ratio = self.tokenizers[grammar.codebook].config.downsample_ratio
+        entropy = token_entropy(soft_tokens).reshape(batch_size, -1, rows, columns)
+        maps = nn.functional.interpolate(
+            entropy, size=(rows * ratio, columns * ratio), mode="bilinear", align_corners=False
+        )
+        return maps.squeeze(1) if grammar.task.num_groups == 1 else maps
+
+    def _complete_soft_tokens(self, outputs, task) -> tuple[TaskGrammar, torch.FloatTensor]:
+        grammar = self.grammar(outputs.task if task is None else task)
+        if grammar.codebook is None:
+            raise ValueError(f"Task {grammar.name!r} writes no codes: there is nothing to detokenize.")
+        length = outputs.sequences.shape[1]
+        num_codes = 0 if outputs.soft_tokens is None else outputs.soft_tokens.shape[1]
+        unfinished = length % len(grammar.group) or num_codes != len(grammar.dense_positions(length))
+        if outputs.task != grammar.name or unfinished:
+            raise ValueError(
+                f"These outputs are of task {outputs.task!r} with {length} tokens and {num_codes} soft tokens; "
+                f"{grammar.name!r} needs whole groups of {len(grammar.group)} tokens, generated from the start."
+            )
+        return grammar, outputs.soft_tokens
+
+
+class _DecodingLoop:
+    """State of one `generate()` call: what has been decided, and what the next pass reads."""
+
+    def __init__(self, model, grammar, generation_config, logits_processor, input_ids, model_kwargs):
+        self.model = model
+        self.grammar = grammar
+        self.settings = generation_config
+        self.sequences = input_ids
+        self.cache = model_kwargs.pop("past_key_values", None)
+        self.encoder_outputs = model_kwargs.pop("encoder_outputs")
+        model_kwargs.pop("use_cache", None)
+        model_kwargs.pop("logits_to_keep", None)
+        self.model_kwargs = model_kwargs
+        self.restrict = TaskGrammarLogitsProcessor(grammar)
+        self.soften = SoftTokenLogitsProcessor(grammar)
+        self.warp = logits_processor
+        self.feed_soft = generation_config.soft_solver and not grammar.parallel
+        self.task_ids = torch.full_like(input_ids[:, 0], grammar.task.task_id)
+        self.prompt_length = input_ids.shape[1]
+        self.num_read = 0 if self.cache is None else int(self.cache.get_seq_length())  # inputs that the cache holds
+        self.num_forwards = 0
+        self.soft_tokens, self.class_scores, self.scores, self.logits = [], [], [], []
+        self.decoder_attentions, self.cross_attentions, self.decoder_hidden_states = [], [], []
+        compiled = model._valid_auto_compile_criteria({"past_key_values": self.cache}, generation_config)
+        self.compiled_call = model.get_compiled_call(generation_config.compile_config) if compiled else None
+
+    @property
+    def position(self) -> int:
+        """Index of the next slot."""
+        return self.sequences.shape[1] - 1
+
+    def step(self, limit: int) -> torch.LongTensor:
+        """One pass: decides the next block of slots, at most up to slot `limit`; returns the new tokens (batch, n)."""
+        block = self.grammar.block_length(self.position, limit)
+        logits = self._forward(block)
+        before = self.sequences.shape[1]
+        num_dense = sum(self.grammar.is_dense(self.position + offset) for offset in range(block))
+        if num_dense:
+            self._decide_dense(logits[:, :num_dense])
+        if num_dense < block:
+            self._decide_sparse(logits[:, -1])
+        return self.sequences[:, before:]
+
+    def _forward(self, block: int) -> torch.FloatTensor:
+        ids = self.grammar.replace_dense_inputs(self.sequences)[:, self.num_read :]
+        ids = nn.functional.pad(ids, (0, block - 1), value=self.grammar.vocabulary.parallel_token_id)
+        single_step = self.compiled_call is not None and self.num_forwards > 0 and ids.shape[1] == 1
+        outputs = (self.compiled_call if single_step else self.model)(
+            decoder_input_ids=ids,
+            task_ids=self.task_ids,
+            decoder_soft_tokens=self._soft_inputs(),
+            encoder_outputs=self.encoder_outputs,
+            past_key_values=self.cache,
+            use_cache=self.cache is not None,
+            logits_to_keep=block,
+            **self.model_kwargs,
+        )
+        self.num_forwards += 1
+        if self.cache is not None:
+            self.num_read += ids.shape[1]
+        self._record(outputs)
+        return outputs.logits.to(dtype=torch.float32, copy=True)
+
+    def _soft_inputs(self) -> torch.FloatTensor | None:
+        """Soft tokens among the next inputs, (batch, inputs, vocab_size) with zeros where the id counts."""
+        generated = range(max(self.num_read, self.prompt_length), self.sequences.shape[1])
+        soft_positions = [p - self.num_read for p in generated if self.grammar.is_dense(p - 1)]
+        if not self.feed_soft or not soft_positions:
+            return None
+        codes = self.grammar.code_range
+        recent = torch.cat(self.soft_tokens[-len(soft_positions) :], dim=1)  # one slot each: nothing is parallel here
+        size = (recent.shape[0], self.sequences.shape[1] - self.num_read, self.grammar.vocabulary.size)
+        soft = recent.new_zeros(size)
+        soft[:, soft_positions, codes.start : codes.stop] = recent
+        return soft
+
+    def _record(self, outputs) -> None:
+        if self.settings.output_attentions:
+            self.decoder_attentions.append(outputs.decoder_attentions)
+            self.cross_attentions.append(outputs.cross_attentions)
+        if self.settings.output_hidden_states:
+            self.decoder_hidden_states.append(outputs.decoder_hidden_states)
+
+    def _decide_dense(self, logits: torch.FloatTensor) -> None:
+        """A run of dense slots, (batch, n, vocab_size) logits: keeps their distributions."""
+        batch_size, count, vocab_size = logits.shape
+        scores = self.soften(self.sequences, logits.reshape(-1, vocab_size)).view(batch_size, count, vocab_size)
+        probabilities = scores.softmax(-1)
+        codes = self.grammar.code_range
+        self.soft_tokens.append(probabilities[..., codes.start : codes.stop])
+        self._append(logits, scores, scores.argmax(-1))
+
+    def _decide_sparse(self, logits: torch.FloatTensor) -> None:
+        """One sparse slot, (batch, vocab_size) logits: chooses an id."""
+        scores = self.warp(self.sequences, self.restrict(self.sequences, logits))
+        if self.settings.do_sample:
+            tokens = torch.multinomial(scores.softmax(-1), num_samples=1)
+        else:
+            tokens = scores.argmax(-1, keepdim=True)
+        if self.grammar.slot(self.position) == "class":
+            self.class_scores.append(self._class_score(logits, tokens))
+        self._append(logits[:, None], scores[:, None], tokens)
+
+    def _class_score(self, logits: torch.FloatTensor, tokens: torch.LongTensor) -> torch.FloatTensor:
+        """Probability of the chosen class among the classes and noise (reference §6); shape (batch, 1)."""
+        vocabulary = self.grammar.vocabulary
+        classes = logits[:, vocabulary.classes.start : vocabulary.classes.stop]
+        noise = logits[:, vocabulary.noise_id : vocabulary.noise_id + 1]
+        probabilities = torch.cat([classes, noise], dim=-1).softmax(-1)
+        return probabilities.gather(1, tokens - vocabulary.classes.start)
+
+    def _append(self, logits: torch.FloatTensor, scores: torch.FloatTensor, tokens: torch.LongTensor) -> None:
+        if self.settings.output_logits:
+            self.logits += logits.unbind(1)
+        if self.settings.output_scores:
+            self.scores += scores.unbind(1)
+        self.sequences = torch.cat([self.sequences, tokens], dim=1)
+
+    def output(self) -> AiTGenerateOutput:
+        """Everything decided, as the library's output class and ours."""
+        settings, task = self.settings, self.grammar.task
+        return AiTGenerateOutput(
+            sequences=self.sequences[:, 1:],
+            scores=tuple(self.scores) if settings.output_scores else None,
+            logits=tuple(self.logits) if settings.output_logits else None,
+            encoder_attentions=self.encoder_outputs.attentions if settings.output_attentions else None,
+            encoder_hidden_states=self.encoder_outputs.hidden_states if settings.output_hidden_states else None,
+            decoder_attentions=tuple(self.decoder_attentions) if settings.output_attentions else None,
+            cross_attentions=tuple(self.cross_attentions) if settings.output_attentions else None,
+            decoder_hidden_states=tuple(self.decoder_hidden_states) if settings.output_hidden_states else None,
+            past_key_values=self.cache,
+            soft_tokens=torch.cat(self.soft_tokens, dim=1) if self.soft_tokens else None,
+            class_scores=torch.cat(self.class_scores, dim=1) if self.class_scores else None,
+            num_forwards=self.num_forwards,
+            task=self.grammar.name,
+            soft_detokenizer=settings.soft_detokenizer,
+            soft_temperature=task.soft_temperature if settings.soft_temperature is None else settings.soft_temperature,
+        )
+
+
+__all__ = [
+    "AiTGenerateOutput",
+    "AiTGenerationConfig",
+    "AiTGenerationMixin",
+    "SoftTokenLogitsProcessor",
+    "TaskGrammarLogitsProcessor",
+]

@@ -1,0 +1,52 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of the task-solver (paper §3.3 and §4.2)."""
+
+import torch
+import torch.nn.functional as F
+
+
+IGNORE_INDEX = -100
+
+
+def token_cross_entropy(
+    logits: torch.Tensor, labels: torch.LongTensor, id_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """
+    Sum over all supervised tokens of the cross-entropy over the full vocabulary.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch, length, vocab_size)`).
+        labels (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids; -100 is ignored.
+        id_weights (`torch.Tensor` of shape `(vocab_size,)`, *optional*): Weight of a target by its id.
+
+    Returns:
+        `torch.Tensor`: A float32 scalar; 0 if nothing is supervised.
+    """
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), weight=id_weights, ignore_index=IGNORE_INDEX, reduction="sum"
+    )
+
+
+def silog_loss(
+    prediction: torch.Tensor, target: torch.Tensor, variance_focus: float = 0.5, minimum: float = 1e-3
+) -> torch.Tensor:
+    """
+    Scale-invariant logarithmic loss `sqrt(mean(d^2) - λ mean(d)^2)`, `d = log target - log prediction`, over the valid
+    pixels (target > 0) of the whole batch (Eigen et al. 2014; paper §4.2 with λ = 0.5).
+
+    Args:
+        prediction (`torch.Tensor`): Depth in metres, any shape; clipped below at `minimum`.
+        target (`torch.Tensor`): Same shape, metres, 0 where unknown.
+
+    Returns:
+        `torch.Tensor`: A scalar; 0 if no pixel is valid.
+    """
+    valid = target > 0
+    difference = torch.log(target[valid]) - torch.log(prediction[valid].clamp(min=minimum))
+    if difference.numel() == 0:
+        return prediction.sum() * 0.0
+    return torch.sqrt(difference.square().mean() - variance_focus * difference.mean().square())
+
+
+__all__ = ["IGNORE_INDEX", "silog_loss", "token_cross_entropy"]

@@ -1,0 +1,135 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Depth-estimation metrics of the NYU protocol: computed per image, then averaged over images."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from .per_image import PerImageMetric
+
+
+DEPTH_ERRORS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
+EIGEN_IMAGE_SIZE = (480, 640)
+EIGEN_ROWS = slice(45, 471)
+EIGEN_COLUMNS = slice(41, 601)
+
+
+def valid_depth_pixels(
+    target: torch.Tensor, min_depth: float, max_depth: float, crop: Literal["eigen"] | None
+) -> torch.Tensor:
+    """Pixels that count: ground truth strictly between the bounds, and inside the crop. Boolean, target's shape."""
+    valid = (target > min_depth) & (target < max_depth)
+    if crop is None:
+        return valid
+    if crop != "eigen":
+        raise ValueError(f'The crop is "eigen" or None, got {crop!r}.')
+    if tuple(target.shape[-2:]) != EIGEN_IMAGE_SIZE:
+        raise ValueError(
+            f"The Eigen crop is defined on 480x640 maps, got {target.shape[-2]}x{target.shape[-1]}; "
+            "resize the maps first or pass crop=None."
+        )
+    inside = torch.zeros_like(valid)
+    inside[..., EIGEN_ROWS, EIGEN_COLUMNS] = True
+    return valid & inside
+
+
+def depth_errors(
+    prediction: torch.Tensor | np.ndarray,
+    target: torch.Tensor | np.ndarray,
+    *,
+    min_depth: float = 1e-3,
+    max_depth: float = 10.0,
+    crop: Literal["eigen"] | None = None,
+) -> dict[str, torch.Tensor]:
+    """
+    Depth errors of every image of a batch, as published for NYUv2 (with `crop="eigen"`).
+
+    A prediction is raised to `min_depth` where it is lower or NaN, and set to `max_depth` where it is +inf; it is not
+    clipped from above otherwise. The arithmetic is float32, as published, so that thresholds fall on the same side.
+
+    Args:
+        prediction: Metres, `(B, H, W)`, floating point.
+        target: Metres, `(B, H, W)`. Pixels outside `(min_depth, max_depth)`, both excluded, and NaN do not count.
+        min_depth: Metres, above 0.
+        max_depth: Metres.
+        crop: `"eigen"` counts rows 45 to 470 and columns 41 to 600 only, of 480×640 maps.
+
+    Returns:
+        Tensors of shape `(B,)`: `delta1..3` (share of pixels with `max(p/t, t/p) < 1.25^k`, 0..1), `abs_rel`,
+        `sq_rel` (metres), `rmse` (metres), `rmse_log`, `log10`, `silog` (`sqrt(mean(d²) - mean(d)²/2)` with
+        `d = ln p - ln t`), all float32, and `num_valid`, int64. An image without valid pixels has NaN for all errors
+        and `num_valid` 0.
+
+    Raises:
+        ValueError: If shapes differ or are not `(B, H, W)`, if the bounds are not `0 < min_depth < max_depth`, or if
+            the Eigen crop is asked of maps of another size.
+    """
+    prediction, target = torch.as_tensor(prediction).float(), torch.as_tensor(target).float()
+    if prediction.shape != target.shape or target.ndim != 3:
+        raise ValueError(
+            "Prediction and target must both be (batch, height, width), "
+            f"got {tuple(prediction.shape)} and {tuple(target.shape)}."
+        )
+    if not 0 < min_depth < max_depth:
+        raise ValueError(f"Depth bounds must satisfy 0 < min_depth < max_depth, got {min_depth} and {max_depth}.")
+
+    valid = valid_depth_pixels(target, min_depth, max_depth, crop)
+    num_valid = valid.sum((1, 2))
+    prediction = prediction.nan_to_num(nan=min_depth, posinf=max_depth, neginf=min_depth).clamp_min(min_depth)
+    # Pixels that do not count become 1 m in both maps, which keeps logarithms and quotients finite.
+    prediction, target = prediction.where(valid, 1.0), target.where(valid, 1.0)
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return (values * valid).sum((1, 2)) / num_valid
+
+    difference = prediction - target
+    log_difference = prediction.log() - target.log()
+    ratio = torch.maximum(prediction / target, target / prediction)
+    mean_squared_log = mean(log_difference.square())
+    return {
+        "delta1": mean(ratio < 1.25),
+        "delta2": mean(ratio < 1.25**2),
+        "delta3": mean(ratio < 1.25**3),
+        "abs_rel": mean(difference.abs() / target),
+        "sq_rel": mean(difference.square() / target),
+        "rmse": mean(difference.square()).sqrt(),
+        "rmse_log": mean_squared_log.sqrt(),
+        "log10": mean((prediction.log10() - target.log10()).abs()),
+        "silog": (mean_squared_log - 0.5 * mean(log_difference).square()).sqrt(),
+        "num_valid": num_valid,
+    }
+
+
+class DepthMetric(PerImageMetric):
+    """
+    Depth errors averaged over images; `abs_rel` is the papers' REL.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from ait_hf.metrics import DepthMetric
+
+    >>> metric = DepthMetric()
+    >>> metric.add_maps(np.full((1, 480, 640), 2.2), np.full((1, 480, 640), 2.0), crop="eigen")
+    >>> round(metric.compute()["rmse"], 3)
+    0.2
+    ```
+    """
+
+    columns = (*DEPTH_ERRORS, "num_valid")
+    description = "Depth-estimation errors (NYU protocol), computed per image and averaged over images."
+
+    def add_maps(
+        self,
+        prediction: torch.Tensor | np.ndarray,
+        target: torch.Tensor | np.ndarray,
+        *,
+        min_depth: float = 1e-3,
+        max_depth: float = 10.0,
+        crop: Literal["eigen"] | None = None,
+    ) -> None:
+        """Add a batch of maps `(B, H, W)` in metres; arguments and errors are those of [`depth_errors`]."""
+        self.add_errors(depth_errors(prediction, target, min_depth=min_depth, max_depth=max_depth, crop=crop))

@@ -1,0 +1,69 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A metric that averages per-image values: the shape of every metric on dense maps here."""
+
+from collections.abc import Mapping
+
+import evaluate
+import numpy as np
+import torch
+from datasets import Features, List, Value
+
+
+class PerImageMetric(evaluate.Metric):
+    """Plain mean over images of named per-image values; one row of `columns` per image.
+
+    Dense maps are reduced to one row per image on the accelerator; only the rows are gathered, and only the main
+    process holds a metric (`evaluate`'s own multi-process mode would count the samples that pad the last batch):
+
+    ```python
+    errors = accelerator.gather_for_metrics(depth_errors(prediction, target))
+    if accelerator.is_main_process:
+        metric.add_errors(errors)
+    ```
+
+    The last column is `num_valid`, the number of pixels an image's values were computed on. Images without any are
+    left out of the mean and counted in `num_excluded`.
+    """
+
+    columns: tuple[str, ...]
+    description: str
+    citation: str = ""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=self.description,
+            citation=self.citation,
+            inputs_description=f"predictions: one row per image, its columns being {', '.join(self.columns)}.",
+            features=self._input_features(),
+        )
+
+    def _input_features(self) -> Features:
+        return Features({"predictions": List(Value("float64"), length=len(self.columns))})
+
+    def rows(self, errors: Mapping[str, torch.Tensor]) -> np.ndarray:
+        """Stack per-image values `{column: (n,)}` into the float64 matrix `(n, columns)` that `add_batch` takes.
+
+        Raises:
+            ValueError: If a column is missing.
+        """
+        missing = [name for name in self.columns if name not in errors]
+        if missing:
+            raise ValueError(f"The per-image values lack {', '.join(missing)}; {self.name} needs all its columns.")
+        return np.stack([torch.as_tensor(errors[name]).detach().cpu().double().numpy() for name in self.columns], -1)
+
+    def add_errors(self, errors: Mapping[str, torch.Tensor]) -> None:
+        """Add the per-image values `{column: (n,)}` of n images."""
+        self.add_batch(predictions=self.rows(errors))
+
+    def _compute(self, predictions) -> dict[str, float]:
+        rows = np.asarray(predictions, dtype=np.float64)
+        used = rows[:, self.columns.index("num_valid")] > 0
+        if not used.any():
+            raise ValueError(
+                f"None of the {len(rows)} images has a valid pixel; check the unit and range of the maps."
+            )
+        means = {
+            name: float(rows[used, column].mean()) for column, name in enumerate(self.columns) if name != "num_valid"
+        }
+        return means | {"num_images": int(used.sum()), "num_excluded": int((~used).sum())}

@@ -1,0 +1,265 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The codebook that learns by exponential moving averages (EMA), and the arithmetic of soft tokens."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+import torch.nn.functional as F
+from diffusers.utils import BaseOutput
+
+
+@dataclass
+class QuantizerOutput(BaseOutput):
+    """
+    Output of [`EMACodebook`].
+
+    Args:
+        quantized (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`):
+            The nearest code of every latent, in the dtype of the latents. Its gradient goes to the latents unchanged
+            (straight-through).
+        indices (`torch.LongTensor` of shape `(batch_size, height, width)`):
+            Ids of the codes, `0..num_embeddings - 1`.
+        commit_loss (`torch.FloatTensor` of shape `()`):
+            Mean squared error between latents and their codes, not weighted.
+        perplexity (`torch.FloatTensor` of shape `()`):
+            `exp(entropy)` of the code usage, from 1 (one code is used) to `num_embeddings` (all equally often). Over
+            the batches of all processes in training, over this batch otherwise.
+    """
+
+    quantized: torch.Tensor
+    indices: torch.LongTensor
+    commit_loss: torch.FloatTensor
+    perplexity: torch.FloatTensor
+
+
+class EMACodebook(nn.Module):
+    """
+    Codebook with nearest-code lookup. In training mode every forward also moves the codes: they are the averages of
+    the latents assigned to them, kept as exponential moving averages over steps and summed over all processes of
+    `torch.distributed`, so that several processes learn what one process would learn from the whole batch.
+
+    A step looks codes up before it moves them. The update is that of the released tokenizers:
+    `size = decay * size + (1 - decay) * count`, Laplace-smoothed and stored so,
+    `sums = decay * sums + (1 - decay) * sum of latents`, `code = sums / size`.
+
+    Codes, statistics and distances are float32 always: casting the module moves it but keeps its dtype, and autocast
+    does not reach inside.
+
+    The statistics of a new codebook are zero, that is, codes that the first batch does not use become zero vectors.
+    To train from scratch call [`~EMACodebook.init_from_latents`] with the first batch, or set `revival_threshold`.
+    (The original starts from random sums with zero sizes, which makes the norm of unused codes explode.)
+
+    Args:
+        num_embeddings (`int`): Number of codes K.
+        embedding_dim (`int`): Width of a code D.
+        decay (`float`, *optional*, defaults to 0.99): Share of the statistics that a step keeps.
+        epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the sizes.
+        revival_threshold (`float`, *optional*, defaults to 0.0):
+            After a step, a code whose size is below this share of the mean size is dead: it is placed on a random
+            latent of the batch (of process 0, drawn with torch's global generator) with just this size, so that it
+            lives on if latents choose it in the next step and tries another place if not. 0 never revives, as in the
+            released recipes; 0.1 to 0.3 are good values.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        decay: float = 0.99,
+        epsilon: float = 1e-5,
+        revival_threshold: float = 0.0,
+    ):
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.decay = decay
+        self.epsilon = epsilon
+        self.revival_threshold = revival_threshold
+        self.embedding = nn.Embedding(num_embeddings, embedding_dim, dtype=torch.float32)
+        self.embedding.requires_grad_(False)
+        self.register_buffer("ema_cluster_size", torch.zeros(num_embeddings, dtype=torch.float32))
+        self.register_buffer("ema_sums", torch.zeros(num_embeddings, embedding_dim, dtype=torch.float32))
+
+    def _apply(self, fn, recurse=True):
+        # `.to(dtype)`, `.half()`, ... all come through here: follow them to the device, not to the dtype. (Moving
+        # averages in bfloat16 stand still: 0.99 x + 0.01 y rounds back to x.)
+        def without_cast(tensor):
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(without_cast, recurse)
+
+    def nearest(self, latents: torch.Tensor) -> torch.LongTensor:
+        """Ids `(N,)` of the codes with the smallest squared Euclidean distance to float32 `latents` `(N, D)`."""
+        codes = self.embedding.weight
+        # |x - e|^2 without its |x|^2, which is the same for every code; needs (N, K) numbers, never (N, K, D).
+        distances = torch.addmm(codes.square().sum(dim=1), latents, codes.t(), alpha=-2)
+        return distances.argmin(dim=1)
+
+    def forward(self, latents: torch.Tensor) -> QuantizerOutput:
+        """
+        Args:
+            latents (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`): Any floating dtype.
+
+        Returns:
+            [`QuantizerOutput`]
+
+        Raises:
+            ValueError: If `latents` do not have `embedding_dim` channels.
+        """
+        with torch.autocast(device_type=latents.device.type, enabled=False):
+            flat = self._flatten(latents)
+            ids = self.nearest(flat.detach())
+            codes = self.embedding(ids)
+            commit_loss = F.mse_loss(flat, codes)
+            quantized = flat + (codes - flat).detach()
+
+            counts = flat.new_zeros(self.num_embeddings).index_add_(0, ids, flat.new_ones(len(ids)))
+            if self.training:
+                counts = self._update(flat.detach(), ids, counts)
+            usage = counts / counts.sum()
+            perplexity = torch.special.entr(usage).sum().exp()
+
+        batch_size, _, height, width = latents.shape
+        quantized = quantized.view(batch_size, height, width, -1).permute(0, 3, 1, 2).to(latents.dtype)
+        return QuantizerOutput(
+            quantized=quantized,
+            indices=ids.view(batch_size, height, width),
+            commit_loss=commit_loss,
+            perplexity=perplexity,
+        )
+
+    def expected_embedding(self, probabilities: torch.Tensor) -> torch.FloatTensor:
+        """
+        Average code under a soft token (AiT paper, Eq. 4); differentiable in the probabilities.
+
+        Args:
+            probabilities (`torch.Tensor` of shape `(..., num_embeddings)`): Sum to 1 over the last axis.
+
+        Returns:
+            `torch.FloatTensor` of shape `(..., embedding_dim)`.
+        """
+        with torch.autocast(device_type=probabilities.device.type, enabled=False):
+            return probabilities.float() @ self.embedding.weight
+
+    @torch.no_grad()
+    def init_from_latents(self, latents: torch.Tensor) -> None:
+        """
+        Places the codes on latents of a batch, spread out as k-means++ does (each next code is drawn with probability
+        proportional to the squared distance to the nearest code so far), with sizes 1 and sums that agree. Where
+        the batch has fewer distinct latents than there are codes, some codes coincide. With several processes all
+        must call it; they share the draw of process 0. Uses torch's global generator.
+
+        Args:
+            latents (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`).
+
+        Raises:
+            ValueError: If `latents` do not have `embedding_dim` channels.
+        """
+        flat = self._flatten(latents)
+        codes = torch.empty_like(self.embedding.weight)
+        weights = flat.new_ones(len(flat))
+        distances = flat.new_full((len(flat),), math.inf)
+        for k in range(self.num_embeddings):
+            codes[k] = flat[torch.multinomial(weights, 1).item()]
+            distances = torch.minimum(distances, (flat - codes[k]).square().sum(dim=1))
+            # Not quite 0, so that a batch without a further distinct latent still has something to draw.
+            weights = distances.clamp_min(1e-30)
+        _from_first_process(codes)
+        # Every code stands for the one latent it was placed on: light, so that it can follow and, unused, soon dies.
+        self.embedding.weight.copy_(codes)
+        self.ema_cluster_size.fill_(1)
+        self.ema_sums.copy_(codes)
+
+    def _flatten(self, latents: torch.Tensor) -> torch.FloatTensor:
+        if latents.ndim != 4 or latents.shape[1] != self.embedding_dim:
+            raise ValueError(
+                f"The codebook takes latents of shape (batch, {self.embedding_dim}, height, width), "
+                f"got {tuple(latents.shape)}."
+            )
+        return latents.permute(0, 2, 3, 1).reshape(-1, self.embedding_dim).float()
+
+    @torch.no_grad()
+    def _update(self, latents: torch.Tensor, ids: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """One EMA step from this process's latents `(N, D)`; returns the counts `(K,)` of all processes."""
+        sums = torch.zeros_like(self.ema_sums).index_add_(0, ids, latents)
+        counts, sums = _sum_over_processes(counts), _sum_over_processes(sums)
+
+        size = self.ema_cluster_size.lerp_(counts, 1 - self.decay)
+        total = size.sum()
+        size.add_(self.epsilon).div_(total + self.num_embeddings * self.epsilon).mul_(total)
+        self.ema_sums.lerp_(sums, 1 - self.decay)
+        self.embedding.weight.copy_(self.ema_sums / size[:, None])
+        if self.revival_threshold > 0:
+            self._revive(latents)
+        return counts
+
+    def _revive(self, latents: torch.Tensor) -> None:
+        """Re-seeds dead codes. Without a look at how many there are, so that the device is not made to wait."""
+        smallest_size = self.revival_threshold * self.ema_cluster_size.mean()
+        dead = self.ema_cluster_size < smallest_size
+        order = torch.randperm(len(latents), device=latents.device)
+        # A latent for every code, distinct as long as there are enough.
+        seeds = latents[order.repeat(math.ceil(self.num_embeddings / len(order)))[: self.num_embeddings]]
+        _from_first_process(seeds)
+        self.embedding.weight.copy_(torch.where(dead[:, None], seeds, self.embedding.weight))
+        self.ema_sums.copy_(torch.where(dead[:, None], seeds * smallest_size, self.ema_sums))
+        self.ema_cluster_size.copy_(torch.where(dead, smallest_size, self.ema_cluster_size))
+
+
+def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
+    """
+    `softmax(temperature * log(probabilities))`, that is `p ** temperature` normalised to sum 1. It equals
+    `softmax(temperature * logits)` for `probabilities = softmax(logits)`, which is how the released models sharpen
+    or flatten soft tokens before the detokenizer: below 1 flattens, above 1 sharpens, 1 returns `probabilities`.
+
+    Args:
+        probabilities (`torch.Tensor` of shape `(..., num_codes)`): Not negative; zeros stay zero.
+        temperature (`float`): Positive.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+    """
+    if temperature <= 0:
+        raise ValueError(f"The temperature of soft tokens must be positive, got {temperature}.")
+    if temperature == 1:
+        return probabilities
+    impossible = probabilities == 0
+    scores = temperature * probabilities.masked_fill(impossible, 1).log()
+    return scores.masked_fill(impossible, -math.inf).softmax(dim=-1)
+
+
+def token_entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """
+    Uncertainty of soft tokens: entropy over the last axis divided by `ln K`, from 0 (one code is certain) to 1
+    (all K codes are equally likely).
+
+    Args:
+        probabilities (`torch.Tensor` of shape `(..., K)`): Sum to 1 over the last axis, `K >= 2`.
+
+    Returns:
+        `torch.Tensor` of shape `(...)`.
+    """
+    return torch.special.entr(probabilities).sum(dim=-1) / math.log(probabilities.shape[-1])
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
+    if _is_distributed():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def _from_first_process(tensor: torch.Tensor) -> None:
+    if _is_distributed():
+        dist.broadcast(tensor, src=0)
+
+
+__all__ = ["EMACodebook", "QuantizerOutput", "apply_temperature", "token_entropy"]

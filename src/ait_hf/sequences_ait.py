@@ -1,0 +1,116 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Sequence grammar: which kind of token stands where in a task's sequence, and how targets become sequences."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .configuration_ait import AiTConfig, AiTTaskConfig, Vocabulary
+
+
+SPARSE_SLOTS = ("coordinate", "class")
+
+
+@dataclass(frozen=True)
+class TaskGrammar:
+    """
+    The sequence of one task: `num_groups` times the same group of slots.
+
+    A slot is *sparse* (coordinate, class: one id is chosen) or *dense* (a code of a tokenizer: its whole distribution
+    is kept as a soft token). Slot 0 is predicted from the task token; slot `p` is predicted from the token in slot
+    `p - 1`, or, in a parallel model, from the parallel token if slot `p - 1` is dense (paper §3.5, Fig. 3b).
+
+    Attributes:
+        name (`str`): Task name.
+        task (`AiTTaskConfig`): Its declaration.
+        vocabulary (`Vocabulary`): Id ranges of the model.
+        group (`tuple[str, ...]`): Slot kinds of one group, the dense block written out.
+        parallel (`bool`): Whether dense slots are predicted from the parallel token.
+    """
+
+    name: str
+    task: AiTTaskConfig
+    vocabulary: Vocabulary
+    group: tuple[str, ...]
+    parallel: bool
+
+    @classmethod
+    def from_config(cls, config: AiTConfig, name: str) -> "TaskGrammar":
+        """Grammar of the task called `name`; `ValueError` if the model does not have it."""
+        task = config.task(name)
+        group: list[str] = []
+        for slot in task.slots:
+            group += [slot] if slot in SPARSE_SLOTS else [slot] * math.prod(task.grid_size)
+        return cls(name, task, config.vocabulary, tuple(group), config.parallel)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens of the whole sequence, without the task token."""
+        return self.task.num_groups * len(self.group)
+
+    @property
+    def start_token_id(self) -> int:
+        """Decoder input id of the task token."""
+        return self.vocabulary.task_token_id(self.task.task_id)
+
+    @property
+    def codebook(self) -> str | None:
+        """Name of the tokenizer whose codes fill the dense slots, `None` for a task without dense slots."""
+        return next((slot for slot in self.group if slot not in SPARSE_SLOTS), None)
+
+    @property
+    def code_range(self) -> range:
+        """Vocabulary ids of the dense slots."""
+        return self.vocabulary.codebooks[self.codebook]
+
+    def slot(self, position: int) -> str:
+        """Kind of the slot at a position of the sequence (0 is the first token after the task token)."""
+        return self.group[position % len(self.group)]
+
+    def is_dense(self, position: int) -> bool:
+        """Whether the slot at this position holds a code."""
+        return self.slot(position) not in SPARSE_SLOTS
+
+    def dense_positions(self, length: int | None = None) -> list[int]:
+        """Positions of the dense slots among the first `length` tokens (all by default)."""
+        return [p for p in range(self.length if length is None else length) if self.is_dense(p)]
+
+    def block_length(self, position: int, limit: int) -> int:
+        """
+        How many slots from `position` on (at most up to `limit`, exclusive) one forward can predict: 1 in an
+        autoregressive model; in a parallel model the run of dense slots and the sparse slot behind it.
+        """
+        end = position + 1
+        while self.parallel and end < limit and self.is_dense(end - 1):
+            end += 1
+        return end - position
+
+    def decoder_input_ids(self, tokens: torch.LongTensor) -> torch.LongTensor:
+        """
+        Decoder input for teacher forcing: the task token, then all but the last token, with the parallel token in
+        place of dense tokens in a parallel model.
+
+        Args:
+            tokens (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids; no ignore index.
+
+        Returns:
+            `torch.LongTensor` of shape `(batch, length)`.
+        """
+        start = torch.full_like(tokens[:, :1], self.start_token_id)
+        return self.replace_dense_inputs(torch.cat([start, tokens[:, :-1]], dim=1))
+
+    def replace_dense_inputs(self, input_ids: torch.LongTensor) -> torch.LongTensor:
+        """`input_ids` (batch, 1 + tokens; the task token first) with parallel tokens in dense places if parallel."""
+        if not self.parallel:
+            return input_ids
+        dense = [False] + [self.is_dense(p) for p in range(input_ids.shape[1] - 1)]
+        return input_ids.masked_fill(torch.tensor(dense, device=input_ids.device), self.vocabulary.parallel_token_id)
+
+    def codes_to_tokens(self, codes: torch.LongTensor) -> torch.LongTensor:
+        """Codes of whole-map tasks, `(batch, rows, columns)`, to vocabulary ids `(batch, length)` in row-major order."""
+        return codes.flatten(1) + self.code_range.start
+
+
+__all__ = ["SPARSE_SLOTS", "TaskGrammar"]

@@ -1,0 +1,119 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Parameter groups: learning rates that decay towards the backbone's first layers, and no weight decay where it hurts.
+
+timm's `param_groups_layer_decay` asks the model for a `group_matcher` that knows its layers by name, and exempts by
+name and dimension only. transformers' backbones have none, so the layers are found here, in any backbone, by the
+numbered containers that its parameter names go through.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+
+
+BACKBONE = "model.encoder.backbone."  # where AiT models keep theirs
+
+# `stages.2.blocks.11.`, `encoder.layers.2.blocks.11.`, `layers_2.blocks.11.`, `encoder.layer.11.`; what a stage has beside
+# its blocks, as `stages.2.` of `stages.2.merging.norm`, is a layer of its own.
+_BLOCK = re.compile(r"^(?:.*?\b)?(?:stages|layers|layer|blocks)[._]\d+\.(?:(?:layers|layer|blocks)\.\d+\.)?")
+# Position-bias tables and the networks that make them, logit scales, and learned tokens and positions that are bare
+# parameters. (Those in an `nn.Embedding` are found by type, biases and norms by their one dimension.)
+_NO_WEIGHT_DECAY = re.compile(r"position_bias|cpb_mlp|logit_scale|(?:embed|embeddings|token|tokens)$")
+
+
+@strict
+@dataclass
+class OptimizerRecipe:
+    """
+    Args:
+        name (`str`): `"adamw"`, or `"adam"`, whose weight decay is an L2 penalty.
+        lr (`float`): Learning rate of the last layers; a schedule multiplies it.
+        weight_decay (`float`): Not applied to biases, norms, embeddings, position-bias networks and logit scales.
+        betas (`list[float]`): Decay of the running averages.
+        layer_decay (`float`): Factor from each backbone layer to the one before it; 1 for one rate everywhere.
+    """
+
+    lr: float
+    name: Literal["adam", "adamw"] = "adamw"
+    weight_decay: float = 0.0
+    betas: list[float] | tuple[float, ...] = (0.9, 0.999)
+    layer_decay: float = 1.0
+
+    def validate_ranges(self):
+        if self.lr <= 0 or self.weight_decay < 0 or not 0 < self.layer_decay <= 1:
+            raise ValueError("lr must be above 0, weight_decay at least 0, layer_decay above 0 and at most 1.")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers from 0 to below 1, got {self.betas}.")
+
+
+def build_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Optimizer:
+    """Optimiser over the trainable parameters of `model`, in the groups of [`parameter_groups`]."""
+    groups = parameter_groups(model, recipe.lr, recipe.weight_decay, recipe.layer_decay)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.name]
+    return kind(groups, lr=recipe.lr, betas=tuple(recipe.betas), fused=True)
+
+
+def parameter_groups(
+    model: nn.Module, lr: float, weight_decay: float = 0.0, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """
+    Groups of the trainable parameters with their own `lr` and `weight_decay`, and a `name` such as `layer_3_no_decay`.
+
+    With L layers in the backbone ([`layer_ids`]) the learning rate of layer i is `lr * layer_decay ** (L - i)`.
+
+    Raises:
+        ValueError: If the model has no trainable parameter, or layer decay is asked of a model without a backbone.
+    """
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not parameters:
+        raise ValueError(f"{type(model).__name__} has no trainable parameter; a frozen model cannot be trained.")
+    if layer_decay != 1 and not any(name.startswith(BACKBONE) for name in parameters):
+        raise ValueError(f"layer_decay {layer_decay} needs a backbone, which {type(model).__name__} does not have.")
+    embeddings = {
+        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))
+    }
+    ids = layer_ids(parameters)
+    last = max(ids.values())
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in parameters.items():
+        exempt = parameter.ndim <= 1 or name in embeddings or _NO_WEIGHT_DECAY.search(name) is not None
+        layer = ids[name] if layer_decay != 1 else last
+        key = f"layer_{layer}_{'no_decay' if exempt else 'decay'}"
+        group = groups.setdefault(
+            key,
+            {
+                "params": [],
+                "lr": lr * layer_decay ** (last - layer),
+                "weight_decay": 0.0 if exempt else weight_decay,
+                "name": key,
+            },
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def layer_ids(names: Iterable[str]) -> dict[str, int]:
+    """
+    Layer of every parameter of a model by its name: 0 for what comes before the backbone's first block, then every
+    block and every merging in their order, and one more for everything else (the backbone's last norm included).
+
+    Args:
+        names: Parameter names in the order of `named_parameters()`.
+    """
+    blocks: dict[str, int] = {}
+    ids: dict[str, int | None] = {}
+    for name in names:
+        inside = name.removeprefix(BACKBONE) if name.startswith(BACKBONE) else None
+        block = None if inside is None else _BLOCK.match(inside)
+        if block is not None:
+            ids[name] = blocks.setdefault(block.group(), len(blocks) + 1)
+        else:
+            ids[name] = 0 if inside is not None and not blocks else None
+    return {name: len(blocks) + 1 if layer is None else layer for name, layer in ids.items()}

@@ -1,0 +1,32 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures shared by every test: where the real samples and the golden data are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _folder_from_environment(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set; point it to the folder that holds the test data.")
+    folder = Path(value).resolve()
+    assert folder.is_dir(), f"{variable}={value} is not a folder"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Folder with inputs, weights and outputs of the released model at tiny sizes."""
+    return _folder_from_environment("AIT_TEST_GOLDEN")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with the small real samples (RGB-D, COCO, ADE20K, CamVid)."""
+    return _folder_from_environment("AIT_TEST_DATA")

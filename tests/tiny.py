@@ -1,0 +1,81 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny configurations that the tests share."""
+
+from ait_hf import AiTConfig
+
+
+TINY_BACKBONE = {
+    "model_type": "ait_swinv2",
+    "image_size": 96,
+    "embed_dim": 8,
+    "depths": [1, 1, 1, 1],
+    "num_heads": [1, 2, 2, 4],
+    "window_sizes": [6, 6, 6, 3],
+    "shifted_stages": [True, True, False, False],
+    "pretrained_window_sizes": [0, 0, 0, 0],
+    "drop_path_rate": 0.0,
+}
+
+
+def tiny_config(**changes) -> AiTConfig:
+    """A depth model with 9 codes of 20 on 96x96 images; `changes` replace fields."""
+    fields = {
+        "backbone_config": dict(TINY_BACKBONE),
+        "tokenizers": {
+            "depth": {
+                "base_channels": 2,
+                "vq_embed_dim": 12,
+                "num_vq_embeddings": 20,
+                "num_res_blocks": 1,
+                "sample_size": 96,
+            }
+        },
+        "tasks": {
+            "depth": {
+                "task_id": 2,
+                "slots": ["depth"],
+                "grid_size": [3, 3],
+                "image_size": [96, 96],
+                "auxiliary_loss": "silog",
+            }
+        },
+        "codebooks": [["mask", 16], ["depth", 20]],
+        "num_coordinate_bins": 64,
+        "num_classes": 6,
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "num_heads": 4,
+        "ffn_dim": 48,
+        "dropout": 0.0,
+        "drop_path_rate": 0.0,
+        "max_position_embeddings": 105,
+    }
+    return AiTConfig(**(fields | changes))
+
+
+def mixed_config(**changes) -> AiTConfig:
+    """A model with a task that mixes sparse and dense slots: 3 groups of 4 coordinates, a class and 4 codes."""
+    tokenizer = {
+        "base_channels": 2,
+        "vq_embed_dim": 12,
+        "num_vq_embeddings": 16,
+        "num_res_blocks": 1,
+        "sample_size": 32,
+        "downsample_ratio": 16,
+        "value_range": [0.0, 1.0],
+        "unit": "mask",
+        "loss_type": "mse",
+    }
+    tasks = {
+        "objects": {
+            "task_id": 1,
+            "slots": ["coordinate"] * 4 + ["class", "mask"],
+            "output_type": "depth",
+            "num_groups": 3,
+            "grid_size": [2, 2],
+            "image_size": [96, 96],
+        }
+    }
+    return tiny_config(**({"tokenizers": {"mask": tokenizer}, "tasks": tasks} | changes))
