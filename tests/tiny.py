@@ -35,6 +35,7 @@ def tiny_config(**changes) -> AiTConfig:
             "depth": {
                 "task_id": 2,
                 "slots": ["depth"],
+                "output_type": "depth",
                 "grid_size": [3, 3],
                 "image_size": [96, 96],
                 "auxiliary_loss": "silog",
@@ -72,7 +73,6 @@ def mixed_config(**changes) -> AiTConfig:
         "objects": {
             "task_id": 1,
             "slots": ["coordinate"] * 4 + ["class", "mask"],
-            "output_type": "depth",
             "num_groups": 3,
             "grid_size": [2, 2],
             "image_size": [96, 96],

@@ -53,7 +53,7 @@ class AiTTaskConfig:
             slots (one id is chosen); the name of a codebook stands for one dense block of
             `grid_size[0] * grid_size[1]` codes in row-major order. Depth is `["depth"]`; an object with a mask is
             `["coordinate"] * 4 + ["class", "mask"]`.
-        output_type (`str`): What the sequence means once decoded, which picks the post-processing: `"depth"`.
+        output_type (`str`, *optional*): What the decoded sequence means: `"depth"` (metres) or nothing in particular.
         num_groups (`int`): How often the group repeats (1 for a map, the number of objects for objects).
         grid_size (`list[int]`, *optional*): Rows and columns of codes in the dense block.
         image_size (`list[int]`): Height and width in pixels of the images this task is trained and run on.
@@ -66,7 +66,7 @@ class AiTTaskConfig:
 
     task_id: int
     slots: list[str]
-    output_type: str = "depth"
+    output_type: str | None = None
     num_groups: int = 1
     grid_size: list[int] | tuple[int, ...] | None = None
     image_size: list[int] | tuple[int, ...] = (480, 480)
@@ -124,6 +124,7 @@ def _default_tasks() -> dict[str, dict]:
         "depth": {
             "task_id": 2,
             "slots": ["depth"],
+            "output_type": "depth",
             "grid_size": [15, 15],
             "image_size": [480, 480],
             "soft_temperature": 0.8,
@@ -277,8 +278,10 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(f"Task {name!r} has coordinates: set num_coordinate_bins above 0.")
         if "class" in task.slots and not self.num_classes:
             raise ValueError(f"Task {name!r} has classes: set num_classes above 0.")
-        if task.output_type not in OUTPUT_TYPES:
-            raise ValueError(f"Task {name!r}: output_type is one of {OUTPUT_TYPES}, got {task.output_type!r}.")
+        if task.output_type not in (None, *OUTPUT_TYPES):
+            raise ValueError(f"Task {name!r}: output_type is one of {OUTPUT_TYPES} or None, got {task.output_type!r}.")
+        if task.output_type == "depth" and (task.num_groups != 1 or task.slots != dense):
+            raise ValueError(f"Task {name!r}: a depth map is one dense block and nothing else.")
         if task.auxiliary_loss not in (None, *AUXILIARY_LOSSES):
             raise ValueError(f"Task {name!r}: auxiliary_loss is one of {AUXILIARY_LOSSES} or None.")
         block = math.prod(task.grid_size) if dense else 0

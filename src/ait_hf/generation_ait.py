@@ -123,6 +123,14 @@ class SoftTokenLogitsProcessor(LogitsProcessor):
         return self.temperature * self.restrict(input_ids, scores)
 
 
+def _refuse_shared_hypotheses(mode: GenerationMode) -> None:
+    if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+        raise ValueError(
+            f"AiT cannot decode by {mode.value.replace('_', ' ')}: a soft token is a distribution, which hypotheses "
+            "cannot share; use num_beams=1 with do_sample=False or do_sample=True."
+        )
+
+
 class AiTGenerationMixin(GenerationMixin):
     """`generate()` for sequences that mix sparse and dense slots; everything else is the library's."""
 
@@ -144,6 +152,7 @@ class AiTGenerationMixin(GenerationMixin):
             setattr(generation_config, name, ours.get(name, getattr(generation_config, name, default)))
         if generation_config.soft_solver is None:
             generation_config.soft_solver = not self.config.parallel
+        _refuse_shared_hypotheses(generation_config.get_generation_mode())
         grammar = self.grammar(self._task_name(generation_config.task))
         generation_config.task = grammar.name
         if generation_config.decoder_start_token_id is None:
@@ -153,11 +162,7 @@ class AiTGenerationMixin(GenerationMixin):
         return generation_config, model_kwargs
 
     def _validate_generation_mode(self, generation_mode, generation_config, generation_mode_kwargs):
-        if generation_mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
-            raise ValueError(
-                f"AiT cannot decode by {generation_mode.value.replace('_', ' ')}: a soft token is a distribution, which "
-                "hypotheses cannot share; use num_beams=1 with do_sample=False or do_sample=True."
-            )
+        _refuse_shared_hypotheses(generation_mode)  # here an assistant model is known as well
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
 
     @staticmethod

@@ -219,7 +219,7 @@ class _Run:
             self.batches = chain([first], self.batches)
         accelerator.init_trackers("ait_hf", config=_tracked_config(self.recipe))
         bar = tqdm(
-            total=options.max_steps, initial=progress.step, desc=self.folder.name, disable=not accelerator.is_main_process
+            total=options.max_steps, initial=progress.step, desc=self.folder.name, mininterval=1, disable=not accelerator.is_main_process
         )
         meter = _Meter(accelerator, options.batch_size * options.gradient_accumulation_steps)
         self.model.train()

@@ -114,7 +114,7 @@ def build_tokenizer(recipe: TokenizerRecipe) -> VQTokenizer:
         ValueError: A value of `model.config` is wrong.
     """
     if recipe.model.pretrained is not None:
-        return VQTokenizer.from_pretrained(recipe.model.pretrained, low_cpu_mem_usage=False)
+        return VQTokenizer.from_pretrained(recipe.model.pretrained)
     height, width = recipe.data.transform.size
     if height != width:
         raise ValueError(f"A tokenizer is trained on square crops; data.transform.crop_size is {height} x {width}.")

@@ -1,0 +1,47 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Trains a depth tokenizer from a recipe.
+
+    # random rooms, minutes on a laptop
+    python scripts/train_tokenizer.py scripts/recipes/demo_tokenizer.yaml
+
+    # your own frames: a folder with rgb/ and depth/, an index.json or a CSV file
+    python scripts/train_tokenizer.py scripts/recipes/sample_rgbd_tokenizer.yaml data.index=FOLDER output_dir=runs/mine
+
+    # the published tokenizer on NYU Depth v2
+    accelerate launch scripts/train_tokenizer.py scripts/recipes/tokenizer_depth_nyu.yaml data.root=NYU_FOLDER
+
+    # two processes without a GPU
+    ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \
+        scripts/train_tokenizer.py scripts/recipes/demo_tokenizer.yaml train.batch_size=16
+
+Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr=1e-3 model.config.downsample_ratio=16`.
+The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.
+"""
+
+import argparse
+import logging
+
+from ait_hf.training.recipes import load_recipe
+from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
+    parser.add_argument("--seed", type=int, help="same as seed=SEED")
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("ait_hf").setLevel(logging.INFO)
+    overrides = arguments.overrides + ([] if arguments.seed is None else [f"seed={arguments.seed}"])
+    try:
+        recipe = load_recipe(arguments.recipe, TokenizerRecipe, overrides)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    train_tokenizer(recipe)
+
+
+if __name__ == "__main__":
+    main()

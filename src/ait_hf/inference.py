@@ -1,0 +1,215 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a folder and some photographs to depth maps of the photographs' sizes."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from glob import glob, has_magic
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from safetensors import SafetensorError
+
+from .configuration_ait import AiTConfig
+from .image_processing_ait import AiTImageProcessor
+from .modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration
+from .test_time_augmentation import predict_with_windows_and_flip
+
+
+DEPTH_TASK = "depth"
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+def load_model_and_processor(
+    folder: str | Path,
+    task: str = DEPTH_TASK,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = "float32",
+) -> tuple[AiTForDenseTokenGeneration, AiTImageProcessor]:
+    """
+    Load a saved model, ready to predict, and its image processor.
+
+    Args:
+        folder (`str` or `Path`): As [`~ait_hf.remote_code.save_with_remote_code`] or `save_pretrained` wrote it.
+        task (`str`): A task that the model has to have.
+        device (`str` or `torch.device`): Where to put the model.
+        dtype (`str` or `torch.dtype`): Of its weights; the codebook stays float32.
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: It holds another architecture, a damaged or incomplete checkpoint, or a model without the task.
+    """
+    folder = Path(folder)
+    for path in (folder, folder / "config.json", folder / "preprocessor_config.json"):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist: give the folder of a saved AiT model.")
+    try:
+        AiTConfig.from_pretrained(folder).task(task)
+        model, report = AiTForDenseTokenGeneration.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True  # refused below, with names
+        )
+        processor = AiTImageProcessor.from_pretrained(folder)
+    except SafetensorError as error:
+        raise ValueError(f"The checkpoint in {folder} is truncated or damaged ({error}): copy it again.") from error
+    except (OSError, StrictDataclassError) as error:
+        raise ValueError(f"{folder} cannot be loaded: {' '.join(str(error).split())}") from error
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if keys := sorted(map(str, report[problem])):
+            raise ValueError(
+                f"The checkpoint in {folder} does not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, "
+                f"first {keys[0]}."
+            )
+    return model.to(device), processor
+
+
+def find_images(patterns: Sequence[str | Path]) -> list[Path]:
+    """
+    Image files named by files, folders (all images directly in them) and globs, in that order, each once.
+
+    Raises:
+        FileNotFoundError: A file is missing, or a folder or glob has no images.
+        ValueError: Two files have the same stem, so that results named after them would overwrite each other.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_file():
+            matches = [path]
+        elif path.is_dir():
+            matches = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
+        elif has_magic(str(pattern)):
+            matches = sorted(Path(match) for match in glob(str(pattern), recursive=True) if Path(match).is_file())
+        else:
+            raise FileNotFoundError(f"{pattern} does not exist.")
+        if not matches:
+            raise FileNotFoundError(f"{pattern} has no images.")
+        found |= dict.fromkeys(matches)
+    stems: dict[str, Path] = {}
+    for path in found:
+        if path.stem in stems:
+            raise ValueError(f"{stems[path.stem]} and {path} have the same stem: predict them into different folders.")
+        stems[path.stem] = path
+    return list(found)
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """
+    An 8-bit RGB image, turned upright if its metadata say that the camera was not.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read as an image, or has more than 8 bits per channel.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"{path} has more than 8 bits per channel (mode {image.mode}): it is no photograph.")
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow calls some broken PNGs a SyntaxError
+        raise ValueError(f"{path} cannot be read as an image; is it complete?") from error
+
+
+def input_size(model_size: Sequence[int], image_size: Sequence[int], tta: bool) -> tuple[int, int]:
+    """
+    Height and width that an image is resized to before the model sees it or windows of it.
+
+    Args:
+        model_size: Height and width of the model's input.
+        image_size: Height and width of the image.
+        tta: Whether the model sees square windows: then the image's height becomes the model's and its shape stays.
+            Otherwise the whole image is squeezed into the model's input.
+
+    Raises:
+        ValueError: With `tta`, the model's input is not square, or the image is higher than wide.
+    """
+    if not tta:
+        return tuple(model_size)
+    if model_size[0] != model_size[1]:
+        raise ValueError(f"Windows are square, but this model's input is {model_size[0]}x{model_size[1]}.")
+    if image_size[0] > image_size[1]:
+        raise ValueError(
+            f"Windows slide along the width, but an image is higher ({image_size[0]}) than wide ({image_size[1]}): "
+            "predict it without test-time augmentation."
+        )
+    return model_size[0], round(image_size[1] * model_size[0] / image_size[0])
+
+
+@torch.no_grad()
+def predict_depth(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    images: Sequence[Image.Image | torch.Tensor],
+    *,
+    tta: bool = False,
+    **settings,
+) -> list[dict[str, torch.Tensor]]:
+    """
+    Depth and uncertainty of images, at the images' sizes.
+
+    Args:
+        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
+        processor ([`AiTImageProcessor`]): Its image processor.
+        images: A batch of PIL images or tensors `(3, H, W)`, of any sizes. Floating-point tensors hold 0..1, others
+            0..255.
+        tta (`bool`): Follow the published test protocol instead of squeezing each image into the model's input:
+            square windows side by side, each also mirrored, averaged.
+        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
+
+    Returns:
+        For every image `predicted_depth` and `uncertainty`, float32 `(H, W)`: metres, at least 1e-3, and 0..1.
+
+    Raises:
+        ValueError: There are no images, the model has no depth task, or windows do not fit (see [`input_size`]).
+    """
+    predict = _predict_windows if tta else _predict_whole
+    model_size = model.config.task(DEPTH_TASK).image_size
+    prepared = defaultdict(list)
+    for number, image in enumerate(images):
+        prepared[input_size(model_size, image_height_and_width(image), tta)].append(number)
+    if not prepared:
+        raise ValueError("There are no images to predict.")
+    predictions: dict[int, dict[str, torch.Tensor]] = {}
+    for size, members in prepared.items():
+        chosen = [images[number] for number in members]
+        outputs = predict(model, prepare_images(model, processor, chosen, size), settings)
+        maps = processor.post_process_depth_estimation(outputs, [image_height_and_width(image) for image in chosen])
+        predictions |= zip(members, maps)
+    return [predictions[number] for number in range(len(images))]
+
+
+def image_height_and_width(image: Image.Image | torch.Tensor) -> tuple[int, int]:
+    """Height and width in pixels of a PIL image or a tensor `(channels, H, W)`."""
+    return (image.height, image.width) if isinstance(image, Image.Image) else tuple(image.shape[-2:])
+
+
+def prepare_images(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    images: Sequence[Image.Image | torch.Tensor],
+    size: tuple[int, int],
+) -> torch.Tensor:
+    """`pixel_values` `(batch, 3, *size)` of images as [`predict_depth`] takes them, where and as the model needs them."""
+    rescaled = {"do_rescale": False} if torch.is_tensor(images[0]) and images[0].is_floating_point() else {}
+    size = {"height": size[0], "width": size[1]}
+    pixel_values = processor(list(images), size=size, return_tensors="pt", **rescaled)["pixel_values"]
+    return pixel_values.to(model.device, model.dtype)
+
+
+def _predict_whole(model, pixel_values: torch.Tensor, settings: dict):
+    return model.generate(pixel_values=pixel_values, task=DEPTH_TASK, return_dict_in_generate=True, **settings)
+
+
+def _predict_windows(model, pixel_values: torch.Tensor, settings: dict) -> AiTDepthEstimatorOutput:
+    def predict(crops: torch.Tensor) -> torch.Tensor:
+        outputs = _predict_whole(model, crops, settings)
+        # As published, depth is averaged before it is clipped; `outputs.predicted_depth` is clipped already.
+        return torch.stack([model.detokenize(outputs), outputs.uncertainty], dim=1)
+
+    num_windows = math.ceil(pixel_values.shape[-1] / pixel_values.shape[-2])
+    maps = predict_with_windows_and_flip(pixel_values, predict, num_windows)
+    return AiTDepthEstimatorOutput(predicted_depth=maps[:, 0], uncertainty=maps[:, 1])

@@ -1,0 +1,111 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import mixed_config, tiny_config
+from transformers import AutoConfig, ResNetConfig
+
+from ait_hf import AiTConfig
+
+
+def test_released_vocabulary():
+    """Offsets of reference.md, section 3."""
+    config = AiTConfig()
+    vocabulary = config.vocabulary
+    assert vocabulary.coordinates == range(2001)
+    assert vocabulary.classes == range(2001, 2081)
+    assert vocabulary.noise_id == 2082
+    assert vocabulary.codebooks == {"mask": range(2083, 2211), "depth": range(2211, 2339)}
+    assert config.vocab_size == vocabulary.size == 2339
+    assert AiTConfig(num_reserved_ids=128).vocab_size == 2467
+    assert vocabulary.task_token_id(2) == 2341 and vocabulary.parallel_token_id == 2343
+
+
+def test_a_depth_model_needs_no_object_ids():
+    config = tiny_config(num_coordinate_bins=0, num_classes=0, codebooks=[["depth", 20]])
+    assert config.vocabulary.codebooks["depth"] == range(2, 22) and config.vocab_size == 22
+
+
+@pytest.mark.parametrize("make", [AiTConfig, tiny_config, mixed_config])
+def test_json_round_trip_is_the_identity(make, tmp_path):
+    config = make(parallel=True)
+    config.save_pretrained(tmp_path)
+    loaded = AiTConfig.from_pretrained(tmp_path)
+    assert loaded.to_dict() | {"_name_or_path": config.name_or_path} == config.to_dict()
+    assert loaded.vocabulary == config.vocabulary
+    assert type(loaded.backbone_config) is type(config.backbone_config)
+    assert AutoConfig.from_pretrained(tmp_path).to_dict() == loaded.to_dict()
+    assert AiTConfig(**json.loads(config.to_json_string())).to_dict() == config.to_dict()
+
+
+@given(
+    bins=st.integers(0, 3000),
+    classes=st.integers(0, 1500),
+    codes=st.lists(st.integers(1, 9000), max_size=4),
+    reserved=st.integers(0, 300),
+)
+def test_id_ranges_never_overlap_and_fill_the_vocabulary(bins, classes, codes, reserved):
+    codebooks = [[f"book{number}", count] for number, count in enumerate(codes)]
+    config = AiTConfig(
+        num_coordinate_bins=bins,
+        num_classes=classes,
+        codebooks=codebooks,
+        num_reserved_ids=reserved,
+        tokenizers={},
+        tasks={},
+    )
+    vocabulary = config.vocabulary
+    ids = [*vocabulary.coordinates, *vocabulary.classes, vocabulary.noise_id]
+    for book in vocabulary.codebooks.values():
+        ids += [*book]
+    assert len(ids) == len(set(ids)) and max(ids) < vocabulary.size
+    assert vocabulary.size == len(ids) + 1 + reserved  # one id is unused, as released
+    assert vocabulary.task_token_id(0) == vocabulary.size
+
+
+DEPTH = tiny_config().tasks["depth"]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"d_model": 30}, "must be divisible by num_heads"),
+        ({"codebooks": [["depth", 21]]}, "has 20 codes but codebooks gives it 21"),
+        ({"codebooks": [["depth", 20], ["depth", 20]]}, "one codebook twice"),
+        ({"tasks": {"depth": DEPTH | {"task_id": 4}}}, "Task ids must differ and lie in 0..3"),
+        ({"tasks": {"a": DEPTH, "b": DEPTH}}, "Task ids must differ"),
+        ({"tasks": {"depth": DEPTH | {"slots": ["deep"]}}}, r"unknown slots \['deep'\]"),
+        ({"tasks": {"depth": DEPTH | {"grid_size": None}}}, "needs grid_size"),
+        ({"tasks": {"depth": DEPTH | {"slots": ["mask"], "output_type": None}}}, "there is no tokenizer of that name"),
+        ({"tasks": {"depth": DEPTH | {"auxiliary_loss": "ssim"}}}, "auxiliary_loss is one of"),
+        ({"tasks": {"depth": DEPTH | {"output_type": "flow"}}}, "output_type is one of"),
+        ({"tasks": {"depth": DEPTH | {"num_groups": 2}}}, "one dense block and nothing else"),
+        ({"max_position_embeddings": 8}, "has 9 tokens"),
+        ({"num_coordinate_bins": 0, "tasks": mixed_config().tasks, "tokenizers": mixed_config().tokenizers}, "coord"),
+        ({"num_classes": 0, "tasks": mixed_config().tasks, "tokenizers": mixed_config().tokenizers}, "classes"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(Exception, match=message):
+        tiny_config(**changes)
+
+
+def test_unknown_task_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"Unknown task 'normals': this model was built for \['depth'\]"):
+        tiny_config().task("normals")
+
+
+def test_unknown_fields_of_a_task_or_tokenizer_are_refused():
+    with pytest.raises(TypeError, match="grid"):
+        tiny_config(tasks={"depth": DEPTH | {"grid": [3, 3]}})
+    with pytest.raises(TypeError, match="codes"):
+        tiny_config(tokenizers={"depth": {"codes": 3}})
+
+
+def test_another_architecture_is_refused(tmp_path):
+    ResNetConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a 'resnet' model, not an AiT model"):
+        AiTConfig.from_pretrained(tmp_path)
