@@ -29,16 +29,19 @@ def test_a_depth_model_needs_no_object_ids():
     assert config.vocabulary.codebooks["depth"] == range(2, 22) and config.vocab_size == 22
 
 
+def fields(config: AiTConfig) -> dict:
+    return {key: value for key, value in config.to_dict().items() if key != "_name_or_path"}
+
+
 @pytest.mark.parametrize("make", [AiTConfig, tiny_config, mixed_config])
 def test_json_round_trip_is_the_identity(make, tmp_path):
     config = make(parallel=True)
     config.save_pretrained(tmp_path)
     loaded = AiTConfig.from_pretrained(tmp_path)
-    assert loaded.to_dict() | {"_name_or_path": config.name_or_path} == config.to_dict()
+    assert fields(loaded) == fields(config) == fields(AutoConfig.from_pretrained(tmp_path))
     assert loaded.vocabulary == config.vocabulary
     assert type(loaded.backbone_config) is type(config.backbone_config)
-    assert AutoConfig.from_pretrained(tmp_path).to_dict() == loaded.to_dict()
-    assert AiTConfig(**json.loads(config.to_json_string())).to_dict() == config.to_dict()
+    assert fields(AiTConfig(**json.loads(config.to_json_string()))) == fields(config)
 
 
 @given(

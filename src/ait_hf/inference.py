@@ -49,7 +49,10 @@ def load_model_and_processor(
     try:
         AiTConfig.from_pretrained(folder).task(task)
         model, report = AiTForDenseTokenGeneration.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True  # refused below, with names
+            folder,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with names
         )
         processor = AiTImageProcessor.from_pretrained(folder)
     except SafetensorError as error:

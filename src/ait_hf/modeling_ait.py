@@ -24,7 +24,8 @@ from transformers.modeling_outputs import (
     Seq2SeqModelOutput,
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.utils import can_return_tuple
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
@@ -224,9 +225,7 @@ class AiTPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _can_compile_fullgraph = True
-    _no_split_modules = ["AiTEncoderLayer", "AiTDecoderLayer", "AiTSwinv2Layer", "VQTokenizer"]
-    # The codebook and its statistics lose codes in half precision; the tokenizers are tiny beside the solver.
-    _keep_in_fp32_modules_strict = ["tokenizers"]
+    _no_split_modules = ["AiTEncoderLayer", "AiTDecoderLayer", "AiTSwinv2Block", "VQTokenizer"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -252,7 +251,7 @@ class AiTEncoder(AiTPreTrainedModel):
     """
 
     _can_record_outputs = {
-        "hidden_states": AiTEncoderLayer,
+        "hidden_states": OutputRecorder(AiTEncoderLayer, num_hidden_layers_key="encoder_layers"),
         "attentions": OutputRecorder(AiTAttention, index=1, layer_name="self_attn"),
     }
 
@@ -286,7 +285,7 @@ class AiTEncoder(AiTPreTrainedModel):
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(self, pixel_values: torch.FloatTensor, **kwargs) -> BaseModelOutput:
+    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutput:
         feature_map = self.backbone(self._pad(pixel_values)).feature_maps[-1]
         rows, columns = feature_map.shape[-2:]
         features = self.input_dropout(feature_map.flatten(2).transpose(1, 2))
@@ -323,9 +322,6 @@ class AiTDecoder(AiTPreTrainedModel):
         self.norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.embed_tokens
-
     def _embed(self, input_ids: torch.LongTensor, soft_tokens: torch.Tensor | None) -> torch.Tensor:
         num_tokens = self.embed_tokens.num_embeddings
         tokens = self.embed_tokens(input_ids.clamp(max=num_tokens - 1))
@@ -356,7 +352,7 @@ class AiTDecoder(AiTPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         if use_cache and past_key_values is None:
             past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
@@ -392,6 +388,9 @@ class AiTModel(AiTPreTrainedModel):
     def get_input_embeddings(self) -> nn.Embedding:
         return self.decoder.embed_tokens
 
+    def set_input_embeddings(self, value: nn.Embedding):
+        self.decoder.embed_tokens = value
+
     def get_encoder(self, modality: str | None = None) -> AiTEncoder:
         return self.encoder
 
@@ -409,7 +408,7 @@ class AiTModel(AiTPreTrainedModel):
         encoder_outputs: BaseModelOutput | tuple | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqModelOutput:
         """
         Args:
@@ -473,6 +472,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
     """
 
     _tied_weights_keys = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
+    # The codebook and its statistics lose codes in half precision; the tokenizers are tiny beside the solver.
+    _keep_in_fp32_modules_strict = ["tokenizers"]
     generation_config_class = AiTGenerationConfig
 
     def __init__(self, config: AiTConfig):
@@ -483,12 +484,6 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             {name: VQTokenizer(**arguments).freeze() for name, arguments in config.tokenizers.items()}
         )
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.model.decoder.embed_tokens
-
-    def get_output_embeddings(self) -> nn.Linear:
-        return self.lm_head
 
     def get_encoder(self, modality: str | None = None) -> AiTEncoder:
         return self.model.encoder
@@ -539,7 +534,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqLMOutput:
         """
         One pass over token sequences; see [`AiTModel.forward`] for the arguments not named here.
@@ -651,9 +646,7 @@ class AiTForDepthEstimation(AiTForDenseTokenGeneration):
         pixel_values: torch.FloatTensor | None = None,
         labels: torch.FloatTensor | None = None,
         decoder_input_ids: torch.LongTensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> AiTDepthEstimatorOutput | Seq2SeqLMOutput:
         """
         Args:
@@ -670,20 +663,11 @@ class AiTForDepthEstimation(AiTForDenseTokenGeneration):
                 pixel_values=pixel_values,
                 decoder_input_ids=decoder_input_ids,
                 labels=labels,
-                output_attentions=output_attentions,
-                output_hidden_states=output_hidden_states,
                 **kwargs,
             )
         if labels is not None:
             return self._training_forward(pixel_values, labels, **kwargs)
-        outputs = self.generate(
-            pixel_values=pixel_values,
-            task="depth",
-            return_dict_in_generate=True,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            **kwargs,
-        )
+        outputs = self.generate(pixel_values=pixel_values, task="depth", return_dict_in_generate=True, **kwargs)
         return AiTDepthEstimatorOutput(
             predicted_depth=outputs.predicted_depth,
             uncertainty=outputs.uncertainty,

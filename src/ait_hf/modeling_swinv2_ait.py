@@ -337,6 +337,7 @@ class AiTSwinv2PreTrainedModel(PreTrainedModel):
             init.constant_(module.logit_scale, math.log(10.0))
         elif isinstance(module, AiTSwinv2ResidualNorm):
             init.zeros_(module.weight)
+            init.zeros_(module.bias)
 
 
 class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):

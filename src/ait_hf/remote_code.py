@@ -18,9 +18,7 @@ MODEL_AUTO_MAP = {
 PROCESSOR_AUTO_MAP = {"AutoImageProcessor": "image_processing_ait.AiTImageProcessor"}
 
 
-def save_with_remote_code(
-    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, folder: str | Path
-) -> None:
+def save_with_remote_code(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, folder: str | Path) -> None:
     """
     Save a model and its image processor, with the modules that define them and the `auto_map` that names them.
 

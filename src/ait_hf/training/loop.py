@@ -295,7 +295,6 @@ class _Run:
             write_into_folder(self.folder, self._save)
             self._write_history()
         self.accelerator.end_training()
-        self.accelerator.free_memory()
 
 
 class _Meter:

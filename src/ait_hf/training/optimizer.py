@@ -10,7 +10,7 @@ numbered containers that its parameter names go through.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -43,7 +43,7 @@ class OptimizerRecipe:
     lr: float
     name: Literal["adam", "adamw"] = "adamw"
     weight_decay: float = 0.0
-    betas: list[float] | tuple[float, ...] = (0.9, 0.999)
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     layer_decay: float = 1.0
 
     def validate_ranges(self):

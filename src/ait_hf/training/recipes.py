@@ -76,7 +76,7 @@ def dump_recipe(recipe: Any) -> str:
 
 def to_values(recipe: Any) -> dict[str, Any]:
     """The recipe as nested dictionaries and lists of plain values."""
-    return _plain(asdict(recipe))
+    return asdict(recipe)
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -169,12 +169,6 @@ def _choose(choices: list[type], value: Any, section: str) -> type:
 
 def _is_required(field: Field) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _parse_yaml(text: str, name: str) -> Any:

@@ -136,7 +136,7 @@ class OneCycleSchedule:
 
     def factor(self, step: int, max_steps: int) -> float:
         peak = self.rise * max_steps - 1
-        if step <= peak:
+        if step < peak:
             return _cosine(self.initial_ratio, 1.0, step / peak)
         return _cosine(1.0, self.final_ratio, min(1.0, (step - peak) / (max_steps - 1 - peak)))
 

@@ -165,6 +165,7 @@ def _config(
     task = {
         "task_id": DEPTH_TASK_ID,
         "slots": ["depth"],
+        "output_type": "depth",
         "grid_size": [size[0] // ratio, size[1] // ratio],
         "image_size": size,
         **asdict(options.task),

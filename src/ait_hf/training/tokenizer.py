@@ -69,9 +69,9 @@ class TokenizerTraining(TrainingTask):
         self.recipe = recipe
         self.model = build_tokenizer(recipe)
         # Wrong sizes show now, not in the first step.
-        height, width = recipe.data.transform.size
-        self.model.tokenize(torch.zeros(1, 1, height, width))
-        self._mask(torch.zeros(1, 1, height, width))
+        crop = torch.zeros(1, 1, *recipe.data.transform.size)
+        self.model.tokenize(crop)
+        self._mask(crop)
 
     def start(self, model: VQTokenizer, batch: Batch) -> None:
         if self.recipe.model.pretrained is None:
@@ -122,6 +122,10 @@ def build_tokenizer(recipe: TokenizerRecipe) -> VQTokenizer:
         config = AiTTokenizerConfig(**recipe.model.config, sample_size=height)
     except StrictDataclassError as error:
         raise ValueError(f"In section model.config: {error.__cause__ or error}") from error
+    if height % config.downsample_ratio:
+        raise ValueError(
+            f"data.transform.crop_size {height} must be a multiple of the {config.downsample_ratio} pixels per code."
+        )
     return VQTokenizer(**asdict(config))
 
 

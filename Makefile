@@ -1,0 +1,55 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+
+# Every command works from a fresh clone and needs nothing but Python 3.11 or newer: it makes .venv and installs there.
+# Another interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Nothing is downloaded once the packages are installed.
+export HF_HUB_OFFLINE := 1
+# Scripts find `accelerate` and `python` of the environment, not others.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Two test processes, one thread each: tiny tensors gain nothing from more.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+.PHONY: help demo test test-slow lint format clean
+
+help:
+	@echo "make demo       train and evaluate small depth models on rendered rooms, into runs/demo"
+	@echo "make test       run the tests (with AIT_TEST_DATA and AIT_TEST_GOLDEN set, all of them)"
+	@echo "make test-slow  run the tests that take minutes"
+	@echo "make lint       check style"
+	@echo "make format     mend style"
+	@echo "make clean      remove .venv, caches and build outputs; runs/ stays"
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.installed-dev
+	$(PYTEST)
+
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The stamp comes last and every step may be repeated, so an interrupted installation is simply gone through again.
+# uv rather than pip: it picks versions of torch and torchvision that belong together.
+$(VENV)/.installed-%: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --python $(BIN)/python --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	find src scripts tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+A released AiT checkpoint as a folder that `AutoModel` loads.
+
+    python scripts/convert_original_checkpoint.py --original FILE.pth --original-config CONFIG.json --output DIR
+
+CONFIG.json holds the original model dictionary, alone or as the entry `config` or `model` of another. `--tokenizer
+depth=FILE.pt` takes the tokenizer from a file of its own instead of the checkpoint. Pickled code is not executed.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging
+
+from ait_hf.conversion.original import convert_original_checkpoint
+from ait_hf.remote_code import save_with_remote_code
+from ait_hf.training.files import write_folder
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--original", required=True, type=Path, metavar="FILE.pth", help="original checkpoint")
+    parser.add_argument(
+        "--original-config", required=True, type=Path, metavar="CONFIG.json", help="its model dictionary"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--tokenizer",
+        action="append",
+        default=[],
+        metavar="NAME=FILE.pt",
+        help="original weights of a tokenizer, such as depth=vqvae_depth.pt; may be repeated",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
+    return parser.parse_args(arguments)
+
+
+def read_original_config(path: Path) -> dict[str, Any]:
+    """The original model dictionary in a JSON file.
+
+    Raises:
+        ValueError: The file is no JSON or holds no such dictionary.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+    candidates = [content, content.get("config"), content.get("model")] if isinstance(content, dict) else []
+    for candidate in candidates:
+        if isinstance(candidate, dict) and {"backbone", "transformer", "task_heads"} <= candidate.keys():
+            return candidate
+    raise ValueError(
+        f"{path} holds no original model dictionary (with backbone, transformer and task_heads), neither itself nor "
+        "in an entry config or model."
+    )
+
+
+def parse_tokenizers(pairs: list[str]) -> dict[str, Path]:
+    tokenizers = {}
+    for pair in pairs:
+        name, separator, file = pair.partition("=")
+        if not (name and separator and file):
+            raise ValueError(f"--tokenizer is NAME=FILE, such as depth=vqvae_depth.pt, not {pair!r}.")
+        tokenizers[name] = Path(file)
+    return tokenizers
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        if options.output.exists() and not options.overwrite:
+            raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
+        original_config = read_original_config(options.original_config)
+        tokenizers = parse_tokenizers(options.tokenizer)
+        model, processor = convert_original_checkpoint(options.original, original_config, tokenizers)
+        write_folder(options.output, lambda folder: save_with_remote_code(model, processor, folder))
+    except (ValueError, OSError) as error:
+        print(f"convert_original_checkpoint.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"Wrote {model.num_parameters():,} parameters to {options.output}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+The main job, on rendered rooms and two CPU cores: a depth tokenizer with mask augmentation (and one without), a small
+autoregressive and a small parallel task-solver, all evaluated on the same fixed test rooms.
+
+    make demo                                             # or, in an environment with ait-hf[demo]:
+    python scripts/demo.py
+    python scripts/demo.py --output /tmp/short train.max_steps=20
+
+Writes to the output folder: `ait/` and `aitp/` (load them with `AutoModel.from_pretrained`), `tokenizer/`,
+`metrics.json`, `curves.png` and `gallery.png`.
+"""
+
+import argparse
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ait_hf import VQTokenizer
+from ait_hf.data.synthetic import render_room, synthetic_rooms
+from ait_hf.evaluation import (
+    decoding_modes,
+    depth_gallery_rows,
+    evaluate_depth,
+    evaluate_tokenizer,
+    reconstruct_depth,
+    rgbd_collator,
+)
+from ait_hf.inference import load_model_and_processor
+from ait_hf.training.files import write_text
+from ait_hf.training.recipes import load_recipe
+from ait_hf.training.solver import SolverRecipe, train_solver
+from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
+from ait_hf.visualization import depth_gallery, save_image, training_curves
+
+
+RECIPES = Path(__file__).parent / "recipes"
+NUM_TEST_ROOMS = 128
+NUM_ROOMS_FOR_THE_MEAN = 512
+BATCH_SIZE = 32
+SOLVERS = {"ait": "AiT", "aitp": "AiT-P"}
+# What the paper reports: (claim, the number that should be lower, the number that should be higher).
+ORDERINGS = [
+    ("soft tokens in the solver help (Table 9)", "AiT, soft in the solver", "AiT, hard"),
+    ("soft tokens in the detokenizer help (Table 9)", "AiT, soft in the detokenizer", "AiT, hard"),
+    ("both help more than the solver alone (Table 9)", "AiT, soft in both", "AiT, soft in the solver"),
+    ("both help more than the detokenizer alone (Table 9)", "AiT, soft in both", "AiT, soft in the detokenizer"),
+    ("soft tokens help the parallel model (Table 12)", "AiT-P, soft", "AiT-P, hard"),
+    ("parallel beats autoregressive (Table 12)", "AiT-P, soft", "AiT, soft in both"),
+    ("mask augmentation costs reconstruction (Table 11)", "tokenizer without mask augmentation", "tokenizer"),
+    ("mask augmentation fills holes better (Figure 2)", "tokenizer, in holes", "tokenizer without, in holes"),
+]
+
+
+@dataclass
+class Row:
+    """One line of the final table; errors in metres on valid pixels."""
+
+    name: str
+    rmse: float
+    delta1: float | None = None
+    abs_rel: float | None = None
+    token_distance: float | None = None
+    seconds: float | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in all four recipes")
+    parser.add_argument("--output", default="runs/demo", help="folder for everything that is written")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    start = time.perf_counter()
+    output = Path(arguments.output)
+    overrides = [*arguments.overrides, f"seed={arguments.seed}"]
+    try:
+        recipes = load_recipes(output, overrides)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    histories = {}
+    for name, (recipe, train) in recipes.items():
+        print(f"\n=== {name} ===", flush=True)
+        histories[name] = train(recipe)
+    size = tuple(recipes["tokenizer"][0].data.size)
+    rooms = list(synthetic_rooms("test", size=size, num_examples=NUM_TEST_ROOMS))
+    print("\n=== evaluation ===", flush=True)
+    rows = evaluate_all(output, rooms, size)
+    save_image(training_curves(histories), output / "curves.png")
+    save_image(make_gallery(output, rooms), output / "gallery.png")
+    findings = check_orderings({row.name: row.rmse for row in rows})
+    minutes = (time.perf_counter() - start) / 60
+    write_text(
+        output / "metrics.json",
+        json.dumps({"rows": [vars(row) for row in rows], "orderings": findings, "minutes": minutes}, indent=2),
+    )
+    print_report(rows, findings, output, minutes)
+
+
+def load_recipes(output: Path, overrides: list[str]) -> dict:
+    """Name -> (recipe, function that runs it), in the order of training."""
+    tokenizer = [f"output_dir={output / 'tokenizer'}"]
+    unmasked = [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"]
+    recipes = {
+        "tokenizer": (RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, train_tokenizer, tokenizer),
+        "tokenizer without mask augmentation": (
+            RECIPES / "demo_tokenizer.yaml",
+            TokenizerRecipe,
+            train_tokenizer,
+            unmasked,
+        ),
+    }
+    for folder, name in SOLVERS.items():
+        places = [f"output_dir={output / folder}", f"model.tokenizer={output / 'tokenizer'}"]
+        recipes[name] = (RECIPES / f"demo_{folder}.yaml", SolverRecipe, train_solver, places)
+    fresh = "train.resume=never"
+    return {
+        name: (load_recipe(path, kind, [fresh, *places, *overrides]), train)
+        for name, (path, kind, train, places) in recipes.items()
+    }
+
+
+def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list[Row]:
+    """All lines of the table, on the test rooms."""
+    batches = DataLoader(rooms, batch_size=BATCH_SIZE, collate_fn=rgbd_collator)
+    rows = [Row("predict the mean of every pixel", rmse_of_the_mean(rooms, size))]
+    tokenizers = {"tokenizer": "tokenizer", "tokenizer without": "tokenizer_without_mask_augmentation"}
+    for name, folder in tokenizers.items():
+        tokenizer = VQTokenizer.from_pretrained(output / folder).eval()
+        result = evaluate_tokenizer(tokenizer, batches)
+        full_name = folder.replace("_", " ")
+        rows.append(Row(full_name, result["rmse"], result["delta1"], result["abs_rel"]))
+        rows.append(Row(f"{name}, in holes", rmse_in_holes(tokenizer, rooms)))
+    for folder, name in SOLVERS.items():
+        model, processor = load_model_and_processor(output / folder)
+        for mode, settings in decoding_modes(model.config.parallel).items():
+            start = time.perf_counter()
+            result = evaluate_depth(model, processor, batches, description=f"{name}, {mode}", **settings)
+            seconds = time.perf_counter() - start
+            values = (result[key] for key in ("rmse", "delta1", "abs_rel", "token_distance"))
+            rows.append(Row(f"{name}, {mode}", *values, seconds=seconds))
+    return rows
+
+
+def rmse_of_the_mean(rooms: list[dict], size: tuple[int, int]) -> float:
+    """Mean over the test rooms of the error of predicting every pixel's mean over training rooms."""
+    total, count = np.zeros(size), np.zeros(size)
+    for number in tqdm(range(NUM_ROOMS_FOR_THE_MEAN), desc="mean depth", mininterval=1):
+        depth = render_room((0, 0, number), size)["depth"]
+        total += depth
+        count += depth > 0
+    mean = total / np.maximum(count, 1)
+    errors = [np.sqrt(np.mean((mean - room["depth"])[room["depth"] > 0] ** 2)) for room in rooms]
+    return float(np.mean(errors))
+
+
+def rmse_in_holes(tokenizer: VQTokenizer, rooms: list[dict]) -> float:
+    """Mean error of the reconstruction where the sensor saw nothing; rendered rooms know the truth there."""
+    errors = []
+    with torch.no_grad():
+        for room in rooms:
+            depth = torch.from_numpy(room["depth"])
+            reconstruction, _ = reconstruct_depth(tokenizer, depth, tuple(depth.shape))
+            difference = (reconstruction.numpy() - room["depth_complete"])[room["depth"] == 0]
+            errors.append(np.sqrt(np.mean(difference**2)))
+    return float(np.mean(errors))
+
+
+def make_gallery(output: Path, rooms: list[dict]):
+    """The same rooms by both models, soft in solver and detokenizer."""
+    rows = []
+    for folder, name in SOLVERS.items():
+        model, processor = load_model_and_processor(output / folder)
+        rows += depth_gallery_rows(model, processor, rooms[:5])
+        print(f"gallery: 5 rows of {name}")
+    return depth_gallery(rows)
+
+
+def check_orderings(rmse: dict[str, float]) -> list[dict]:
+    """The paper's orderings against the measured errors."""
+    return [
+        {"claim": claim, "lower": lower, "higher": higher, "holds": rmse[lower] < rmse[higher]}
+        for claim, lower, higher in ORDERINGS
+    ]
+
+
+def print_report(rows: list[Row], findings: list[dict], output: Path, minutes: float) -> None:
+    print(f"\n{'':38}{'RMSE [m]':>10}{'delta1':>9}{'abs rel':>9}{'l2 token':>10}{'seconds':>9}")
+    for row in rows:
+        values = [(row.rmse, 10, 3), (row.delta1, 9, 3), (row.abs_rel, 9, 3), (row.token_distance, 10, 2)]
+        cells = [" " * width if value is None else f"{value:{width}.{digits}f}" for value, width, digits in values]
+        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+        print(f"{row.name:38}{''.join(cells)}{seconds:>9}")
+    print(f"\nThe paper's orderings, on {NUM_TEST_ROOMS} rendered rooms and one seed:")
+    for finding in findings:
+        print(f"  {'holds' if finding['holds'] else 'DOES NOT HOLD HERE':19} {finding['claim']}")
+    print(f"\nWritten to {output}: ait/, aitp/, tokenizer/, metrics.json, curves.png, gallery.png ({minutes:.1f} min).")
+
+
+if __name__ == "__main__":
+    main()

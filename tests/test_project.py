@@ -1,0 +1,162 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold of the project as a whole: versions, dependencies, recipes, model cards, file headers."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard, ModelCardData
+from transformers.pipelines import PIPELINE_REGISTRY
+
+import ait_hf
+
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+RECIPES = sorted((REPOSITORY / "scripts/recipes").glob("*.yaml"))
+CARDS = sorted(path for path in (REPOSITORY / "model_cards").glob("*.md") if path.name != "template.md")
+CARD_NAMES = [
+    "ait-swinv2-b-nyu",
+    "ait-swinv2-l-nyu",
+    "aitp-swinv2-b-nyu",
+    "aitp-swinv2-l-nyu",
+    "vq-tokenizer-depth-nyu",
+]
+# A package index, or where this happened to be written. Spelt so that this file does not match itself.
+FORBIDDEN = re.compile("(?:--)?(?:extra-)?index-" + "url|pypi" + r"\.org|/(?:work|home|root|tmp|Users)" + r"/\w")
+
+
+def distribution_name(requirement: str) -> str:
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Top-level names of absolute imports anywhere in a file."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            modules.add(node.module.partition(".")[0])
+    return modules
+
+
+def project_files() -> list[Path]:
+    """What git tracks or would track; without git, as in a source archive, the folders that hold sources."""
+    if (REPOSITORY / ".git").exists():
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+        paths = [REPOSITORY / name for name in listed.split("\0") if name]
+    else:
+        folders = ("src", "scripts", "tests", "docs", "model_cards")
+        paths = [*REPOSITORY.glob("*"), *(path for folder in folders for path in (REPOSITORY / folder).rglob("*"))]
+    return [path for path in paths if path.is_file() and path.suffix not in (".pyc", ".png", ".safetensors", ".npz")]
+
+
+def test_version_is_the_same_everywhere():
+    assert PROJECT["version"] == ait_hf.__version__
+
+
+@pytest.mark.parametrize("name", ait_hf.__all__)
+def test_public_name_has_a_docstring_of_its_own(name):
+    documented = getattr(ait_hf, name)
+    inherited = [base.__doc__ for base in inspect.getmro(documented)[1:]] if inspect.isclass(documented) else []
+    assert documented.__doc__ and documented.__doc__ not in inherited
+    assert not documented.__doc__.startswith(f"{name}(")  # what a dataclass without a docstring gets
+
+
+def test_every_import_is_a_declared_dependency():
+    extras = PROJECT["optional-dependencies"].values()
+    declared = {
+        distribution_name(item) for item in [*PROJECT["dependencies"], *(i for extra in extras for i in extra)]
+    }
+    distributions = packages_distributions()
+    local = {path.stem for path in [*REPOSITORY.glob("tests/*.py"), *REPOSITORY.glob("scripts/*.py")]}
+    for folder in ("src", "scripts", "tests"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            for module in imported_modules(path) - sys.stdlib_module_names - local:
+                providers = {name.lower().replace("_", "-") for name in distributions[module]}
+                assert providers & declared, f"{path} imports {module}, which pyproject.toml does not declare"
+
+
+def test_models_need_the_core_dependencies_alone():
+    core = {distribution_name(item) for item in PROJECT["dependencies"]}
+    distributions = packages_distributions()
+    core_modules = {module for module, names in distributions.items() if {n.lower() for n in names} & core}
+    core_modules |= {module for module in distributions if module.replace("_", "-") in core}
+    reached = {REPOSITORY / "src/ait_hf/__init__.py"}
+    waiting = list(reached)
+    while waiting:  # what `import ait_hf` reaches by single-dot imports
+        path = waiting.pop()
+        assert imported_modules(path) <= sys.stdlib_module_names | core_modules, path
+        relative = re.findall(r"^from \.(\w+) import", path.read_text(encoding="utf-8"), re.M)
+        found = {path.parent / f"{name}.py" for name in relative} - reached
+        reached |= found
+        waiting += found
+    assert REPOSITORY / "src/ait_hf/modeling_ait.py" in reached
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_parses_and_dumps_to_itself(path, tmp_path):
+    from ait_hf.training.recipes import dump_recipe, load_recipe
+    from ait_hf.training.solver import SolverRecipe
+    from ait_hf.training.tokenizer import TokenizerRecipe
+
+    kind = TokenizerRecipe if "tokenizer" in path.stem else SolverRecipe
+    recipe = load_recipe(path, kind)
+    copy = tmp_path / "recipe.yaml"
+    copy.write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(copy, kind) == recipe
+
+
+def test_published_names_have_cards():
+    assert [path.stem for path in CARDS] == CARD_NAMES
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
+def test_model_card_is_valid(path):
+    card = ModelCard.load(path)
+    assert card.data.license == "apache-2.0"
+    assert card.data.library_name in ("transformers", "diffusers")
+    assert card.data.pipeline_tag in (None, *PIPELINE_REGISTRY.get_supported_tasks())
+    assert card.data.eval_results is None  # nothing has been measured on NYU Depth v2
+    assert "No weights are published" in card.text
+    assert "not reproduced here" in card.text
+    links = re.findall(r"\]\((\.\./[^)]+)\)", card.text)
+    assert links and all((path.parent / link).is_file() for link in links)
+
+
+def test_model_card_template_renders():
+    fields = set(re.findall(r"{{ (\w+) }}", (REPOSITORY / "model_cards/template.md").read_text(encoding="utf-8")))
+    values = {name: f"the {name}" for name in fields - {"card_data"}}
+    data = ModelCardData(license="apache-2.0", library_name="transformers")
+    card = ModelCard.from_template(data, str(REPOSITORY / "model_cards/template.md"), **values)
+    assert card.data.library_name == "transformers"
+    assert "{{" not in card.text and all(value in card.text for value in values.values())
+
+
+def test_python_files_name_their_licence():
+    for path in project_files():
+        if path.suffix == ".py":
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert lines[:2] == ["# Copyright 2026 The ait_hf authors.", "# SPDX-License-Identifier: Apache-2.0"], path
+
+
+def test_no_file_names_a_machine_or_a_package_index():
+    found = []
+    for path in project_files():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if FORBIDDEN.search(line):
+                found.append(f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}")
+    assert not found, "\n".join(found)
+
+
+def test_files_are_small():
+    assert not [path for path in project_files() if path.stat().st_size > 2**20]

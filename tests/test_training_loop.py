@@ -1,0 +1,325 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Whole trainings of a tiny tokenizer and a tiny task-solver on rooms of 32 x 32 pixels, a few steps each."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
+from ait_hf import VQTokenizer
+from ait_hf.training.files import list_checkpoints, write_folder, write_into_folder
+from ait_hf.training.loop import Recipe
+from ait_hf.training.recipes import dump_recipe, load_recipe
+from ait_hf.training.solver import SolverRecipe, SolverTraining, build_solver, train_solver
+from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, build_tokenizer, train_tokenizer
+
+
+ROOT = Path(__file__).parents[1]
+COMMON = [
+    "data.size=[32, 32]",
+    "data.transform.crop_size=32",
+    "evaluation.num_samples=6",
+    "evaluation.batch_size=4",
+    "train.batch_size=4",
+    "train.num_workers=0",
+    "train.log_every=2",
+    "train.eval_every=null",
+    "train.trackers=[]",
+]
+TOKENIZER = ["model.config={downsample_ratio: 8, base_channels: 4, num_vq_embeddings: 16, vq_embed_dim: 8}"]
+SOLVER = [
+    "model.backbone_config={embed_dim: 8, depths: [1, 1], num_heads: [1, 2], window_sizes: [4, 4], "
+    "shifted_stages: [true, false], pretrained_window_sizes: [0, 0], drop_path_rate: 0.1}",
+    "model.config={codebooks: [[depth, 16]], num_coordinate_bins: 0, num_classes: 0, d_model: 16, encoder_layers: 1, "
+    "decoder_layers: 1, num_heads: 2, ffn_dim: 32, dropout: 0.1, drop_path_rate: 0.1, max_position_embeddings: 17}",
+]
+
+
+def tokenizer_recipe(folder: Path, *overrides: str) -> TokenizerRecipe:
+    overrides = [*COMMON, *TOKENIZER, f"output_dir={folder}", "train.max_steps=4", *overrides]
+    return load_recipe(ROOT / "scripts/recipes/demo_tokenizer.yaml", TokenizerRecipe, overrides)
+
+
+def solver_recipe(folder: Path, tokenizer: Path, *overrides: str) -> SolverRecipe:
+    overrides = [*COMMON, *SOLVER, f"output_dir={folder}", f"model.tokenizer={tokenizer}", "train.max_steps=4", *overrides]
+    return load_recipe(ROOT / "scripts/recipes/demo_ait.yaml", SolverRecipe, overrides)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Accelerate allows a process one precision; every test is its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    build_tokenizer(tokenizer_recipe(folder)).save_pretrained(folder)
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def assert_equal_weights(first: Path, second: Path) -> None:
+    torch.testing.assert_close(weights(first), weights(second), rtol=0, atol=0)
+
+
+def test_tokenizer_training_leaves_what_it_says(tmp_path):
+    history = train_tokenizer(tokenizer_recipe(tmp_path, "train.eval_every=2", "train.save_every=2"))
+    assert history == json.loads((tmp_path / "history.json").read_text())
+    training = [row for row in history if "loss" in row]
+    assert [row["step"] for row in training] == [2, 4]
+    for row in training:
+        assert math.isfinite(row["loss"]) and row["loss"] > 0 and row["grad_norm"] > 0 and row["samples_per_second"] > 0
+        assert row["loss"] == pytest.approx(row["reconstruction_loss"] + row["commit_loss"], rel=1e-5)
+        assert 1 <= row["perplexity"] <= 16
+    evaluations = {row["step"]: row["eval_rmse"] for row in history if "eval_rmse" in row}
+    assert sorted(evaluations) == [2, 4]
+    assert VQTokenizer.from_pretrained(tmp_path).config.sample_size == 32
+    best = min(evaluations, key=evaluations.get)
+    checkpoint = tmp_path / "checkpoints" / f"step-{best:08d}"
+    assert_equal_weights(tmp_path / "best", checkpoint)
+    assert load_recipe(tmp_path / "recipe.yaml", TokenizerRecipe) == load_recipe(
+        tmp_path / "best" / "recipe.yaml", TokenizerRecipe
+    )
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("parallel", ["false", "true"])
+def test_solver_training_leaves_a_model_that_auto_classes_load(tmp_path, tokenizer, parallel):
+    recipe = solver_recipe(tmp_path, tokenizer, f"model.parallel={parallel}", "train.max_steps=2")
+    history = train_solver(recipe)
+    assert [set(row) >= {"step", "loss", "lr", "grad_norm"} for row in history] == [True, False]
+    model = AutoModelForDepthEstimation.from_pretrained(tmp_path).eval()
+    processor = AutoImageProcessor.from_pretrained(tmp_path)
+    images = torch.randint(0, 256, (2, 3, 40, 50), dtype=torch.uint8)
+    with torch.no_grad():
+        depth = model(**processor(images, return_tensors="pt")).predicted_depth
+    assert depth.shape == (2, 32, 32) and depth.min() > 0
+    for name, tensor in VQTokenizer.from_pretrained(tokenizer).state_dict().items():
+        torch.testing.assert_close(model.tokenizers["depth"].state_dict()[name], tensor)
+
+
+def losses_on_one_batch(task, num_steps: int, lr: float) -> list[float]:
+    torch.manual_seed(0)
+    batch = {"pixel_values": torch.rand(4, 3, 32, 32), "labels": torch.rand(4, 1, 1).expand(4, 32, 32) * 3 + 1}
+    optimizer = torch.optim.Adam([p for p in task.model.parameters() if p.requires_grad], lr)
+    task.model.train()
+    task.start(task.model, batch)
+    losses = []
+    for _ in range(num_steps):
+        loss = task.loss(task.model, batch)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
+def test_losses_fall_on_one_batch(tmp_path, tokenizer):
+    losses = losses_on_one_batch(TokenizerTraining(tokenizer_recipe(tmp_path)), 100, lr=1e-2)
+    assert losses[-1] < 0.5 * losses[0]
+    losses = losses_on_one_batch(SolverTraining(solver_recipe(tmp_path, tokenizer)), 40, lr=5e-3)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_same_seed_same_weights_whatever_the_workers(tmp_path):
+    for name, overrides in {"a": [], "b": ["train.num_workers=2"], "c": ["seed=1"]}.items():
+        train_tokenizer(tokenizer_recipe(tmp_path / name, *overrides))
+    assert_equal_weights(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(AssertionError):
+        assert_equal_weights(tmp_path / "a", tmp_path / "c")
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Makes the loss of the n-th forward raise, as a crash would; `interrupt(None)` stops that."""
+
+    def set_up(task_class, after: int | None):
+        monkeypatch.undo()
+        if after is not None:
+            original, calls = task_class.loss, []
+
+            def loss(self, model, batch):
+                calls.append(None)
+                if len(calls) > after:
+                    raise Interrupted
+                return original(self, model, batch)
+
+            monkeypatch.setattr(task_class, "loss", loss)
+
+    return set_up
+
+
+def test_resumed_tokenizer_equals_uninterrupted(tmp_path, interrupt):
+    options = ["train.save_every=3", "train.max_steps=6", "train.gradient_accumulation_steps=2", "train.eval_every=2"]
+    whole = train_tokenizer(tokenizer_recipe(tmp_path / "whole", *options))
+    recipe = tokenizer_recipe(tmp_path / "resumed", *options)
+    interrupt(TokenizerTraining, 9)
+    with pytest.raises(Interrupted):
+        train_tokenizer(recipe)
+    assert [path.name for path in list_checkpoints(tmp_path / "resumed/checkpoints")] == ["step-00000003"]
+    interrupt(TokenizerTraining, None)
+    resumed = train_tokenizer(recipe)
+    assert_equal_weights(tmp_path / "whole", tmp_path / "resumed")
+
+    def without_speed(history):
+        return [{key: value for key, value in row.items() if key != "samples_per_second"} for row in history]
+
+    assert without_speed(resumed) == without_speed(whole)
+
+
+def test_resumed_solver_equals_uninterrupted(tmp_path, tokenizer, interrupt):
+    """With dropout, stochastic depth and augmentation, so with every random number there is."""
+    options = ["train.save_every=2", "train.max_steps=5", "optimizer.layer_decay=0.9"]
+    train_solver(solver_recipe(tmp_path / "whole", tokenizer, *options))
+    recipe = solver_recipe(tmp_path / "resumed", tokenizer, *options)
+    interrupt(SolverTraining, 3)
+    with pytest.raises(Interrupted):
+        train_solver(recipe)
+    interrupt(SolverTraining, None)
+    train_solver(recipe)
+    assert_equal_weights(tmp_path / "whole", tmp_path / "resumed")
+
+
+def test_half_written_checkpoints_are_not_used(tmp_path):
+    recipe = tokenizer_recipe(tmp_path, "train.save_every=2", "train.max_steps=2")
+    train_tokenizer(recipe)
+    half = tmp_path / "checkpoints" / ".step-00000004.tmp"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    recipe.train.max_steps = 4
+    assert train_tokenizer(recipe)[-1]["step"] == 4
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000002", "step-00000004"]
+    assert not half.exists()
+
+
+def test_failed_writing_keeps_what_was_there(tmp_path):
+    folder = tmp_path / "best"
+    write_folder(folder, lambda path: (path / "weights").write_text("old"))
+
+    def fail(path):
+        (path / "weights").write_text("half")
+        raise OSError("disk full")
+
+    for write in (write_folder, write_into_folder):
+        with pytest.raises(OSError, match="disk full"):
+            write(folder, fail)
+        assert (folder / "weights").read_text() == "old"
+    write_folder(folder, lambda path: (path / "weights").write_text("new"))
+    assert (folder / "weights").read_text() == "new"
+
+
+def test_only_the_newest_checkpoints_stay_and_never_refuses_to_mix(tmp_path):
+    recipe = tokenizer_recipe(tmp_path, "train.save_every=1", "train.keep_checkpoints=1")
+    train_tokenizer(recipe)
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000004"]
+    recipe.train.resume = "never"
+    with pytest.raises(ValueError, match="has checkpoints"):
+        train_tokenizer(recipe)
+    recipe.train.resume = str(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train_tokenizer(recipe)
+
+
+def test_resuming_with_another_recipe_is_said(tmp_path, caplog):
+    train_tokenizer(tokenizer_recipe(tmp_path, "train.save_every=2", "train.max_steps=2"))
+    with caplog.at_level("WARNING"):
+        train_tokenizer(tokenizer_recipe(tmp_path, "train.save_every=2", "optimizer.lr=1e-5"))
+    assert "optimizer.lr" in caplog.text and "max_steps" not in caplog.text
+
+
+@pytest.mark.parametrize("bad", [3, 4])
+def test_not_finite_loss_stops_with_its_step(tmp_path, monkeypatch, bad):
+    original, calls = TokenizerTraining.loss, []
+
+    def loss(self, model, batch):
+        calls.append(None)
+        values = original(self, model, batch)
+        return values | {"loss": values["loss"] * (math.nan if len(calls) >= bad else 1)}
+
+    monkeypatch.setattr(TokenizerTraining, "loss", loss)
+    with pytest.raises(FloatingPointError, match=f"The loss of step {bad} is not finite"):
+        train_tokenizer(tokenizer_recipe(tmp_path, "train.log_every=100", "train.save_every=100"))
+    assert not (tmp_path / "config.json").exists() and list_checkpoints(tmp_path / "checkpoints") == []
+
+
+def test_bf16_and_tensorboard(tmp_path, tokenizer):
+    recipe = solver_recipe(tmp_path / "s", tokenizer, "train.mixed_precision=bf16", "train.trackers=[tensorboard]")
+    assert math.isfinite(train_solver(recipe)[0]["loss"])
+    assert list((tmp_path / "s" / "logs").rglob("events.out.tfevents*"))
+
+
+def test_pretrained_models_are_where_training_starts(tmp_path, tokenizer):
+    recipe = tokenizer_recipe(tmp_path, "model={}", f"model.pretrained={tokenizer}")
+    torch.testing.assert_close(build_tokenizer(recipe).state_dict(), VQTokenizer.from_pretrained(tokenizer).state_dict())
+    model = build_solver(solver_recipe(tmp_path, tokenizer))
+    model.save_pretrained(tmp_path / "whole")
+    recipe = solver_recipe(tmp_path, tokenizer, f"model={{pretrained: {tmp_path / 'whole'}}}")
+    torch.testing.assert_close(build_solver(recipe).state_dict(), model.state_dict())
+    recipe.data.transform.crop_size = 64
+    with pytest.raises(ValueError, match=r"takes images of \[32, 32\] pixels"):
+        build_solver(recipe)
+
+
+def test_sizes_that_do_not_fit_show_before_training(tmp_path, tokenizer):
+    with pytest.raises(ValueError, match="crop_size 36 must be a multiple of the 8"):
+        TokenizerTraining(tokenizer_recipe(tmp_path, "data.transform.crop_size=36"))
+    with pytest.raises(ValueError, match="multiples of 8"):
+        recipe = tokenizer_recipe(tmp_path, f"model={{pretrained: {tokenizer}}}", "data.transform.crop_size=36")
+        TokenizerTraining(recipe)
+    with pytest.raises(ValueError, match="multiples of patch_size 24"):
+        TokenizerTraining(tokenizer_recipe(tmp_path, "mask_augmentation.patch_size=24"))
+    with pytest.raises(ValueError, match="multiple of the tokenizer's 8"):
+        SolverTraining(solver_recipe(tmp_path, tokenizer, "data.transform.crop_size=36"))
+    with pytest.raises(ValueError, match="vq_embed_dim.*expected int"):
+        build_tokenizer(tokenizer_recipe(tmp_path, "model.config.vq_embed_dim=wide"))
+
+
+def run_processes(number: int, script: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"]
+    command += ["--multi_gpu", "--num_processes", str(number), "--main_process_port", "0", "--dynamo_backend", "no"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(ROOT / "scripts" / script), *arguments], env=environment, cwd=ROOT, check=True)
+
+
+def as_overrides(recipe: Recipe, folder: Path) -> str:
+    path = folder / "input.yaml"
+    path.write_text(dump_recipe(recipe))
+    return str(path)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_from_twice_the_batch(tmp_path):
+    """Without the mask, which every process draws for itself."""
+    options = ["mask_augmentation.ratio=0.0", "optimizer.lr=1e-4", "model.config.revival_threshold=0.0"]
+    one = tokenizer_recipe(tmp_path / "one", *options, "train.batch_size=4")
+    two = tokenizer_recipe(tmp_path / "two", *options, "train.batch_size=2", "train.save_every=4")
+    train_tokenizer(one)
+    run_processes(2, "train_tokenizer.py", as_overrides(two, tmp_path))
+    torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_solver(tmp_path, tokenizer):
+    recipe = solver_recipe(tmp_path / "two", tokenizer, "train.save_every=2")
+    run_processes(2, "train.py", as_overrides(recipe, tmp_path))
+    history = json.loads((tmp_path / "two" / "history.json").read_text())
+    assert math.isfinite(history[-1]["eval_rmse"]) and history[-1]["eval_num_images"] == 6
