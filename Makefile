@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 
 # Nothing is downloaded once the packages are installed.
 export HF_HUB_OFFLINE := 1
+# Importing torch and transformers takes three times as long where Python may not keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 # Scripts find `accelerate` and `python` of the environment, not others.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes, one thread each: tiny tensors gain nothing from more.

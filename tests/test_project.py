@@ -30,7 +30,7 @@ CARD_NAMES = [
     "vq-tokenizer-depth-nyu",
 ]
 # A package index, or where this happened to be written. Spelt so that this file does not match itself.
-FORBIDDEN = re.compile("(?:--)?(?:extra-)?index-" + "url|pypi" + r"\.org|/(?:work|home|root|tmp|Users)" + r"/\w")
+FORBIDDEN = re.compile("(?:--)?(?:extra-)?index-" + "url|pypi" + r"\.org|/(?:work|home|root|Users)" + r"/\w")
 
 
 def distribution_name(requirement: str) -> str:

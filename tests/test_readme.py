@@ -3,7 +3,7 @@
 """
 The snippets of README.md, run as they stand in a folder that holds what they name: a tiny model, a photograph, data.
 
-Every ```python block is run, and every ```bash block under a `<!-- test -->` comment.
+Every ```python block is run, and every ```bash block under a `<!-- test -->` comment, which may say `slow`.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny import TINY_BACKBONE, tiny_config
 
@@ -28,7 +29,9 @@ from ait_hf.visualization import load_depth_png, save_depth_png
 
 
 REPOSITORY = Path(__file__).parents[1]
-SNIPPET = re.compile(r"^(?:<!-- test(?:: (?P<needs>.+))? -->\n```bash|```python)\n(?P<code>.*?)^```$", re.M | re.S)
+SNIPPET = re.compile(
+    r"^(?:<!-- test(?:: (?P<needs>[\w, ]+))? -->\n```bash|```python)\n(?P<code>.*?)^```$", re.M | re.S
+)
 SNIPPETS = list(SNIPPET.finditer((REPOSITORY / "README.md").read_text(encoding="utf-8")))
 PHOTO_SIZE = (72, 128)  # height, width
 
@@ -57,15 +60,26 @@ def workspace(tmp_path_factory) -> Path:
     write_photo(folder / "photo.jpg", rng)
     save_depth_png(rng.uniform(1, 9, (64, 96)), folder / "depth.png")
     write_frames(folder / "my-data", rng)
-    model = AiTForDepthEstimation(tiny_config(parallel=True))
-    processor = AiTImageProcessor(size={"height": 96, "width": 96}, do_normalize=False)
-    save_with_remote_code(model, processor, folder / "my-model")
-    VQTokenizer(**TINY_TOKENIZER, sample_size=96).save_pretrained(folder / "my-tokenizer")
+    save_models(folder)
     shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name, (kind, overrides) in RECIPES.items():
         recipe = load_recipe(REPOSITORY / "scripts/recipes" / name, kind, SHORT + overrides)
         (folder / "scripts/recipes" / name).write_text(dump_recipe(recipe), encoding="utf-8")
     return folder
+
+
+def save_models(folder: Path) -> None:
+    """Untrained, but scaled so that depth maps are positive and not constant."""
+    torch.manual_seed(0)
+    tokenizer = VQTokenizer(**TINY_TOKENIZER, sample_size=96)
+    torch.nn.init.normal_(tokenizer.quantizer.embedding.weight)
+    torch.nn.init.constant_(tokenizer.decoder.conv_out.bias, 2.0)  # metres
+    tokenizer.save_pretrained(folder / "my-tokenizer")
+    model = AiTForDepthEstimation(tiny_config(parallel=True))
+    torch.nn.init.normal_(model.model.decoder.embed_tokens.weight)
+    model.load_tokenizer("depth", tokenizer)
+    processor = AiTImageProcessor(size={"height": 96, "width": 96}, do_normalize=False)
+    save_with_remote_code(model, processor, folder / "my-model")
 
 
 def write_photo(path: Path, rng: np.random.Generator) -> None:
@@ -115,7 +129,8 @@ def write_original_checkpoint(folder: Path, golden: Path) -> None:
 
 
 def check_pipeline(folder: Path, names: dict) -> None:
-    assert names["result"]["predicted_depth"].shape == PHOTO_SIZE
+    depth = names["result"]["predicted_depth"]
+    assert depth.shape == PHOTO_SIZE and depth.min() < depth.max()
 
 
 def check_predict(folder: Path, names: dict) -> None:
@@ -135,6 +150,9 @@ def check_tokenize(folder: Path, names: dict) -> None:
 def check_train(folder: Path, names: dict) -> None:
     VQTokenizer.from_pretrained(folder / "runs/my-tokenizer")
     assert AiTForDepthEstimation.from_pretrained(folder / "runs/my-model").config.parallel
+
+
+def check_evaluate(folder: Path, names: dict) -> None:
     result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["results"]
     assert all(values["rmse"] > 0 and values["num_images"] == 2 for values in result.values())
 
@@ -153,6 +171,7 @@ CHECKS = {
     "model.generate(": check_generate,
     "tokenizer.tokenize(": check_tokenize,
     "scripts/train.py": check_train,
+    "scripts/evaluate.py": check_evaluate,
     "scripts/convert_original_checkpoint.py": check_convert,
     "trust_remote_code=True": check_remote_code,
 }
@@ -168,9 +187,14 @@ def test_every_check_has_its_snippet():
     assert sorted(map(words_of, SNIPPETS)) == sorted(CHECKS)
 
 
-@pytest.mark.parametrize("snippet", [pytest.param(snippet, id=words_of(snippet)) for snippet in SNIPPETS])
+def as_parameter(snippet: re.Match):
+    marks = [pytest.mark.slow] if "slow" in (snippet["needs"] or "") else []
+    return pytest.param(snippet, id=words_of(snippet), marks=marks)
+
+
+@pytest.mark.parametrize("snippet", map(as_parameter, SNIPPETS))
 def test_snippet_runs(snippet, workspace, request, monkeypatch):
-    if snippet["needs"] == "original checkpoint":
+    if "original checkpoint" in (snippet["needs"] or ""):
         write_original_checkpoint(workspace, request.getfixturevalue("golden_dir"))
     is_bash = "```bash" in snippet[0]
     names = {} if is_bash else run_python(snippet["code"], workspace, monkeypatch)

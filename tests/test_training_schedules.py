@@ -86,7 +86,9 @@ def test_released_tokenizer_schedules():
 def test_same_as_torch(schedule, make):
     ours, theirs = optimizer_with_rates(1e-3, 2e-4), optimizer_with_rates(1e-3, 2e-4)
     used = rates(ours, build_schedule(ours, schedule, 40), 40)
-    torch.testing.assert_close(torch.tensor(used), torch.tensor(rates(theirs, make(theirs), 40)), rtol=1e-5, atol=1e-12)
+    torch.testing.assert_close(
+        torch.tensor(used), torch.tensor(rates(theirs, make(theirs), 40)), rtol=1e-5, atol=1e-12
+    )
 
 
 def test_state_survives_a_resume():

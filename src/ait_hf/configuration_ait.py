@@ -188,6 +188,10 @@ class AiTConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     max_position_embeddings: int = 2100
     pad_images_to: list[int] | tuple[int, ...] | None = None
+    # No such ids: a task fixes the length of its sequences. The library's generic code reads the names.
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
     use_cache: bool = True
     is_encoder_decoder: bool = True
     tie_word_embeddings: bool = True

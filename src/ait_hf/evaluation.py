@@ -124,11 +124,11 @@ def evaluate_depth(
         ]
 
     def summarize(rows: list[Row]) -> dict[str, float]:
-        metric = DepthMetric()
+        metric = DepthMetric(keep_in_memory=True)
         metric.add_errors({name: torch.tensor([row[name] for row in rows]) for name in metric.columns})
         result = metric.compute()
         if not tta:
-            distance = TokenDistanceMetric()
+            distance = TokenDistanceMetric(keep_in_memory=True)
             distance.add_batch(predictions=[row["token_distance"] for row in rows])
             result |= distance.compute()
         return result
@@ -176,7 +176,7 @@ def evaluate_tokenizer(
         return rows
 
     def summarize(rows: list[Row]) -> dict[str, float]:
-        metric = ReconstructionMetric("depth")
+        metric = ReconstructionMetric("depth", keep_in_memory=True)
         for row in rows:  # images of different sizes have different numbers of codes
             metric.add_errors({name: torch.tensor([row[name]]) for name in metric.columns}, torch.tensor([row["ids"]]))
         return metric.compute(num_codes=tokenizer.config.num_vq_embeddings)

@@ -334,6 +334,7 @@ class _DecodingLoop:
     def _forward(self, block: int) -> torch.FloatTensor:
         ids = self.grammar.replace_dense_inputs(self.sequences)[:, self.num_read :]
         ids = nn.functional.pad(ids, (0, block - 1), value=self.grammar.vocabulary.parallel_token_id)
+        ids = ids.clone(memory_format=torch.contiguous_format)  # else the strides grow, and every step recompiles
         single_step = self.compiled_call is not None and self.num_forwards > 0 and ids.shape[1] == 1
         outputs = (self.compiled_call if single_step else self.model)(
             decoder_input_ids=ids,

@@ -23,7 +23,7 @@ from transformers.modeling_outputs import (
     Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
@@ -533,7 +533,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         encoder_outputs: BaseModelOutput | tuple | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        logits_to_keep: int = 0,
+        logits_to_keep: int | torch.Tensor = 0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqLMOutput:
         """
@@ -544,7 +544,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
                 -100 where nothing is supervised; the loss is the mean cross-entropy over the full vocabulary.
             task (`str`, *optional*): With labels and without `decoder_input_ids`: builds the decoder input of this
                 task from the labels (which then must hold no -100).
-            logits_to_keep (`int`): Compute logits of the last so many positions only; 0 for all.
+            logits_to_keep (`int` or `torch.Tensor`): Compute logits of the last so many positions only, 0 for all; or
+                the positions themselves.
 
         Returns:
             [`Seq2SeqLMOutput`] with `logits` (batch, length, vocab_size).
@@ -563,8 +564,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        hidden_states = outputs.last_hidden_state
-        logits = self.lm_head(hidden_states[:, -logits_to_keep:] if logits_to_keep else hidden_states)
+        logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None:
             loss = token_cross_entropy(logits, labels) / (labels != IGNORE_INDEX).sum().clamp(min=1)
@@ -634,7 +634,7 @@ class AiTDepthEstimatorOutput(DepthEstimatorOutput):
     uncertainty: torch.FloatTensor | None = None
 
 
-class AiTForDepthEstimation(AiTForDenseTokenGeneration):
+class AiTForDepthEstimation(AiTForDenseTokenGeneration, AiTGenerationMixin):
     """
     AiT as a depth estimator: images in, metres out. Same weights as [`AiTForDenseTokenGeneration`]; `forward` runs
     `generate()` and the detokenizer, or, with labels, returns the loss.

@@ -21,10 +21,13 @@ from transformers.backbone_utils import BackboneMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_swinv2_ait import AiTSwinv2Config
 
+
+logger = logging.get_logger(__name__)
 
 MAX_LOGIT_SCALE = math.log(100.0)
 POSITION_BIAS_WIDTH = 512  # hidden width of the position-bias network
@@ -397,8 +400,8 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
                 training; sides that the patch size does not divide are zero-padded at the bottom and right.
             output_hidden_states (`bool`, *optional*): Also return the patch embedding and the map after the blocks of
                 every stage, none of them normalised. Defaults to the configuration's value.
-            output_attentions (`bool`, *optional*): Also return the attention weights of every block; needs the eager
-                implementation. Defaults to the configuration's value.
+            output_attentions (`bool`, *optional*): Also return the attention weights of every block; as everywhere in
+                the library, only the eager implementation has any. Defaults to the configuration's value.
 
         Returns:
             [`~transformers.modeling_outputs.BackboneOutput`]:
@@ -408,7 +411,7 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
             - **attentions**: `(batch * windows, heads, window**2, window**2)` for each block.
 
         Raises:
-            ValueError: for pixel values of another shape, or attention weights asked of another implementation.
+            ValueError: for pixel values of another shape.
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
             raise ValueError(
@@ -420,7 +423,7 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         if output_attentions and self.config._attn_implementation != "eager":
-            raise ValueError(
+            logger.warning_once(
                 f'attn_implementation="{self.config._attn_implementation}" gives no attention weights; '
                 'load the model with attn_implementation="eager" to use output_attentions=True.'
             )
@@ -430,7 +433,7 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
         for stage in self.stages:
             hidden_states, stage_attentions = stage(hidden_states)
             maps.append(hidden_states)
-            attentions += stage_attentions
+            attentions += tuple(weights for weights in stage_attentions if weights is not None)
             if stage.merging is not None:
                 hidden_states = stage.merging(hidden_states)
 

@@ -112,9 +112,7 @@ class RGBDData(DataRecipe):
     kinds: list[str] | None = None
 
     def load(self, split: str) -> datasets.Dataset:
-        return load_rgbd(
-            self.index, split, root=self.root, depth_scale=self.depth_scale, kinds=self.kinds
-        )
+        return load_rgbd(self.index, split, root=self.root, depth_scale=self.depth_scale, kinds=self.kinds)
 
 
 @strict
@@ -239,7 +237,14 @@ class EvalSamples(Dataset):
 
 
 def training_batches(
-    data: AnyData, accelerator: Accelerator, *, batch_size: int, num_batches: int, done: int, num_workers: int, seed: int
+    data: AnyData,
+    accelerator: Accelerator,
+    *,
+    batch_size: int,
+    num_batches: int,
+    done: int,
+    num_workers: int,
+    seed: int,
 ) -> Iterator[Batch]:
     """
     This process's batches `{"pixel_values", "labels"}` on its device (see [`depth_collator`]).
@@ -257,7 +262,9 @@ def training_batches(
         stream = StreamedSamples(share, transform, seed, accelerator.process_index)
         loader = DataLoader(stream, **loader_arguments)
         # Already shared out: accelerate would have every process read everything. A stream can only be read past.
-        loader = prepare_data_loader(loader, accelerator.device, num_processes=1, put_on_device=True, dispatch_batches=False)
+        loader = prepare_data_loader(
+            loader, accelerator.device, num_processes=1, put_on_device=True, dispatch_batches=False
+        )
         return itertools.islice(loader, done, num_batches)
     num_examples = None if isinstance(dataset, RandomRooms) else len(dataset)
     per_batch = batch_size * accelerator.num_processes

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, is_tensorboard_available, set_seed
+from accelerate.utils import ProjectConfiguration, is_tensorboard_available, set_seed
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from torch.utils.data import DataLoader
@@ -82,7 +82,9 @@ class TrainRecipe:
     def validate_trackers(self):
         known = {tracker if isinstance(tracker, str) else tracker.value for tracker in get_available_trackers()}
         if unknown := sorted(set(self.trackers or []) - known):
-            raise ValueError(f"Trackers {unknown} are unknown or not installed; there are: {', '.join(sorted(known))}.")
+            raise ValueError(
+                f"Trackers {unknown} are unknown or not installed; there are: {', '.join(sorted(known))}."
+            )
 
 
 @strict
@@ -219,7 +221,11 @@ class _Run:
             self.batches = chain([first], self.batches)
         accelerator.init_trackers("ait_hf", config=_tracked_config(self.recipe))
         bar = tqdm(
-            total=options.max_steps, initial=progress.step, desc=self.folder.name, mininterval=1, disable=not accelerator.is_main_process
+            total=options.max_steps,
+            initial=progress.step,
+            desc=self.folder.name,
+            mininterval=1,
+            disable=not accelerator.is_main_process,
         )
         meter = _Meter(accelerator, options.batch_size * options.gradient_accumulation_steps)
         self.model.train()
@@ -345,8 +351,6 @@ def _build_accelerator(recipe: Recipe) -> Accelerator:
         gradient_accumulation_steps=recipe.train.gradient_accumulation_steps,
         log_with=trackers or None,
         project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
-        # The only buffers that move, a codebook's, are summed over the processes where they move.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
 
 

@@ -77,7 +77,9 @@ def parameter_groups(
     if layer_decay != 1 and not any(name.startswith(BACKBONE) for name in parameters):
         raise ValueError(f"layer_decay {layer_decay} needs a backbone, which {type(model).__name__} does not have.")
     embeddings = {
-        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag))
     }
     ids = layer_ids(parameters)
     last = max(ids.values())

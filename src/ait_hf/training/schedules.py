@@ -141,9 +141,7 @@ class OneCycleSchedule:
         return _cosine(1.0, self.final_ratio, min(1.0, (step - peak) / (max_steps - 1 - peak)))
 
 
-Schedule = (
-    ConstantSchedule | StepSchedule | ExponentialSchedule | LinearSchedule | CosineSchedule | OneCycleSchedule
-)
+Schedule = ConstantSchedule | StepSchedule | ExponentialSchedule | LinearSchedule | CosineSchedule | OneCycleSchedule
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, max_steps: int) -> LambdaLR:

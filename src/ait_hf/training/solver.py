@@ -21,6 +21,7 @@ from ..conversion.swinv2 import load_pretrained_backbone
 from ..image_processing_ait import AiTImageProcessor
 from ..metrics.depth import DepthMetric, depth_errors
 from ..modeling_ait import AiTForDepthEstimation
+from ..remote_code import save_with_remote_code
 from ..tokenization_vq import VQTokenizer
 from .data import Batch
 from .loop import Recipe, TrainingTask, train
@@ -53,7 +54,7 @@ class SolverModelRecipe:
             `gradient_checkpointing` goes with it.
         tokenizer (`str`, *optional*): Folder or Hub name of the trained [`VQTokenizer`] of a new model.
         backbone (`str`, *optional*): Folder or Hub name of weights to start the backbone from: a SwinV2 of
-            transformers or timm (which becomes ours), or any `AutoBackbone`.
+            transformers or timm (which becomes ours), or any `AutoBackbone`; a name without a slash is timm's.
         backbone_config (`dict`): Fields of [`AiTSwinv2Config`] (but `image_size`, which is the crop), or of another
             backbone's configuration if `model_type` is among them. With a SwinV2 `backbone` only `window_sizes`,
             `shifted_stages`, `drop_path_rate`; with another none.
@@ -116,8 +117,7 @@ class SolverTraining(TrainingTask):
         return metric.compute() if accelerator.is_main_process else {}
 
     def save(self, model: AiTForDepthEstimation, folder: Path) -> None:
-        model.save_pretrained(folder)
-        self.processor.save_pretrained(folder)
+        save_with_remote_code(model, self.processor, folder)
 
 
 def build_solver(recipe: SolverRecipe) -> AiTForDepthEstimation:
@@ -125,7 +125,7 @@ def build_solver(recipe: SolverRecipe) -> AiTForDepthEstimation:
     The model that a recipe starts from, with its tokenizer and its pretrained backbone.
 
     Raises:
-        OSError: A checkpoint does not exist.
+        FileNotFoundError, OSError: A checkpoint does not exist.
         ValueError: The parts do not fit together.
     """
     options, size = recipe.model, list(recipe.data.transform.size)
@@ -137,6 +137,8 @@ def build_solver(recipe: SolverRecipe) -> AiTForDepthEstimation:
                 f"data.transform.crop_size is {size}."
             )
         return model
+    if not Path(options.tokenizer).is_dir() and options.tokenizer.count("/") != 1:  # so it is no Hub name either
+        raise FileNotFoundError(f"There is no tokenizer at {options.tokenizer}: run scripts/train_tokenizer.py first.")
     tokenizer = VQTokenizer.from_pretrained(options.tokenizer)
     backbone_config, backbone = _backbone(options, size)
     try:
@@ -161,7 +163,9 @@ def _config(
 ) -> AiTConfig:
     ratio = tokenizer.config.downsample_ratio
     if size[0] % ratio or size[1] % ratio:
-        raise ValueError(f"data.transform.crop_size {size} must be a multiple of the tokenizer's {ratio} pixels per code.")
+        raise ValueError(
+            f"data.transform.crop_size {size} must be a multiple of the tokenizer's {ratio} pixels per code."
+        )
     task = {
         "task_id": DEPTH_TASK_ID,
         "slots": ["depth"],
@@ -192,11 +196,17 @@ def _backbone(options: SolverModelRecipe, size: list[int]) -> tuple[PreTrainedCo
             return AiTSwinv2Config(image_size=size, **arguments), None
         except StrictDataclassError as error:
             raise ValueError(f"In section model.backbone_config: {error.__cause__ or error}") from error
-    if _is_swinv2(options.backbone):
+    is_folder = Path(options.backbone).is_dir()
+    if (is_folder or "/" in options.backbone) and _is_swinv2(options.backbone):
         check_keys("section model.backbone_config beside model.backbone", arguments, _PRETRAINED_SWINV2_KEYS)
         return load_pretrained_backbone(options.backbone, image_size=size, **arguments)
     check_keys("section model.backbone_config beside model.backbone", arguments, ())
-    backbone = AutoBackbone.from_pretrained(options.backbone)
+    if is_folder:  # which AutoBackbone.from_pretrained takes for a Hub name
+        with torch.device("meta"):
+            kind = type(AutoBackbone.from_config(AutoConfig.from_pretrained(options.backbone)))
+        backbone = kind.from_pretrained(options.backbone)
+    else:
+        backbone = AutoBackbone.from_pretrained(options.backbone)
     return backbone.config, backbone
 
 
