@@ -239,6 +239,8 @@ def test_dataset_of_arrays_in_metres(tmp_path):
     arrays = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
     datasets.DatasetDict({"train": arrays}).save_to_disk(tmp_path)
     np.testing.assert_array_equal(load_hub_rgbd(tmp_path, "train")[0]["depth"], metres)
+    streamed = next(iter(load_hub_rgbd(tmp_path, "train", streaming=True)))
+    np.testing.assert_array_equal(streamed["depth"], metres)
     with pytest.raises(ValueError, match="leave out depth_scale"):
         load_hub_rgbd(tmp_path, "train", depth_scale=1000)
 

@@ -87,11 +87,11 @@ class DepthMap:
     def __call__(self) -> pa.DataType:
         return self.pa_type
 
-    def encode_example(self, value: str | Path | dict | np.ndarray) -> dict[str, Any]:
+    def encode_example(self, value: str | Path | dict | list | np.ndarray) -> dict[str, Any]:
         """Gives the dictionary that the Arrow table stores."""
-        if isinstance(value, np.ndarray):
+        if isinstance(value, (list, np.ndarray)):  # streamed arrays come as lists of rows
             buffer = io.BytesIO()
-            np.save(buffer, value.astype(np.float32))
+            np.save(buffer, np.asarray(value, dtype=np.float32))
             # Not self.depth_scale: decoded maps come back here after `Dataset.map`, and they are metres already.
             return {"bytes": buffer.getvalue(), "path": None, "depth_scale": 1.0}
         if isinstance(value, dict):

@@ -142,7 +142,8 @@ def load_hub_rgbd(
     if depth_scale is not None and not isinstance(features[depth_column], datasets.Image):
         raise ValueError(f"Column {depth_column!r} stores no images but metres: leave out depth_scale.")
     dataset = dataset.select_columns([image_column, depth_column])
-    dataset = dataset.rename_columns({image_column: "image", depth_column: "depth"})
+    names = {image_column: "image", depth_column: "depth"}
+    dataset = dataset.rename_columns({old: new for old, new in names.items() if old != new})
     dataset = dataset.cast_column("image", datasets.Image(mode="RGB"))
     dataset = dataset.cast_column("depth", DepthMap(depth_scale=depth_scale))
     next(iter(dataset))  # a wrong column or divisor shows in the first example, before long work starts
