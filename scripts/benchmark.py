@@ -172,6 +172,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, help="side of the image or map in pixels, a multiple of 32")
     parser.add_argument("--full", action="store_true", help="decode, backbone: the published size (480, SwinV2-B)")
     parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of random weights and inputs (default: 0)")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count (default: 7)")
     parser.add_argument("--warmup", type=int, default=2, help="rounds before them (default: 2)")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
@@ -188,7 +189,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     transformers.logging.set_verbosity_error()
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
     suite = SUITES[options.suite](options)
     contestants = summarize(measure(suite, options))
     if options.json:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
+from transformers import set_seed
 from transformers.utils import logging
 
 from ait_hf.inference import (
@@ -55,6 +56,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--solver", choices=("hard", "soft"), help="tokens fed back into the task-solver")
     parser.add_argument("--detokenizer", choices=("hard", "soft"), help="tokens given to the detokenizer")
+    parser.add_argument("--seed", type=int, default=0, help="of whatever a task draws at random; depth draws nothing")
     parser.add_argument("--temperature", type=positive(float), help="tau of soft tokens in the detokenizer")
 
 
@@ -102,6 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    set_seed(options.seed)
     try:
         if options.task != DEPTH_TASK:
             raise ValueError(f"Unknown task {options.task!r}: this script predicts {DEPTH_TASK}.")

@@ -75,6 +75,7 @@ def save_models(folder: Path) -> None:
     torch.nn.init.normal_(tokenizer.quantizer.embedding.weight)
     torch.nn.init.constant_(tokenizer.decoder.conv_out.bias, 2.0)  # metres
     tokenizer.save_pretrained(folder / "my-tokenizer")
+    tokenizer.save_pretrained(folder / "runs/my-tokenizer")  # which one snippet trains and a slow one builds on
     model = AiTForDepthEstimation(tiny_config(parallel=True))
     torch.nn.init.normal_(model.model.decoder.embed_tokens.weight)
     model.load_tokenizer("depth", tokenizer)
@@ -147,8 +148,13 @@ def check_tokenize(folder: Path, names: dict) -> None:
     assert names["restored"].shape == names["depth"].shape
 
 
+def check_train_tokenizer(folder: Path, names: dict) -> None:
+    history = json.loads((folder / "runs/my-tokenizer/history.json").read_text(encoding="utf-8"))
+    assert history[-1]["step"] == 2 and history[-1]["eval_rmse"] > 0
+    assert VQTokenizer.from_pretrained(folder / "runs/my-tokenizer").config.sample_size == 64
+
+
 def check_train(folder: Path, names: dict) -> None:
-    VQTokenizer.from_pretrained(folder / "runs/my-tokenizer")
     assert AiTForDepthEstimation.from_pretrained(folder / "runs/my-model").config.parallel
 
 
@@ -170,6 +176,7 @@ CHECKS = {
     "scripts/predict.py": check_predict,
     "model.generate(": check_generate,
     "tokenizer.tokenize(": check_tokenize,
+    "scripts/train_tokenizer.py": check_train_tokenizer,
     "scripts/train.py": check_train,
     "scripts/evaluate.py": check_evaluate,
     "scripts/convert_original_checkpoint.py": check_convert,

@@ -24,6 +24,7 @@ import diffusers
 import numpy as np
 from accelerate import Accelerator
 from torch.utils.data import DataLoader, Subset
+from transformers import set_seed
 from transformers.utils import logging
 
 from .data.nyu_depth import load_nyu_depth
@@ -77,6 +78,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="decode as the checkpoint says, or with every combination of hard and soft tokens",
     )
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--seed", type=int, default=0, help="of whatever a task draws at random; depth draws nothing")
     parser.add_argument("--output", type=Path, default=Path("metrics.json"), metavar="FILE.json")
     parser.add_argument("--gallery", type=Path, metavar="FILE.png", help=f"picture of {GALLERY_ROWS} predictions")
     return parser.parse_args(arguments)
@@ -190,6 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     accelerator = Accelerator()
+    set_seed(options.seed)
     try:
         check_options(options)
         results = evaluate(options, accelerator)

@@ -230,7 +230,7 @@ class AiTPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        std = self.config.get_text_config(decoder=True).initializer_range
+        std = self.config.initializer_range
         if isinstance(module, nn.Linear):
             init.trunc_normal_(module.weight, std=std)
             if module.bias is not None:
@@ -667,6 +667,8 @@ class AiTForDepthEstimation(AiTForDenseTokenGeneration, AiTGenerationMixin):
             )
         if labels is not None:
             return self._training_forward(pixel_values, labels, **kwargs)
+        for name in ("output_attentions", "output_hidden_states"):  # `generate()` asks its own configuration only
+            kwargs.setdefault(name, getattr(self.config, name))
         outputs = self.generate(pixel_values=pixel_values, task="depth", return_dict_in_generate=True, **kwargs)
         return AiTDepthEstimatorOutput(
             predicted_depth=outputs.predicted_depth,
@@ -694,7 +696,12 @@ class AiTForDepthEstimation(AiTForDenseTokenGeneration, AiTGenerationMixin):
             **kwargs,
         )
         loss, decoded = self.map_loss("depth", outputs.logits, tokens, labels)
-        return AiTDepthEstimatorOutput(loss=loss, predicted_depth=decoded.detach().clamp(min=MINIMUM_DEPTH))
+        return AiTDepthEstimatorOutput(
+            loss=loss,
+            predicted_depth=decoded.detach().clamp(min=MINIMUM_DEPTH),
+            hidden_states=outputs.encoder_hidden_states,
+            attentions=outputs.encoder_attentions,
+        )
 
 
 __all__ = [

@@ -23,7 +23,8 @@ def save_with_remote_code(model: AiTForDenseTokenGeneration, processor: AiTImage
     Save a model and its image processor, with the modules that define them and the `auto_map` that names them.
 
     `AutoModel`, `AutoModelForDepthEstimation`, `AutoImageProcessor` and `pipeline("depth-estimation")` load the folder
-    with `import ait_hf`, or with `trust_remote_code=True` where `ait_hf` is not installed.
+    with `import ait_hf`, or with `trust_remote_code=True` where `ait_hf` is not installed. Each tokenizer is also there
+    by itself, for `VQTokenizer.from_pretrained(folder, subfolder="tokenizers/depth")`.
 
     Args:
         model ([`AiTForDenseTokenGeneration`]): Any of its task heads; all have the same weights.
@@ -38,3 +39,5 @@ def save_with_remote_code(model: AiTForDenseTokenGeneration, processor: AiTImage
     processor.save_pretrained(folder)
     custom_object_save(model, folder)
     custom_object_save(processor, folder)
+    for name, tokenizer in model.tokenizers.items():
+        tokenizer.save_pretrained(Path(folder) / "tokenizers" / name)
