@@ -202,7 +202,9 @@ def print_report(rows: list[Row], findings: list[dict], output: Path, minutes: f
     print(f"\nThe paper's orderings, on {NUM_TEST_ROOMS} rendered rooms and one seed:")
     for finding in findings:
         print(f"  {'holds' if finding['holds'] else 'DOES NOT HOLD HERE':19} {finding['claim']}")
-    print(f"\nWritten to {output}: ait/, aitp/, tokenizer/, metrics.json, curves.png, gallery.png ({minutes:.1f} min).")
+    print(
+        f"\nWritten to {output}: ait/, aitp/, tokenizer/, metrics.json, curves.png, gallery.png ({minutes:.1f} min)."
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 """
 Depth of photographs, from a saved model.
 
-    python scripts/predict.py --model runs/demo/parallel --task depth --output predictions photo.jpg more_photos/
+    python scripts/predict.py --model runs/demo/aitp --task depth --output predictions photo.jpg more_photos/
     python scripts/predict.py --model DIR --task depth --output predictions --tta --device cuda "nyu/rgb_*.jpg"
 
 For every image `NAME.*`, at its size: `NAME_depth.png` (16 bits, millimetres), `NAME_color.png` (colour map, near is

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import math
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +9,9 @@ import pytest
 import torch
 from PIL import Image
 from transformers import (
-    AutoImageProcessor,
     DepthEstimationPipeline,
     PretrainedConfig,
     PreTrainedModel,
-    dynamic_module_utils,
 )
 from transformers.modeling_outputs import DepthEstimatorOutput
 
@@ -172,20 +169,6 @@ def test_save_and_load_give_the_same_processor(tmp_path):
     assert torch.equal(
         processor(image, return_tensors="pt").pixel_values, loaded(image, return_tensors="pt").pixel_values
     )
-
-
-def test_trust_remote_code_needs_only_the_saved_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(AiTImageProcessor, "_auto_class", None)  # undoes the registration after the test
-    AiTImageProcessor.register_for_auto_class()
-    AiTImageProcessor(size=SMALL).save_pretrained(tmp_path / "published")
-
-    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    monkeypatch.setitem(sys.modules, "ait_hf", None)  # any import of the package would fail
-    loaded = AutoImageProcessor.from_pretrained(tmp_path / "published", trust_remote_code=True)
-
-    assert type(loaded).__name__ == "AiTImageProcessor" and type(loaded) is not AiTImageProcessor
-    assert loaded(random_array(9, 9), return_tensors="pt").pixel_values.shape == (1, 3, 18, 20)
 
 
 def test_depth_maps_keep_their_size_and_values_without_target_sizes(processor):

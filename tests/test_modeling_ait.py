@@ -27,7 +27,15 @@ def golden_solver(golden_dir, parallel: bool) -> AiTForDenseTokenGeneration:
     """The task-solver of the golden cases 03, behind a backbone that returns its input."""
     config = tiny_config(
         tokenizers={"depth": {"base_channels": 2, "vq_embed_dim": 12, "num_vq_embeddings": 16, "sample_size": 160}},
-        tasks={"depth": {"task_id": 2, "slots": ["depth"], "output_type": "depth", "grid_size": [5, 5], "image_size": [5, 5]}},
+        tasks={
+            "depth": {
+                "task_id": 2,
+                "slots": ["depth"],
+                "output_type": "depth",
+                "grid_size": [5, 5],
+                "image_size": [5, 5],
+            }
+        },
         codebooks=[["mask", 12], ["depth", 16]],
         num_coordinate_bins=40,
         num_classes=5,

@@ -3,7 +3,7 @@
 """
 Errors of a depth model, or of a depth tokenizer, on ground truth.
 
-    python scripts/evaluate.py --model runs/demo/parallel --task depth --data synthetic --split test --modes all
+    python scripts/evaluate.py --model runs/demo/aitp --task depth --data synthetic --split test --modes all
     python scripts/evaluate.py --model DIR --task depth --data my_rgbd/index.json --split val --gallery gallery.png
     accelerate launch scripts/evaluate.py --model DIR --task depth --data nyu_depth:ROOT --split test \\
         --protocol tta --eigen-crop

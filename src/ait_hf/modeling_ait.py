@@ -440,8 +440,8 @@ class AiTModel(AiTPreTrainedModel):
                 raise ValueError(
                     f"Give decoder_input_ids: a model with the tasks {sorted(self.config.tasks)} has no default one."
                 )
-            (name,) = self.config.tasks
-            start = TaskGrammar.from_config(self.config, name).start_token_id
+            (task,) = self.config.tasks.values()
+            start = self.config.vocabulary.task_token_id(task["task_id"])
             decoder_input_ids = torch.full((memory.shape[0], 1), start, dtype=torch.long, device=memory.device)
         decoder_outputs = self.decoder(
             input_ids=decoder_input_ids,
@@ -480,6 +480,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         super().__init__(config)
         self.model = AiTModel(config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size)
+        # Built once: the validation of a task's declaration is nothing that `torch.compile` could trace.
+        self.grammars = {name: TaskGrammar.from_config(config, name) for name in config.tasks}
         self.tokenizers = nn.ModuleDict(
             {name: VQTokenizer(**arguments).freeze() for name, arguments in config.tokenizers.items()}
         )
@@ -500,7 +502,9 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
 
     def grammar(self, task: str) -> TaskGrammar:
         """Sequence grammar of a task; `ValueError` for a task the model does not have."""
-        return TaskGrammar.from_config(self.config, task)
+        if task not in self.grammars:
+            raise ValueError(f"Unknown task {task!r}: this model was built for {sorted(self.grammars)}.")
+        return self.grammars[task]
 
     def load_tokenizer(self, name: str, tokenizer: VQTokenizer) -> None:
         """
@@ -551,8 +555,9 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             [`Seq2SeqLMOutput`] with `logits` (batch, length, vocab_size).
         """
         if decoder_input_ids is None and labels is not None:
-            decoder_input_ids = self.grammar(self._task_name(task)).decoder_input_ids(labels)
-            task_ids = torch.full_like(labels[:, 0], self.config.task(self._task_name(task)).task_id)
+            grammar = self.grammar(self._task_name(task))
+            decoder_input_ids = grammar.decoder_input_ids(labels)
+            task_ids = torch.full_like(labels[:, 0], grammar.task.task_id)
         outputs = self.model(
             pixel_values=pixel_values,
             decoder_input_ids=decoder_input_ids,
