@@ -14,7 +14,9 @@ Writes to the output folder: `ait/` and `aitp/` (load them with `AutoModel.from_
 
 import argparse
 import json
-import logging
+import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +39,17 @@ from ait_hf.evaluation import (
 from ait_hf.inference import load_model_and_processor
 from ait_hf.training.files import write_text
 from ait_hf.training.recipes import load_recipe
-from ait_hf.training.solver import SolverRecipe, train_solver
-from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
+from ait_hf.training.solver import SolverRecipe
+from ait_hf.training.tokenizer import TokenizerRecipe
 from ait_hf.visualization import depth_gallery, save_image, training_curves
 
 
-RECIPES = Path(__file__).parent / "recipes"
+SCRIPTS = Path(__file__).resolve().parent
 NUM_TEST_ROOMS = 128
 NUM_ROOMS_FOR_THE_MEAN = 512
 BATCH_SIZE = 32
 SOLVERS = {"ait": "AiT", "aitp": "AiT-P"}
+STAGES = [("tokenizer", "tokenizer without mask augmentation"), tuple(SOLVERS.values())]
 # What the paper reports: (claim, the number that should be lower, the number that should be higher).
 ORDERINGS = [
     ("soft tokens in the solver help (Table 9)", "AiT, soft in the solver", "AiT, hard"),
@@ -58,6 +61,20 @@ ORDERINGS = [
     ("mask augmentation costs reconstruction (Table 11)", "tokenizer without mask augmentation", "tokenizer"),
     ("mask augmentation fills holes better (Figure 2)", "tokenizer, in holes", "tokenizer without, in holes"),
 ]
+
+
+@dataclass
+class Job:
+    """One run of a training script."""
+
+    script: str
+    recipe_name: str
+    kind: type
+    overrides: list[str]
+
+    @property
+    def recipe(self) -> Path:
+        return SCRIPTS / "recipes" / self.recipe_name
 
 
 @dataclass
@@ -78,19 +95,19 @@ def main() -> None:
     parser.add_argument("--output", default="runs/demo", help="folder for everything that is written")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     start = time.perf_counter()
     output = Path(arguments.output)
-    overrides = [*arguments.overrides, f"seed={arguments.seed}"]
+    overrides = [*arguments.overrides, f"seed={arguments.seed}", "train.resume=never"]
+    jobs = make_jobs(output, overrides)
     try:
-        recipes = load_recipes(output, overrides)
+        recipes = {name: load_recipe(job.recipe, job.kind, job.overrides) for name, job in jobs.items()}
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
-    histories = {}
-    for name, (recipe, train) in recipes.items():
-        print(f"\n=== {name} ===", flush=True)
-        histories[name] = train(recipe)
-    size = tuple(recipes["tokenizer"][0].data.size)
+    for names in STAGES:
+        print(f"\n=== training: {' and '.join(names)} ===", flush=True)
+        run_side_by_side([jobs[name] for name in names])
+    histories = {name: json.loads((Path(r.output_dir) / "history.json").read_text()) for name, r in recipes.items()}
+    size = tuple(recipes["tokenizer"].data.size)
     rooms = list(synthetic_rooms("test", size=size, num_examples=NUM_TEST_ROOMS))
     print("\n=== evaluation ===", flush=True)
     rows = evaluate_all(output, rooms, size)
@@ -105,27 +122,37 @@ def main() -> None:
     print_report(rows, findings, output, minutes)
 
 
-def load_recipes(output: Path, overrides: list[str]) -> dict:
-    """Name -> (recipe, function that runs it), in the order of training."""
-    tokenizer = [f"output_dir={output / 'tokenizer'}"]
-    unmasked = [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"]
-    recipes = {
-        "tokenizer": (RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, train_tokenizer, tokenizer),
-        "tokenizer without mask augmentation": (
-            RECIPES / "demo_tokenizer.yaml",
+def make_jobs(output: Path, overrides: list[str]) -> dict[str, Job]:
+    """The four trainings by name."""
+    tokenizer, solver = "train_tokenizer.py", "train.py"
+    jobs = {
+        "tokenizer": Job(tokenizer, "demo_tokenizer.yaml", TokenizerRecipe, [f"output_dir={output / 'tokenizer'}"]),
+        "tokenizer without mask augmentation": Job(
+            tokenizer,
+            "demo_tokenizer.yaml",
             TokenizerRecipe,
-            train_tokenizer,
-            unmasked,
+            [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"],
         ),
     }
     for folder, name in SOLVERS.items():
         places = [f"output_dir={output / folder}", f"model.tokenizer={output / 'tokenizer'}"]
-        recipes[name] = (RECIPES / f"demo_{folder}.yaml", SolverRecipe, train_solver, places)
-    fresh = "train.resume=never"
-    return {
-        name: (load_recipe(path, kind, [fresh, *places, *overrides]), train)
-        for name, (path, kind, train, places) in recipes.items()
-    }
+        jobs[name] = Job(solver, f"demo_{folder}.yaml", SolverRecipe, places)
+    for job in jobs.values():
+        job.overrides += overrides
+    return jobs
+
+
+def run_side_by_side(jobs: list[Job]) -> None:
+    """Runs trainings at the same time, each with its share of the cores: small models gain little from more threads."""
+    threads = max(1, (os.cpu_count() or 1) // len(jobs))
+    processes = []
+    for position, job in enumerate(jobs):
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TQDM_POSITION": str(position)}
+        command = [sys.executable, str(SCRIPTS / job.script), str(job.recipe), *job.overrides]
+        processes.append(subprocess.Popen(command, env=environment))
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        sys.exit(f"Training failed with exit codes {codes}; see the messages above.")
 
 
 def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list[Row]:

@@ -487,6 +487,13 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         )
         self.post_init()
 
+    def train(self, mode: bool = True) -> "AiTForDenseTokenGeneration":
+        """As usual, but the tokenizers stay frozen; loading gives them new, trainable parameters and ends in `eval()`."""
+        super().train(mode)
+        for tokenizer in self.tokenizers.values():
+            tokenizer.freeze()
+        return self
+
     def get_encoder(self, modality: str | None = None) -> AiTEncoder:
         return self.model.encoder
 
