@@ -151,7 +151,7 @@ def test_wrong_solver_sections(overrides, message):
 def test_flatten_names_every_value():
     recipe = load_recipe(RECIPES / "demo_ait.yaml", SolverRecipe)
     flat = flatten(to_values(recipe))
-    assert flat["model.config.d_model"] == 128 and flat["data.transform.crop_size"] == 64
+    assert flat["model.config.d_model"] == recipe.model.config["d_model"] and flat["data.transform.crop_size"] == 64
     assert flatten({"a": {"b": {}, "c": [1]}}) == {"a.b": {}, "a.c": [1]}
 
 
