@@ -20,28 +20,9 @@ Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr
 The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.
 """
 
-import argparse
-import logging
-
-from ait_hf.training.recipes import load_recipe
+from ait_hf.training.command import run_recipe
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", help="YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
-    parser.add_argument("--seed", type=int, help="same as seed=SEED")
-    arguments = parser.parse_args()
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("ait_hf").setLevel(logging.INFO)
-    overrides = arguments.overrides + ([] if arguments.seed is None else [f"seed={arguments.seed}"])
-    try:
-        recipe = load_recipe(arguments.recipe, TokenizerRecipe, overrides)
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
-    train_tokenizer(recipe)
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe(__doc__, TokenizerRecipe, train_tokenizer)
