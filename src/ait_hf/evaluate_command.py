@@ -21,14 +21,14 @@ from typing import Any
 
 import datasets
 import diffusers
-import numpy as np
 from accelerate import Accelerator
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 from transformers import set_seed
 from transformers.utils import logging
 
 from .data.nyu_depth import load_nyu_depth
 from .data.rgbd import load_rgbd
+from .data.subset import evenly
 from .data.synthetic import synthetic_rooms
 from .evaluation import decoding_modes, depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
 from .inference import DEPTH_TASK, load_model_and_processor
@@ -110,12 +110,6 @@ def load_samples(options: argparse.Namespace, image_size: Sequence[int]) -> Sequ
     else:
         samples = load_rgbd(options.data, options.split, root=options.root, depth_scale=options.depth_scale)
     return evenly(samples, options.limit)
-
-
-def evenly(samples: Sequence, count: int | None) -> Sequence:
-    if count is None or count >= len(samples):
-        return samples
-    return Subset(samples, np.linspace(0, len(samples) - 1, count).round().astype(int).tolist())
 
 
 def load_tokenizer(folder: str | Path) -> VQTokenizer:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 from transformers.generation import GenerateEncoderDecoderOutput, GenerationMode, StoppingCriteriaList
 
+from .loss_ait import MINIMUM_DEPTH
 from .quantization_ait import token_entropy
 from .sequences_ait import TaskGrammar
 
@@ -178,7 +179,7 @@ class AiTGenerationMixin(GenerationMixin):
         self, inputs_tensor, model_kwargs, model_input_name, generation_config
     ) -> dict[str, Any]:
         if model_kwargs.get("encoder_outputs") is None:
-            expected = tuple(self.config.task(generation_config.task).image_size)
+            expected = tuple(self.grammar(generation_config.task).task.image_size)
             if tuple(inputs_tensor.shape[-2:]) != expected:
                 raise ValueError(
                     f"Task {generation_config.task!r} takes images of {expected[0]}x{expected[1]} pixels, got "
@@ -226,7 +227,7 @@ class AiTGenerationMixin(GenerationMixin):
         if outputs.soft_tokens is None or outputs.soft_tokens.shape[1] != len(grammar.dense_positions()):
             return outputs  # cut short by max_new_tokens, or continued from a given prefix
         if grammar.task.output_type == "depth":
-            outputs.predicted_depth = self.detokenize(outputs).clamp(min=1e-3)
+            outputs.predicted_depth = self.detokenize(outputs).clamp(min=MINIMUM_DEPTH)
             outputs.uncertainty = self.uncertainty(outputs)
         return outputs
 

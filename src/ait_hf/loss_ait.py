@@ -7,29 +7,25 @@ import torch.nn.functional as F
 
 
 IGNORE_INDEX = -100
+MINIMUM_DEPTH = 1e-3  # metres; predictions are clipped there, as in the released code
 
 
-def token_cross_entropy(
-    logits: torch.Tensor, labels: torch.LongTensor, id_weights: torch.Tensor | None = None
-) -> torch.Tensor:
+def token_cross_entropy(logits: torch.Tensor, labels: torch.LongTensor) -> torch.Tensor:
     """
     Sum over all supervised tokens of the cross-entropy over the full vocabulary.
 
     Args:
         logits (`torch.Tensor` of shape `(batch, length, vocab_size)`).
         labels (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids; -100 is ignored.
-        id_weights (`torch.Tensor` of shape `(vocab_size,)`, *optional*): Weight of a target by its id.
 
     Returns:
         `torch.Tensor`: A float32 scalar; 0 if nothing is supervised.
     """
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), weight=id_weights, ignore_index=IGNORE_INDEX, reduction="sum"
-    )
+    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
 
 
 def silog_loss(
-    prediction: torch.Tensor, target: torch.Tensor, variance_focus: float = 0.5, minimum: float = 1e-3
+    prediction: torch.Tensor, target: torch.Tensor, variance_focus: float = 0.5, minimum: float = MINIMUM_DEPTH
 ) -> torch.Tensor:
     """
     Scale-invariant logarithmic loss `sqrt(mean(d^2) - λ mean(d)^2)`, `d = log target - log prediction`, over the valid
@@ -49,4 +45,4 @@ def silog_loss(
     return torch.sqrt(difference.square().mean() - variance_focus * difference.mean().square())
 
 
-__all__ = ["IGNORE_INDEX", "silog_loss", "token_cross_entropy"]
+__all__ = ["IGNORE_INDEX", "MINIMUM_DEPTH", "silog_loss", "token_cross_entropy"]

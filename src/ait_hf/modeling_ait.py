@@ -31,14 +31,11 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_ait import AiTConfig
 from .generation_ait import AiTGenerationConfig, AiTGenerationMixin
-from .loss_ait import IGNORE_INDEX, silog_loss, token_cross_entropy
+from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, silog_loss, token_cross_entropy
 from .modeling_swinv2_ait import AiTSwinv2Backbone
 from .quantization_ait import EMACodebook
 from .sequences_ait import TaskGrammar
 from .tokenization_vq import VQTokenizer
-
-
-MINIMUM_DEPTH = 1e-3  # metres; predictions are clipped there, as in the released test code
 
 
 def eager_attention_forward(
@@ -613,9 +610,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             `(loss, decoded)`: a scalar and the soft-decoded map (batch, height, width).
         """
         grammar = self.grammar(task)
-        weights = torch.ones(self.config.vocab_size, device=logits.device)
-        weights[grammar.code_range.start : grammar.code_range.stop] = grammar.task.dense_loss_weight
-        loss = token_cross_entropy(logits, tokens, weights) / tokens.numel()
+        loss = grammar.task.dense_loss_weight * token_cross_entropy(logits, tokens) / tokens.numel()
         code_logits = logits[..., grammar.code_range.start : grammar.code_range.stop].float()
         decoded = self._decode_map(grammar, code_logits.softmax(-1), grammar.task.soft_temperature)
         if grammar.task.auxiliary_loss == "silog":

@@ -22,12 +22,13 @@ from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from datasets.distributed import split_dataset_by_node
 from huggingface_hub.dataclasses import strict
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ..data.collation import depth_collator
 from ..data.depth_transforms import DepthEvalTransform, DepthTrainTransform
 from ..data.nyu_depth import load_nyu_depth
 from ..data.rgbd import load_hub_rgbd, load_rgbd
+from ..data.subset import evenly
 from ..data.synthetic import SPLITS, render_room
 
 
@@ -294,10 +295,8 @@ def evaluation_batches(
         if num_samples is None:
             raise ValueError("Set evaluation.num_samples: synthetic rooms have no end.")
     else:
+        dataset = evenly(dataset, num_samples)
         num_examples = len(dataset)
-        if num_samples is not None and num_samples < num_examples:
-            dataset = Subset(dataset, np.linspace(0, num_examples - 1, num_samples).round().astype(int).tolist())
-            num_examples = num_samples
     samples = EvalSamples(dataset, DepthEvalTransform(data.transform.size), num_examples)
     return accelerator.prepare(DataLoader(samples, batch_size=batch_size, **_loader_arguments(num_workers)))
 
