@@ -111,13 +111,14 @@ def test_depth_losses_match_the_released_head(golden_dir):
     model.tokenizers["depth"].load_state_dict(
         convert_vq_tokenizer_state_dict(weights, model.config.tokenizers["depth"])
     )
-    grammar = model.grammar("depth")
-    tokens = grammar.codes_to_tokens(model.tokenizers["depth"].tokenize(tensors["depth"]))
-    assert torch.equal(tokens, tensors["target_seq"])
-    assert torch.equal(grammar.decoder_input_ids(tokens)[:, 1:], tensors["input_seq"])
+    objective, tokenizer = model.objectives["depth"], model.tokenizers["depth"]
+    sequence = objective.sequence(tensors["depth"][:, 0], tokenizer)
+    tokens = sequence.tokens
+    assert torch.equal(tokens, tensors["target_seq"]) and torch.equal(sequence.labels, tokens)
+    assert torch.equal(model.grammar("depth").decoder_input_ids(tokens)[:, 1:], tensors["input_seq"])
     logits = tensors["logits"].requires_grad_()
-    loss, decoded = model.map_loss("depth", logits, tokens, tensors["depth"][:, 0])
-    loss = loss * tokens.numel()  # the released head returns the sum
+    outputs = objective.loss(logits.flatten(0, 1), sequence, tokenizer)
+    loss, decoded = outputs.total, outputs.decoded
     loss.backward()
     assert relative_error(decoded.detach(), tensors["soft_depth"]) < 1e-5
     assert relative_error(loss.detach(), tensors["loss"]) < 1e-5
@@ -284,7 +285,7 @@ def test_bad_input_is_refused_in_one_sentence(model, images):
         model(torch.rand(1, 3, 64, 96))
     with pytest.raises(ValueError, match="Unknown task 'pose'"):
         model.generate(pixel_values=images, task="pose")
-    with pytest.raises(ValueError, match="labels must be depth maps"):
+    with pytest.raises(ValueError, match="must be maps of shape"):
         model(images, labels=torch.rand(3, 48, 48))
     with pytest.raises(ValueError, match="beam search"):
         model.generate(pixel_values=images, num_beams=3)

@@ -8,6 +8,10 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoModelForDepthEstimation,
+    AutoModelForImageSegmentation,
+    AutoModelForInstanceSegmentation,
+    AutoModelForObjectDetection,
+    AutoModelForUniversalSegmentation,
 )
 
 from .configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig, AiTTokenizerConfig, Vocabulary
@@ -18,7 +22,16 @@ from .generation_ait import (
     TaskGrammarLogitsProcessor,
 )
 from .image_processing_ait import AiTImageProcessor
-from .modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration, AiTForDepthEstimation, AiTModel
+from .modeling_ait import (
+    AiTDepthEstimatorOutput,
+    AiTForDenseTokenGeneration,
+    AiTForDepthEstimation,
+    AiTForInstanceSegmentation,
+    AiTForObjectDetection,
+    AiTModel,
+    AiTObjectDetectionOutput,
+    AiTTrainingOutput,
+)
 from .modeling_swinv2_ait import AiTSwinv2Backbone
 from .quantization_ait import EMACodebook
 from .sequences_ait import TaskGrammar
@@ -32,6 +45,10 @@ AutoConfig.register(AiTConfig.model_type, AiTConfig, exist_ok=True)
 AutoBackbone.register(AiTSwinv2Config, AiTSwinv2Backbone, exist_ok=True)
 AutoModel.register(AiTConfig, AiTForDenseTokenGeneration, exist_ok=True)
 AutoModelForDepthEstimation.register(AiTConfig, AiTForDepthEstimation, exist_ok=True)
+AutoModelForObjectDetection.register(AiTConfig, AiTForObjectDetection, exist_ok=True)
+AutoModelForImageSegmentation.register(AiTConfig, AiTForInstanceSegmentation, exist_ok=True)
+AutoModelForInstanceSegmentation.register(AiTConfig, AiTForInstanceSegmentation, exist_ok=True)
+AutoModelForUniversalSegmentation.register(AiTConfig, AiTForInstanceSegmentation, exist_ok=True)
 AutoImageProcessor.register(AiTConfig, fast_image_processor_class=AiTImageProcessor, exist_ok=True)
 
 __all__ = [
@@ -39,14 +56,18 @@ __all__ = [
     "AiTDepthEstimatorOutput",
     "AiTForDenseTokenGeneration",
     "AiTForDepthEstimation",
+    "AiTForInstanceSegmentation",
+    "AiTForObjectDetection",
     "AiTGenerateOutput",
     "AiTGenerationConfig",
     "AiTImageProcessor",
     "AiTModel",
+    "AiTObjectDetectionOutput",
     "AiTSwinv2Backbone",
     "AiTSwinv2Config",
     "AiTTaskConfig",
     "AiTTokenizerConfig",
+    "AiTTrainingOutput",
     "EMACodebook",
     "SoftTokenLogitsProcessor",
     "TaskGrammar",

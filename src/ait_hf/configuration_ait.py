@@ -14,8 +14,10 @@ from .configuration_swinv2_ait import AiTSwinv2Config
 
 AutoConfig.register(AiTSwinv2Config.model_type, AiTSwinv2Config, exist_ok=True)
 
-AUXILIARY_LOSSES = ("silog",)
-OUTPUT_TYPES = ("depth",)
+# Auxiliary losses by the type of output that they are made for.
+AUXILIARY_LOSSES = {"depth": ("silog",), "objects": ("dice_mse",)}
+OUTPUT_TYPES = tuple(AUXILIARY_LOSSES)
+MASK_SUPERVISION = ("objects", "duplicates", "none")
 
 
 @strict
@@ -53,15 +55,20 @@ class AiTTaskConfig:
             slots (one id is chosen); the name of a codebook stands for one dense block of
             `grid_size[0] * grid_size[1]` codes in row-major order. Depth is `["depth"]`; an object with a mask is
             `["coordinate"] * 4 + ["class", "mask"]`.
-        output_type (`str`, *optional*): What the decoded sequence means: `"depth"` (metres) or nothing in particular.
+        output_type (`str`, *optional*): What the decoded sequence means: `"depth"` (metres), `"objects"` (a box, a
+            class and perhaps a mask per group) or nothing in particular.
         num_groups (`int`): How often the group repeats (1 for a map, the number of objects for objects).
         grid_size (`list[int]`, *optional*): Rows and columns of codes in the dense block.
-        image_size (`list[int]`): Height and width in pixels of the images this task is trained and run on.
+        image_size (`list[int]`): Height and width in pixels of the images this task is trained and run on. Coordinates
+            count in `num_coordinate_bins` steps along its longer side.
         soft_temperature (`float`): `tau` in `softmax(tau * logits)` when the detokenizer reads soft tokens.
         loss_weight (`float`): Weight of this task in joint training.
         dense_loss_weight (`float`): Weight of the cross-entropy of dense slots against that of sparse slots.
-        auxiliary_loss (`str`, *optional*): Loss on the soft-decoded output: `"silog"` (depth) or none.
-        auxiliary_loss_weight (`float`): Weight of the auxiliary loss per supervised token.
+        auxiliary_loss (`str`, *optional*): Loss on the soft-decoded output: `"silog"` (depth), `"dice_mse"` (masks of
+            objects) or none.
+        auxiliary_loss_weight (`float`): Weight of the auxiliary loss against the cross-entropy of dense slots.
+        mask_supervision (`str`): Whose mask codes are learned: those of the `"objects"`, also those of their jittered
+            `"duplicates"`, or `"none"`.
     """
 
     task_id: int
@@ -75,6 +82,7 @@ class AiTTaskConfig:
     dense_loss_weight: float = 1.0
     auxiliary_loss: str | None = None
     auxiliary_loss_weight: float = 1.0
+    mask_supervision: str = "objects"
 
     def __post_init__(self):
         self.image_size = list(self.image_size)
@@ -147,7 +155,7 @@ class AiTConfig(PreTrainedConfig):
         codebooks (`list`): Ordered `[name, number of codes]` pairs of the vocabulary. A name without a tokenizer only
             reserves its ids, as the mask codes in a released depth model.
         num_coordinate_bins (`int`): A coordinate takes `num_coordinate_bins + 1` ids; 0 for none at all.
-        num_classes (`int`): Number of object classes.
+        num_classes (`int`): Number of object classes; `id2label` names them (`LABEL_0`, ... by default).
         num_reserved_ids (`int`): Unused ids at the end of the vocabulary.
         num_task_ids (`int`): Rows of the task embedding and of the position table.
         parallel (`bool`): Dense tokens are predicted from the parallel token instead of the previous token.
@@ -205,6 +213,8 @@ class AiTConfig(PreTrainedConfig):
         self.tokenizers = {name: asdict(AiTTokenizerConfig(**arguments)) for name, arguments in tokenizers.items()}
         self.tasks = {name: asdict(AiTTaskConfig(**arguments)) for name, arguments in tasks.items()}
         self.codebooks = [list(pair) for pair in self.codebooks]
+        if self.id2label is None:  # the library's default are two labels, however many classes there are
+            self.id2label = {index: f"LABEL_{index}" for index in range(self.num_classes)}
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -262,6 +272,8 @@ class AiTConfig(PreTrainedConfig):
                     f"Tokenizer {name!r} has {tokenizer['num_vq_embeddings']} codes but codebooks gives it "
                     f"{num_codes.get(name)}: make the two equal."
                 )
+        if len(self.id2label) != self.num_classes:
+            raise ValueError(f"id2label names {len(self.id2label)} classes, but num_classes is {self.num_classes}.")
         task_ids = [task["task_id"] for task in self.tasks.values()]
         if len(set(task_ids)) != len(task_ids) or any(not 0 <= i < self.num_task_ids for i in task_ids):
             raise ValueError(f"Task ids must differ and lie in 0..{self.num_task_ids - 1}, got {task_ids}.")
@@ -286,8 +298,19 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(f"Task {name!r}: output_type is one of {OUTPUT_TYPES} or None, got {task.output_type!r}.")
         if task.output_type == "depth" and (task.num_groups != 1 or task.slots != dense):
             raise ValueError(f"Task {name!r}: a depth map is one dense block and nothing else.")
-        if task.auxiliary_loss not in (None, *AUXILIARY_LOSSES):
-            raise ValueError(f"Task {name!r}: auxiliary_loss is one of {AUXILIARY_LOSSES} or None.")
+        if task.output_type == "objects" and (
+            task.slots[:4] != ["coordinate"] * 4 or sorted(task.slots[4:]) != sorted(["class", *dense])
+        ):
+            raise ValueError(
+                f"Task {name!r}: an object is four coordinates, then a class and, before or after it, a mask."
+            )
+        losses = AUXILIARY_LOSSES.get(task.output_type, ()) if dense else ()
+        if task.auxiliary_loss not in (None, *losses):
+            raise ValueError(f"Task {name!r}: auxiliary_loss is one of {losses} or None, got {task.auxiliary_loss!r}.")
+        if task.mask_supervision not in MASK_SUPERVISION:
+            raise ValueError(
+                f"Task {name!r}: mask_supervision is one of {MASK_SUPERVISION}, got {task.mask_supervision!r}."
+            )
         block = math.prod(task.grid_size) if dense else 0
         length = task.num_groups * (len(task.slots) - len(dense) + block)
         if not 0 < length <= self.max_position_embeddings:

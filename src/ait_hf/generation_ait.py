@@ -69,20 +69,30 @@ class AiTGenerateOutput(GenerateEncoderDecoderOutput):
             slots, at temperature 1. `None` for a task without dense slots.
         class_scores (`torch.FloatTensor` of shape `(batch, class slots)`): Probability of the chosen class among the
             classes and noise. `None` for a task without class slots.
+        class_logits (`torch.FloatTensor` of shape `(batch, class slots, num_classes + 1)`): Classes, then noise.
         num_forwards (`int`): Passes through the decoder.
         task (`str`), soft_detokenizer (`bool`), soft_temperature (`float`): The settings that `detokenize()` uses.
         predicted_depth, uncertainty (`torch.FloatTensor` of shape `(batch, height, width)`): For depth: metres, and
             the entropy of the soft tokens in 0..1 at the map's size.
+        pred_boxes (`torch.FloatTensor` of shape `(batch, objects, 4)`): For objects: x1, y1, x2, y2 as decoded, divided
+            by width and height of the task's frame; x2 < x1 may happen.
+        class_labels (`torch.LongTensor` of shape `(batch, objects)`): For objects: the chosen class.
+        pred_masks (`torch.FloatTensor` of shape `(batch, objects, height, width)`): For objects with masks: decoded
+            masks inside the boxes, about 0..1, not thresholded.
     """
 
     soft_tokens: torch.FloatTensor | None = None
     class_scores: torch.FloatTensor | None = None
+    class_logits: torch.FloatTensor | None = None
     num_forwards: int | None = None
     task: str | None = None
     soft_detokenizer: bool | None = None
     soft_temperature: float | None = None
     predicted_depth: torch.FloatTensor | None = None
     uncertainty: torch.FloatTensor | None = None
+    pred_boxes: torch.FloatTensor | None = None
+    class_labels: torch.LongTensor | None = None
+    pred_masks: torch.FloatTensor | None = None
 
 
 class TaskGrammarLogitsProcessor(LogitsProcessor):
@@ -221,15 +231,30 @@ class AiTGenerationMixin(GenerationMixin):
             streamer.end()
         if not generation_config.return_dict_in_generate:
             return loop.sequences[:, 1:]
-        return self._add_maps(loop.output(), grammar)
-
-    def _add_maps(self, outputs: AiTGenerateOutput, grammar: TaskGrammar) -> AiTGenerateOutput:
-        if outputs.soft_tokens is None or outputs.soft_tokens.shape[1] != len(grammar.dense_positions()):
-            return outputs  # cut short by max_new_tokens, or continued from a given prefix
+        outputs = loop.output()
+        if not self._is_complete(outputs, grammar):  # cut short by max_new_tokens, or continued from a given prefix
+            return outputs
         if grammar.task.output_type == "depth":
             outputs.predicted_depth = self.detokenize(outputs).clamp(min=MINIMUM_DEPTH)
             outputs.uncertainty = self.uncertainty(outputs)
+        elif grammar.task.output_type == "objects":
+            boxes, outputs.class_labels = grammar.tokens_to_objects(outputs.sequences)
+            height, width = grammar.task.image_size
+            outputs.pred_boxes = boxes / boxes.new_tensor([width, height, width, height])
+            outputs.pred_masks = None if grammar.codebook is None else self.detokenize(outputs)
         return outputs
+
+    @staticmethod
+    def _is_complete(outputs: AiTGenerateOutput, grammar: TaskGrammar) -> bool:
+        """Whether the sequence consists of whole groups, all of which were generated."""
+
+        def count(values: torch.Tensor | None) -> int:
+            return 0 if values is None else values.shape[1]
+
+        groups, rest = divmod(outputs.sequences.shape[1], len(grammar.group))
+        num_dense = groups * (0 if grammar.codebook is None else len(grammar.slot_positions(grammar.codebook)))
+        num_classes = groups * len(grammar.slot_positions("class"))
+        return not rest and count(outputs.soft_tokens) == num_dense and count(outputs.class_scores) == num_classes
 
     def detokenize(
         self,
@@ -278,13 +303,10 @@ class AiTGenerationMixin(GenerationMixin):
         grammar = self.grammar(outputs.task if task is None else task)
         if grammar.codebook is None:
             raise ValueError(f"Task {grammar.name!r} writes no codes: there is nothing to detokenize.")
-        length = outputs.sequences.shape[1]
-        num_codes = 0 if outputs.soft_tokens is None else outputs.soft_tokens.shape[1]
-        unfinished = length % len(grammar.group) or num_codes != len(grammar.dense_positions(length))
-        if outputs.task != grammar.name or unfinished:
+        if outputs.task != grammar.name or not self._is_complete(outputs, grammar):
             raise ValueError(
-                f"These outputs are of task {outputs.task!r} with {length} tokens and {num_codes} soft tokens; "
-                f"{grammar.name!r} needs whole groups of {len(grammar.group)} tokens, generated from the start."
+                f"These outputs are of task {outputs.task!r} with {outputs.sequences.shape[1]} tokens; {grammar.name!r} "
+                f"needs whole groups of {len(grammar.group)} tokens, generated from the start."
             )
         return grammar, outputs.soft_tokens
 
@@ -310,7 +332,7 @@ class _DecodingLoop:
         self.prompt_length = input_ids.shape[1]
         self.num_read = 0 if self.cache is None else int(self.cache.get_seq_length())  # inputs that the cache holds
         self.num_forwards = 0
-        self.soft_tokens, self.class_scores, self.scores, self.logits = [], [], [], []
+        self.soft_tokens, self.class_scores, self.class_logits, self.scores, self.logits = [], [], [], [], []
         self.decoder_attentions, self.cross_attentions, self.decoder_hidden_states = [], [], []
         compiled = model._valid_auto_compile_criteria({"past_key_values": self.cache}, generation_config)
         self.compiled_call = model.get_compiled_call(generation_config.compile_config) if compiled else None
@@ -390,16 +412,16 @@ class _DecodingLoop:
         else:
             tokens = scores.argmax(-1, keepdim=True)
         if self.grammar.slot(self.position) == "class":
-            self.class_scores.append(self._class_score(logits, tokens))
+            self.class_logits.append(self._class_logits(logits))
+            chosen = tokens - self.grammar.vocabulary.classes.start
+            self.class_scores.append(self.class_logits[-1].softmax(-1).gather(1, chosen))
         self._append(logits[:, None], scores[:, None], tokens)
 
-    def _class_score(self, logits: torch.FloatTensor, tokens: torch.LongTensor) -> torch.FloatTensor:
-        """Probability of the chosen class among the classes and noise (reference §6); shape (batch, 1)."""
+    def _class_logits(self, logits: torch.FloatTensor) -> torch.FloatTensor:
+        """Logits of the classes and, last, noise, among which a class's score is a probability (reference §6)."""
         vocabulary = self.grammar.vocabulary
         classes = logits[:, vocabulary.classes.start : vocabulary.classes.stop]
-        noise = logits[:, vocabulary.noise_id : vocabulary.noise_id + 1]
-        probabilities = torch.cat([classes, noise], dim=-1).softmax(-1)
-        return probabilities.gather(1, tokens - vocabulary.classes.start)
+        return torch.cat([classes, logits[:, vocabulary.noise_id : vocabulary.noise_id + 1]], dim=-1)
 
     def _append(self, logits: torch.FloatTensor, scores: torch.FloatTensor, tokens: torch.LongTensor) -> None:
         if self.settings.output_logits:
@@ -423,6 +445,7 @@ class _DecodingLoop:
             past_key_values=self.cache,
             soft_tokens=torch.cat(self.soft_tokens, dim=1) if self.soft_tokens else None,
             class_scores=torch.cat(self.class_scores, dim=1) if self.class_scores else None,
+            class_logits=torch.stack(self.class_logits, dim=1) if self.class_logits else None,
             num_forwards=self.num_forwards,
             task=self.grammar.name,
             soft_detokenizer=settings.soft_detokenizer,

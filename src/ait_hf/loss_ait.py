@@ -45,4 +45,20 @@ def silog_loss(
     return torch.sqrt(difference.square().mean() - variance_focus * difference.mean().square())
 
 
-__all__ = ["IGNORE_INDEX", "MINIMUM_DEPTH", "silog_loss", "token_cross_entropy"]
+def dice_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """
+    Mean over masks of `1 - (2 Σpt + 1) / (Σp + Σt + 1)`, the prediction clipped to [0, 1] (reference §5).
+
+    Args:
+        prediction (`torch.Tensor` of shape `(n, height, width)`): About 0..1, n at least 1.
+        target (`torch.Tensor` of shape `(n, height, width)`): 0 or 1.
+
+    Returns:
+        `torch.Tensor`: A scalar in 0..1.
+    """
+    prediction, target = prediction.flatten(1).clamp(0, 1), target.flatten(1)
+    overlap = 2 * (prediction * target).sum(1) + 1
+    return (1 - overlap / (prediction.sum(1) + target.sum(1) + 1)).mean()
+
+
+__all__ = ["IGNORE_INDEX", "MINIMUM_DEPTH", "dice_loss", "silog_loss", "token_cross_entropy"]

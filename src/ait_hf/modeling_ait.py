@@ -1,465 +1,47 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The AiT task-solver (paper §3.2) and its task heads. Read from top to bottom: parts, encoder, decoder, model, heads."""
+"""The whole AiT model: task-solver, classifier, tokenizers; and its task heads, which share all weights."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import stochastic_depth
-from transformers import PreTrainedModel
-from transformers import initialization as init
-from transformers.activations import ACT2FN
-from transformers.backbone_utils import load_backbone
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
-from transformers.masking_utils import create_causal_mask
-from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import (
-    BaseModelOutput,
-    BaseModelOutputWithPastAndCrossAttentions,
-    DepthEstimatorOutput,
-    Seq2SeqLMOutput,
-    Seq2SeqModelOutput,
-)
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, slice_logits_to_keep
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutput, DepthEstimatorOutput, ModelOutput, Seq2SeqLMOutput
+from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
-from transformers.utils.generic import merge_with_config_defaults
-from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_ait import AiTConfig
-from .generation_ait import AiTGenerationConfig, AiTGenerationMixin
-from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, silog_loss, token_cross_entropy
-from .modeling_swinv2_ait import AiTSwinv2Backbone
-from .quantization_ait import EMACodebook
+from .generation_ait import AiTGenerateOutput, AiTGenerationConfig, AiTGenerationMixin
+from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
+from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel
+from .objectives_ait import ObjectiveOutput, build_objective
 from .sequences_ait import TaskGrammar
 from .tokenization_vq import VQTokenizer
 
 
-def eager_attention_forward(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention written out, which also returns its weights; inputs are (batch, heads, length, head_dim)."""
-    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
-    if attention_mask is not None:
-        weights = weights + attention_mask[..., : key.shape[-2]]
-    weights = F.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = F.dropout(weights, p=dropout, training=module.training)
-    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
-
-
-class AiTAttention(nn.Module):
-    """Multi-head attention with separate projections, all with biases."""
-
-    def __init__(self, config: AiTConfig, layer_idx: int | None = None, is_causal: bool = False):
-        super().__init__()
-        self.config = config
-        self.layer_idx = layer_idx
-        self.is_causal = is_causal
-        self.head_dim = config.d_model // config.num_heads
-        self.scaling = self.head_dim**-0.5
-        self.q_proj = nn.Linear(config.d_model, config.d_model)
-        self.k_proj = nn.Linear(config.d_model, config.d_model)
-        self.v_proj = nn.Linear(config.d_model, config.d_model)
-        self.out_proj = nn.Linear(config.d_model, config.d_model)
-
-    def _split_heads(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return hidden_states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-
-    def _key_value(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
-
-    def _attend(self, hidden_states, key, value, attention_mask, **kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
-        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
-        query = self._split_heads(self.q_proj(hidden_states))
-        output, weights = attention_interface(
-            self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs
-        )
-        return self.out_proj(output.reshape(*hidden_states.shape[:-1], -1)), weights
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
-        **kwargs,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        key, value = self._key_value(hidden_states)
-        if past_key_values is not None:
-            key, value = past_key_values.self_attention_cache.update(key, value, self.layer_idx)
-        return self._attend(hidden_states, key, value, attention_mask, **kwargs)
-
-
-class AiTCrossAttention(AiTAttention):
-    """Attention to the image memory, whose keys and values are computed once per image."""
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        memory: torch.Tensor,
-        memory_norm: nn.Module,
-        past_key_values: EncoderDecoderCache | None = None,
-        **kwargs,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        cached = past_key_values is not None and past_key_values.is_updated.get(self.layer_idx)
-        if cached:
-            layer = past_key_values.cross_attention_cache.layers[self.layer_idx]
-            key, value = layer.keys, layer.values
-        else:
-            key, value = self._key_value(memory_norm(memory))
-            if past_key_values is not None:
-                key, value = past_key_values.cross_attention_cache.update(key, value, self.layer_idx)
-                past_key_values.is_updated[self.layer_idx] = True
-        return self._attend(hidden_states, key, value, None, **kwargs)
-
-
-class AiTMLP(nn.Module):
-    """Two linear layers; dropout on the hidden layer only."""
-
-    def __init__(self, config: AiTConfig):
-        super().__init__()
-        self.fc1 = nn.Linear(config.d_model, config.ffn_dim)
-        self.activation = ACT2FN[config.activation_function]
-        self.dropout = nn.Dropout(config.dropout)
-        self.fc2 = nn.Linear(config.ffn_dim, config.d_model)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.dropout(self.activation(self.fc1(hidden_states))))
-
-
-class AiTEncoderLayer(GradientCheckpointingLayer):
-    """Pre-norm block: self-attention, MLP."""
-
-    def __init__(self, config: AiTConfig):
-        super().__init__()
-        self.drop_path_rate = config.drop_path_rate
-        self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.self_attn = AiTAttention(config)
-        self.mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.mlp = AiTMLP(config)
-
-    def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
-        attended, _ = self.self_attn(self.self_attn_norm(hidden_states), **kwargs)
-        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
-        transformed = self.mlp(self.mlp_norm(hidden_states))
-        return hidden_states + stochastic_depth(transformed, self.drop_path_rate, "row", self.training)
-
-
-class AiTDecoderLayer(GradientCheckpointingLayer):
-    """Pre-norm block: self-attention, cross-attention (its query norm also normalises the memory), MLP."""
-
-    def __init__(self, config: AiTConfig, layer_idx: int):
-        super().__init__()
-        self.drop_path_rate = config.drop_path_rate
-        self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.self_attn = AiTAttention(config, layer_idx, is_causal=True)
-        self.cross_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.cross_attn = AiTCrossAttention(config, layer_idx)
-        self.mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.mlp = AiTMLP(config)
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        memory: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
-        **kwargs,
-    ) -> torch.Tensor:
-        attended, _ = self.self_attn(
-            self.self_attn_norm(hidden_states), attention_mask, past_key_values=past_key_values, **kwargs
-        )
-        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
-        attended, _ = self.cross_attn(
-            self.cross_attn_norm(hidden_states),
-            memory,
-            self.cross_attn_norm,
-            past_key_values=past_key_values,
-            **kwargs,
-        )
-        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
-        transformed = self.mlp(self.mlp_norm(hidden_states))
-        return hidden_states + stochastic_depth(transformed, self.drop_path_rate, "row", self.training)
-
-
-def sine_positions(rows: int, columns: int, dim: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+@dataclass
+class AiTTrainingOutput(ModelOutput):
     """
-    Fixed 2-D sine positions, `(rows * columns, dim)`: the row index in the first half of the channels, the column
-    index in the second; in each half sine and cosine alternate over frequencies `10000^(-2i / half)`.
-    """
-    half = dim // 2
-    frequencies = 10000.0 ** (-torch.arange(0, half, 2, device=device, dtype=torch.float32) / half)
+    Losses of one batch of one or several tasks.
 
-    def encode(count: int) -> torch.Tensor:
-        angles = torch.arange(count, device=device, dtype=torch.float32)[:, None] * frequencies
-        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-
-    row_part = encode(rows)[:, None].expand(rows, columns, half)
-    column_part = encode(columns)[None].expand(rows, columns, half)
-    return torch.cat([row_part, column_part], dim=-1).reshape(rows * columns, dim).to(dtype)
-
-
-class AiTPreTrainedModel(PreTrainedModel):
-    """Weight initialisation and what the library needs to know of the family."""
-
-    config: AiTConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _can_compile_fullgraph = True
-    _no_split_modules = ["AiTEncoderLayer", "AiTDecoderLayer", "AiTSwinv2Block", "VQTokenizer"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
-        super()._init_weights(module)
-        std = self.config.initializer_range
-        if isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=std)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            init.trunc_normal_(module.weight, std=std)
-        elif isinstance(module, EMACodebook):
-            for buffer in module.buffers(recurse=False):
-                init.zeros_(buffer)
-
-
-class AiTEncoder(AiTPreTrainedModel):
-    """
-    Backbone and transformer encoder: an image becomes the memory that the decoder reads.
-
-    `forward(pixel_values (batch, 3, height, width))` returns `last_hidden_state` (batch, rows * columns, d_model),
-    row-major over the backbone's last feature map.
+    Args:
+        loss (`torch.FloatTensor` of shape `()`): Sum over tasks of `loss_weight * total / max(num_tokens, 1)`.
+        losses (`dict[str, dict[str, torch.Tensor]]`): Per task `total` (sum over the supervised tokens, without the
+            task's weight), `num_tokens` (float32, supervised tokens) and detached means for the log.
+        decoded (`dict[str, torch.Tensor]`): Per task the output decoded from the teacher-forced logits: maps (batch,
+            height, width), or the masks (objects, size, size) of the annotated objects.
+        encoder_hidden_states, encoder_attentions (`tuple`, *optional*): As asked for; of the last image size only
+            where tasks have different ones.
     """
 
-    _can_record_outputs = {
-        "hidden_states": OutputRecorder(AiTEncoderLayer, num_hidden_layers_key="encoder_layers"),
-        "attentions": OutputRecorder(AiTAttention, index=1, layer_name="self_attn"),
-    }
-
-    def __init__(self, config: AiTConfig):
-        super().__init__(config)
-        if config.backbone_config.model_type == AiTSwinv2Backbone.config_class.model_type:
-            self.backbone = AiTSwinv2Backbone(config.backbone_config)
-        else:
-            self.backbone = load_backbone(config)
-        self.input_dropout = nn.Dropout(config.dropout)
-        self.input_projection = nn.Linear(self.backbone.channels[-1], config.d_model)
-        self.input_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.layers = nn.ModuleList([AiTEncoderLayer(config) for _ in range(config.encoder_layers)])
-        self.norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.memory_projection = nn.Linear(config.d_model, config.d_model)
-        self.memory_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.memory_mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.memory_mlp = AiTMLP(config)
-        self.post_init()
-
-    def _pad(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        if self.config.pad_images_to is None:
-            return pixel_values
-        height, width = self.config.pad_images_to
-        missing = (height - pixel_values.shape[-2], width - pixel_values.shape[-1])
-        if min(missing) < 0:
-            raise ValueError(
-                f"Images of {tuple(pixel_values.shape[-2:])} pixels are larger than pad_images_to ({height}, {width})."
-            )
-        return F.pad(pixel_values, (0, missing[1], 0, missing[0]))
-
-    @merge_with_config_defaults
-    @capture_outputs(tie_last_hidden_states=False)
-    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutput:
-        feature_map = self.backbone(self._pad(pixel_values)).feature_maps[-1]
-        rows, columns = feature_map.shape[-2:]
-        features = self.input_dropout(feature_map.flatten(2).transpose(1, 2))
-        positions = sine_positions(rows, columns, self.config.d_model, features.device, features.dtype)
-        hidden_states = self.input_norm(self.input_projection(features)) + positions
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, **kwargs)
-        memory = self.memory_norm(self.memory_projection(self.norm(hidden_states))) + positions
-        update = self.memory_mlp(self.memory_mlp_norm(memory))
-        memory = memory + stochastic_depth(update, self.config.drop_path_rate, "row", self.training)
-        return BaseModelOutput(last_hidden_state=memory)
-
-
-class AiTDecoder(AiTPreTrainedModel):
-    """
-    Transformer decoder over token sequences.
-
-    Input ids below `vocab_size` are tokens; above follow the task tokens and the parallel token
-    ([`Vocabulary.task_token_id`], [`Vocabulary.parallel_token_id`]).
-    """
-
-    _can_record_outputs = {
-        "hidden_states": AiTDecoderLayer,
-        "attentions": OutputRecorder(AiTAttention, index=1, layer_name="self_attn"),
-        "cross_attentions": OutputRecorder(AiTCrossAttention, index=1, layer_name="cross_attn"),
-    }
-
-    def __init__(self, config: AiTConfig):
-        super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
-        self.embed_special = nn.Embedding(config.num_task_ids + int(config.parallel), config.d_model)
-        self.embed_positions = nn.Embedding(config.num_task_ids * config.max_position_embeddings, config.d_model)
-        self.layers = nn.ModuleList([AiTDecoderLayer(config, index) for index in range(config.decoder_layers)])
-        self.norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
-        self.post_init()
-
-    def _embed(self, input_ids: torch.LongTensor, soft_tokens: torch.Tensor | None) -> torch.Tensor:
-        num_tokens = self.embed_tokens.num_embeddings
-        tokens = self.embed_tokens(input_ids.clamp(max=num_tokens - 1))
-        special = self.embed_special((input_ids - num_tokens).clamp(min=0))
-        embeddings = torch.where((input_ids >= num_tokens)[..., None], special, tokens)
-        if soft_tokens is None:
-            return embeddings
-        # Paper Eq. 4. Here and not in the generation loop, so that sharded embeddings are gathered.
-        expected = soft_tokens.to(embeddings.dtype) @ self.embed_tokens.weight
-        return torch.where((soft_tokens.sum(-1) > 0)[..., None], expected, embeddings)
-
-    def _task_ids(self, input_ids: torch.LongTensor, task_ids: torch.LongTensor | None) -> torch.LongTensor:
-        if task_ids is not None:
-            return task_ids
-        if len(self.config.tasks) == 1:
-            (task,) = self.config.tasks.values()
-            return torch.full_like(input_ids[:, 0], task["task_id"])
-        return input_ids[:, 0] - self.embed_tokens.num_embeddings
-
-    @merge_with_config_defaults
-    @capture_outputs
-    def forward(
-        self,
-        input_ids: torch.LongTensor,
-        encoder_hidden_states: torch.Tensor,
-        task_ids: torch.LongTensor | None = None,
-        soft_tokens: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutputWithPastAndCrossAttentions:
-        if use_cache and past_key_values is None:
-            past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
-        past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
-        inputs_embeds = self._embed(input_ids, soft_tokens)
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device) + past_length
-        rows = self._task_ids(input_ids, task_ids)[:, None] * self.config.max_position_embeddings + positions
-        hidden_states = inputs_embeds + self.embed_positions(rows)
-        causal_mask = create_causal_mask(
-            config=self.config,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values.self_attention_cache if past_key_values is not None else None,
-        )
-        for layer in self.layers:
-            hidden_states = layer(
-                hidden_states, encoder_hidden_states, causal_mask, past_key_values=past_key_values, **kwargs
-            )
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values
-        )
-
-
-class AiTModel(AiTPreTrainedModel):
-    """The bare task-solver: encoder and decoder, without classifier and tokenizers."""
-
-    def __init__(self, config: AiTConfig):
-        super().__init__(config)
-        self.encoder = AiTEncoder(config)
-        self.decoder = AiTDecoder(config)
-        self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.decoder.embed_tokens
-
-    def set_input_embeddings(self, value: nn.Embedding):
-        self.decoder.embed_tokens = value
-
-    def get_encoder(self, modality: str | None = None) -> AiTEncoder:
-        return self.encoder
-
-    def get_decoder(self) -> AiTDecoder:
-        return self.decoder
-
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: torch.FloatTensor | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
-        task_ids: torch.LongTensor | None = None,
-        decoder_soft_tokens: torch.FloatTensor | None = None,
-        decoder_attention_mask: torch.Tensor | None = None,
-        encoder_outputs: BaseModelOutput | tuple | None = None,
-        past_key_values: Cache | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> Seq2SeqModelOutput:
-        """
-        Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by
-                [`AiTImageProcessor`]. May be left out if `encoder_outputs` are given.
-            decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`): Token ids, task tokens and parallel
-                tokens; the first column of a sequence is its task token. By default just the task token of a model
-                with one task.
-            task_ids (`torch.LongTensor` of shape `(batch,)`, *optional*): Row of the position table; needed in a model
-                with several tasks where `decoder_input_ids` do not begin with the task token (cached decoding).
-            decoder_soft_tokens (`torch.FloatTensor` of shape `(batch, length, vocab_size)`, *optional*): Where a row
-                is not all zero, the input is the probability-weighted embedding (paper Eq. 4) and the id is ignored.
-            decoder_attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 for padding.
-            encoder_outputs: What the encoder returned, to encode an image once and decode several times.
-            past_key_values ([`EncoderDecoderCache`], *optional*): Keys and values of earlier calls.
-
-        Raises:
-            ValueError: Neither images nor encoder outputs are given, or no decoder input in a multi-task model.
-        """
-        if encoder_outputs is None:
-            if pixel_values is None:
-                raise ValueError("Give pixel_values (the images) or encoder_outputs (what the encoder made of them).")
-            encoder_outputs = self.encoder(pixel_values=pixel_values, **kwargs)
-        elif not isinstance(encoder_outputs, BaseModelOutput):
-            encoder_outputs = BaseModelOutput(*encoder_outputs)
-        memory = encoder_outputs.last_hidden_state
-        if decoder_input_ids is None:
-            if len(self.config.tasks) != 1:
-                raise ValueError(
-                    f"Give decoder_input_ids: a model with the tasks {sorted(self.config.tasks)} has no default one."
-                )
-            (task,) = self.config.tasks.values()
-            start = self.config.vocabulary.task_token_id(task["task_id"])
-            decoder_input_ids = torch.full((memory.shape[0], 1), start, dtype=torch.long, device=memory.device)
-        decoder_outputs = self.decoder(
-            input_ids=decoder_input_ids,
-            encoder_hidden_states=memory,
-            task_ids=task_ids,
-            soft_tokens=decoder_soft_tokens,
-            attention_mask=decoder_attention_mask,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            **kwargs,
-        )
-        return Seq2SeqModelOutput(
-            last_hidden_state=decoder_outputs.last_hidden_state,
-            past_key_values=decoder_outputs.past_key_values,
-            decoder_hidden_states=decoder_outputs.hidden_states,
-            decoder_attentions=decoder_outputs.attentions,
-            cross_attentions=decoder_outputs.cross_attentions,
-            encoder_last_hidden_state=memory,
-            encoder_hidden_states=encoder_outputs.hidden_states,
-            encoder_attentions=encoder_outputs.attentions,
-        )
+    loss: torch.FloatTensor | None = None
+    losses: dict[str, dict[str, torch.Tensor]] | None = None
+    decoded: dict[str, torch.Tensor] | None = None
+    encoder_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    encoder_attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
 class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
@@ -479,6 +61,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         self.lm_head = nn.Linear(config.d_model, config.vocab_size)
         # Built once: the validation of a task's declaration is nothing that `torch.compile` could trace.
         self.grammars = {name: TaskGrammar.from_config(config, name) for name in config.tasks}
+        self.objectives = {name: build_objective(grammar) for name, grammar in self.grammars.items()}
         self.tokenizers = nn.ModuleDict(
             {name: VQTokenizer(**arguments).freeze() for name, arguments in config.tokenizers.items()}
         )
@@ -542,12 +125,19 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
+        batches: dict[str, dict[str, Any]] | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> Seq2SeqLMOutput:
+    ) -> Seq2SeqLMOutput | AiTTrainingOutput:
         """
-        One pass over token sequences; see [`AiTModel.forward`] for the arguments not named here.
+        One pass over token sequences, or, with `batches`, the losses of annotated images; see [`AiTModel.forward`] for
+        the arguments not named here.
 
         Args:
+            batches (`dict[str, dict]`, *optional*): Task -> its samples: `pixel_values` (batch, 3, height, width) and
+                `labels`, the task's annotations: depth maps (batch, height, width) in metres, 0 where unknown; for
+                object tasks one dictionary per image with `boxes` (n, 4; x1, y1, x2, y2 in pixels of the frame),
+                `class_labels` (n,), `masks` (n, height, width; 0 or 1) and optionally `size` (height and width of the
+                image inside the frame) and `seed` (of the noise objects). Nothing else goes with it.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): Target ids, aligned with the logits,
                 -100 where nothing is supervised; the loss is the mean cross-entropy over the full vocabulary.
             task (`str`, *optional*): With labels and without `decoder_input_ids`: builds the decoder input of this
@@ -556,8 +146,13 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
                 the positions themselves.
 
         Returns:
-            [`Seq2SeqLMOutput`] with `logits` (batch, length, vocab_size).
+            [`Seq2SeqLMOutput`] with `logits` (batch, length, vocab_size), or [`AiTTrainingOutput`].
+
+        Raises:
+            ValueError: A task is unknown or has no training objective, or labels do not fit it.
         """
+        if batches is not None:
+            return self._training_forward(batches, **kwargs)
         if decoder_input_ids is None and labels is not None:
             grammar = self.grammar(self._task_name(task))
             decoder_input_ids = grammar.decoder_input_ids(labels)
@@ -594,28 +189,48 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             raise ValueError(f"Say which task: this model has {sorted(self.config.tasks)}.")
         return next(iter(self.config.tasks)) if task is None else task
 
-    def map_loss(
-        self, task: str, logits: torch.Tensor, tokens: torch.LongTensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Loss of a whole-map task: cross-entropy of the codes and the auxiliary loss of the soft-decoded map (paper
-        §3.3), per supervised token.
+    def _training_forward(self, batches: dict[str, dict[str, Any]], **kwargs) -> AiTTrainingOutput:
+        outputs, losses, encoder_outputs = {}, {}, None
+        images = {task: self.model.encoder.pad(batch["pixel_values"]) for task, batch in batches.items()}
+        for size in dict.fromkeys(tuple(image.shape[-2:]) for image in images.values()):
+            tasks = [task for task, image in images.items() if tuple(image.shape[-2:]) == size]
+            encoder_outputs = self.model.encoder(torch.cat([images[task] for task in tasks]), **kwargs)
+            memories = encoder_outputs.last_hidden_state.split([len(images[task]) for task in tasks])
+            for task, memory in zip(tasks, memories):
+                outputs[task] = self._objective_output(task, memory, batches[task]["labels"])
+        for task, output in outputs.items():
+            losses[task] = {"total": output.total, "num_tokens": output.num_tokens, **output.parts}
+        loss = sum(
+            self.grammars[task].task.loss_weight * output.total / output.num_tokens.clamp(min=1)
+            for task, output in outputs.items()
+        )
+        return AiTTrainingOutput(
+            loss=loss,
+            losses=losses,
+            decoded={task: output.decoded for task, output in outputs.items() if output.decoded is not None},
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_attentions=encoder_outputs.attentions,
+        )
 
-        Args:
-            logits (`torch.Tensor` of shape `(batch, length, vocab_size)`).
-            tokens (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids of the target.
-            target (`torch.Tensor` of shape `(batch, height, width)`): The annotated map.
-
-        Returns:
-            `(loss, decoded)`: a scalar and the soft-decoded map (batch, height, width).
-        """
-        grammar = self.grammar(task)
-        loss = grammar.task.dense_loss_weight * token_cross_entropy(logits, tokens) / tokens.numel()
-        code_logits = logits[..., grammar.code_range.start : grammar.code_range.stop].float()
-        decoded = self._decode_map(grammar, code_logits.softmax(-1), grammar.task.soft_temperature)
-        if grammar.task.auxiliary_loss == "silog":
-            loss = loss + grammar.task.auxiliary_loss_weight * silog_loss(decoded, target)
-        return grammar.task.loss_weight * loss, decoded
+    def _objective_output(self, task: str, memory: torch.Tensor, labels: Any) -> ObjectiveOutput:
+        """Loss of one task on the images whose memory is given."""
+        grammar, objective = self.grammar(task), self.objectives[task]
+        if objective is None:
+            raise ValueError(f"Task {task!r} declares no output_type, so there is nothing to learn from its labels.")
+        tokenizer = None if grammar.codebook is None else self.tokenizers[grammar.codebook]
+        with torch.no_grad():
+            sequence = objective.sequence(labels, tokenizer)
+        if len(sequence.tokens) != len(memory):
+            raise ValueError(f"Task {task!r} has {len(memory)} images but labels of {len(sequence.tokens)}.")
+        outputs = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=memory),
+            decoder_input_ids=grammar.decoder_input_ids(sequence.tokens),
+            task_ids=torch.full_like(sequence.tokens[:, 0], grammar.task.task_id),
+            use_cache=False,
+        )
+        # Supervised positions only: logits over the vocabulary are the largest tensors of a training step.
+        logits = self.lm_head(outputs.last_hidden_state[sequence.supervised])
+        return objective.loss(logits, sequence, tokenizer)
 
     def _decode_map(self, grammar: TaskGrammar, probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
         """Soft tokens of one dense block per group, (batch, slots, codes), to maps (batch, [groups,] height, width)."""
@@ -641,11 +256,57 @@ class AiTDepthEstimatorOutput(DepthEstimatorOutput):
     uncertainty: torch.FloatTensor | None = None
 
 
-class AiTForDepthEstimation(AiTForDenseTokenGeneration, AiTGenerationMixin):
+@dataclass
+class AiTObjectDetectionOutput(ModelOutput):
+    """
+    Objects of the object tasks, every one of the sequence; none is left out for a low score.
+
+    Args:
+        loss (`torch.FloatTensor`, *optional*): Training loss, if labels were given; then there are no predictions.
+        loss_dict (`dict[str, torch.Tensor]`, *optional*): Its parts.
+        logits (`torch.FloatTensor` of shape `(batch, objects, num_classes + 1)`): Classes, then noise (no object).
+        pred_boxes (`torch.FloatTensor` of shape `(batch, objects, 4)`): x1, y1, x2, y2 as decoded, divided by width
+            and height of the task's frame; x2 < x1 may happen.
+        class_labels (`torch.LongTensor` of shape `(batch, objects)`): Chosen class.
+        class_scores (`torch.FloatTensor` of shape `(batch, objects)`): Its probability among the classes and noise.
+        pred_masks (`torch.FloatTensor` of shape `(batch, objects, height, width)`, *optional*): Decoded masks inside
+            the boxes, about 0..1, not thresholded.
+        hidden_states, attentions (`tuple`, *optional*): Of the encoder, if asked for.
+    """
+
+    loss: torch.FloatTensor | None = None
+    loss_dict: dict[str, torch.Tensor] | None = None
+    logits: torch.FloatTensor | None = None
+    pred_boxes: torch.FloatTensor | None = None
+    class_labels: torch.LongTensor | None = None
+    class_scores: torch.FloatTensor | None = None
+    pred_masks: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class _TaskHead(AiTForDenseTokenGeneration):
+    """A model that solves the task `task_name` in `forward`: by `generate()`, or, with labels, for the loss."""
+
+    task_name: str
+
+    def _predict(self, pixel_values: torch.FloatTensor, **kwargs) -> AiTGenerateOutput:
+        for name in ("output_attentions", "output_hidden_states"):  # `generate()` asks its own configuration only
+            kwargs.setdefault(name, getattr(self.config, name))
+        return self.generate(pixel_values=pixel_values, task=self.task_name, return_dict_in_generate=True, **kwargs)
+
+    def _learn(self, pixel_values: torch.FloatTensor, labels: Any, **kwargs) -> AiTTrainingOutput:
+        batch = {"pixel_values": pixel_values, "labels": labels}
+        return AiTForDenseTokenGeneration.forward(self, batches={self.task_name: batch}, **kwargs)
+
+
+class AiTForDepthEstimation(_TaskHead, AiTGenerationMixin):
     """
     AiT as a depth estimator: images in, metres out. Same weights as [`AiTForDenseTokenGeneration`]; `forward` runs
     `generate()` and the detokenizer, or, with labels, returns the loss.
     """
+
+    task_name = "depth"
 
     @can_return_tuple
     def forward(
@@ -653,30 +314,32 @@ class AiTForDepthEstimation(AiTForDenseTokenGeneration, AiTGenerationMixin):
         pixel_values: torch.FloatTensor | None = None,
         labels: torch.FloatTensor | None = None,
         decoder_input_ids: torch.LongTensor | None = None,
+        batches: dict[str, dict[str, Any]] | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> AiTDepthEstimatorOutput | Seq2SeqLMOutput:
+    ) -> AiTDepthEstimatorOutput | AiTTrainingOutput | Seq2SeqLMOutput:
         """
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by
                 [`AiTImageProcessor`].
             labels (`torch.FloatTensor` of shape `(batch, height, width)`, *optional*): Depth in metres, 0 where
                 unknown.
-            decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`, *optional*): If given, this is one pass
-                over token sequences as in the parent class (so `generate()` works on this class too).
+            decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`, *optional*), batches (`dict`,
+                *optional*): If one is given, this is the parent class's `forward` (so `generate()` and training on
+                several tasks work on this class too).
             kwargs: Settings of `generate()` (`soft_solver`, `soft_detokenizer`, `soft_temperature`, ...).
         """
-        if decoder_input_ids is not None:
-            return super().forward(
-                pixel_values=pixel_values,
-                decoder_input_ids=decoder_input_ids,
-                labels=labels,
-                **kwargs,
-            )
+        if decoder_input_ids is not None or batches is not None:
+            kwargs |= {"decoder_input_ids": decoder_input_ids, "batches": batches}
+            return super().forward(pixel_values=pixel_values, labels=labels, **kwargs)
         if labels is not None:
-            return self._training_forward(pixel_values, labels, **kwargs)
-        for name in ("output_attentions", "output_hidden_states"):  # `generate()` asks its own configuration only
-            kwargs.setdefault(name, getattr(self.config, name))
-        outputs = self.generate(pixel_values=pixel_values, task="depth", return_dict_in_generate=True, **kwargs)
+            outputs = self._learn(pixel_values, labels, **kwargs)
+            return AiTDepthEstimatorOutput(
+                loss=outputs.loss,
+                predicted_depth=outputs.decoded[self.task_name].detach().clamp(min=MINIMUM_DEPTH),
+                hidden_states=outputs.encoder_hidden_states,
+                attentions=outputs.encoder_attentions,
+            )
+        outputs = self._predict(pixel_values, **kwargs)
         return AiTDepthEstimatorOutput(
             predicted_depth=outputs.predicted_depth,
             uncertainty=outputs.uncertainty,
@@ -684,37 +347,74 @@ class AiTForDepthEstimation(AiTForDenseTokenGeneration, AiTGenerationMixin):
             attentions=outputs.encoder_attentions,
         )
 
-    def _training_forward(self, pixel_values, labels, **kwargs) -> AiTDepthEstimatorOutput:
-        grammar = self.grammar("depth")
-        expected = tuple(
-            side * self.tokenizers[grammar.codebook].config.downsample_ratio for side in grammar.task.grid_size
-        )
-        if labels.shape != (pixel_values.shape[0], *expected):
-            raise ValueError(
-                f"labels must be depth maps of shape {(pixel_values.shape[0], *expected)}, got {tuple(labels.shape)}."
+
+class AiTForObjectDetection(_TaskHead, AiTGenerationMixin):
+    """
+    AiT as an object detector: images in, boxes, classes and scores out. Same weights as
+    [`AiTForDenseTokenGeneration`]. A model without the task "object-detection" detects by its task
+    "instance-segmentation".
+    """
+
+    @property
+    def task_name(self) -> str:
+        return "object-detection" if "object-detection" in self.grammars else "instance-segmentation"
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.FloatTensor | None = None,
+        labels: list[dict[str, torch.Tensor]] | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        batches: dict[str, dict[str, Any]] | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> AiTObjectDetectionOutput | AiTTrainingOutput | Seq2SeqLMOutput:
+        """
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by
+                [`AiTImageProcessor`].
+            labels (`list[dict[str, torch.Tensor]]`, *optional*): Annotated objects, one dictionary per image, see
+                [`AiTForDenseTokenGeneration.forward`].
+            decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`, *optional*), batches (`dict`,
+                *optional*): If one is given, this is the parent class's `forward`.
+            kwargs: Settings of `generate()` (`num_objects`, `do_sample`, `top_p`, `soft_solver`, ...).
+        """
+        if decoder_input_ids is not None or batches is not None:
+            kwargs |= {"decoder_input_ids": decoder_input_ids, "batches": batches}
+            return super().forward(pixel_values=pixel_values, labels=labels, **kwargs)
+        if labels is not None:
+            outputs = self._learn(pixel_values, labels, **kwargs)
+            return AiTObjectDetectionOutput(
+                loss=outputs.loss,
+                loss_dict=outputs.losses[self.task_name],
+                hidden_states=outputs.encoder_hidden_states,
+                attentions=outputs.encoder_attentions,
             )
-        with torch.no_grad():
-            tokens = grammar.codes_to_tokens(self.tokenizers[grammar.codebook].tokenize(labels[:, None]))
-        outputs = super().forward(
-            pixel_values=pixel_values,
-            decoder_input_ids=grammar.decoder_input_ids(tokens),
-            task_ids=torch.full_like(tokens[:, 0], grammar.task.task_id),
-            use_cache=False,
-            **kwargs,
-        )
-        loss, decoded = self.map_loss("depth", outputs.logits, tokens, labels)
-        return AiTDepthEstimatorOutput(
-            loss=loss,
-            predicted_depth=decoded.detach().clamp(min=MINIMUM_DEPTH),
+        outputs = self._predict(pixel_values, **kwargs)
+        return AiTObjectDetectionOutput(
+            logits=outputs.class_logits,
+            pred_boxes=outputs.pred_boxes,
+            class_labels=outputs.class_labels,
+            class_scores=outputs.class_scores,
+            pred_masks=outputs.pred_masks,
             hidden_states=outputs.encoder_hidden_states,
             attentions=outputs.encoder_attentions,
         )
+
+
+class AiTForInstanceSegmentation(AiTForObjectDetection, AiTGenerationMixin):
+    """AiT for instance segmentation: as [`AiTForObjectDetection`], with a mask for every object."""
+
+    task_name = "instance-segmentation"
 
 
 __all__ = [
     "AiTDepthEstimatorOutput",
     "AiTForDenseTokenGeneration",
     "AiTForDepthEstimation",
+    "AiTForInstanceSegmentation",
+    "AiTForObjectDetection",
     "AiTModel",
+    "AiTObjectDetectionOutput",
     "AiTPreTrainedModel",
+    "AiTTrainingOutput",
 ]

@@ -14,6 +14,10 @@ MODEL_AUTO_MAP = {
     "AutoConfig": "configuration_ait.AiTConfig",
     "AutoModel": "modeling_ait.AiTForDenseTokenGeneration",
     "AutoModelForDepthEstimation": "modeling_ait.AiTForDepthEstimation",
+    "AutoModelForImageSegmentation": "modeling_ait.AiTForInstanceSegmentation",
+    "AutoModelForInstanceSegmentation": "modeling_ait.AiTForInstanceSegmentation",
+    "AutoModelForObjectDetection": "modeling_ait.AiTForObjectDetection",
+    "AutoModelForUniversalSegmentation": "modeling_ait.AiTForInstanceSegmentation",
 }
 PROCESSOR_AUTO_MAP = {"AutoImageProcessor": "image_processing_ait.AiTImageProcessor"}
 
@@ -22,8 +26,8 @@ def save_with_remote_code(model: AiTForDenseTokenGeneration, processor: AiTImage
     """
     Save a model and its image processor, with the modules that define them and the `auto_map` that names them.
 
-    `AutoModel`, `AutoModelForDepthEstimation`, `AutoImageProcessor` and `pipeline("depth-estimation")` load the folder
-    with `import ait_hf`, or with `trust_remote_code=True` where `ait_hf` is not installed. Each tokenizer is also there
+    `AutoModel`, `AutoModelForDepthEstimation` and the other heads, `AutoImageProcessor` and pipelines load the folder with
+    `import ait_hf`, or with `trust_remote_code=True` where `ait_hf` is not installed. Each tokenizer is also there
     by itself, for `VQTokenizer.from_pretrained(folder, subfolder="tokenizers/depth")`.
 
     Args:

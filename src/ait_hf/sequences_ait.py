@@ -109,8 +109,64 @@ class TaskGrammar:
         return input_ids.masked_fill(torch.tensor(dense, device=input_ids.device), self.vocabulary.parallel_token_id)
 
     def codes_to_tokens(self, codes: torch.LongTensor) -> torch.LongTensor:
-        """Codes of whole-map tasks, `(batch, rows, columns)`, to vocabulary ids `(batch, length)` in row-major order."""
-        return codes.flatten(1) + self.code_range.start
+        """Codes, `(..., rows, columns)`, to vocabulary ids `(..., rows * columns)` in row-major order."""
+        return codes.flatten(-2) + self.code_range.start
+
+    def slot_positions(self, kind: str) -> list[int]:
+        """Positions within one group of the slots of this kind (`"coordinate"`, `"class"` or a codebook's name)."""
+        return [position for position, slot in enumerate(self.group) if slot == kind]
+
+    def boxes_to_tokens(self, boxes: torch.Tensor) -> torch.LongTensor:
+        """
+        Coordinates in pixels of the task's frame, any shape, to coordinate ids: `round(bins * pixel / longer side)`,
+        clamped (reference §4).
+        """
+        ids = torch.round(boxes / max(self.task.image_size) * self._num_bins).clamp(0, self._num_bins)
+        return ids.long() + self.vocabulary.coordinates.start
+
+    def tokens_to_boxes(self, tokens: torch.LongTensor) -> torch.Tensor:
+        """Coordinate ids to pixels of the task's frame, float32."""
+        return (tokens - self.vocabulary.coordinates.start) * (max(self.task.image_size) / self._num_bins)
+
+    @property
+    def _num_bins(self) -> int:
+        return len(self.vocabulary.coordinates) - 1
+
+    def objects_to_tokens(
+        self, box_tokens: torch.LongTensor, class_tokens: torch.LongTensor, mask_tokens: torch.LongTensor | None = None
+    ) -> torch.LongTensor:
+        """
+        The sequences of object tasks.
+
+        Args:
+            box_tokens (`torch.LongTensor` of shape `(batch, objects, 4)`): From [`boxes_to_tokens`].
+            class_tokens (`torch.LongTensor` of shape `(batch, objects)`): Vocabulary ids.
+            mask_tokens (`torch.LongTensor` of shape `(batch, objects, codes)`, *optional*): From [`codes_to_tokens`].
+
+        Returns:
+            `torch.LongTensor` of shape `(batch, objects * len(group))`.
+        """
+        groups = box_tokens.new_empty(*class_tokens.shape, len(self.group))
+        groups[..., self.slot_positions("coordinate")] = box_tokens
+        groups[..., self.slot_positions("class")] = class_tokens[..., None]
+        if mask_tokens is not None:
+            groups[..., self.slot_positions(self.codebook)] = mask_tokens
+        return groups.flatten(1)
+
+    def tokens_to_objects(self, tokens: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
+        """
+        Boxes and classes of generated sequences of an object task.
+
+        Args:
+            tokens (`torch.LongTensor` of shape `(batch, objects * len(group))`): Whole groups.
+
+        Returns:
+            `(boxes, class_labels)`: (batch, objects, 4), pixels of the task's frame, and (batch, objects), from 0.
+        """
+        groups = tokens.unflatten(1, (-1, len(self.group)))
+        boxes = self.tokens_to_boxes(groups[..., self.slot_positions("coordinate")])
+        (class_position,) = self.slot_positions("class")
+        return boxes, groups[..., class_position] - self.vocabulary.classes.start
 
 
 __all__ = ["SPARSE_SLOTS", "TaskGrammar"]

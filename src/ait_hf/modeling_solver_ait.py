@@ -1,0 +1,459 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The AiT task-solver (paper §3.2). Read from top to bottom: parts, encoder, decoder, model."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.ops import stochastic_depth
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.backbone_utils import load_backbone
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    BaseModelOutputWithPastAndCrossAttentions,
+    Seq2SeqModelOutput,
+)
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_ait import AiTConfig
+from .modeling_swinv2_ait import AiTSwinv2Backbone
+from .quantization_ait import EMACodebook
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention written out, which also returns its weights; inputs are (batch, heads, length, head_dim)."""
+    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask[..., : key.shape[-2]]
+    weights = F.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = F.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+class AiTAttention(nn.Module):
+    """Multi-head attention with separate projections, all with biases."""
+
+    def __init__(self, config: AiTConfig, layer_idx: int | None = None, is_causal: bool = False):
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer_idx
+        self.is_causal = is_causal
+        self.head_dim = config.d_model // config.num_heads
+        self.scaling = self.head_dim**-0.5
+        self.q_proj = nn.Linear(config.d_model, config.d_model)
+        self.k_proj = nn.Linear(config.d_model, config.d_model)
+        self.v_proj = nn.Linear(config.d_model, config.d_model)
+        self.out_proj = nn.Linear(config.d_model, config.d_model)
+
+    def _split_heads(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return hidden_states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+    def _key_value(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
+
+    def _attend(self, hidden_states, key, value, attention_mask, **kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
+        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        query = self._split_heads(self.q_proj(hidden_states))
+        output, weights = attention_interface(
+            self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs
+        )
+        return self.out_proj(output.reshape(*hidden_states.shape[:-1], -1)), weights
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        key, value = self._key_value(hidden_states)
+        if past_key_values is not None:
+            key, value = past_key_values.self_attention_cache.update(key, value, self.layer_idx)
+        return self._attend(hidden_states, key, value, attention_mask, **kwargs)
+
+
+class AiTCrossAttention(AiTAttention):
+    """Attention to the image memory, whose keys and values are computed once per image."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        memory: torch.Tensor,
+        memory_norm: nn.Module,
+        past_key_values: EncoderDecoderCache | None = None,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        cached = past_key_values is not None and past_key_values.is_updated.get(self.layer_idx)
+        if cached:
+            layer = past_key_values.cross_attention_cache.layers[self.layer_idx]
+            key, value = layer.keys, layer.values
+        else:
+            key, value = self._key_value(memory_norm(memory))
+            if past_key_values is not None:
+                key, value = past_key_values.cross_attention_cache.update(key, value, self.layer_idx)
+                past_key_values.is_updated[self.layer_idx] = True
+        return self._attend(hidden_states, key, value, None, **kwargs)
+
+
+class AiTMLP(nn.Module):
+    """Two linear layers; dropout on the hidden layer only."""
+
+    def __init__(self, config: AiTConfig):
+        super().__init__()
+        self.fc1 = nn.Linear(config.d_model, config.ffn_dim)
+        self.activation = ACT2FN[config.activation_function]
+        self.dropout = nn.Dropout(config.dropout)
+        self.fc2 = nn.Linear(config.ffn_dim, config.d_model)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.dropout(self.activation(self.fc1(hidden_states))))
+
+
+class AiTEncoderLayer(GradientCheckpointingLayer):
+    """Pre-norm block: self-attention, MLP."""
+
+    def __init__(self, config: AiTConfig):
+        super().__init__()
+        self.drop_path_rate = config.drop_path_rate
+        self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.self_attn = AiTAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.mlp = AiTMLP(config)
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
+        attended, _ = self.self_attn(self.self_attn_norm(hidden_states), **kwargs)
+        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
+        transformed = self.mlp(self.mlp_norm(hidden_states))
+        return hidden_states + stochastic_depth(transformed, self.drop_path_rate, "row", self.training)
+
+
+class AiTDecoderLayer(GradientCheckpointingLayer):
+    """Pre-norm block: self-attention, cross-attention (its query norm also normalises the memory), MLP."""
+
+    def __init__(self, config: AiTConfig, layer_idx: int):
+        super().__init__()
+        self.drop_path_rate = config.drop_path_rate
+        self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.self_attn = AiTAttention(config, layer_idx, is_causal=True)
+        self.cross_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.cross_attn = AiTCrossAttention(config, layer_idx)
+        self.mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.mlp = AiTMLP(config)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        memory: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        attended, _ = self.self_attn(
+            self.self_attn_norm(hidden_states), attention_mask, past_key_values=past_key_values, **kwargs
+        )
+        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
+        attended, _ = self.cross_attn(
+            self.cross_attn_norm(hidden_states),
+            memory,
+            self.cross_attn_norm,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
+        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
+        transformed = self.mlp(self.mlp_norm(hidden_states))
+        return hidden_states + stochastic_depth(transformed, self.drop_path_rate, "row", self.training)
+
+
+def sine_positions(rows: int, columns: int, dim: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """
+    Fixed 2-D sine positions, `(rows * columns, dim)`: the row index in the first half of the channels, the column
+    index in the second; in each half sine and cosine alternate over frequencies `10000^(-2i / half)`.
+    """
+    half = dim // 2
+    frequencies = 10000.0 ** (-torch.arange(0, half, 2, device=device, dtype=torch.float32) / half)
+
+    def encode(count: int) -> torch.Tensor:
+        angles = torch.arange(count, device=device, dtype=torch.float32)[:, None] * frequencies
+        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+    row_part = encode(rows)[:, None].expand(rows, columns, half)
+    column_part = encode(columns)[None].expand(rows, columns, half)
+    return torch.cat([row_part, column_part], dim=-1).reshape(rows * columns, dim).to(dtype)
+
+
+class AiTPreTrainedModel(PreTrainedModel):
+    """Weight initialisation and what the library needs to know of the family."""
+
+    config: AiTConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _can_compile_fullgraph = True
+    _no_split_modules = ["AiTEncoderLayer", "AiTDecoderLayer", "AiTSwinv2Block", "VQTokenizer"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear):
+            init.trunc_normal_(module.weight, std=std)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.trunc_normal_(module.weight, std=std)
+        elif isinstance(module, EMACodebook):
+            for buffer in module.buffers(recurse=False):
+                init.zeros_(buffer)
+
+
+class AiTEncoder(AiTPreTrainedModel):
+    """
+    Backbone and transformer encoder: an image becomes the memory that the decoder reads.
+
+    `forward(pixel_values (batch, 3, height, width))` returns `last_hidden_state` (batch, rows * columns, d_model),
+    row-major over the backbone's last feature map.
+    """
+
+    _can_record_outputs = {
+        "hidden_states": OutputRecorder(AiTEncoderLayer, num_hidden_layers_key="encoder_layers"),
+        "attentions": OutputRecorder(AiTAttention, index=1, layer_name="self_attn"),
+    }
+
+    def __init__(self, config: AiTConfig):
+        super().__init__(config)
+        if config.backbone_config.model_type == AiTSwinv2Backbone.config_class.model_type:
+            self.backbone = AiTSwinv2Backbone(config.backbone_config)
+        else:
+            self.backbone = load_backbone(config)
+        self.input_dropout = nn.Dropout(config.dropout)
+        self.input_projection = nn.Linear(self.backbone.channels[-1], config.d_model)
+        self.input_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.layers = nn.ModuleList([AiTEncoderLayer(config) for _ in range(config.encoder_layers)])
+        self.norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.memory_projection = nn.Linear(config.d_model, config.d_model)
+        self.memory_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.memory_mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.memory_mlp = AiTMLP(config)
+        self.post_init()
+
+    def pad(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Zeros at the right and bottom up to `pad_images_to`; `ValueError` for larger images."""
+        if self.config.pad_images_to is None:
+            return pixel_values
+        height, width = self.config.pad_images_to
+        missing = (height - pixel_values.shape[-2], width - pixel_values.shape[-1])
+        if min(missing) < 0:
+            raise ValueError(
+                f"Images of {tuple(pixel_values.shape[-2:])} pixels are larger than pad_images_to ({height}, {width})."
+            )
+        return F.pad(pixel_values, (0, missing[1], 0, missing[0]))
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutput:
+        feature_map = self.backbone(self.pad(pixel_values)).feature_maps[-1]
+        rows, columns = feature_map.shape[-2:]
+        features = self.input_dropout(feature_map.flatten(2).transpose(1, 2))
+        positions = sine_positions(rows, columns, self.config.d_model, features.device, features.dtype)
+        hidden_states = self.input_norm(self.input_projection(features)) + positions
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, **kwargs)
+        memory = self.memory_norm(self.memory_projection(self.norm(hidden_states))) + positions
+        update = self.memory_mlp(self.memory_mlp_norm(memory))
+        memory = memory + stochastic_depth(update, self.config.drop_path_rate, "row", self.training)
+        return BaseModelOutput(last_hidden_state=memory)
+
+
+class AiTDecoder(AiTPreTrainedModel):
+    """
+    Transformer decoder over token sequences.
+
+    Input ids below `vocab_size` are tokens; above follow the task tokens and the parallel token
+    ([`Vocabulary.task_token_id`], [`Vocabulary.parallel_token_id`]).
+    """
+
+    _can_record_outputs = {
+        "hidden_states": AiTDecoderLayer,
+        "attentions": OutputRecorder(AiTAttention, index=1, layer_name="self_attn"),
+        "cross_attentions": OutputRecorder(AiTCrossAttention, index=1, layer_name="cross_attn"),
+    }
+
+    def __init__(self, config: AiTConfig):
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.embed_special = nn.Embedding(config.num_task_ids + int(config.parallel), config.d_model)
+        self.embed_positions = nn.Embedding(config.num_task_ids * config.max_position_embeddings, config.d_model)
+        self.layers = nn.ModuleList([AiTDecoderLayer(config, index) for index in range(config.decoder_layers)])
+        self.norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.post_init()
+
+    def _embed(self, input_ids: torch.LongTensor, soft_tokens: torch.Tensor | None) -> torch.Tensor:
+        num_tokens = self.embed_tokens.num_embeddings
+        tokens = self.embed_tokens(input_ids.clamp(max=num_tokens - 1))
+        special = self.embed_special((input_ids - num_tokens).clamp(min=0))
+        embeddings = torch.where((input_ids >= num_tokens)[..., None], special, tokens)
+        if soft_tokens is None:
+            return embeddings
+        # Paper Eq. 4. Here and not in the generation loop, so that sharded embeddings are gathered.
+        expected = soft_tokens.to(embeddings.dtype) @ self.embed_tokens.weight
+        return torch.where((soft_tokens.sum(-1) > 0)[..., None], expected, embeddings)
+
+    def _task_ids(self, input_ids: torch.LongTensor, task_ids: torch.LongTensor | None) -> torch.LongTensor:
+        if task_ids is not None:
+            return task_ids
+        if len(self.config.tasks) == 1:
+            (task,) = self.config.tasks.values()
+            return torch.full_like(input_ids[:, 0], task["task_id"])
+        return input_ids[:, 0] - self.embed_tokens.num_embeddings
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.LongTensor,
+        encoder_hidden_states: torch.Tensor,
+        task_ids: torch.LongTensor | None = None,
+        soft_tokens: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        if use_cache and past_key_values is None:
+            past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
+        past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
+        inputs_embeds = self._embed(input_ids, soft_tokens)
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device) + past_length
+        rows = self._task_ids(input_ids, task_ids)[:, None] * self.config.max_position_embeddings + positions
+        hidden_states = inputs_embeds + self.embed_positions(rows)
+        causal_mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values.self_attention_cache if past_key_values is not None else None,
+        )
+        for layer in self.layers:
+            hidden_states = layer(
+                hidden_states, encoder_hidden_states, causal_mask, past_key_values=past_key_values, **kwargs
+            )
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values
+        )
+
+
+class AiTModel(AiTPreTrainedModel):
+    """The bare task-solver: encoder and decoder, without classifier and tokenizers."""
+
+    def __init__(self, config: AiTConfig):
+        super().__init__(config)
+        self.encoder = AiTEncoder(config)
+        self.decoder = AiTDecoder(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.decoder.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding):
+        self.decoder.embed_tokens = value
+
+    def get_encoder(self, modality: str | None = None) -> AiTEncoder:
+        return self.encoder
+
+    def get_decoder(self) -> AiTDecoder:
+        return self.decoder
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.FloatTensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        task_ids: torch.LongTensor | None = None,
+        decoder_soft_tokens: torch.FloatTensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> Seq2SeqModelOutput:
+        """
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by
+                [`AiTImageProcessor`]. May be left out if `encoder_outputs` are given.
+            decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`): Token ids, task tokens and parallel
+                tokens; the first column of a sequence is its task token. By default just the task token of a model
+                with one task.
+            task_ids (`torch.LongTensor` of shape `(batch,)`, *optional*): Row of the position table; needed in a model
+                with several tasks where `decoder_input_ids` do not begin with the task token (cached decoding).
+            decoder_soft_tokens (`torch.FloatTensor` of shape `(batch, length, vocab_size)`, *optional*): Where a row
+                is not all zero, the input is the probability-weighted embedding (paper Eq. 4) and the id is ignored.
+            decoder_attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 for padding.
+            encoder_outputs: What the encoder returned, to encode an image once and decode several times.
+            past_key_values ([`EncoderDecoderCache`], *optional*): Keys and values of earlier calls.
+
+        Raises:
+            ValueError: Neither images nor encoder outputs are given, or no decoder input in a multi-task model.
+        """
+        if encoder_outputs is None:
+            if pixel_values is None:
+                raise ValueError("Give pixel_values (the images) or encoder_outputs (what the encoder made of them).")
+            encoder_outputs = self.encoder(pixel_values=pixel_values, **kwargs)
+        elif not isinstance(encoder_outputs, BaseModelOutput):
+            encoder_outputs = BaseModelOutput(*encoder_outputs)
+        memory = encoder_outputs.last_hidden_state
+        if decoder_input_ids is None:
+            if len(self.config.tasks) != 1:
+                raise ValueError(
+                    f"Give decoder_input_ids: a model with the tasks {sorted(self.config.tasks)} has no default one."
+                )
+            (task,) = self.config.tasks.values()
+            start = self.config.vocabulary.task_token_id(task["task_id"])
+            decoder_input_ids = torch.full((memory.shape[0], 1), start, dtype=torch.long, device=memory.device)
+        decoder_outputs = self.decoder(
+            input_ids=decoder_input_ids,
+            encoder_hidden_states=memory,
+            task_ids=task_ids,
+            soft_tokens=decoder_soft_tokens,
+            attention_mask=decoder_attention_mask,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoder_outputs.last_hidden_state,
+            past_key_values=decoder_outputs.past_key_values,
+            decoder_hidden_states=decoder_outputs.hidden_states,
+            decoder_attentions=decoder_outputs.attentions,
+            cross_attentions=decoder_outputs.cross_attentions,
+            encoder_last_hidden_state=memory,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_attentions=encoder_outputs.attentions,
+        )
+
+
+__all__ = ["AiTModel", "AiTPreTrainedModel"]
