@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from golden_data import load_case
 from PIL import Image
 from transformers import (
     DepthEstimationPipeline,
@@ -16,6 +17,7 @@ from transformers import (
 from transformers.modeling_outputs import DepthEstimatorOutput
 
 from ait_hf.image_processing_ait import AiTImageProcessor
+from ait_hf.masks_ait import paste_masks, rle_to_mask
 
 
 SMALL = {"height": 18, "width": 20}
@@ -221,3 +223,197 @@ def test_the_depth_pipeline_of_transformers(processor):
     assert first["predicted_depth"].shape == (36, 40) and first["depth"].size == (40, 36)
     np.testing.assert_allclose(first["predicted_depth"].detach().numpy(), ramp[..., 0] / 255, atol=0.02)
     torch.testing.assert_close(second["predicted_depth"], first["predicted_depth"].flip(-1), atol=0.01, rtol=0)
+
+
+# Objects
+
+
+def padded_processor(side=64):
+    return AiTImageProcessor(
+        size={"max_height": side, "max_width": side}, do_pad=True, pad_size={"height": side, "width": side}
+    )
+
+
+def object_outputs(boxes, scores, labels=None, masks=None):
+    """Outputs for one image, as a model gives them."""
+    boxes, scores = torch.tensor(boxes), torch.tensor(scores)
+    labels = torch.arange(len(scores)) if labels is None else torch.tensor(labels)
+    return SimpleNamespace(
+        pred_boxes=boxes[None],
+        class_scores=scores[None],
+        class_labels=labels[None],
+        pred_masks=masks if masks is None else masks[None],
+    )
+
+
+@pytest.mark.parametrize(
+    "original, resized",
+    [((40, 80), (32, 64)), ((100, 33), (64, 21)), ((100, 34), (64, 22)), ((90, 91), (63, 64)), ((1, 500), (1, 64))],
+)
+def test_sides_are_rounded_as_published(original, resized):
+    """64 / 100 * 34 = 21.76, which the library would make 21; 64 / 91 * 90 = 63.3."""
+    processor = padded_processor()
+    assert processor.resized_size(*original) == resized
+    image = Image.new("RGB", original[::-1], "white")
+    pixel_values = processor(image, return_tensors="pt").pixel_values
+    assert pixel_values.shape == (1, 3, 64, 64)
+    assert torch.equal(pixel_values[0, 0].nonzero().amax(0) + 1, torch.tensor(resized))
+
+
+def test_where_an_image_lies_in_the_input():
+    fixed = AiTImageProcessor(size=SMALL)
+    assert fixed.resized_size(100, 33) == (18, 20) and fixed.frame_size() == (18, 20)
+    assert padded_processor().frame_size() == (64, 64)
+    unscaled = AiTImageProcessor(do_resize=False, do_pad=True, pad_size=SMALL)
+    assert unscaled.resized_size(10, 9) == (10, 9) and unscaled.frame_size() == (18, 20)
+    for processor in (
+        AiTImageProcessor(size={"max_height": 64, "max_width": 64}),
+        AiTImageProcessor(do_pad=True),
+        AiTImageProcessor(do_resize=False),
+    ):
+        with pytest.raises(ValueError, match="no fixed size"):
+            processor.frame_size()
+    with pytest.raises(ValueError, match="shortest_edge"):
+        AiTImageProcessor(size={"shortest_edge": 64}).resized_size(10, 9)
+
+
+@pytest.mark.parametrize("image_size", [(48, 96), (37, 23), (64, 64), (200, 301)])
+@pytest.mark.parametrize("make", [padded_processor, lambda: AiTImageProcessor(size=SMALL)], ids=["padded", "fixed"])
+def test_a_box_comes_back_to_what_it_was_drawn_around(make, image_size):
+    """A bright rectangle is found in the processed picture; its box leads back to the original's."""
+    processor, (height, width) = make(), image_size
+    top, bottom, left, right = height // 4, height * 3 // 4, width // 3, width * 2 // 3
+    image = np.zeros((height, width, 3), np.uint8)
+    image[top:bottom, left:right] = 255
+    pixels = processor(image, return_tensors="pt").pixel_values[0, 0]
+    # The sums of the middle lines are the exact sides, blur or not; the centre of mass is the centre.
+    frame = torch.tensor([pixels.shape[1], pixels.shape[0]])
+    weights = torch.stack([pixels.sum(0), torch.nn.functional.pad(pixels.sum(1), (0, pixels.shape[1] - len(pixels)))])
+    places = torch.arange(pixels.shape[1]) + 0.5
+    center = (weights * places).sum(1) / weights.sum(1)
+    sides = torch.stack([pixels.sum(1).max(), pixels.sum(0).max()])
+    box = torch.cat([(center - sides / 2) / frame, (center + sides / 2) / frame])
+    (result,) = processor.post_process_object_detection(object_outputs([box.tolist()], [1.0]), 0.5, [image_size])
+    scale = max(height / 18, width / 20, 1)  # pixels of the original per pixel of the input
+    torch.testing.assert_close(
+        result["boxes"][0], torch.tensor([left, top, right, bottom]).float(), atol=scale, rtol=0
+    )
+
+
+def test_detection_keeps_sorts_and_leaves_unclipped():
+    boxes = [[0.5, 0.75, 0.25, 0.25], [0.0, 0.0, 1.0, 1.0], [0.1, 0.1, 0.2, 0.2]]
+    outputs = object_outputs(boxes, [0.9, 0.5, 0.49], labels=[4, 2, 7])
+    (result,) = padded_processor().post_process_object_detection(outputs, 0.5, torch.tensor([[32, 128]]))
+    assert result["labels"].tolist() == [4, 2]
+    torch.testing.assert_close(result["scores"], torch.tensor([0.9, 0.5]))
+    assert result["boxes"].tolist() == [[32, 32, 64, 96], [0, 0, 128, 128]]
+    (relative,) = padded_processor().post_process_object_detection(outputs, 0.0)
+    torch.testing.assert_close(relative["boxes"], torch.tensor([[0.25, 0.25, 0.5, 0.75], *boxes[1:]]))
+    with pytest.raises(ValueError, match="got 2 sizes for 1 images"):
+        padded_processor().post_process_object_detection(outputs, 0.5, [(3, 3), (3, 3)])
+
+
+def golden_outputs(golden_dir):
+    """The released example, the processor that prepares its image, and everything expected."""
+    case, tensors = load_case(golden_dir, "04_insseg_decode")
+    config = case["config"]
+    tokens = tensors["pred_tokens"].view(-1, 21)
+    height, width = config["img_shape"]
+    frame = {"height": config["norm_val"], "width": config["norm_val"]}
+    processor = AiTImageProcessor(size={"height": height, "width": width}, do_pad=True, pad_size=frame)
+    outputs = object_outputs(
+        (tokens[:, :4] / config["num_bins"]).tolist(),
+        tensors["pred_scores"].tolist(),
+        tensors["labels"].tolist(),
+        tensors["mask64_soft"],
+    )
+    return processor, outputs, config["ori_shape"], tensors
+
+
+def test_boxes_match_the_released_model(golden_dir):
+    processor, outputs, size, tensors = golden_outputs(golden_dir)
+    (result,) = processor.post_process_object_detection(outputs, 0.0, [size])
+    expected = tensors["dets_hard"]
+    corners = torch.cat([torch.minimum(expected[:, :2], expected[:, 2:4]), torch.maximum(expected[:, :2], expected[:, 2:4])], 1)  # fmt: skip
+    torch.testing.assert_close(result["boxes"], corners)
+    torch.testing.assert_close(result["scores"], expected[:, 4])
+    assert torch.equal(result["labels"], tensors["labels"])
+    (in_frame,) = processor.post_process_object_detection(outputs, 0.0)
+    torch.testing.assert_close(in_frame["boxes"] * 128, tensors["dets_norescale"][:, :4].view(-1, 2, 2).sort(1)[0].flatten(1))  # fmt: skip
+
+
+def test_masks_match_the_released_model(golden_dir):
+    processor, outputs, size, tensors = golden_outputs(golden_dir)
+    expected = tensors["masks_soft_fullimage"].bool()
+    (rles,) = processor.object_masks_rle(outputs, [size])
+    assert torch.equal(torch.stack([rle_to_mask(rle) for rle in rles]), expected)
+    order = outputs.class_scores[0].argsort(descending=True)
+    arguments = {"threshold": 0.0, "target_sizes": [size]}
+    (binary,) = processor.post_process_instance_segmentation(outputs, **arguments, return_binary_maps=True)
+    (coco,) = processor.post_process_instance_segmentation(outputs, **arguments, return_coco_annotation=True)
+    assert torch.equal(binary["segmentation"], expected[order])
+    assert coco["segmentation"] == [rles[index] for index in order]
+    assert binary["segments_info"] == coco["segments_info"] == [
+        {"id": number, "label_id": tensors["labels"][index].item(), "was_fused": False,
+         "score": outputs.class_scores[0, index].item()}
+        for number, index in enumerate(order)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def three_squares():
+    """In an image of 32x64: a small one of the second best score inside a large one, and a shifted one."""
+    boxes = [[0.0, 0.0, 0.5, 0.5], [0.125, 0.125, 0.25, 0.25], [0.25, 0.0, 0.75, 0.5]]
+    # A little above 1, so that the corners, which are partly padding, still reach 0.5.
+    return object_outputs(boxes, [0.7, 0.8, 0.9], [5, 6, 7], torch.full((3, 8, 8), 1.3))
+
+
+def test_higher_scores_win_the_map(three_squares):
+    arguments = {"threshold": 0.6, "target_sizes": [(32, 64)]}
+    (result,) = padded_processor().post_process_instance_segmentation(
+        three_squares, **arguments, overlap_mask_area_threshold=0.3
+    )
+    expected = torch.full((32, 64), -1, dtype=torch.int32)
+    expected[:, :32], expected[8:16, 8:16], expected[:, 16:48] = 2, 1, 0
+    assert torch.equal(result["segmentation"], expected)
+    assert [(info["id"], info["label_id"]) for info in result["segments_info"]] == [(0, 7), (1, 6), (2, 5)]
+    # 448 of the 1024 pixels of the large one are free.
+    (result,) = padded_processor().post_process_instance_segmentation(three_squares, **arguments)
+    assert torch.equal(result["segmentation"], torch.where(expected == 2, -1, expected))
+    assert [info["label_id"] for info in result["segments_info"]] == [7, 6]
+
+
+def test_no_segments(three_squares):
+    process = padded_processor().post_process_instance_segmentation
+    (drawn,) = process(three_squares, threshold=0.95)
+    assert drawn["segmentation"].shape == (64, 64) and drawn["segmentation"].eq(-1).all()
+    (binary,) = process(three_squares, threshold=0.95, target_sizes=[(32, 64)], return_binary_maps=True)
+    (coco,) = process(three_squares, threshold=0.95, target_sizes=[(32, 64)], return_coco_annotation=True)
+    assert binary["segmentation"].shape == (0, 32, 64) and coco["segmentation"] == []
+    assert drawn["segments_info"] == binary["segments_info"] == coco["segments_info"] == []
+    three_squares.pred_masks = torch.zeros(1, 3, 8, 8)
+    (empty,) = process(three_squares, target_sizes=[(32, 64)])
+    assert empty["segments_info"] == []
+
+
+def test_run_lengths_follow_the_order_of_the_detections(three_squares):
+    processor = padded_processor()
+    (everything,) = processor.object_masks_rle(three_squares, [(32, 64)])
+    boxes = processor.post_process_object_detection(three_squares, 0.0, [(32, 64)])[0]["boxes"]
+    expected = paste_masks(three_squares.pred_masks[0], boxes, 32, 64)
+    assert torch.equal(torch.stack([rle_to_mask(rle) for rle in everything]), expected)
+    (best,) = processor.object_masks_rle(three_squares, [(32, 64)], score_threshold=0.8)
+    assert best == everything[1:]
+
+
+def test_what_masks_need(three_squares):
+    process = padded_processor().post_process_instance_segmentation
+    with pytest.raises(ValueError, match="not for both"):
+        process(three_squares, return_coco_annotation=True, return_binary_maps=True)
+    with pytest.raises(ValueError, match="must be above 0"):
+        process(three_squares, mask_threshold=0.0)
+    with pytest.raises(ValueError, match="got 2 sizes for 1 images"):
+        process(three_squares, target_sizes=[(3, 3), (3, 3)])
+    three_squares.pred_masks = None
+    with pytest.raises(ValueError, match="no masks"):
+        process(three_squares)

@@ -1,7 +1,9 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 import json
+import runpy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,21 @@ import torch.nn.functional as F
 from golden_data import load_case, relative_error
 from PIL import Image
 from saved_model import picture, save_tiny_model, tiny_model
+from tiny import mixed_config, tiny_config
+from transformers import pipeline
 
+from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
 from ait_hf.conversion.original import convert_original_checkpoint
-from ait_hf.inference import find_images, input_size, load_model_and_processor, predict_depth, read_image
+from ait_hf.inference import (
+    find_images,
+    input_size,
+    load_model_and_processor,
+    predict_depth,
+    predict_objects,
+    read_image,
+)
+from ait_hf.masks_ait import rle_to_mask
+from ait_hf.remote_code import save_with_remote_code
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +88,8 @@ def test_test_time_augmentation_of_a_square_image_is_the_mean_with_its_mirror(mo
 @pytest.mark.parametrize("name", ["08_e2e_depth_ar", "08_e2e_depth_parallel"])
 def test_the_published_protocol_matches_the_released_model(golden_dir, name):
     case, tensors = load_case(golden_dir, name)
-    model, processor = convert_original_checkpoint(golden_dir / name / "checkpoint.pth", case["config"])
-    (prediction,) = predict_depth(model, processor, list(tensors["image"]), tta=True)
+    model, processors = convert_original_checkpoint(golden_dir / name / "checkpoint.pth", case["config"])
+    (prediction,) = predict_depth(model, processors["depth"], list(tensors["image"]), tta=True)
     assert relative_error(prediction["predicted_depth"], tensors["depth_full"][0]) < 1e-4
 
 
@@ -199,3 +213,162 @@ def test_missing_folder_and_unknown_task_are_refused(saved, tmp_path):
         load_model_and_processor(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="Unknown task 'pose'.*depth"):
         load_model_and_processor(saved, task="pose")
+
+
+# Objects
+
+FRAME = {"height": 96, "width": 96}
+PADDED = {"size": {"max_height": 96, "max_width": 96}, "do_normalize": True, "do_pad": True, "pad_size": FRAME}
+
+
+@pytest.fixture(scope="module")
+def finder():
+    """A random model of three tasks on 96x96 images, and the image processor of its objects."""
+    torch.manual_seed(0)
+    objects = {"output_type": "objects", "num_groups": 5, "image_size": [96, 96]}
+    config = mixed_config(
+        tasks={
+            "object-detection": {"task_id": 0, "slots": ["coordinate"] * 4 + ["class"], **objects},
+            "instance-segmentation": {
+                "task_id": 1, "slots": ["coordinate"] * 4 + ["class", "mask"], "grid_size": [2, 2], **objects,
+            },
+            "depth": tiny_config().tasks["depth"],
+        },
+        tokenizers=mixed_config().tokenizers | tiny_config().tokenizers,
+        id2label={number: f"thing {number}" for number in range(6)},
+    )  # fmt: skip
+    model = AiTForDenseTokenGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
+        model.tokenizers["mask"].decoder.conv_out.bias.fill_(0.6)
+    return model, AiTImageProcessor(**PADDED)
+
+
+@pytest.fixture(scope="module")
+def saved_finder(finder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "finder"
+    model, processor = finder
+    processors = {"object-detection": processor, "instance-segmentation": processor}
+    save_with_remote_code(model, processors | {"depth": AiTImageProcessor(size=FRAME)}, folder)
+    return folder
+
+
+@pytest.mark.parametrize("task", ["object-detection", "instance-segmentation"])
+def test_objects_are_those_generated_in_the_images_pixels(finder, task):
+    model, processor = finder
+    images = [picture(48, 96, 1), picture(120, 60, 2)]
+    predictions = predict_objects(model, processor, images, task=task, threshold=0.0)
+    pixel_values = processor(images, return_tensors="pt").pixel_values
+    outputs = model.generate(pixel_values=pixel_values, task=task)
+    # A pixel of the second image is 96 / 120 of one of the model's.
+    for number, scale in enumerate([1.0, 120 / 96]):
+        boxes = (outputs.pred_boxes[number] * 96 * scale).view(-1, 2, 2).sort(dim=1)[0].flatten(1)
+        torch.testing.assert_close(predictions[number]["boxes"], boxes)
+        assert torch.equal(predictions[number]["labels"], outputs.class_labels[number])
+        assert torch.equal(predictions[number]["scores"], outputs.class_scores[number])
+    for prediction, image in zip(predictions, images):
+        assert ("masks" in prediction) == (task == "instance-segmentation")
+        for rle in prediction.get("masks", ()):
+            assert rle_to_mask(rle).shape == (image.height, image.width)
+    least = predictions[0]["scores"].median().item() - 1e-4
+    (fewer,) = predict_objects(model, processor, images[:1], task=task, threshold=least)
+    assert len(fewer["scores"]) == 3 and fewer["scores"].min() >= least
+    assert len(fewer.get("masks", fewer["boxes"])) == 3
+
+
+def test_objects_need_the_processor_of_their_task(finder):
+    model, processor = finder
+    with pytest.raises(ValueError, match="takes images of 96x96 pixels, but this image processor makes 480x480"):
+        predict_objects(model, AiTImageProcessor(), [picture(48, 96)], task="object-detection")
+    with pytest.raises(ValueError, match="no images"):
+        predict_objects(model, processor, [], task="object-detection")
+
+
+def test_every_task_has_its_own_processor(saved_finder):
+    assert load_model_and_processor(saved_finder, "depth")[1].size.height == 96
+    assert load_model_and_processor(saved_finder, "instance-segmentation")[1].size.max_height == 96
+
+
+def test_the_object_detection_pipeline(finder, saved_finder):
+    model, processor = finder
+    images = [picture(48, 96, 1), picture(120, 60, 2)]
+    results = pipeline("object-detection", model=str(saved_finder), device="cpu")(images, threshold=0.0, batch_size=2)
+    expected = predict_objects(model, processor, images, task="object-detection", threshold=0.0)
+    for result, objects in zip(results, expected, strict=True):
+        assert [found["label"] for found in result] == [f"thing {label}" for label in objects["labels"]]
+        np.testing.assert_allclose([found["score"] for found in result], objects["scores"], rtol=1e-3)
+        boxes = [list(found["box"].values()) for found in result]
+        np.testing.assert_allclose(boxes, objects["boxes"], atol=1.01)  # the pipeline cuts decimals off
+
+
+def test_the_image_segmentation_pipeline(finder, saved_finder):
+    model, processor = finder
+    images = [picture(48, 96, 1), picture(120, 60, 2)]
+    segmenter = pipeline("image-segmentation", model=str(saved_finder), device="cpu")
+    results = segmenter(images, threshold=0.0, overlap_mask_area_threshold=0.0, batch_size=2)
+    expected = predict_objects(model, processor, images, task="instance-segmentation", threshold=0.0)
+    for result, objects, image in zip(results, expected, images, strict=True):
+        assert result
+        best = objects["scores"].argsort(descending=True)
+        masks = [rle_to_mask(objects["masks"][number]) for number in best]
+        first = next(number for number, mask in zip(best, masks) if mask.any())
+        assert result[0]["label"] == f"thing {objects['labels'][first]}"
+        assert result[0]["score"] == pytest.approx(objects["scores"][first].item(), rel=1e-3)
+        assert result[0]["mask"].size == image.size
+        differing = np.asarray(result[0]["mask"]) != 255 * rle_to_mask(objects["masks"][first]).numpy()
+        assert differing.mean() < 0.01
+
+
+@pytest.fixture(scope="module")
+def predict():
+    return runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "predict.py"))["main"]
+
+
+@pytest.mark.parametrize("task", ["object-detection", "instance-segmentation"])
+def test_predict_writes_objects_and_draws_them(predict, saved_finder, tmp_path, task):
+    images = {"wide": picture(48, 96, 1), "high": picture(120, 60, 2)}
+    for name, image in images.items():
+        image.save(tmp_path / f"{name}.png")
+    output = tmp_path / "out"
+    arguments = ["--model", str(saved_finder), "--task", task, "--output", str(output), "--batch-size", "1"]
+    predict([*arguments, "--threshold", "0.2", *(str(tmp_path / f"{name}.png") for name in images)])
+    kinds = ("objects.json", "objects.png")
+    assert {path.name for path in output.iterdir()} == {f"{name}_{kind}" for name in images for kind in kinds}
+    model, processor = load_model_and_processor(saved_finder, task)
+    for name, image in images.items():
+        (expected,) = predict_objects(model, processor, [image], task=task, threshold=0.2)
+        written = json.loads((output / f"{name}_objects.json").read_text())
+        assert len(written) == len(expected["scores"]) > 0
+        for number, found in enumerate(written):
+            assert found["label"] == f"thing {expected['labels'][number]}"
+            assert found["score"] == pytest.approx(expected["scores"][number].item())
+            assert found["box"] == pytest.approx(expected["boxes"][number].tolist())
+            assert found.get("segmentation") == (expected["masks"][number] if "masks" in expected else None)
+        with Image.open(output / f"{name}_objects.png") as drawn:
+            assert max(drawn.size) >= 320 and drawn.width * image.height == drawn.height * image.width
+    predict([*arguments, "--threshold", "1", str(tmp_path / "wide.png")])
+    assert json.loads((output / "wide_objects.json").read_text()) == []
+
+
+def test_predict_refuses_what_does_not_fit_objects(predict, saved_finder, tmp_path, capsys):
+    picture(48, 96).save(tmp_path / "a.png")
+    folder = shutil.copytree(saved_finder, tmp_path / "model")
+    AiTImageProcessor().save_pretrained(folder / "image_processors" / "instance-segmentation")
+    cases = [
+        (saved_finder, "instance-segmentation", ["--tta"], "windows of --tta are for depth"),
+        (saved_finder, "depth", ["--threshold", "0.5"], "Depth has no objects"),
+        (saved_finder, "keypoints", [], "Unknown task 'keypoints'"),
+        (folder, "instance-segmentation", [], "makes 480x480"),
+    ]
+    for model, task, options, message in cases:
+        arguments = ["--model", str(model), "--task", task, "--output", str(tmp_path / "out"), *options]
+        with pytest.raises(SystemExit) as caught:
+            predict([*arguments, str(tmp_path / "a.png")])
+        refusal = capsys.readouterr().err
+        assert caught.value.code == 2 and message in refusal and refusal.count("\n") == 1
+    with pytest.raises(SystemExit):
+        predict(["--model", "x", "--task", "depth", "--output", "x", "a.png", "--threshold", "1.5"])
+    assert "1.5 is not in 0..1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

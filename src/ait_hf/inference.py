@@ -1,12 +1,13 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From a folder and some photographs to depth maps of the photographs' sizes."""
+"""From a folder and some photographs to depth maps of the photographs' sizes, or to the objects in them."""
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -20,6 +21,7 @@ from .test_time_augmentation import predict_with_windows_and_flip
 
 
 DEPTH_TASK = "depth"
+OBJECT_TASKS = ("object-detection", "instance-segmentation")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -30,7 +32,8 @@ def load_model_and_processor(
     dtype: str | torch.dtype = "float32",
 ) -> tuple[AiTForDenseTokenGeneration, AiTImageProcessor]:
     """
-    Load a saved model, ready to predict, and its image processor.
+    Load a saved model, ready to predict, and the image processor of the task: that in `image_processors/TASK`, where a
+    model of several tasks has one for each, or else the one beside the model.
 
     Args:
         folder (`str` or `Path`): As [`~ait_hf.remote_code.save_with_remote_code`] or `save_pretrained` wrote it.
@@ -43,7 +46,9 @@ def load_model_and_processor(
         ValueError: It holds another architecture, a damaged or incomplete checkpoint, or a model without the task.
     """
     folder = Path(folder)
-    for path in (folder, folder / "config.json", folder / "preprocessor_config.json"):
+    own = folder / "image_processors" / task
+    processor_folder = own if own.is_dir() else folder
+    for path in (folder, folder / "config.json", processor_folder / "preprocessor_config.json"):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist: give the folder of a saved AiT model.")
     try:
@@ -54,7 +59,7 @@ def load_model_and_processor(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, with names
         )
-        processor = AiTImageProcessor.from_pretrained(folder)
+        processor = AiTImageProcessor.from_pretrained(processor_folder)
     except SafetensorError as error:
         raise ValueError(f"The checkpoint in {folder} is truncated or damaged ({error}): copy it again.") from error
     except (OSError, StrictDataclassError) as error:
@@ -194,12 +199,14 @@ def prepare_images(
     model: AiTForDenseTokenGeneration,
     processor: AiTImageProcessor,
     images: Sequence[Image.Image | torch.Tensor],
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
 ) -> torch.Tensor:
-    """`pixel_values` `(batch, 3, *size)` of images as [`predict_depth`] takes them, where and as the model needs them."""
-    rescaled = {"do_rescale": False} if torch.is_tensor(images[0]) and images[0].is_floating_point() else {}
-    size = {"height": size[0], "width": size[1]}
-    pixel_values = processor(list(images), size=size, return_tensors="pt", **rescaled)["pixel_values"]
+    """`pixel_values` of images as [`predict_depth`] takes them, where and as the model needs them: `(batch, 3, *size)`,
+    or of the processor's own size."""
+    changes: dict[str, Any] = {} if size is None else {"size": {"height": size[0], "width": size[1]}}
+    if torch.is_tensor(images[0]) and images[0].is_floating_point():
+        changes["do_rescale"] = False
+    pixel_values = processor(list(images), return_tensors="pt", **changes)["pixel_values"]
     return pixel_values.to(model.device, model.dtype)
 
 
@@ -216,3 +223,62 @@ def _predict_windows(model, pixel_values: torch.Tensor, settings: dict) -> AiTDe
     num_windows = math.ceil(pixel_values.shape[-1] / pixel_values.shape[-2])
     maps = predict_with_windows_and_flip(pixel_values, predict, num_windows)
     return AiTDepthEstimatorOutput(predicted_depth=maps[:, 0], uncertainty=maps[:, 1])
+
+
+@torch.no_grad()
+def predict_objects(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    images: Sequence[Image.Image | torch.Tensor],
+    *,
+    task: str,
+    threshold: float = 0.3,
+    **settings,
+) -> list[dict[str, Any]]:
+    """
+    Objects in images, in pixels of the images.
+
+    Args:
+        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
+        processor ([`AiTImageProcessor`]): The image processor of the task.
+        images: As for [`predict_depth`].
+        task (`str`): "object-detection" or "instance-segmentation".
+        threshold (`float`): Least score, 0..1, of an object that is kept.
+        settings: Of `generate()`: `num_objects`, `do_sample`, `top_p`, `soft_solver`, `soft_detokenizer`,
+            `soft_temperature`.
+
+    Returns:
+        For every image a dictionary of its n objects: `scores` and `labels` `(n,)`, `boxes` `(n, 4)` (x1 <= x2 and
+        y1 <= y2, not clipped), and for instance segmentation `masks`, n run lengths of
+        [`~ait_hf.masks_ait.masks_to_rle`].
+
+    Raises:
+        ValueError: There are no images, the model has no such task, or the processor makes images of another size
+            than the model was trained on.
+    """
+    if not images:
+        raise ValueError("There are no images to predict.")
+    check_frame(model, processor, task)
+    pixel_values = prepare_images(model, processor, images)
+    outputs = model.generate(pixel_values=pixel_values, task=task, return_dict_in_generate=True, **settings)
+    sizes = [image_height_and_width(image) for image in images]
+    objects = processor.post_process_object_detection(outputs, threshold, sizes)
+    if outputs.pred_masks is not None:
+        masks = processor.object_masks_rle(outputs, sizes, score_threshold=threshold)
+        objects = [found | {"masks": found_masks} for found, found_masks in zip(objects, masks)]
+    return objects
+
+
+def check_frame(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, task: str) -> None:
+    """
+    Boxes are relative to the size that a model was trained on.
+
+    Raises:
+        ValueError: The processor makes images of another size, or the model has no such task.
+    """
+    (height, width), expected = processor.frame_size(), tuple(model.config.task(task).image_size)
+    if (height, width) != expected:
+        raise ValueError(
+            f"The task {task} takes images of {expected[0]}x{expected[1]} pixels, but this image processor makes "
+            f"{height}x{width}: use the processor that was saved for it."
+        )

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics as `evaluate.Metric` classes; they need no network and are fed from the main process only."""
 
+from .boundary import mask_boundary
+from .coco import COCO_VALUES, CocoMetric, read_coco
 from .depth import DepthMetric, depth_errors
 from .reconstruction import (
     ReconstructionMetric,
@@ -13,12 +15,16 @@ from .token_distance import TokenDistanceMetric, token_embedding_distance
 
 
 __all__ = [
+    "COCO_VALUES",
+    "CocoMetric",
     "DepthMetric",
     "ReconstructionMetric",
     "TokenDistanceMetric",
     "code_usage",
     "depth_errors",
     "depth_reconstruction_errors",
+    "mask_boundary",
     "mask_reconstruction_errors",
+    "read_coco",
     "token_embedding_distance",
 ]

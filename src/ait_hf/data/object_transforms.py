@@ -1,0 +1,323 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images with objects as the model's input: large-scale jitter for training, a plain resize for evaluation, mask crops.
+
+A row is one of [`~ait_hf.data.coco.load_coco`] or of [`~ait_hf.data.synthetic_objects.room_objects`], which has decoded
+`masks` (uint8, `(n, height, width)`) in place of `segmentation`. Random numbers come from torch's global generator
+only, so a restored generator state repeats a sample.
+"""
+
+import logging
+from operator import itemgetter
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from ..masks_ait import crop_masks
+from .coco import decode_segmentation
+
+
+logger = logging.getLogger(__name__)
+
+NUM_SEEDS = 2**62
+MIN_CROP_SIDE = 2  # pixels: the mask in a thinner box has no shape
+
+
+class ObjectTrainTransform:
+    """Random augmentation of one image with objects, by large-scale jitter (Ghiasi et al., 2021, arXiv:2012.07177).
+
+    The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
+    to a random part of the frame's size, then flipped at random. The rest of the frame, right and bottom, is zero.
+    Crowds are left out, and so are objects of which too little lies in the part. Boxes are the annotated ones, clipped
+    to the part.
+
+    Args:
+        image_size (`int` or `(height, width)`): the frame in pixels.
+        scale_range (`(lowest, highest)`): the scale is uniform in this range.
+        flip_p (`float`): probability of a horizontal flip.
+        max_objects (`int`): of more objects the largest boxes are kept; `num_dropped` counts the others (in each data
+            worker by itself), and the first time is logged.
+        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
+        with_masks (`bool`): whether `labels` have masks.
+        min_size (`float`): pixels, at least 1; objects with a box side below it after the crop are left out.
+
+    Call:
+        Gives `{"pixel_values": float32 (3, H, W), "labels": {...}}`, with `path` where the row has one, and the labels
+
+        - `boxes` float32 `(n, 4)`: x1, y1, x2, y2 in pixels of the frame;
+        - `class_labels` int64 `(n,)`;
+        - `masks` uint8 `(n, H, W)`, 0 or 1, if `with_masks`;
+        - `size` int64 `(2,)`: height and width of the part of the frame that the image covers;
+        - `seed` int64 `()`: random, for whatever else is drawn for this sample.
+
+    Raises:
+        TypeError: if the image is not 8-bit RGB.
+        ValueError: if an argument makes no sense, the image has another size than its row says, or masks are wanted of
+            an object without segmentation.
+    """
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int],
+        scale_range: tuple[float, float] = (0.1, 3.0),
+        flip_p: float = 0.5,
+        max_objects: int = 100,
+        normalize: bool = True,
+        with_masks: bool = True,
+        min_size: float = 1.0,
+    ):
+        if max_objects < 1:
+            raise ValueError(f"max_objects must be at least 1, not {max_objects}.")
+        self.image_size = _height_and_width(image_size)
+        self.max_objects = max_objects
+        self.normalize = normalize
+        self.with_masks = with_masks
+        self.num_dropped = 0
+        self.augment = v2.Compose(
+            [
+                LargeScaleJitter(self.image_size, scale_range),
+                v2.RandomHorizontalFlip(flip_p),
+                v2.ClampBoundingBoxes(),
+                v2.SanitizeBoundingBoxes(min_size, labels_getter=itemgetter("class_labels")),
+            ]
+        )
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        objects = self._largest(self.augment(_objects(row, self.with_masks)), row)
+        sample = _in_frame(objects, self.image_size, self.normalize)
+        sample["labels"]["seed"] = torch.randint(NUM_SEEDS, ())
+        return sample | {"path": row["path"]} if "path" in row else sample
+
+    def _largest(self, objects: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+        boxes = objects["boxes"]
+        excess = len(boxes) - self.max_objects
+        if excess <= 0:
+            return objects
+        if not self.num_dropped:
+            logger.warning(
+                "%s has %d objects, more than max_objects=%d: the largest are kept. num_dropped counts all such.",
+                _name(row),
+                len(boxes),
+                self.max_objects,
+            )
+        self.num_dropped += excess
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+        kept = areas.argsort(descending=True, stable=True)[: self.max_objects].sort().values
+        per_object = {key: value[kept] for key, value in objects.items() if key != "image"}
+        return {"image": objects["image"]} | per_object
+
+
+class ObjectEvalTransform:
+    """Resizes one image so that it just fits the frame, without chance; zeros right and bottom.
+
+    The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
+    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
+
+    Args:
+        image_size (`int` or `(height, width)`): the frame in pixels.
+        normalize, with_masks (`bool`): as in [`ObjectTrainTransform`].
+
+    Call:
+        Gives the same dictionary as [`ObjectTrainTransform`], the labels of which have no `seed`, but
+
+        - `image_id` int64 `()`;
+        - `orig_size` int64 `(2,)`: height and width of the image before the resize.
+    """
+
+    def __init__(self, image_size: int | tuple[int, int], normalize: bool = True, with_masks: bool = False):
+        self.image_size = _height_and_width(image_size)
+        self.normalize = normalize
+        self.with_masks = with_masks
+        self.fit = FitFrame(self.image_size)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        objects = _objects(row, self.with_masks)
+        original_size = tuple(objects["image"].shape[-2:])
+        sample = _in_frame(self.fit(objects), self.image_size, self.normalize)
+        sample["labels"] |= {"image_id": torch.tensor(row["image_id"]), "orig_size": torch.tensor(original_size)}
+        return sample | {"path": row["path"]} if "path" in row else sample
+
+
+class MaskTrainTransform:
+    """Flips a mask crop at random; `{"labels": float32 (s, s)}` to the same.
+
+    Args:
+        flip_p (`float`): probability of a horizontal flip.
+    """
+
+    def __init__(self, flip_p: float = 0.5):
+        self.flip = v2.RandomHorizontalFlip(flip_p)
+
+    def __call__(self, sample: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"labels": self.flip(sample["labels"])}
+
+
+class MaskCrops(Dataset):
+    """Every object's mask cut to its box, for the mask tokenizer; no crowds, no boxes thinner than two pixels.
+
+    Args:
+        dataset (`datasets.Dataset`): rows of [`~ait_hf.data.coco.load_coco`].
+        size (`int`): side of the crops, pixels.
+
+    Items:
+        `{"labels": float32 (size, size), 0 or 1}`, decoded when asked for.
+
+    Raises:
+        ValueError: if there is no such object, or one has no segmentation.
+    """
+
+    def __init__(self, dataset: datasets.Dataset, size: int = 64):
+        self.rows = dataset.select_columns(["path", "height", "width", "boxes", "segmentation"])
+        self.size = size
+        self.objects = []  # (row, object) pairs
+        for row, (boxes, crowds) in enumerate(zip(dataset["boxes"], dataset["iscrowd"])):
+            self.objects += [
+                (row, number)
+                for number, (box, is_crowd) in enumerate(zip(boxes, crowds))
+                if not is_crowd and min(box[2] - box[0], box[3] - box[1]) >= MIN_CROP_SIDE
+            ]
+        if not self.objects:
+            raise ValueError("The data set has no object with a box of at least two pixels: there is no mask to cut.")
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        row_number, number = self.objects[index]
+        row = self.rows[row_number]
+        mask = torch.from_numpy(_mask(row, number))[None]
+        box = torch.tensor([row["boxes"][number]])
+        return {"labels": crop_masks(mask, box, torch.tensor([0]), self.size)[0]}
+
+
+class FitFrame(v2.Transform):
+    """Resizes image, boxes and masks, keeping their aspect, so that they just fit a frame of `(height, width)`.
+
+    Images bilinear and antialiased; masks by nearest neighbour at pixel centres, so that they lie where the image does
+    (torchvision's NEAREST, which its own transforms take for masks, is half an output pixel off).
+    """
+
+    _transformed_types = (tv_tensors.Image, tv_tensors.BoundingBoxes, tv_tensors.Mask)
+
+    def __init__(self, image_size: tuple[int, int]):
+        super().__init__()
+        self.image_size = image_size
+
+    def make_params(self, flat_inputs: list) -> dict[str, int | tuple[int, int]]:
+        size = fitted_size(*v2.query_size(flat_inputs), self.image_size)
+        return {"size": size, "top": 0, "left": 0, "height": size[0], "width": size[1]}
+
+    def transform(self, inpt: tv_tensors.TVTensor, params: dict[str, Any]) -> tv_tensors.TVTensor:
+        if isinstance(inpt, tv_tensors.Mask):
+            return _resized_part(inpt, **params)
+        resized = F.resize(inpt, params["size"], antialias=True)
+        return F.crop(resized, params["top"], params["left"], params["height"], params["width"])
+
+
+class LargeScaleJitter(FitFrame):
+    """As [`FitFrame`], but larger or smaller by a random scale; what is then larger than the frame is cut to a random
+    part of the frame's size. (torchvision's ScaleJitter takes the frame's sides the other way round and can shrink an
+    image to nothing; its RandomCrop puts a smaller image at a random place of the frame.)"""
+
+    def __init__(self, image_size: tuple[int, int], scale_range: tuple[float, float]):
+        super().__init__(image_size)
+        if not 0 < scale_range[0] <= scale_range[1]:
+            raise ValueError(f"scale_range must be (lowest, highest) above 0, not {scale_range}.")
+        self.scale_range = scale_range
+
+    def make_params(self, flat_inputs: list) -> dict[str, int | tuple[int, int]]:
+        scale = torch.empty(()).uniform_(*self.scale_range).item()
+        size = fitted_size(*v2.query_size(flat_inputs), self.image_size, scale)
+        height, width = (min(side, frame) for side, frame in zip(size, self.image_size))
+        top, left = (int(torch.randint(full - part + 1, ())) for full, part in zip(size, (height, width)))
+        return {"size": size, "top": top, "left": left, "height": height, "width": width}
+
+
+def fitted_size(height: int, width: int, frame: tuple[int, int], scale: float = 1.0) -> tuple[int, int]:
+    """Height and width, at least 1, of an image resized to fit `frame` times `scale`, keeping its aspect."""
+    ratio = min(frame[0] / height, frame[1] / width) * scale
+    return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
+
+
+def _resized_part(
+    masks: tv_tensors.Mask, size: tuple[int, int], top: int, left: int, height: int, width: int
+) -> tv_tensors.Mask:
+    """Resizes by nearest neighbour, but makes only the pixels of the part: at scale 3 there are nine times as many."""
+    # In whole numbers: pixel i of the target lies at (i + 1/2) * source / target in the source, rounded down.
+    rows, columns = (
+        (2 * torch.arange(start, start + length) + 1) * source // (2 * target)
+        for start, length, source, target in zip((top, left), (height, width), masks.shape[-2:], size)
+    )
+    return tv_tensors.Mask(masks[:, rows[:, None], columns])
+
+
+def _objects(row: dict[str, Any], with_masks: bool) -> dict[str, Any]:
+    """Image uint8 `(3, h, w)`, boxes, class labels and masks of a row's objects that are no crowd."""
+    image = np.asarray(row["image"])
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
+    size = (row["height"], row["width"])
+    if image.shape[:2] != size:
+        raise ValueError(f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}.")
+    kept = [number for number, is_crowd in enumerate(row["iscrowd"]) if not is_crowd]
+    boxes = torch.tensor(np.asarray(row["boxes"], dtype=np.float32).reshape(-1, 4)[kept])
+    objects = {
+        "image": tv_tensors.Image(torch.tensor(image).permute(2, 0, 1)),
+        "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+        "class_labels": torch.tensor(np.asarray(row["class_labels"], dtype=np.int64)[kept]),
+    }
+    if with_masks:
+        masks = [_mask(row, number) for number in kept]
+        objects["masks"] = tv_tensors.Mask(
+            torch.from_numpy(np.stack(masks)) if masks else torch.zeros(0, *size).byte()
+        )
+    return objects
+
+
+def _mask(row: dict[str, Any], number: int) -> np.ndarray:
+    """The mask uint8 `(height, width)` of a row's object."""
+    if "masks" in row:
+        return row["masks"][number]
+    try:
+        return decode_segmentation(row["segmentation"][number], row["height"], row["width"])
+    except ValueError as error:
+        raise ValueError(f"{_name(row)}, object {number}: {error}") from error
+
+
+def _in_frame(objects: dict[str, Any], image_size: tuple[int, int], normalize: bool) -> dict[str, Any]:
+    """Pixels as floats, and image and masks with zeros at the right and bottom up to the frame's size."""
+    image = objects["image"].as_subclass(torch.Tensor)
+    # The same operations as in transformers' image processors, for the same floats.
+    if normalize:
+        mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+        pixels = F.normalize(image.float(), mean, std)
+    else:
+        pixels = image.float() * (1 / 255)
+    height, width = image.shape[-2:]
+    padding = [0, 0, image_size[1] - width, image_size[0] - height]
+    labels = {
+        "boxes": objects["boxes"].as_subclass(torch.Tensor),
+        "class_labels": objects["class_labels"],
+        "size": torch.tensor([height, width]),
+    }
+    if "masks" in objects:
+        labels["masks"] = F.pad(objects["masks"].as_subclass(torch.Tensor), padding)
+    return {"pixel_values": F.pad(pixels, padding), "labels": labels}
+
+
+def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"image_size must be at least one pixel, not {size}.")
+    return height, width
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"Sample {row['path']}" if "path" in row else "The sample"

@@ -1,0 +1,170 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What [`~ait_hf.evaluate_command`] does for objects."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from .data.coco import coco_classes, load_coco
+from .data.subset import evenly
+from .data.synthetic import EVALUATION_EXAMPLES
+from .data.synthetic_objects import OBJECT_CLASSES, SyntheticObjects
+from .evaluation import decoding_modes
+from .inference import OBJECT_TASKS, load_model_and_processor
+from .object_evaluation import (
+    CocoResults,
+    ObjectRow,
+    coco_ground_truth,
+    evaluate_mask_tokenizer,
+    evaluate_objects,
+    image_collator,
+    object_gallery_rows,
+)
+from .object_visualization import object_gallery
+from .tokenization_vq import VQTokenizer
+from .training.files import write_text
+from .visualization import save_image
+
+
+DETECTION_TASK = "object-detection"
+COCO_PREFIX = "coco:"
+GALLERY_ROWS = 6
+ROOM_SIZE = (96, 96)  # height and width of the rooms that a tokenizer without a model is measured on
+OBJECT_COLUMNS = tuple(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75"))
+OBJECT_COLUMNS += ("mse", "iou", "perplexity", "num_objects", "num_images")
+
+
+@dataclass
+class ObjectData:
+    """What is evaluated: rows by number, where their ground truth is, and the classes."""
+
+    rows: Sequence[ObjectRow]
+    ground_truth: dict[str, Any] | str
+    class_names: Sequence[str]
+    category_ids: Sequence[int]
+
+
+def add_object_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Adds the options that only objects have and returns their names."""
+    group = parser.add_argument_group(" and ".join(OBJECT_TASKS))
+    actions = [
+        group.add_argument("--images", metavar="DIR", help="folder of the images of coco:ANNOTATIONS.json"),
+        group.add_argument(
+            "--results", type=Path, metavar="FILE.json", help="write what was found, in COCO's results format"
+        ),
+        group.add_argument("--num-objects", type=int, help="objects per image (default: as many as the model has)"),
+        group.add_argument("--do-sample", action="store_true", help="draw boxes and classes instead of the likeliest"),
+        group.add_argument("--top-p", type=float, help="draw among the likeliest that have this probability together"),
+    ]
+    return [action.dest for action in actions]
+
+
+def check_object_options(options: argparse.Namespace) -> None:
+    if options.task == DETECTION_TASK:
+        of_masks = (options.tokenizer, options.tokenizer_reconstruction, options.modes == "all")
+        if any(of_masks):
+            raise ValueError(
+                f"{DETECTION_TASK} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
+            )
+    if options.data.startswith(COCO_PREFIX):
+        if options.images is None:
+            raise ValueError("Give the folder of the annotated images: --images DIR.")
+        if options.split is not None:
+            raise ValueError("A file of COCO annotations is one split: leave out --split.")
+    elif options.data != "synthetic":
+        raise ValueError(f"Objects are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
+    elif options.images is not None:
+        raise ValueError("Synthetic rooms have no files: leave out --images.")
+    elif options.split is None:
+        raise ValueError("Give the --split of the synthetic rooms to evaluate.")
+    elif options.split == "train" and options.limit is None:
+        raise ValueError("Synthetic training rooms have no end: give --limit.")
+    if options.model is None and (options.results is not None or _generation_settings(options)):
+        raise ValueError("--results, --num-objects, --do-sample and --top-p need --model.")
+    if options.results is not None and options.modes == "all":
+        raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
+    if options.top_p is not None and not options.do_sample:
+        raise ValueError("Without sampling nothing is drawn: add --do-sample or leave out --top-p.")
+
+
+def evaluate_object_task(
+    options: argparse.Namespace, tokenizer: VQTokenizer | None, accelerator: Accelerator
+) -> dict[str, dict[str, float]]:
+    """The values of every mode of the model and of every tokenizer, by name; writes results and gallery."""
+    model = processor = None
+    room_size = ROOM_SIZE
+    tokenizers = {} if tokenizer is None else {"tokenizer": tokenizer}
+    if options.model is not None:
+        model, processor = load_model_and_processor(options.model, options.task, accelerator.device, options.dtype)
+        task = model.config.task(options.task)
+        room_size = tuple(task.image_size)
+        if options.num_objects is not None and not 1 <= options.num_objects <= task.num_groups:
+            raise ValueError(f"--num-objects must lie in 1..{task.num_groups}, the most that this model gives.")
+        if options.tokenizer_reconstruction:
+            tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(options.task).codebook]
+    data = _load_data(options, room_size)
+
+    results, found = {}, []
+    if model is not None:
+        collator = partial(image_collator, processor=processor)
+        loader = accelerator.prepare(DataLoader(data.rows, batch_size=options.batch_size, collate_fn=collator))
+        modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
+        common = {"task": options.task, "category_ids": data.category_ids, "accelerator": accelerator}
+        common |= _generation_settings(options)
+        for mode, settings in modes.items():
+            results[mode], found = evaluate_objects(
+                model, processor, loader, data.ground_truth, description=mode, **common, **settings
+            )
+    for name, measured in tokenizers.items():
+        results[name] = evaluate_mask_tokenizer(
+            measured,
+            data.rows,
+            data.category_ids,
+            accelerator=accelerator,
+            batch_size=options.batch_size,
+            description=name,
+        )
+    if accelerator.is_main_process:
+        if options.results is not None:
+            _write_results(options.results, found)
+        if options.gallery is not None:
+            chosen = evenly(data.rows, GALLERY_ROWS)
+            rows = object_gallery_rows(
+                model,
+                processor,
+                [chosen[number] for number in range(len(chosen))],
+                task=options.task,
+                class_names=data.class_names,
+                **_generation_settings(options),
+            )
+            save_image(object_gallery(rows), options.gallery)
+    return results
+
+
+def _generation_settings(options: argparse.Namespace) -> dict[str, Any]:
+    settings = {"num_objects": options.num_objects, "top_p": options.top_p, "do_sample": options.do_sample or None}
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _load_data(options: argparse.Namespace, room_size: tuple[int, int]) -> ObjectData:
+    if options.data.startswith(COCO_PREFIX):
+        annotations = options.data.removeprefix(COCO_PREFIX)
+        rows = load_coco(annotations, options.images)
+        rows = rows.select(list(evenly(range(len(rows)), options.limit)))
+        return ObjectData(rows, annotations, *coco_classes(annotations))
+    rooms = SyntheticObjects(options.split, room_size)
+    rows = [rooms[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
+    category_ids = list(range(1, len(OBJECT_CLASSES) + 1))
+    return ObjectData(rows, coco_ground_truth(rows, category_ids), OBJECT_CLASSES, category_ids)
+
+
+def _write_results(path: Path, found: CocoResults) -> None:
+    write_text(path, json.dumps(found) + "\n")

@@ -1,0 +1,176 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""COCO's average precision and recall of boxes and masks, by the official pycocotools."""
+
+import io
+import json
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import evaluate
+from datasets import Features, Value
+from pycocotools import mask as rle_codec
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from .boundary import BoundaryCOCOeval
+
+
+# In the order of COCOeval's statistics.
+COCO_VALUES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+COCO_KINDS = ("bbox", "segm", "boundary")
+
+# A dictionary of the COCO format, or one object in the official results format.
+CocoDictionary = dict[str, Any]
+
+
+def read_coco(ground_truth: CocoDictionary | str | PathLike) -> CocoDictionary:
+    """
+    A COCO dictionary, from its file if need be.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not JSON, or has no `images`, `annotations` or `categories`.
+    """
+    name = "The ground truth"
+    if not isinstance(ground_truth, dict):
+        name = str(ground_truth)
+        if not Path(ground_truth).is_file():
+            raise FileNotFoundError(f"{name} does not exist: give a file of COCO annotations.")
+        try:
+            ground_truth = json.loads(Path(ground_truth).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{name} is not valid JSON: {error}.") from error
+    for section in ("images", "annotations", "categories"):
+        if not isinstance(ground_truth, dict) or not isinstance(ground_truth.get(section), list):
+            raise ValueError(f"{name} has no list {section!r}: it is no file of COCO annotations.")
+    return ground_truth
+
+
+class CocoMetric(evaluate.Metric):
+    """
+    Average precision (AP) and recall (AR) as COCO defines them.
+
+    `APs`, `APm`, `APl` are those of small, medium and large objects, `AR1`, `AR10`, `AR100` those of so many
+    detections per image; all are 0..1, and -1 (the official value) where there is no object to find. Only the images
+    that were added count.
+
+    Args:
+        config_name: What is compared. `"bbox"`: boxes; `"segm"`: masks; `"boundary"`: masks, by the lesser of their
+            IoU and the IoU of their boundaries (Cheng et al. 2021).
+        ground_truth: A COCO dictionary, or the path of its JSON file.
+
+    Raises:
+        FileNotFoundError, ValueError: As [`read_coco`], or an object lacks what is to be compared.
+
+    Example:
+
+    ```python
+    >>> from ait_hf.metrics import CocoMetric
+
+    >>> truth = {
+    ...     "images": [{"id": 1, "height": 40, "width": 50}],
+    ...     "categories": [{"id": 7, "name": "cat"}],
+    ...     "annotations": [{"image_id": 1, "category_id": 7, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}],
+    ... }
+    >>> metric = CocoMetric("bbox", ground_truth=truth)
+    >>> metric.add_image(1, [{"image_id": 1, "category_id": 7, "bbox": [5, 5, 20, 15], "score": 0.9}])
+    >>> round(metric.compute()["AP"], 2)
+    0.6
+    ```
+    """
+
+    def __init__(
+        self,
+        config_name: Literal["bbox", "segm", "boundary"] = "bbox",
+        *,
+        ground_truth: CocoDictionary | str | PathLike,
+        **kwargs,
+    ):
+        if config_name not in COCO_KINDS:
+            raise ValueError(f"COCO metrics compare {', '.join(COCO_KINDS)}, got {config_name!r}.")
+        self.ground_truth = read_coco(ground_truth)
+        # COCOeval takes id 0 for "no match", so the annotations are numbered anew; it also writes into them.
+        annotations = [_truth(annotation, config_name) for annotation in self.ground_truth["annotations"]]
+        self._truth = _index(self.ground_truth, annotations)
+        super().__init__(config_name, **kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="COCO's average precision and recall of boxes or masks.",
+            citation="",
+            inputs_description=(
+                "predictions: for every image its detections, a JSON list in COCO's results format; "
+                "references: for every image its id."
+            ),
+            features=Features({"predictions": Value("string"), "references": Value("int64")}),
+        )
+
+    def add_image(self, image_id: int, results: Sequence[CocoDictionary]) -> None:
+        """
+        Add one image and what was found in it.
+
+        Args:
+            image_id: The ground truth's id of the image.
+            results: In the official results format: `image_id`, `category_id`, `score`, and `bbox` (x, y, width,
+                height, pixels) or `segmentation` (a compressed RLE). May be empty.
+
+        Raises:
+            ValueError: The ground truth has no such image or category, or a result is of another image.
+        """
+        if image_id not in self._truth.imgs:
+            raise ValueError(f"The ground truth has no image {image_id}.")
+        for result in results:
+            if result["image_id"] != image_id:
+                raise ValueError(f"A result of image {result['image_id']} was added to image {image_id}.")
+            if result["category_id"] not in self._truth.cats:
+                raise ValueError(f"The ground truth has no category {result['category_id']}.")
+        self.add(prediction=json.dumps(list(results)), reference=image_id)
+
+    def _compute(self, predictions: Sequence[str], references: Sequence[int]) -> dict[str, float]:
+        image_ids = [int(image_id) for image_id in references]
+        if len(set(image_ids)) != len(image_ids):
+            raise ValueError("An image was added more than once.")
+        results = [result for image in predictions for result in json.loads(image)]
+        found = _index(self.ground_truth, [_detection(result, self.config_name) for result in results])
+        evaluation_class = BoundaryCOCOeval if self.config_name == "boundary" else COCOeval
+        with redirect_stdout(io.StringIO()):
+            evaluation = evaluation_class(self._truth, found, "bbox" if self.config_name == "bbox" else "segm")
+            evaluation.params.imgIds = image_ids
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return {name: float(value) for name, value in zip(COCO_VALUES, evaluation.stats)}
+
+
+def _truth(annotation: CocoDictionary, kind: str) -> CocoDictionary:
+    """An annotation as COCOeval needs it; some data sets leave out `iscrowd`."""
+    needed = ("image_id", "category_id", "area", "bbox" if kind == "bbox" else "segmentation")
+    missing = [name for name in needed if annotation.get(name) in (None, "", [])]
+    if missing:
+        raise ValueError(
+            f"Annotation {annotation.get('id')} has no {' and no '.join(missing)}, which the {kind} metric compares."
+        )
+    return {"iscrowd": 0} | {name: annotation[name] for name in (*needed, "iscrowd") if name in annotation}
+
+
+def _detection(result: CocoDictionary, kind: str) -> CocoDictionary:
+    """A result with the area of what is compared: boxes and masks of one object differ in size class."""
+    kept = {name: result[name] for name in ("image_id", "category_id", "score")} | {"iscrowd": 0}
+    if kind == "bbox":
+        return kept | {"bbox": result["bbox"], "area": result["bbox"][2] * result["bbox"][3]}
+    segmentation = result["segmentation"]
+    return kept | {"segmentation": segmentation, "area": float(rle_codec.area(segmentation))}
+
+
+def _index(ground_truth: CocoDictionary, annotations: list[CocoDictionary]) -> COCO:
+    """pycocotools' index of these annotations on the ground truth's images (its `loadRes` fails on an empty list)."""
+    coco = COCO()
+    coco.dataset = {name: ground_truth[name] for name in ("images", "categories")}
+    coco.dataset["annotations"] = [annotation | {"id": number} for number, annotation in enumerate(annotations, 1)]
+    with redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco

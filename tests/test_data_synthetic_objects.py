@@ -1,0 +1,94 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic rooms as images with objects, and crops of their masks."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from ait_hf.data.collation import object_collator
+from ait_hf.data.object_transforms import ObjectEvalTransform, ObjectTrainTransform
+from ait_hf.data.rendering import CLASS_NAMES
+from ait_hf.data.synthetic import render_room
+from ait_hf.data.synthetic_objects import OBJECT_CLASSES, SyntheticMaskCrops, SyntheticObjects, room_objects
+
+
+SIZE = (48, 64)
+
+
+def room_of(object_ids, class_ids):
+    object_ids = np.array(object_ids, dtype=np.uint8)
+    image = np.zeros((*object_ids.shape, 3), dtype=np.uint8)
+    return {"image": image, "object_ids": object_ids, "class_ids": np.array(class_ids, dtype=np.int64)}
+
+
+def test_objects_of_a_room_drawn_by_hand():
+    row = room_objects(room_of([[0, 1, 1, 0], [0, 1, 2, 0], [3, 3, 3, 3]], [3, 1, 2]), min_pixels=2)
+    np.testing.assert_array_equal(row["boxes"], [[1, 0, 3, 2], [0, 2, 4, 3]])
+    assert [OBJECT_CLASSES[label] for label in row["class_labels"]] == ["cylinder", "sphere"]
+    expected = [[[0, 1, 1, 0], [0, 1, 0, 0], [0] * 4], [[0] * 4, [0] * 4, [1] * 4]]
+    np.testing.assert_array_equal(row["masks"], expected)
+    assert row["boxes"].dtype == np.float32 and row["masks"].dtype == np.uint8
+    assert (row["height"], row["width"]) == (3, 4) and not row["iscrowd"].any()
+
+
+def test_room_without_objects():
+    row = room_objects(room_of(np.zeros(SIZE), []))
+    assert row["boxes"].shape == (0, 4) and row["masks"].shape == (0, *SIZE) and row["class_labels"].shape == (0,)
+    labels = ObjectTrainTransform(32)(row)["labels"]
+    assert labels["boxes"].shape == (0, 4) and labels["masks"].shape == (0, 32, 32)
+
+
+def test_objects_are_those_of_the_rooms():
+    rows = SyntheticObjects("test", SIZE, seed=3)
+    for index in range(10):
+        room, row = render_room((2, 3, index), SIZE), rows[index]
+        assert row["image_id"] == index and row["path"] == f"room test/{index}"
+        np.testing.assert_array_equal(row["image"], room["image"])
+        pixels = np.bincount(room["object_ids"].reshape(-1), minlength=len(room["class_ids"]) + 1)[1:]
+        assert row["masks"].sum((1, 2)).tolist() == pixels[pixels >= 6].tolist()
+        named = [CLASS_NAMES[number] for number in room["class_ids"][pixels >= 6]]
+        assert [OBJECT_CLASSES[label] for label in row["class_labels"]] == named
+        assert row["masks"].sum(0).max(initial=0) <= 1  # what is seen is one object
+        for mask, (left, top, right, bottom) in zip(row["masks"], row["boxes"].astype(int)):
+            inside = mask[top:bottom, left:right]
+            assert inside.sum() == mask.sum()
+            assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
+
+
+def test_rooms_go_through_the_transforms():
+    rows = SyntheticObjects("train", SIZE)
+    torch.manual_seed(0)
+    batch = object_collator([ObjectTrainTransform(64)(rows[index]) for index in range(4)])
+    assert batch["pixel_values"].shape == (4, 3, 64, 64)
+    sample = ObjectEvalTransform(SIZE, with_masks=True)(rows[1])
+    np.testing.assert_array_equal(sample["labels"]["masks"], rows[1]["masks"])
+    np.testing.assert_array_equal(sample["labels"]["boxes"], rows[1]["boxes"])
+    assert sample["labels"]["image_id"] == 1 and sample["path"] == "room train/1"
+
+
+def test_crops_depend_on_their_number_alone():
+    crops = SyntheticMaskCrops("train", SIZE, seed=1, mask_size=32)
+    forwards = [crops[index]["labels"] for index in range(30)]
+    fresh = SyntheticMaskCrops("train", SIZE, seed=1, mask_size=32)
+    for index in reversed(range(30)):
+        assert torch.equal(fresh[index]["labels"], forwards[index])
+    loader = DataLoader(Subset(crops, range(30)), batch_size=7, num_workers=1)
+    assert torch.equal(torch.cat([batch["labels"] for batch in loader]), torch.stack(forwards))
+    for crop in forwards:
+        assert crop.shape == (32, 32) and crop.dtype == torch.float32
+        assert set(crop.unique().tolist()) <= {0.0, 1.0} and crop.mean() > 0.2
+    assert len({crop.numpy().tobytes() for crop in forwards}) > 20
+
+
+def test_splits_and_seeds_give_other_crops():
+    first = SyntheticMaskCrops("train", SIZE)
+    for other in (SyntheticMaskCrops("test", SIZE), SyntheticMaskCrops("train", SIZE, seed=1)):
+        assert any(not torch.equal(first[index]["labels"], other[index]["labels"]) for index in range(3))
+
+
+@pytest.mark.parametrize("dataset", [SyntheticObjects, SyntheticMaskCrops])
+def test_unknown_split(dataset):
+    with pytest.raises(ValueError, match="Unknown split 'val' of synthetic rooms"):
+        dataset("val", SIZE)
