@@ -5,8 +5,9 @@ A released AiT checkpoint as a folder that `AutoModel` loads.
 
     python scripts/convert_original_checkpoint.py --original FILE.pth --original-config CONFIG.json --output DIR
 
-CONFIG.json holds the original model dictionary, alone or as the entry `config` or `model` of another. `--tokenizer
-depth=FILE.pt` takes the tokenizer from a file of its own instead of the checkpoint. Pickled code is not executed.
+CONFIG.json holds the original model dictionary, alone or as the entry `config` or `model` of another. Detection,
+instance segmentation, depth and joint models are converted. `--tokenizer depth=FILE.pt` or `mask=FILE.pt` takes a
+tokenizer from a file of its own instead of the checkpoint. Pickled code is not executed.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME=FILE.pt",
-        help="original weights of a tokenizer, such as depth=vqvae_depth.pt; may be repeated",
+        help="original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
     return parser.parse_args(arguments)
@@ -81,8 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
         original_config = read_original_config(options.original_config)
         tokenizers = parse_tokenizers(options.tokenizer)
-        model, processor = convert_original_checkpoint(options.original, original_config, tokenizers)
-        write_folder(options.output, lambda folder: save_with_remote_code(model, processor, folder))
+        model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
+        write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
     except (ValueError, OSError) as error:
         print(f"convert_original_checkpoint.py: {error}", file=sys.stderr)
         sys.exit(2)

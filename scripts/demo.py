@@ -138,7 +138,7 @@ def make_jobs(output: Path, overrides: list[str]) -> dict[str, Job]:
         ),
     }
     for folder, name in SOLVERS.items():
-        places = [f"output_dir={output / folder}", f"model.tokenizer={output / 'tokenizer'}"]
+        places = [f"output_dir={output / folder}", f"tasks.depth.tokenizer={output / 'tokenizer'}"]
         jobs[name] = Job(solver, f"demo_{folder}.yaml", SolverRecipe, places)
     for job in jobs.values():
         job.overrides += overrides

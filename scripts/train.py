@@ -1,22 +1,37 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-Trains an AiT or AiT-P depth model from a recipe, on top of a trained tokenizer (see train_tokenizer.py).
+Trains an AiT or AiT-P model from a recipe, for one task or several, on top of trained tokenizers (see
+train_tokenizer.py).
 
     # random rooms, minutes on a laptop
     accelerate launch scripts/train.py scripts/recipes/demo_ait.yaml
     accelerate launch scripts/train.py scripts/recipes/demo_aitp.yaml
 
     # your own frames: a folder with rgb/ and depth/, an index.json or a CSV file
-    accelerate launch scripts/train.py scripts/recipes/sample_rgbd_aitp.yaml data.index=FOLDER output_dir=runs/mine
+    accelerate launch scripts/train.py scripts/recipes/sample_rgbd_aitp.yaml \
+        tasks.depth.data.index=FOLDER output_dir=runs/mine
 
     # the published model on NYU Depth v2, on 8 GPUs
     accelerate launch --num_processes 8 scripts/train.py scripts/recipes/ait_swinv2_b_nyu.yaml \
-        data.root=NYU_FOLDER model.tokenizer=runs/tokenizer_depth_nyu model.backbone=SIMMIM_FOLDER train.batch_size=3
+        tasks.depth.data.root=NYU_FOLDER tasks.depth.tokenizer=runs/tokenizer_depth_nyu \
+        tasks.depth.data.batch_size=3 model.backbone=SIMMIM_FOLDER
+
+    # objects of random rooms, alone or together with depth, on top of recipes/demo_mask_tokenizer.yaml
+    accelerate launch scripts/train.py scripts/recipes/rooms_insseg_aitp.yaml
+    accelerate launch scripts/train.py scripts/recipes/demo_joint.yaml
+
+    # your own objects in COCO's format
+    accelerate launch --num_processes 8 scripts/train.py scripts/recipes/ait_swinv2_b_insseg.yaml \
+        tasks.instance-segmentation.data.train.annotations=TRAIN.json \
+        tasks.instance-segmentation.data.train.images=FOLDER \
+        tasks.instance-segmentation.data.validation.annotations=VALIDATION.json \
+        tasks.instance-segmentation.data.validation.images=FOLDER \
+        tasks.instance-segmentation.data.batch_size=2 model.config.num_classes=CLASSES
 
     # two processes without a GPU
     ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \
-        scripts/train.py scripts/recipes/demo_aitp.yaml train.batch_size=16
+        scripts/train.py scripts/recipes/demo_aitp.yaml tasks.depth.data.batch_size=8
 
 Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr=1e-3 model.config.d_model=64`.
 The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.

@@ -1,12 +1,11 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 import json
-import zlib
 
-import numpy as np
 import pytest
 import torch
 from golden_data import load_case, relative_error
+from golden_models import full_size_image, full_size_model, full_size_weights, released_keys
 
 from ait_hf import AiTForDenseTokenGeneration, predict_with_windows_and_flip
 from ait_hf.conversion.original import (
@@ -15,6 +14,7 @@ from ait_hf.conversion.original import (
     config_from_original,
     convert_original_checkpoint,
     convert_state_dict,
+    generation_config_from_original,
     read_original_checkpoint,
 )
 
@@ -24,6 +24,10 @@ INVENTORIES = [
     "swinv2b_480reso_depthonly",
     "swinv2b_480reso_depthonly_wosoft",
     "swinv2b_480reso_parallel_depthonly",
+    "swinv2b_640reso_detonly",
+    "swinv2b_640reso_inssegonly",
+    "swinv2b_640reso_inssegonly_wosoft",
+    "swinv2b_640reso_joint",
     "swinv2l_480reso_depthonly",
     "swinv2l_480reso_parallel_depthonly",
 ]
@@ -32,8 +36,9 @@ INVENTORIES = [
 @pytest.fixture(scope="module", params=CASES)
 def converted(request, golden_dir):
     case, tensors = load_case(golden_dir, request.param)
-    model, processor = convert_original_checkpoint(golden_dir / request.param / "checkpoint.pth", case["config"])
-    return model, processor, tensors
+    model, processors = convert_original_checkpoint(golden_dir / request.param / "checkpoint.pth", case["config"])
+    assert list(processors) == ["depth"]
+    return model, processors["depth"], tensors
 
 
 def test_end_to_end_depth_matches_the_released_model(converted):
@@ -89,11 +94,13 @@ def hyperparameters(golden_dir, name: str) -> dict:
 
 
 @pytest.mark.parametrize("name", INVENTORIES)
-def test_every_key_of_a_released_depth_model_is_consumed(golden_dir, name):
+def test_every_key_of_a_released_model_is_consumed(golden_dir, name):
+    released = hyperparameters(golden_dir, name)
+    config = config_from_original(released)
+    original = {key: torch.zeros(1).expand(entry["shape"]) for key, entry in released_keys(golden_dir, name).items()}
+    solver = {key: tensor for key, tensor in original.items() if key.startswith("transformer.")}
+    duplicates = {f"{head}_head.{key}": tensor for head in released["task_heads"] for key, tensor in solver.items()}
     inventory = json.loads((golden_dir / "07_inventory" / f"{name}.json").read_text())
-    config = config_from_original(hyperparameters(golden_dir, name))
-    original = {key: torch.zeros(1).expand(entry["shape"]) for key, entry in inventory["keys"].items()}
-    duplicates = {f"depth_head.{key}": tensor for key, tensor in original.items() if key.startswith("transformer.")}
     assert len(original) + len(duplicates) == inventory["num_keys_total"]
     assert all(DUPLICATE.match(key) for key in duplicates)
     converted = convert_state_dict(original | duplicates, config)
@@ -105,56 +112,54 @@ def test_every_key_of_a_released_depth_model_is_consumed(golden_dir, name):
     assert sum(original[key].numel() for key in consumed) == sum(tensor.numel() for tensor in converted.values())
 
 
-def generated_weights(inventory: dict, case: dict) -> dict[str, torch.Tensor]:
-    """The full-size golden case's weights, made from the key names by the recipe in its case.json."""
-    weights = {}
-    for key, entry in inventory.items():
-        if DUPLICATE.match(key) or DERIVED.search(key):
-            continue
-        shape, leaf = entry["shape"], key.rsplit(".", 1)[-1]
-        rs = np.random.RandomState((zlib.crc32(key.encode()) + 7919 * case["seed"]) % 2**32)
-        if leaf == "logit_scale":
-            value = rs.uniform(1.0, 5.2, shape)
-        elif leaf == "_ema_cluster_size":
-            value = rs.uniform(0.5, 20, shape)
-        else:
-            z = rs.standard_normal(shape)
-            if len(shape) == 1 and leaf == "weight":
-                value = 1 + 0.1 * z
-            elif leaf == "outp_bias":
-                value = 0.3 * z
-            elif leaf in ("det_embed", "voc_embed", "dec_embed", "mask_embed"):
-                value = 0.15 * z
-            elif leaf in ("_embedding", "_ema_w"):
-                value = z
-            elif len(shape) == 1:
-                value = 0.1 * z
-            else:
-                value = z * 1.4 / np.sqrt(np.prod(shape[1:]))
-        weights[key] = torch.from_numpy(np.asarray(value, dtype=np.float32))
-    last = "depth_head.vqvae.decoder.14"
-    weights[f"{last}.weight"] *= case["dec_scale"]
-    weights[f"{last}.bias"].fill_(4.0)
-    return weights
+def test_configurations_of_the_released_object_models(golden_dir):
+    detection, instance, joint = (
+        config_from_original(hyperparameters(golden_dir, f"swinv2b_640reso_{name}"))
+        for name in ("detonly", "inssegonly", "joint")
+    )
+    assert (detection.vocab_size, instance.vocab_size, joint.vocab_size) == (2339, 2467, 2467)
+    assert [list(config.tokenizers) for config in (detection, instance, joint)] == [[], ["mask"], ["mask", "depth"]]
+    assert list(detection.tasks) == ["object-detection"]
+    assert list(instance.tasks) == ["object-detection", "instance-segmentation"]
+    assert list(joint.tasks) == ["instance-segmentation", "depth"]
+    assert joint.pad_images_to == [640, 640] and joint.backbone_config.image_size == 640
+    task = instance.task("instance-segmentation")
+    assert (task.task_id, task.num_groups, task.image_size, task.grid_size) == (1, 100, [640, 640], [4, 4])
+    assert (task.dense_loss_weight, task.auxiliary_loss, task.auxiliary_loss_weight) == (0.2, "dice_mse", 5.0)
+    assert joint.task("depth").loss_weight == 0.2 and joint.task("depth").soft_temperature == 1.0
+    assert joint.vocabulary.codebooks == {"mask": range(2083, 2211), "depth": range(2211, 2339)}
+    assert len(set(joint.id2label.values())) == 80
+    assert [joint.id2label[index] for index in (0, 17, 56, 79)] == ["person", "horse", "chair", "toothbrush"]
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("swinv2b_480reso_depthonly", {"do_sample": None, "soft_solver": True, "task": "depth"}),
+        ("swinv2b_480reso_parallel_depthonly", {"do_sample": None, "soft_solver": False, "soft_detokenizer": True}),
+        ("swinv2b_640reso_detonly", {"do_sample": True, "top_p": 0.4, "task": "object-detection"}),
+        ("swinv2b_640reso_inssegonly", {"do_sample": True, "top_p": 0.3, "soft_solver": True, "task": None}),
+        ("swinv2b_640reso_inssegonly_wosoft", {"do_sample": True, "soft_solver": False, "soft_detokenizer": False}),
+        ("swinv2b_640reso_joint", {"do_sample": True, "top_p": 0.3, "soft_detokenizer": True, "task": None}),
+    ],
+)
+def test_released_models_decode_as_they_were_evaluated(golden_dir, name, expected):
+    original = hyperparameters(golden_dir, name)
+    settings = generation_config_from_original(original, config_from_original(original))
+    assert {key: getattr(settings, key) for key in expected} == expected
 
 
 def test_full_size_depth_model_matches_the_released_one(golden_dir):
     case, tensors = load_case(golden_dir, "09_full_swinv2b_depth_ar")
-    inventory = json.loads((golden_dir / "07_inventory" / f"{case['released_config']}.json").read_text())["keys"]
-    config = config_from_original(case["config"])
-    with torch.device("meta"):
-        model = AiTForDenseTokenGeneration(config).eval()
-    converted = convert_state_dict(generated_weights(inventory, case), config)
-    model.load_state_dict(converted, strict=False, assign=True)
-    model.tie_weights()
-    side = config.tasks["depth"]["image_size"][0]
-    u8 = np.random.RandomState(case["input_seed"]).randint(0, 256, (3, side // 4, side // 4))
-    image = torch.from_numpy((u8 / 255).astype(np.float32))[None]
-    image = image.repeat_interleave(4, dim=-1).repeat_interleave(4, dim=-2)
-    captured = []
+    weights = full_size_weights(golden_dir, case)
+    last = "depth_head.vqvae.decoder.14"
+    weights[f"{last}.weight"] *= case["dec_scale"]
+    weights[f"{last}.bias"].fill_(4.0)
+    model, captured = full_size_model(case, weights), []
+    image = full_size_image(case["input_seed"], model.config.tasks["depth"]["image_size"][0])
     model.model.encoder.backbone.register_forward_hook(lambda *args: captured.append(args[-1].feature_maps[-1]))
     outputs = model.generate(pixel_values=image, task="depth", soft_temperature=0.8, output_logits=True)
-    codes = config.vocabulary.codebooks["depth"]
+    codes = model.config.vocabulary.codebooks["depth"]
     assert relative_error(captured[0][:, ::16], tensors["feat"]) < 1e-3
     logits = torch.stack(outputs.logits, dim=1)[..., codes.start : codes.stop]
     assert relative_error(logits, tensors["logits"]) < 1e-3
@@ -190,9 +195,16 @@ def test_bad_checkpoints_are_refused_by_name(small_checkpoint, golden_dir, tmp_p
         convert(weights, parallel)
     with pytest.raises(ValueError, match="lacks the entry 'transformer'"):
         convert(weights, {key: value for key, value in config.items() if key != "transformer"})
+    with pytest.raises(ValueError, match="task_heads .* is empty"):
+        convert(weights, config | {"task_heads": {}})
     unsupported = config | {"task_heads": config["task_heads"] | {"caption": {}}}
     with pytest.raises(ValueError, match="caption"):
         convert(weights, unsupported)
+    depth_head = config["task_heads"]["depth"]
+    with pytest.raises(ValueError, match="codes begin at id 5"):
+        convert(weights, config | {"task_heads": {"depth": depth_head | {"depth_token_offset": 5}}})
+    with pytest.raises(ValueError, match="only 'abs' can be converted"):
+        convert(weights, config | {"task_heads": {"det": {"task_id": 0, "norm_val": 96, "coord_norm": "rel"}}})
     content = (golden_dir / CASES[0] / "checkpoint.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="truncated"):

@@ -1,61 +1,17 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-import types
-
 import pytest
 import torch
 from golden_data import load_case, relative_error
+from golden_models import golden_solver
 from safetensors.torch import load_file
 from tiny import mixed_config, tiny_config
 from torch import nn
 
 from ait_hf import AiTForDenseTokenGeneration, AiTForDepthEstimation, AiTModel
-from ait_hf.conversion.original import SPECIAL_EMBEDDING, original_parameter_name
 from ait_hf.conversion.vq_tokenizer import convert_vq_tokenizer_state_dict
 from ait_hf.loss_ait import silog_loss, token_cross_entropy
 from ait_hf.sequences_ait import TaskGrammar
-
-
-class GivenFeatures(nn.Module):
-    """In place of a backbone where a golden case begins with the backbone's features."""
-
-    def forward(self, pixel_values):
-        return types.SimpleNamespace(feature_maps=[pixel_values])
-
-
-def golden_solver(golden_dir, parallel: bool) -> AiTForDenseTokenGeneration:
-    """The task-solver of the golden cases 03, behind a backbone that returns its input."""
-    config = tiny_config(
-        tokenizers={"depth": {"base_channels": 2, "vq_embed_dim": 12, "num_vq_embeddings": 16, "sample_size": 160}},
-        tasks={
-            "depth": {
-                "task_id": 2,
-                "slots": ["depth"],
-                "output_type": "depth",
-                "grid_size": [5, 5],
-                "image_size": [5, 5],
-            }
-        },
-        codebooks=[["mask", 12], ["depth", 16]],
-        num_coordinate_bins=40,
-        num_classes=5,
-        num_reserved_ids=4,
-        decoder_layers=3,
-        max_position_embeddings=64,
-        parallel=parallel,
-    )
-    assert config.vocab_size == 80
-    model = AiTForDenseTokenGeneration(config).eval()
-    model.model.encoder.backbone = GivenFeatures()
-    model.model.encoder.input_projection = nn.Linear(20, 32)
-    original = load_file(golden_dir / "03_transformer_weights.safetensors")
-    special = [original.pop("det_embed"), original.pop("mask_embed")]
-    weights = {original_parameter_name(f"transformer.{k}"): t for k, t in original.items() if k != "enc_embed"}
-    weights[SPECIAL_EMBEDDING] = torch.cat([t.flatten(0, 1) for t in special[: 2 if parallel else 1]])
-    weights["model.decoder.embed_positions.weight"] = weights["model.decoder.embed_positions.weight"].flatten(0, 1)
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    assert not unexpected and all(key.startswith("tokenizers.") or key == "lm_head.weight" for key in missing)
-    return model
 
 
 @pytest.mark.parametrize(

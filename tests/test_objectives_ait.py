@@ -5,6 +5,7 @@
 import pytest
 import torch
 from golden_data import load_case, relative_error
+from golden_models import ReplayedDraws
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -27,33 +28,6 @@ MASK_TOKENIZER = {
     "unit": "mask",
     "loss_type": "mse",
 }
-
-
-class ReplayedDraws(Draws):
-    """Recorded draws in the order in which they were made."""
-
-    def __init__(self, recorded):
-        self.recorded = iter(recorded)
-
-    def _next(self, shape):
-        drawn = next(self.recorded)
-        assert tuple(drawn.shape) == shape
-        return drawn
-
-    def permutation(self, count):
-        return self._next((count,))
-
-    def integer(self, largest):
-        return int(self._next(()))
-
-    def integers(self, count, shape):
-        return self._next(shape)
-
-    def uniform(self, shape):
-        return self._next(shape)
-
-    def truncated_normal(self, shape):
-        return self._next(shape)
 
 
 def golden_model(**task):

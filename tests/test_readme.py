@@ -39,15 +39,19 @@ TINY_TOKENIZER = {"base_channels": 2, "num_res_blocks": 1, "num_vq_embeddings": 
 TINY_SOLVER = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 4, "ffn_dim": 48}
 BACKBONE = {key: value for key, value in TINY_BACKBONE.items() if key not in ("model_type", "image_size")}
 SHORT = [
-    "data.transform={crop_size: 64}",
-    "train={max_steps: 2, batch_size: 2, trackers: []}",
+    "train={max_steps: 2, trackers: []}",
     "evaluation.num_samples=2",
 ]
+SMALL_DATA = ["data.transform={crop_size: 64}", "data.batch_size=2"]
 RECIPES = {
-    "sample_rgbd_tokenizer.yaml": (TokenizerRecipe, [f"model.config={json.dumps(TINY_TOKENIZER)}"]),
+    "sample_rgbd_tokenizer.yaml": (TokenizerRecipe, [*SMALL_DATA, f"model.config={json.dumps(TINY_TOKENIZER)}"]),
     "sample_rgbd_aitp.yaml": (
         SolverRecipe,
-        [f"model.config={json.dumps(TINY_SOLVER)}", f"model.backbone_config={json.dumps(BACKBONE)}"],
+        [
+            *(f"tasks.depth.{override}" for override in SMALL_DATA),
+            f"model.config={json.dumps(TINY_SOLVER)}",
+            f"model.backbone_config={json.dumps(BACKBONE)}",
+        ],
     ),
 }
 

@@ -12,20 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ait_hf.data.synthetic import synthetic_rooms
-from ait_hf.training.data import (
-    HubData,
-    RandomRooms,
-    RGBDData,
-    SampleOrder,
-    SyntheticData,
-    TransformRecipe,
-    evaluation_batches,
-    training_batches,
-)
+from ait_hf.training.data import SampleOrder, evaluation_batches, training_batches
+from ait_hf.training.depth_data import HubData, RandomRooms, RGBDData, SyntheticData, TransformRecipe
 
 
 TRANSFORM = TransformRecipe(crop_size=16)
-HUB = {"transform": TRANSFORM, "image_column": "rgb", "depth_column": "metres"}
+HUB = {"batch_size": 2, "transform": TRANSFORM, "image_column": "rgb", "depth_column": "metres"}
 
 
 @given(num_examples=st.integers(1, 20), first=st.integers(0, 70), length=st.integers(0, 70), seed=st.integers(0, 9))
@@ -54,8 +46,8 @@ def test_rooms_are_those_of_the_synthetic_data_set():
 
 
 def batches(data, **arguments) -> list[dict[str, torch.Tensor]]:
-    arguments = {"batch_size": 2, "num_batches": 5, "done": 0, "num_workers": 0, "seed": 3} | arguments
-    return list(training_batches(data, Accelerator(), **arguments))
+    arguments = {"num_batches": 5, "done": 0, "num_workers": 0, "seed": 3} | arguments
+    return list(training_batches(data.stream(), Accelerator(), **arguments))
 
 
 @pytest.fixture
@@ -77,7 +69,7 @@ def hub_folder(tmp_path):
 @pytest.mark.parametrize("kind", ["synthetic", "hub", "stream"])
 def test_resuming_goes_on_with_the_same_batches(kind, hub_folder):
     if kind == "synthetic":
-        data = SyntheticData(transform=TRANSFORM, size=[20, 24])
+        data = SyntheticData(batch_size=2, transform=TRANSFORM, size=[20, 24])
     else:
         data = HubData(**HUB, path=str(hub_folder), streaming=kind == "stream")
     whole = batches(data)
@@ -102,23 +94,29 @@ def test_workers_change_nothing(hub_folder):
 def test_evaluation_takes_each_sample_once(hub_folder, streaming):
     data = HubData(**HUB, path=str(hub_folder), streaming=streaming)
     arguments = {"split": "test", "batch_size": 4, "num_workers": 0}
-    labels = [batch["labels"] for batch in evaluation_batches(data, Accelerator(), num_samples=None, **arguments)]
+    labels = [
+        batch["labels"] for batch in evaluation_batches(data.stream(), Accelerator(), num_samples=None, **arguments)
+    ]
     assert [len(each) for each in labels] == [4, 2] and len(torch.cat(labels).unique(dim=0)) == 6
-    few = [batch["labels"] for batch in evaluation_batches(data, Accelerator(), num_samples=3, **arguments)]
+    few = [batch["labels"] for batch in evaluation_batches(data.stream(), Accelerator(), num_samples=3, **arguments)]
     assert len(torch.cat(few)) == 3
 
 
 def test_evaluation_needs_an_end():
-    data = SyntheticData(transform=TRANSFORM, size=[16, 16])
+    data = SyntheticData(batch_size=2, transform=TRANSFORM, size=[16, 16])
     with pytest.raises(ValueError, match="Set evaluation.num_samples"):
-        evaluation_batches(data, Accelerator(), split="test", num_samples=None, batch_size=2, num_workers=0)
+        evaluation_batches(data.stream(), Accelerator(), split="test", num_samples=None, batch_size=2, num_workers=0)
 
 
 def test_real_frames(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     transform = TransformRecipe(crop_size=[64, 96], resize=96)
     data = RGBDData(
-        transform=transform, index=str(data_dir / "rgbd" / "index.json"), root=str(data_dir), kinds=["real"]
+        batch_size=2,
+        transform=transform,
+        index=str(data_dir / "rgbd" / "index.json"),
+        root=str(data_dir),
+        kinds=["real"],
     )
     (batch,) = batches(data, num_batches=1)
     assert batch["pixel_values"].shape == (2, 3, 64, 96)

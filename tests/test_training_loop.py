@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from transformers import (
@@ -22,28 +23,34 @@ from transformers import (
     Swinv2Model,
 )
 
-from ait_hf import VQTokenizer
+from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
 from ait_hf.training.files import list_checkpoints, write_folder, write_into_folder
 from ait_hf.training.loop import Recipe
 from ait_hf.training.recipes import dump_recipe, load_recipe
-from ait_hf.training.solver import SolverRecipe, SolverTraining, build_solver, train_solver
+from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
+from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, build_tokenizer, train_tokenizer
 
 
 ROOT = Path(__file__).parents[1]
 COMMON = [
-    "data.size=[32, 32]",
-    "data.transform.crop_size=32",
     "evaluation.num_samples=6",
     "evaluation.batch_size=4",
-    "train.batch_size=4",
     "train.num_workers=0",
     "train.log_every=2",
     "train.eval_every=null",
     "train.trackers=[]",
 ]
-TOKENIZER = ["model.config={downsample_ratio: 8, base_channels: 4, num_vq_embeddings: 16, vq_embed_dim: 8}"]
+TOKENIZER = [
+    "data.size=[32, 32]",
+    "data.transform.crop_size=32",
+    "data.batch_size=4",
+    "model.config={downsample_ratio: 8, base_channels: 4, num_vq_embeddings: 16, vq_embed_dim: 8}",
+]
 SOLVER = [
+    "tasks.depth.data.size=[32, 32]",
+    "tasks.depth.data.transform.crop_size=32",
+    "tasks.depth.data.batch_size=4",
     "model.backbone_config={embed_dim: 8, depths: [1, 1], num_heads: [1, 2], window_sizes: [4, 4], "
     "shifted_stages: [true, false], pretrained_window_sizes: [0, 0], drop_path_rate: 0.1}",
     "model.config={codebooks: [[depth, 16]], num_coordinate_bins: 0, num_classes: 0, d_model: 16, encoder_layers: 1, "
@@ -56,12 +63,16 @@ def tokenizer_recipe(folder: Path, *overrides: str) -> TokenizerRecipe:
     return load_recipe(ROOT / "scripts/recipes/demo_tokenizer.yaml", TokenizerRecipe, overrides)
 
 
-def solver_recipe(folder: Path, tokenizer: Path, *overrides: str) -> SolverRecipe:
+def built(recipe: SolverRecipe) -> AiTForDenseTokenGeneration:
+    return build_solver(recipe.tasks, recipe.model)
+
+
+def solver_recipe(folder: Path, tokenizer: Path | str, *overrides: str) -> SolverRecipe:
     overrides = [
         *COMMON,
         *SOLVER,
         f"output_dir={folder}",
-        f"model.tokenizer={tokenizer}",
+        f"tasks.depth.tokenizer={tokenizer}",
         "train.max_steps=4",
         *overrides,
     ]
@@ -131,13 +142,15 @@ def test_solver_training_leaves_a_model_that_auto_classes_load(tmp_path, tokeniz
 
 def losses_on_one_batch(task, num_steps: int, lr: float) -> list[float]:
     torch.manual_seed(0)
+    accelerator = Accelerator()
+    (name,) = task.streams
     batch = {"pixel_values": torch.rand(4, 3, 32, 32), "labels": torch.rand(4, 1, 1).expand(4, 32, 32) * 3 + 1}
     optimizer = torch.optim.Adam([p for p in task.model.parameters() if p.requires_grad], lr)
     task.model.train()
-    task.start(task.model, batch)
+    task.start(task.model, {name: batch})
     losses = []
     for _ in range(num_steps):
-        loss = task.loss(task.model, batch)["loss"]
+        loss = task.loss(task.model, {name: batch}, accelerator)["loss"]
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -173,11 +186,11 @@ def interrupt(monkeypatch):
         if after is not None:
             original, calls = task_class.loss, []
 
-            def loss(self, model, batch):
+            def loss(self, *arguments):
                 calls.append(None)
                 if len(calls) > after:
                     raise Interrupted
-                return original(self, model, batch)
+                return original(self, *arguments)
 
             monkeypatch.setattr(task_class, "loss", loss)
 
@@ -266,9 +279,9 @@ def test_resuming_with_another_recipe_is_said(tmp_path, caplog):
 def test_not_finite_loss_stops_with_its_step(tmp_path, monkeypatch, bad):
     original, calls = TokenizerTraining.loss, []
 
-    def loss(self, model, batch):
+    def loss(self, *arguments):
         calls.append(None)
-        values = original(self, model, batch)
+        values = original(self, *arguments)
         return values | {"loss": values["loss"] * (math.nan if len(calls) >= bad else 1)}
 
     monkeypatch.setattr(TokenizerTraining, "loss", loss)
@@ -288,17 +301,17 @@ def test_pretrained_models_are_where_training_starts(tmp_path, tokenizer):
     torch.testing.assert_close(
         build_tokenizer(recipe).state_dict(), VQTokenizer.from_pretrained(tokenizer).state_dict()
     )
-    model = build_solver(solver_recipe(tmp_path, tokenizer))
+    model = built(solver_recipe(tmp_path, tokenizer))
     model.save_pretrained(tmp_path / "whole")
-    recipe = solver_recipe(tmp_path, tokenizer, f"model={{pretrained: {tmp_path / 'whole'}}}")
-    torch.testing.assert_close(build_solver(recipe).state_dict(), model.state_dict())
-    recipe.data.transform.crop_size = 64
+    recipe = solver_recipe(tmp_path, "null", f"model={{pretrained: {tmp_path / 'whole'}}}")
+    torch.testing.assert_close(built(recipe).state_dict(), model.state_dict())
+    recipe.tasks["depth"].data.transform.crop_size = 64
     with pytest.raises(ValueError, match=r"takes images of \[32, 32\] pixels"):
-        build_solver(recipe)
+        built(recipe)
 
 
 def test_sizes_that_do_not_fit_show_before_training(tmp_path, tokenizer):
-    with pytest.raises(ValueError, match="crop_size 36 must be a multiple of the 8"):
+    with pytest.raises(ValueError, match="36 pixels wide, must be a multiple of the 8"):
         TokenizerTraining(tokenizer_recipe(tmp_path, "data.transform.crop_size=36"))
     with pytest.raises(ValueError, match="multiples of 8"):
         recipe = tokenizer_recipe(tmp_path, f"model={{pretrained: {tokenizer}}}", "data.transform.crop_size=36")
@@ -306,7 +319,7 @@ def test_sizes_that_do_not_fit_show_before_training(tmp_path, tokenizer):
     with pytest.raises(ValueError, match="multiples of patch_size 24"):
         TokenizerTraining(tokenizer_recipe(tmp_path, "mask_augmentation.patch_size=24"))
     with pytest.raises(ValueError, match="multiple of the tokenizer's 8"):
-        SolverTraining(solver_recipe(tmp_path, tokenizer, "data.transform.crop_size=36"))
+        SolverTraining(solver_recipe(tmp_path, tokenizer, "tasks.depth.data.transform.crop_size=36"))
     with pytest.raises(ValueError, match="vq_embed_dim.*expected int"):
         build_tokenizer(tokenizer_recipe(tmp_path, "model.config.vq_embed_dim=wide"))
 
@@ -317,19 +330,17 @@ def test_backbones_start_from_their_checkpoints(tmp_path, tokenizer):
     swin.save_pretrained(tmp_path / "swin")
     convnext.save_pretrained(tmp_path / "convnext")
     windows = "model.backbone_config={window_sizes: [8, 4], drop_path_rate: 0.2}"
-    ours = build_solver(
-        solver_recipe(tmp_path, tokenizer, f"model.backbone={tmp_path / 'swin'}", windows)
-    ).model.encoder
+    ours = built(solver_recipe(tmp_path, tokenizer, f"model.backbone={tmp_path / 'swin'}", windows)).model.encoder
     assert ours.config.backbone_config.window_sizes == [8, 4]
     theirs = swin.embeddings.patch_embeddings.projection.weight
     torch.testing.assert_close(ours.backbone.embeddings.projection.weight, theirs)
     nothing = "model.backbone_config={}"
-    other = build_solver(solver_recipe(tmp_path, tokenizer, f"model.backbone={tmp_path / 'convnext'}", nothing))
+    other = built(solver_recipe(tmp_path, tokenizer, f"model.backbone={tmp_path / 'convnext'}", nothing))
     torch.testing.assert_close(other.model.encoder.backbone.state_dict(), convnext.state_dict())
     with pytest.raises(ValueError, match="'embed_dim' in section model.backbone_config beside model.backbone"):
-        build_solver(solver_recipe(tmp_path, tokenizer, f"model.backbone={tmp_path / 'convnext'}"))
+        built(solver_recipe(tmp_path, tokenizer, f"model.backbone={tmp_path / 'convnext'}"))
     with pytest.raises(FileNotFoundError, match="no tokenizer at runs/a/b"):
-        build_solver(solver_recipe(tmp_path, Path("runs/a/b")))
+        built(solver_recipe(tmp_path, Path("runs/a/b")))
 
 
 def run_processes(number: int, script: str, *arguments: str) -> None:
@@ -350,8 +361,8 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batch(tmp_path):
     """Nearly: losses are means over each process's valid pixels. Without the mask, which every process draws anew."""
     train_tokenizer(tokenizer_recipe(tmp_path / "start"))
     options = ["mask_augmentation.ratio=0.0", "optimizer.lr=1e-4", f"model={{pretrained: {tmp_path / 'start'}}}"]
-    one = tokenizer_recipe(tmp_path / "one", *options, "train.batch_size=4")
-    two = tokenizer_recipe(tmp_path / "two", *options, "train.batch_size=2", "train.save_every=4")
+    one = tokenizer_recipe(tmp_path / "one", *options, "data.batch_size=4")
+    two = tokenizer_recipe(tmp_path / "two", *options, "data.batch_size=2", "train.save_every=4")
     train_tokenizer(one)
     run_processes(2, "train_tokenizer.py", as_overrides(two, tmp_path))
     torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-2, atol=2e-3)
@@ -365,4 +376,4 @@ def test_two_processes_train_a_solver(tmp_path, tokenizer):
     recipe = solver_recipe(tmp_path / "two", tokenizer, "train.save_every=2")
     run_processes(2, "train.py", as_overrides(recipe, tmp_path))
     history = json.loads((tmp_path / "two" / "history.json").read_text())
-    assert math.isfinite(history[-1]["eval_rmse"]) and history[-1]["eval_num_images"] == 6
+    assert math.isfinite(history[-1]["eval_depth/rmse"]) and history[-1]["eval_depth/num_images"] == 6

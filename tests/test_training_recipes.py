@@ -89,7 +89,11 @@ def test_override_that_is_none(override):
         (["model.config.downsample=8"], "'downsample' in section model.config: did you mean downsample_ratio"),
         (["data.index=x"], "'index' in section data"),
         (["data.name=rgbd"], "in section data"),
-        (["data.name=nyu"], "data.name must be one of synthetic, rgbd, nyu_depth, hub, got 'nyu'"),
+        (
+            ["data.name=nyu"],
+            "data.name must be one of synthetic, rgbd, nyu_depth, hub, coco_masks, synthetic_masks, got",
+        ),
+        (["data.batch_size=0"], "section data: batch_size must be at least 1"),
         (["schedule.name=cosin"], "schedule.name must be one of constant, step, "),
         (["schedule.gamma=0.1"], "'gamma' in section schedule"),
         (["schedule=cosine"], "schedule.name must be one of"),
@@ -111,7 +115,7 @@ def test_wrong_recipes_have_one_clear_error(recipe_file, overrides, message):
 
 def test_missing_key_is_named(recipe_file):
     recipe_file.write_text("output_dir: x\n")
-    with pytest.raises(ValueError, match="Missing key 'data' in the recipe"):
+    with pytest.raises(ValueError, match="Missing key 'optimizer' in the recipe"):
         load_recipe(recipe_file, TokenizerRecipe)
 
 
@@ -135,12 +139,25 @@ def test_later_overrides_win_and_sections_can_be_replaced(recipe_file):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.tokenizer=null"], "either tokenizer"),
-        (["model.pretrained=x"], "either tokenizer"),
-        (["model.pretrained=x", "model.tokenizer=null"], "has no effect with pretrained"),
+        (["tasks.depth.tokenizer=null"], "tasks.depth needs tokenizer"),
+        (["model={pretrained: x}"], "tasks.depth.tokenizer has no effect with model.pretrained"),
+        (["model.pretrained=x"], "has no effect with pretrained"),
+        (
+            ["model={pretrained: x}", "tasks.depth.tokenizer=null", "tasks.depth.settings.soft_temperature=0.8"],
+            "tasks.depth.settings has no effect",
+        ),
+        (["model.initialize_from=x", "model.backbone=y"], "backbone has no effect with initialize_from"),
+        (["tasks.dept.every=2"], "Unknown key 'dept' in section tasks: did you mean depth"),
+        (["tasks.depth.every=2"], "At least one task must take part in every step"),
+        (["tasks.depth.every=0"], "section tasks.depth: every must be at least 1"),
+        (["tasks.depth.name=x"], "section tasks.depth"),
+        (["tasks.depth=3"], "tasks.depth is a section with keys, not the value 3"),
+        (["tasks=[depth]"], "tasks is a section with keys, not the value"),
+        (["tasks.object-detection.tokenizer=x"], "'tokenizer' in section tasks.object-detection"),
+        (["tasks.instance-segmentation.data.name=rgbd"], "data.name must be one of coco, synthetic_objects, got"),
         (["model.config.dmodel=1"], "did you mean d_model"),
         (["model.config.parallel=true"], "'parallel' in section model.config"),
-        (["model.task.tau=1"], "'tau' in section model.task"),
+        (["tasks.depth.settings.tau=1"], "'tau' in section tasks.depth.settings"),
     ],
 )
 def test_wrong_solver_sections(overrides, message):
@@ -151,7 +168,10 @@ def test_wrong_solver_sections(overrides, message):
 def test_flatten_names_every_value():
     recipe = load_recipe(RECIPES / "demo_ait.yaml", SolverRecipe)
     flat = flatten(to_values(recipe))
-    assert flat["model.config.d_model"] == recipe.model.config["d_model"] and flat["data.transform.crop_size"] == 64
+    assert (
+        flat["model.config.d_model"] == recipe.model.config["d_model"]
+        and flat["tasks.depth.data.transform.crop_size"] == 64
+    )
     assert flatten({"a": {"b": {}, "c": [1]}}) == {"a.b": {}, "a.c": [1]}
 
 
@@ -180,7 +200,7 @@ def test_published_solver_recipes_equal_the_released_hyperparameters(golden_dir,
         "schedule.warmup_steps": schedule["warmup_iters"],
         "schedule.warmup_ratio": schedule["warmup_ratio"],
         "train.max_steps": released["runner"]["max_iters"],
-        "train.batch_size": released["batch"]["depth"],
+        "tasks.depth.data.batch_size": released["batch"]["depth"],
         "train.max_grad_norm": released["optimizer_config"]["grad_clip"]["max_norm"],
         "train.mixed_precision": "fp16",
         "model.parallel": solver.get("parallel", False),
@@ -197,12 +217,92 @@ def test_published_solver_recipes_equal_the_released_hyperparameters(golden_dir,
         "model.config.num_coordinate_bins": solver["num_bins"],
         "model.config.num_classes": solver["num_classes"],
         "model.config.max_position_embeddings": solver["dec_length"],
-        "model.task.soft_temperature": head["vae_cfg"]["tau"],
-        "model.task.auxiliary_loss": "silog",
-        "model.task.auxiliary_loss_weight": head["decoder_loss_weight"],
-        "data.transform.crop_size": head["vae_cfg"]["mask_size"],
+        "tasks.depth.settings.soft_temperature": head["vae_cfg"]["tau"],
+        "tasks.depth.settings.auxiliary_loss": "silog",
+        "tasks.depth.settings.auxiliary_loss_weight": head["decoder_loss_weight"],
+        "tasks.depth.data.transform.crop_size": head["vae_cfg"]["mask_size"],
     }
     assert {key: recipe[key] for key in expected} == expected
+
+
+OBJECT_RECIPES = {
+    "detection": ("swinv2b_640reso_detonly", {"object-detection": "det"}),
+    "insseg": ("swinv2b_640reso_inssegonly", {"instance-segmentation": "insseg"}),
+    "joint": ("swinv2b_640reso_joint", {"instance-segmentation": "insseg", "depth": "depth"}),
+}
+
+
+@pytest.mark.parametrize("kind", OBJECT_RECIPES)
+def test_published_object_recipes_equal_the_released_hyperparameters(golden_dir, kind):
+    name, tasks = OBJECT_RECIPES[kind]
+    released = yaml.safe_load((golden_dir / "07_inventory" / "released_hyperparameters.json").read_text())[name]
+    recipe = _published(f"ait_swinv2_b_{kind}")
+    optimizer, schedule, solver = released["optimizer"], released["lr_config"], released["model"]["transformer"]
+    expected = {
+        "optimizer.lr": optimizer["lr"],
+        "optimizer.weight_decay": optimizer["weight_decay"],
+        "optimizer.layer_decay": optimizer["paramwise_cfg"]["layer_decay_rate"],
+        "schedule.name": "linear",
+        "schedule.final_ratio": schedule["min_lr_ratio"],
+        "schedule.warmup_steps": schedule["warmup_iters"],
+        "train.max_steps": released["runner"]["max_iters"],
+        "train.max_grad_norm": released["optimizer_config"]["grad_clip"]["max_norm"],
+        "train.mixed_precision": "fp16" if "fp16" in released else "no",
+        "train.eval_every": released["evaluation"]["interval"],
+        "model.config.num_coordinate_bins": solver["num_bins"],
+        "model.config.num_classes": solver["num_classes"],
+        "model.config.max_position_embeddings": solver["dec_length"],
+        "model.config.dropout": solver["drop_out"],
+        "model.config.drop_path_rate": solver["drop_path"],
+    }
+    reserved = recipe.get("model.config.num_reserved_ids", 0)
+    # coordinates, classes, the unused and the noise id, mask codes, depth codes, reserved ids
+    assert solver["num_bins"] + 1 + solver["num_classes"] + 2 + 128 + 128 + reserved == solver["num_vocal"]
+    if kind == "detection":
+        backbone = released["model"]["backbone"]
+        expected |= {
+            "model.backbone_config.window_sizes": backbone["window_size"],
+            "model.backbone_config.shifted_stages": backbone["use_shift"],
+            "model.backbone_config.drop_path_rate": backbone["drop_path_rate"],
+        }
+    else:  # which start from the detection model, as released
+        assert released["load_from"] == "ait_det_swinv2b_wodec.pth"
+        expected["model.initialize_from"] = "runs/ait_swinv2_b_detection"
+    for task, original in tasks.items():
+        head, section = released["model"]["task_heads"][original], f"tasks.{task}"
+        expected |= {
+            f"{section}.data.batch_size": released["batch"][original],
+            f"{section}.settings.loss_weight": head["loss_weight"],
+        }
+        if original != "depth":
+            expected[f"{section}.data.transform.image_size"] = head["norm_val"]
+        if original == "insseg":
+            expected[f"{section}.settings.dense_loss_weight"] = head["mask_weight"]
+        if original != "det":
+            expected[f"{section}.settings.auxiliary_loss_weight"] = head["decoder_loss_weight"]
+            expected[f"{section}.settings.soft_temperature"] = 1.0
+    assert {key: recipe[key] for key in expected} == expected
+
+
+def test_published_mask_tokenizer_recipe():
+    recipe = _published("tokenizer_mask_coco")
+    expected = {
+        "optimizer.name": "adamw",
+        "optimizer.lr": 3e-4,
+        "optimizer.weight_decay": 0.0,
+        "schedule.name": "cosine",
+        "schedule.warmup_steps": 500,
+        "schedule.warmup_ratio": 1e-3,
+        "data.batch_size": 512,
+        "data.mask_size": 64,
+        "model.config.num_vq_embeddings": 128,
+        "model.config.vq_embed_dim": 512,
+        "model.config.downsample_ratio": 16,
+        "model.config.value_range": [0.0, 1.0],
+        "model.config.loss_type": "mse",
+    }
+    assert {key: recipe[key] for key in expected} == expected
+    assert recipe["optimizer.lr"] * recipe["schedule.final_ratio"] == pytest.approx(1e-6, rel=1e-5)
 
 
 def test_published_tokenizer_recipe():
@@ -214,7 +314,7 @@ def test_published_tokenizer_recipe():
         "schedule.name": "exponential",
         "schedule.gamma": 0.98,
         "schedule.every": 500,
-        "train.batch_size": 8,
+        "data.batch_size": 8,
         "train.max_steps": -(-frames // 8) * epochs,
         "data.transform.crop_size": 480,
         "data.transform.columns": [41, 601],

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from ..configuration_ait import AiTConfig
+from ..configuration_ait import AiTConfig, AiTTaskConfig
 from ..generation_ait import AiTGenerationConfig
 from ..image_processing_ait import AiTImageProcessor
 from ..modeling_ait import AiTForDenseTokenGeneration
+from .coco_classes import COCO_CLASSES
 from .swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
 from .vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original
 
@@ -51,7 +52,11 @@ DERIVED = re.compile(r"(^transformer\.enc_embed|\.loss_seq\.weight|relative_coor
 # A head repeats the whole task-solver under its own name.
 DUPLICATE = re.compile(r"^\w+_head\.transformer\.")
 TOKENIZER = re.compile(r"^(\w+)_head\.vqvae\.")
-CODEBOOK_OF_HEAD = {"depth": "depth"}
+TASK_OF_HEAD = {"det": "object-detection", "insseg": "instance-segmentation", "depth": "depth"}
+CODEBOOK_OF_HEAD = {"insseg": "mask", "depth": "depth"}
+# Of configurations that do not say, such as the released detection model's (reference §4 and §10).
+DEFAULT_NUM_OBJECTS = 100
+DEFAULT_TOP_P = 0.4
 
 
 def original_parameter_name(name: str) -> str:
@@ -73,39 +78,35 @@ def config_from_original(original: dict[str, Any]) -> AiTConfig:
     "task_heads": ...}`).
 
     Raises:
-        ValueError: An entry is missing, or a head is not supported.
+        ValueError: An entry is missing, or a head or a setting of one is not supported.
     """
     try:
         solver, heads = original["transformer"], original["task_heads"]
-        if unsupported := sorted(heads.keys() - CODEBOOK_OF_HEAD.keys()):
-            raise ValueError(f"Heads {unsupported} cannot be converted; supported are {sorted(CODEBOOK_OF_HEAD)}.")
-        vae = heads["depth"]["vae_cfg"]
-        side = vae["mask_size"]
+        if unsupported := sorted(heads.keys() - TASK_OF_HEAD.keys()):
+            raise ValueError(f"Heads {unsupported} cannot be converted; supported are {sorted(TASK_OF_HEAD)}.")
+        tasks = {TASK_OF_HEAD[name]: _task_from_head(name, heads[name]) for name in TASK_OF_HEAD if name in heads}
+        if not tasks:
+            raise ValueError(
+                f"task_heads of the original configuration is empty; it needs some of {sorted(TASK_OF_HEAD)}."
+            )
+        frame = original.get("padto") or max(max(task["image_size"]) for task in tasks.values())
         codebooks = [["mask", solver["num_embeddings"]], ["depth", solver["num_embeddings_depth"]]]
         used = solver["num_bins"] + 1 + solver["num_classes"] + 2 + sum(size for _, size in codebooks)
-        grid = int(vae["token_length"] ** 0.5)
         config = AiTConfig(
             backbone_config={
                 "model_type": "ait_swinv2",
-                **swinv2_config_from_original(original["backbone"], image_size=side),
+                **swinv2_config_from_original(original["backbone"], image_size=frame),
             },
-            tokenizers={"depth": vq_tokenizer_config_from_original(vae)},
-            tasks={
-                "depth": {
-                    "task_id": heads["depth"]["task_id"],
-                    "slots": ["depth"],
-                    "output_type": "depth",
-                    "grid_size": [grid, grid],
-                    "image_size": [side, side],
-                    "soft_temperature": float(vae.get("tau", 1.0)),
-                    "loss_weight": float(heads["depth"].get("loss_weight", 1.0)),
-                    "auxiliary_loss": "silog" if heads["depth"].get("decoder_loss_weight") else None,
-                    "auxiliary_loss_weight": float(heads["depth"].get("decoder_loss_weight", 1.0)),
-                }
+            tokenizers={
+                codebook: vq_tokenizer_config_from_original(heads[name]["vae_cfg"])
+                for name, codebook in CODEBOOK_OF_HEAD.items()
+                if name in heads
             },
+            tasks=tasks,
             codebooks=codebooks,
             num_coordinate_bins=solver["num_bins"],
             num_classes=solver["num_classes"],
+            id2label=dict(enumerate(COCO_CLASSES)) if solver["num_classes"] == len(COCO_CLASSES) else None,
             num_reserved_ids=solver["num_vocal"] - used,
             num_task_ids=solver.get("ntasks", 4),
             parallel=solver.get("parallel", False),
@@ -119,23 +120,65 @@ def config_from_original(original: dict[str, Any]) -> AiTConfig:
             max_position_embeddings=solver["dec_length"],
             pad_images_to=[original["padto"]] * 2 if original.get("padto") else None,
         )
+        if "depth" in heads:
+            _refuse_other_offset(heads["depth"]["depth_token_offset"], config)
     except KeyError as error:
         raise ValueError(f"The original configuration lacks the entry {error}.") from error
-    offset = heads["depth"]["depth_token_offset"]
+    return config
+
+
+def _task_from_head(name: str, head: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of [`AiTTaskConfig`] for an original head."""
+    task = {"task_id": head["task_id"], "loss_weight": float(head.get("loss_weight", 1.0))}
+    if name == "depth":
+        side = head["vae_cfg"]["mask_size"]
+        task |= {"output_type": "depth", "slots": ["depth"], "image_size": [side, side], **_codes(head, "silog")}
+        return task
+    if head.get("coord_norm", "abs") != "abs":
+        raise ValueError(f"coord_norm of the head {name!r} is {head['coord_norm']!r}; only 'abs' can be converted.")
+    task |= {
+        "output_type": "objects",
+        "slots": ["coordinate"] * 4 + ["class"],
+        "num_groups": head.get("num_query", DEFAULT_NUM_OBJECTS),
+        "image_size": [head["norm_val"]] * 2,
+    }
+    if name == "insseg":
+        task["slots"] += ["mask"]
+        task |= {"dense_loss_weight": float(head["mask_weight"]), **_codes(head, "dice_mse")}
+    return task
+
+
+def _codes(head: dict[str, Any], auxiliary_loss: str) -> dict[str, Any]:
+    """What a task with codes declares about them and about the loss on what they decode to."""
+    vae = head["vae_cfg"]
+    rows = int(vae["token_length"] ** 0.5)
+    return {
+        "grid_size": [rows, rows],
+        "soft_temperature": float(vae.get("tau", 1.0)),
+        "auxiliary_loss": auxiliary_loss if head.get("decoder_loss_weight") else None,
+        "auxiliary_loss_weight": float(head.get("decoder_loss_weight", 1.0)),
+    }
+
+
+def _refuse_other_offset(offset: int, config: AiTConfig) -> None:
     if config.vocabulary.codebooks["depth"].start != offset:
         raise ValueError(
             f"The original depth codes begin at id {offset}, the configured vocabulary puts them at "
             f"{config.vocabulary.codebooks['depth'].start}."
         )
-    return config
 
 
 def generation_config_from_original(original: dict[str, Any], config: AiTConfig) -> AiTGenerationConfig:
-    """How the released evaluation decodes: soft or hard, separately for task-solver and detokenizer."""
+    """
+    How the released evaluation decodes: soft or hard, separately for task-solver and detokenizer; boxes and classes by
+    nucleus sampling, or the most likely ones where `top_p` is 0.
+    """
     generation_config = AiTGenerationConfig.from_model_config(config)
     solver = original["transformer"]
     generation_config.soft_solver = bool(solver.get("soft_transformer", False)) and not config.parallel
     generation_config.soft_detokenizer = bool(solver.get("soft_vae", False))
+    if top_p := solver.get("top_p", DEFAULT_TOP_P):
+        generation_config.do_sample, generation_config.top_p = True, top_p
     return generation_config
 
 
@@ -237,9 +280,9 @@ def _convert_solver(original: dict[str, torch.Tensor], config: AiTConfig) -> dic
 
 def convert_original_checkpoint(
     checkpoint: str | Path, original_config: dict[str, Any], tokenizers: dict[str, str | Path] | None = None
-) -> tuple[AiTForDenseTokenGeneration, AiTImageProcessor]:
+) -> tuple[AiTForDenseTokenGeneration, dict[str, AiTImageProcessor]]:
     """
-    Model and image processor of a released checkpoint.
+    Model of a released checkpoint, and the image processor of each of its tasks, object tasks first.
 
     Args:
         checkpoint (`str` or `Path`): Original `.pth` file.
@@ -269,8 +312,20 @@ def convert_original_checkpoint(
         raise ValueError(f"Shapes differ from the configuration's: {'; '.join(sorted(wrong))}.")
     model.load_state_dict(converted, strict=False)  # strict but for the tied classifier, as just checked
     model.generation_config = generation_config_from_original(original_config, config)
-    height, width = config.tasks["depth"]["image_size"]
-    return model.eval(), AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+    return model.eval(), {name: _image_processor(config.task(name)) for name in config.tasks}
+
+
+def _image_processor(task: AiTTaskConfig) -> AiTImageProcessor:
+    """Depth models see images in 0..1, object models ImageNet-normalised ones at the top left of a frame."""
+    height, width = task.image_size
+    if task.output_type == "depth":
+        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+    return AiTImageProcessor(
+        size={"max_height": height, "max_width": width},
+        do_normalize=True,
+        do_pad=True,
+        pad_size={"height": height, "width": width},
+    )
 
 
 __all__ = [

@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-Which data a recipe trains on, and the order in which samples come.
+The order in which samples come, for one source of samples or several.
 
 The training order has no state: which example comes n-th and how it is augmented follow from the recipe's seed and n
 alone. So a run gives the same batches with any number of worker processes, one step of two processes sees what one
@@ -11,9 +11,10 @@ was seen before. One iterator lasts the whole training: small data sets do not r
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import datasets
 import numpy as np
@@ -24,49 +25,13 @@ from datasets.distributed import split_dataset_by_node
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
-from ..data.collation import depth_collator
-from ..data.depth_transforms import DepthEvalTransform, DepthTrainTransform
-from ..data.nyu_depth import load_nyu_depth
-from ..data.rgbd import load_hub_rgbd, load_rgbd
 from ..data.subset import evenly
-from ..data.synthetic import SPLITS, render_room
 
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 Sample = dict[str, Any]
+AnyDataset = Dataset | datasets.Dataset | datasets.IterableDataset
 SHUFFLE_BUFFER = 256  # samples that a stream holds to draw the next one from
-
-
-class RandomRooms(Dataset):
-    """The rooms of [`~ait_hf.data.synthetic.synthetic_rooms`] by number, without end."""
-
-    def __init__(self, split: str, size: tuple[int, int], seed: int):
-        if split not in SPLITS:
-            raise ValueError(f"Unknown split {split!r} of synthetic rooms; there are: {', '.join(SPLITS)}.")
-        self.key = (SPLITS.index(split), seed)
-        self.size = size
-
-    def __getitem__(self, index: int) -> Sample:
-        return render_room((*self.key, index), self.size)
-
-
-@strict
-@dataclass
-class TransformRecipe:
-    """Arguments of [`~ait_hf.data.depth_transforms.DepthTrainTransform`]; evaluation cuts `crop_size` at the centre."""
-
-    crop_size: int | list[int]
-    flip_p: float = 0.5
-    cut_depth_p: float = 0.75
-    cut_depth_every: int | None = 4
-    color_p: float = 0.5
-    columns: list[int] | None = None
-    resize: int | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of what the model sees, pixels."""
-        return (self.crop_size, self.crop_size) if isinstance(self.crop_size, int) else tuple(self.crop_size)
 
 
 @strict
@@ -76,82 +41,58 @@ class DataRecipe:
     What all data sections share.
 
     Args:
-        transform (`TransformRecipe`): Augmentation.
+        batch_size (`int`): Training samples per process and forward; a step sees `batch_size *
+            train.gradient_accumulation_steps * processes` of them.
         split (`str`): Split to train on.
     """
 
-    transform: TransformRecipe
+    batch_size: int
     split: str = "train"
 
-    def load(self, split: str) -> Dataset | datasets.Dataset | datasets.IterableDataset:
-        """Examples with `image` and `depth` as the transforms take them."""
+    def validate_batch_size(self):
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of what the model sees, pixels."""
         raise NotImplementedError
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether the data sets have no length: sample n is the n-th there is, and none comes twice."""
+        return False
 
-@strict
-@dataclass(kw_only=True)
-class SyntheticData(DataRecipe):
-    """Rooms rendered on the fly, `size` = height and width in pixels; never the same room twice in training."""
+    def load(self, split: str) -> AnyDataset:
+        """Examples as the transforms take them."""
+        raise NotImplementedError
 
-    name: Literal["synthetic"] = "synthetic"
-    size: list[int]
-    seed: int = 0
-
-    def load(self, split: str) -> Dataset:
-        return RandomRooms(split, tuple(self.size), self.seed)
-
-
-@strict
-@dataclass(kw_only=True)
-class RGBDData(DataRecipe):
-    """Arguments of [`~ait_hf.data.rgbd.load_rgbd`]: your own frames from an index or a folder of pairs."""
-
-    name: Literal["rgbd"] = "rgbd"
-    index: str
-    root: str | None = None
-    depth_scale: float | None = None
-    kinds: list[str] | None = None
-
-    def load(self, split: str) -> datasets.Dataset:
-        return load_rgbd(self.index, split, root=self.root, depth_scale=self.depth_scale, kinds=self.kinds)
+    def load_for_training(self) -> AnyDataset:
+        """The examples to train on."""
+        return self.load(self.split)
 
 
-@strict
-@dataclass(kw_only=True)
-class NYUDepthData(DataRecipe):
-    """NYU Depth v2 in the folder `root`, see [`~ait_hf.data.nyu_depth.load_nyu_depth`]."""
+@dataclass
+class Stream:
+    """
+    One source of samples.
 
-    name: Literal["nyu_depth"] = "nyu_depth"
-    root: str
+    Args:
+        data: Section of the recipe.
+        train_transform, eval_transform: From an example to a sample; training draws from torch's CPU generator.
+        collate: From samples to a batch.
+        every: Takes part in every so-manieth step of the training, from the first on.
+    """
 
-    def load(self, split: str) -> datasets.Dataset:
-        return load_nyu_depth(self.root, split)
+    data: DataRecipe
+    train_transform: Callable[[Sample], Sample]
+    eval_transform: Callable[[Sample], Sample]
+    collate: Callable[[Sequence[Sample]], Batch]
+    every: int = 1
 
-
-@strict
-@dataclass(kw_only=True)
-class HubData(DataRecipe):
-    """Arguments of [`~ait_hf.data.rgbd.load_hub_rgbd`]: any 🤗 data set with an image and a depth column."""
-
-    name: Literal["hub"] = "hub"
-    path: str
-    image_column: str = "image"
-    depth_column: str = "depth"
-    depth_scale: float | None = None
-    streaming: bool = False
-
-    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
-        return load_hub_rgbd(
-            self.path,
-            split,
-            image_column=self.image_column,
-            depth_column=self.depth_column,
-            depth_scale=self.depth_scale,
-            streaming=self.streaming,
-        )
-
-
-AnyData = SyntheticData | RGBDData | NYUDepthData | HubData
+    def steps_before(self, step: int) -> int:
+        """In how many of the first `step` steps it takes part."""
+        return -(-step // self.every)
 
 
 class SampleOrder(Sampler):
@@ -196,7 +137,7 @@ class TrainSamples(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         index, number = key
-        return _seeded(self.transform, self.dataset[index], (self.seed, number))
+        return _seeded(lambda: self.transform(self.dataset[index]), (self.seed, number))
 
 
 class StreamedSamples(IterableDataset):
@@ -218,7 +159,7 @@ class StreamedSamples(IterableDataset):
         for epoch in itertools.count():
             self.dataset.set_epoch(epoch)
             for sample in self.dataset:
-                yield _seeded(self.transform, sample, (*key, number))
+                yield _seeded(partial(self.transform, sample), (*key, number))
                 number += 1
 
 
@@ -237,45 +178,76 @@ class EvalSamples(Dataset):
         return self.transform(self.dataset[index])
 
 
-def training_batches(
-    data: AnyData,
+def mixed_batches(
+    streams: Mapping[str, Stream],
     accelerator: Accelerator,
     *,
-    batch_size: int,
-    num_batches: int,
+    num_steps: int,
     done: int,
+    forwards_per_step: int,
     num_workers: int,
     seed: int,
-) -> Iterator[Batch]:
+) -> Iterator[dict[str, Batch]]:
     """
-    This process's batches `{"pixel_values", "labels"}` on its device (see [`depth_collator`]).
+    For every forward the batches of the streams that take part in its step, `{name: batch}`.
 
     Args:
-        batch_size (`int`): Samples per batch of one process.
+        num_steps (`int`): Steps of the whole training, `done` of which are behind it.
+        forwards_per_step (`int`): A stream gives a batch to each forward of its steps.
+    """
+    batches = {
+        name: training_batches(
+            stream,
+            accelerator,
+            num_batches=stream.steps_before(num_steps) * forwards_per_step,
+            done=stream.steps_before(done) * forwards_per_step,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        for name, stream in streams.items()
+    }
+    for step in range(done, num_steps):
+        for _ in range(forwards_per_step):
+            yield {name: next(batches[name]) for name, stream in streams.items() if step % stream.every == 0}
+
+
+def training_batches(
+    stream: Stream, accelerator: Accelerator, *, num_batches: int, done: int, num_workers: int, seed: int
+) -> Iterator[Batch]:
+    """
+    This process's batches on its device.
+
+    Args:
         num_batches (`int`): Batches of one process in the whole training, `done` of which are behind it.
         num_workers (`int`): Data worker processes beside this one; 0 for none.
     """
-    dataset = data.load(data.split)
-    transform = DepthTrainTransform(**asdict(data.transform) | {"crop_size": data.transform.size})
-    loader_arguments = {"batch_size": batch_size, "drop_last": True} | _loader_arguments(num_workers)
+    batch_size = stream.data.batch_size
+    dataset = stream.data.load_for_training()
+    loader_arguments = {"batch_size": batch_size, "drop_last": True} | _loader_arguments(stream, num_workers)
     if isinstance(dataset, datasets.IterableDataset):
         share = split_dataset_by_node(dataset, accelerator.process_index, accelerator.num_processes)
-        stream = StreamedSamples(share, transform, seed, accelerator.process_index)
-        loader = DataLoader(stream, **loader_arguments)
+        samples = StreamedSamples(share, stream.train_transform, seed, accelerator.process_index)
+        loader = DataLoader(samples, **loader_arguments)
         # Already shared out: accelerate would have every process read everything. A stream can only be read past.
         loader = prepare_data_loader(
             loader, accelerator.device, num_processes=1, put_on_device=True, dispatch_batches=False
         )
         return itertools.islice(loader, done, num_batches)
-    num_examples = None if isinstance(dataset, RandomRooms) else len(dataset)
+    num_examples = None if stream.data.is_endless else len(dataset)
     per_batch = batch_size * accelerator.num_processes
     order = SampleOrder(num_examples, done * per_batch, num_batches * per_batch, seed)
-    loader = DataLoader(TrainSamples(dataset, transform, seed), sampler=order, **loader_arguments)
+    loader = DataLoader(TrainSamples(dataset, stream.train_transform, seed), sampler=order, **loader_arguments)
     return iter(accelerator.prepare(loader))
 
 
 def evaluation_batches(
-    data: AnyData, accelerator: Accelerator, *, split: str, num_samples: int | None, batch_size: int, num_workers: int
+    stream: Stream,
+    accelerator: Accelerator,
+    *,
+    split: str,
+    num_samples: int | None,
+    batch_size: int,
+    num_workers: int,
 ) -> DataLoader:
     """
     Batches of a fixed part of a split, shared out over the processes for `accelerator.gather_for_metrics`.
@@ -286,24 +258,24 @@ def evaluation_batches(
     Raises:
         ValueError: If all examples are asked of a data set without end.
     """
-    dataset = data.load(split)
+    dataset = stream.data.load(split)
     if isinstance(dataset, datasets.IterableDataset):
         dataset = list(dataset if num_samples is None else dataset.take(num_samples))
         num_examples = len(dataset)
-    elif isinstance(dataset, RandomRooms):
+    elif stream.data.is_endless:
         num_examples = num_samples
         if num_samples is None:
             raise ValueError("Set evaluation.num_samples: synthetic rooms have no end.")
     else:
         dataset = evenly(dataset, num_samples)
         num_examples = len(dataset)
-    samples = EvalSamples(dataset, DepthEvalTransform(data.transform.size), num_examples)
-    return accelerator.prepare(DataLoader(samples, batch_size=batch_size, **_loader_arguments(num_workers)))
+    samples = EvalSamples(dataset, stream.eval_transform, num_examples)
+    return accelerator.prepare(DataLoader(samples, batch_size=batch_size, **_loader_arguments(stream, num_workers)))
 
 
-def _loader_arguments(num_workers: int) -> dict[str, Any]:
+def _loader_arguments(stream: Stream, num_workers: int) -> dict[str, Any]:
     return {
-        "collate_fn": depth_collator,
+        "collate_fn": stream.collate,
         "num_workers": num_workers,
         "pin_memory": torch.cuda.is_available(),
         # Without its own, a loader draws its workers' seed from the generator that dropout uses.
@@ -311,11 +283,11 @@ def _loader_arguments(num_workers: int) -> dict[str, Any]:
     }
 
 
-def _seeded(transform: Callable[[Sample], Sample], sample: Sample, seed: tuple[int, ...]) -> Sample:
-    """Transforms with torch's CPU generator (which the transforms draw from) set to `seed`, and back afterwards."""
+def _seeded(make: Callable[[], Sample], seed: tuple[int, ...]) -> Sample:
+    """Calls `make` with torch's CPU generator set to `seed`, and back afterwards."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
     try:
-        return transform(sample)
+        return make()
     finally:
         torch.set_rng_state(state)

@@ -34,6 +34,8 @@ def write_into_folder(folder: Path, write: Callable[[Path], None]) -> None:
     temporary = _temporary(folder / "model")
     write(temporary)
     for path in sorted(temporary.iterdir()):
+        if path.is_dir():  # which cannot replace a folder that holds files
+            shutil.rmtree(folder / path.name, ignore_errors=True)
         os.replace(path, folder / path.name)
     temporary.rmdir()
 

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,13 +16,18 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import ProjectConfiguration, is_tensorboard_available, set_seed
+from accelerate.utils import (
+    GradientAccumulationPlugin,
+    ProjectConfiguration,
+    is_tensorboard_available,
+    set_seed,
+)
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .data import AnyData, Batch, evaluation_batches, training_batches
+from .data import Batch, Stream, evaluation_batches, mixed_batches
 from .files import checkpoint_to_resume, save_checkpoint, write_folder, write_into_folder, write_text
 from .optimizer import OptimizerRecipe, build_optimizer
 from .recipes import dump_recipe, flatten, read_values, to_values
@@ -42,15 +47,14 @@ class TrainRecipe:
     """
     Args:
         max_steps (`int`): Optimiser steps.
-        batch_size (`int`): Samples per process and forward; a step sees `batch_size * gradient_accumulation_steps *
-            processes` of them.
         gradient_accumulation_steps (`int`): Forwards per optimiser step.
         max_grad_norm (`float`, *optional*): Gradients are clipped to this norm.
         mixed_precision (`str`): `"no"`, `"fp16"` or `"bf16"`.
-        num_workers (`int`): Data worker processes per process; 0 for none. The result does not depend on it.
+        num_workers (`int`): Data worker processes per process and source of data; 0 for none. The result does not
+            depend on it.
         log_every (`int`): Steps between rows of `history.json`, which hold means over these steps.
-        eval_every (`int`, *optional*): Steps between evaluations; `None` for one at the end. The best model by RMSE
-            is kept in `output_dir/best` if set.
+        eval_every (`int`, *optional*): Steps between evaluations; `None` for one at the end. The best model is
+            kept in `output_dir/best` if set.
         save_every (`int`, *optional*): Steps between checkpoints to resume from; `None` for none.
         keep_checkpoints (`int`): How many of the newest checkpoints stay.
         resume (`str`): `"auto"` (the newest checkpoint in `output_dir`, if any), `"never"` or a checkpoint's path.
@@ -59,7 +63,6 @@ class TrainRecipe:
     """
 
     max_steps: int
-    batch_size: int
     gradient_accumulation_steps: int = 1
     max_grad_norm: float | None = None
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
@@ -72,7 +75,7 @@ class TrainRecipe:
     trackers: list[str] | None = None
 
     def validate_counts(self):
-        for name in ("max_steps", "batch_size", "gradient_accumulation_steps", "log_every", "keep_checkpoints"):
+        for name in ("max_steps", "gradient_accumulation_steps", "log_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in ("eval_every", "save_every"):
@@ -105,11 +108,10 @@ class EvaluationRecipe:
 @strict
 @dataclass(kw_only=True)
 class Recipe:
-    """What the recipes of tokenizers and task-solvers share; theirs add a `model` section."""
+    """What the recipes of tokenizers and task-solvers share; theirs add what to train on and a `model` section."""
 
     output_dir: str
     seed: int = 0
-    data: AnyData
     optimizer: OptimizerRecipe
     schedule: Schedule = field(default_factory=ConstantSchedule)
     train: TrainRecipe
@@ -117,24 +119,42 @@ class Recipe:
 
 
 class TrainingTask(ABC):
-    """What is particular to one kind of model."""
+    """
+    What is particular to one kind of model.
+
+    Attributes:
+        model: What is trained.
+        streams: Sources of samples by name.
+        best_metric: Name of the metric that the best model is chosen by.
+        lower_is_better: Whether the best is the lowest.
+    """
 
     model: nn.Module
+    streams: dict[str, Stream]
+    best_metric: str
+    lower_is_better: bool
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        """`"loss"` and other scalars to log; `model` is `self.model` as Accelerate wrapped it."""
+    def loss(
+        self, model: nn.Module, batches: Mapping[str, Batch], accelerator: Accelerator
+    ) -> dict[str, torch.Tensor]:
+        """
+        `"loss"` and other scalars to log, on every process the same names; `model` is `self.model` as Accelerate
+        wrapped it, `batches` has a batch of every stream that takes part in this step.
+        """
 
     @abstractmethod
-    def evaluate(self, model: nn.Module, batches: DataLoader, accelerator: Accelerator) -> dict[str, float]:
-        """Metrics with `"rmse"` among them, on the main process; all processes call it."""
+    def evaluate(
+        self, model: nn.Module, loaders: Mapping[str, DataLoader], accelerator: Accelerator
+    ) -> dict[str, float]:
+        """Metrics, `best_metric` among them, at least on the main process; all processes call it."""
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
         """Writes what `from_pretrained` loads."""
 
-    def start(self, model: nn.Module, batch: Batch) -> None:  # noqa: B027 (most models need no start)
-        """Called once before the first step with its batch, but not when a run is resumed."""
+    def start(self, model: nn.Module, batches: Mapping[str, Batch]) -> None:  # noqa: B027 (most models need no start)
+        """Called once before the first step with its batches, but not when a run is resumed."""
 
 
 @dataclass
@@ -142,14 +162,14 @@ class Progress:
     """Where a run stands; Accelerate saves and loads it with its checkpoints."""
 
     step: int = 0
-    best_rmse: float = float("inf")
+    best: float | None = None  # value of the task's `best_metric`
     history: list[dict[str, float]] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "best_rmse": self.best_rmse, "history": list(self.history)}
+        return {"step": self.step, "best": self.best, "history": list(self.history)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.best_rmse, self.history = state["step"], state["best_rmse"], list(state["history"])
+        self.step, self.best, self.history = state["step"], state["best"], list(state["history"])
 
 
 def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
@@ -186,14 +206,17 @@ class _Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             _warn_of_differences(self.folder / RECIPE_FILE, recipe, resumed)
             write_text(self.folder / RECIPE_FILE, dump_recipe(recipe))
-        self.evaluation = evaluation_batches(
-            recipe.data,
-            accelerator,
-            split=recipe.evaluation.split,
-            num_samples=recipe.evaluation.num_samples,
-            batch_size=recipe.evaluation.batch_size,
-            num_workers=self.options.num_workers,
-        )
+        self.loaders = {
+            name: evaluation_batches(
+                stream,
+                accelerator,
+                split=recipe.evaluation.split,
+                num_samples=recipe.evaluation.num_samples,
+                batch_size=recipe.evaluation.batch_size,
+                num_workers=self.options.num_workers,
+            )
+            for name, stream in task.streams.items()
+        }
         optimizer = build_optimizer(task.model, recipe.optimizer)
         self.schedule = build_schedule(optimizer, recipe.schedule, self.options.max_steps)
         # Not prepared: Accelerate would step it once per process, and skip it with an overflowing fp16 step.
@@ -203,12 +226,12 @@ class _Run:
         if resumed is not None:
             accelerator.load_state(str(resumed))
             logger.info("Resumed from %s.", resumed)
-        self.batches = training_batches(
-            recipe.data,
+        self.batches = mixed_batches(
+            task.streams,
             accelerator,
-            batch_size=self.options.batch_size,
-            num_batches=self.options.max_steps * self.options.gradient_accumulation_steps,
-            done=self.progress.step * self.options.gradient_accumulation_steps,
+            num_steps=self.options.max_steps,
+            done=self.progress.step,
+            forwards_per_step=self.options.gradient_accumulation_steps,
             num_workers=self.options.num_workers,
             seed=recipe.seed,
         )
@@ -227,7 +250,8 @@ class _Run:
             mininterval=1,
             disable=not accelerator.is_main_process,
         )
-        meter = _Meter(accelerator, options.batch_size * options.gradient_accumulation_steps)
+        samples_per_forward = sum(stream.data.batch_size / stream.every for stream in self.task.streams.values())
+        meter = _Meter(accelerator, samples_per_forward * options.gradient_accumulation_steps)
         self.model.train()
         for values in self._steps():
             meter.add(values)
@@ -254,9 +278,9 @@ class _Run:
         """One optimiser step per item, whose scalars stay on the device: nothing here waits for it."""
         accelerator, parameters = self.accelerator, [p for p in self.model.parameters() if p.requires_grad]
         forwards = []
-        for batch in self.batches:
+        for batches in self.batches:
             with accelerator.accumulate(self.model):
-                values = self.task.loss(self.model, batch)
+                values = self.task.loss(self.model, batches, accelerator)
                 accelerator.backward(values["loss"])
                 forwards.append({name: value.detach() for name, value in values.items()})
                 if not accelerator.sync_gradients:
@@ -275,15 +299,22 @@ class _Run:
         accelerator, model = self.accelerator, self.accelerator.unwrap_model(self.model)
         model.eval()
         with torch.no_grad(), accelerator.autocast():
-            metrics = self.task.evaluate(model, self.evaluation, accelerator)
+            metrics = self.task.evaluate(model, self.loaders, accelerator)
         self.model.train()
         if accelerator.is_main_process:
             self._log({f"eval_{name}": value for name, value in metrics.items()})
-            if metrics["rmse"] < self.progress.best_rmse and self.options.eval_every is not None:
+            if self._is_best(metrics[self.task.best_metric]) and self.options.eval_every is not None:
                 write_folder(self.folder / "best", self._save)
-            self.progress.best_rmse = min(metrics["rmse"], self.progress.best_rmse)
             self._write_history()
         accelerator.wait_for_everyone()
+
+    def _is_best(self, value: float) -> bool:
+        """Whether it is better than all before; remembers it then."""
+        best = self.progress.best
+        is_best = best is None or (value < best if self.task.lower_is_better else value > best)
+        if is_best:
+            self.progress.best = value
+        return is_best
 
     def _log(self, values: dict[str, float]) -> None:
         self.progress.history.append({"step": self.progress.step, **values})
@@ -306,7 +337,7 @@ class _Run:
 class _Meter:
     """Collects the scalars of every step on the device and reads them all at once."""
 
-    def __init__(self, accelerator: Accelerator, samples_per_step: int):
+    def __init__(self, accelerator: Accelerator, samples_per_step: float):
         self.accelerator = accelerator
         self.samples_per_step = samples_per_step * accelerator.num_processes
         self.steps: list[dict[str, torch.Tensor]] = []
@@ -316,20 +347,27 @@ class _Meter:
         self.steps.append(values)
 
     def means(self, step: int) -> dict[str, float]:
-        """Means over the steps since the last call, the last of which was number `step`, and over processes."""
-        names = list(self.steps[0])
-        local = torch.stack([torch.stack([values[name].float() for name in names]) for values in self.steps])
-        table = self.accelerator.reduce(local, "mean").cpu()
-        finite = torch.isfinite(table[:, names.index("loss")])
+        """
+        Means over the steps since the last call, the last of which was number `step`, and over processes. A scalar
+        that not every step has is averaged over those that have it.
+        """
+        columns: dict[str, list[torch.Tensor]] = {}
+        for values in self.steps:
+            for name, value in values.items():
+                columns.setdefault(name, []).append(value.float())
+        local = torch.stack(list(chain.from_iterable(columns.values())))
+        tables = self.accelerator.reduce(local, "mean").cpu().split([len(column) for column in columns.values()])
+        table = dict(zip(columns, tables))
+        finite = torch.isfinite(table["loss"])
         if not finite.all():
-            bad = step - len(table) + 1 + int(finite.logical_not().nonzero()[0])
+            bad = step - len(self.steps) + 1 + int(finite.logical_not().nonzero()[0])
             raise FloatingPointError(
                 f"The loss of step {bad} is not finite. Lower the learning rate, clip gradients (train.max_grad_norm), "
                 "or check the data; train.mixed_precision=no rules out overflow."
             )
         elapsed = time.perf_counter() - self.start
-        means = dict(zip(names, table.mean(0).tolist()))
-        means["samples_per_second"] = len(table) * self.samples_per_step / elapsed
+        means = {name: column.mean().item() for name, column in table.items()}
+        means["samples_per_second"] = len(self.steps) * self.samples_per_step / elapsed
         self.steps = []
         self.start = time.perf_counter()
         return means
@@ -348,7 +386,10 @@ def _build_accelerator(recipe: Recipe) -> Accelerator:
         trackers = ["tensorboard"] if is_tensorboard_available() else []
     return Accelerator(
         mixed_precision=recipe.train.mixed_precision,
-        gradient_accumulation_steps=recipe.train.gradient_accumulation_steps,
+        # Forwards alone say when a step is done: streams of data may end before the training does.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=recipe.train.gradient_accumulation_steps, sync_with_dataloader=False
+        ),
         log_with=trackers or None,
         project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
     )

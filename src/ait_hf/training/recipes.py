@@ -4,7 +4,7 @@
 Recipes: one YAML file and `key=value` overrides become nested, type-checked dataclasses, or one clear `ValueError`.
 
 What a recipe may hold is written in the dataclasses alone. A field whose type is a union of dataclasses picks the one
-whose `name` the section gives.
+whose `name` the section gives; a `dict[str, ...]` of such a union picks by its keys.
 """
 
 import difflib
@@ -137,7 +137,7 @@ def build(kind: type[RecipeType], values: dict[str, Any], section: str = "") -> 
     if not isinstance(values, dict):
         raise ValueError(f"{section} is a section with keys, not the value {values!r}.")
     hints = typing.get_type_hints(kind)
-    check_keys(where, values, hints)
+    check_keys(where, values, [f.name for f in fields(kind)])
     if missing := [f.name for f in fields(kind) if f.name not in values and _is_required(f)]:
         raise ValueError(f"Missing key {missing[0]!r} in {where}.")
     arguments = {
@@ -150,10 +150,17 @@ def build(kind: type[RecipeType], values: dict[str, Any], section: str = "") -> 
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    """`value` as the type of a field, if that is a section or a float written as an integer; else as it is."""
+    """`value` as the type of a field, if that holds sections or is a float written as an integer; else as it is."""
+    if typing.get_origin(hint) is dict and any(map(is_dataclass, typing.get_args(typing.get_args(hint)[1]))):
+        return _build_named(typing.get_args(typing.get_args(hint)[1]), value, name)
+    if value is None and type(None) in typing.get_args(hint):
+        return None
     choices = [choice for choice in (hint, *typing.get_args(hint)) if is_dataclass(choice)]
     if len(choices) > 1:
-        return build(_choose(choices, value, name), value, name)
+        names, given = _by_name(choices), value.get("name") if isinstance(value, dict) else None
+        if given not in names:
+            raise ValueError(f"{name}.name must be one of {', '.join(names)}, got {given!r}.")
+        return build(names[given], value, name)
     if choices:
         return build(choices[0], value, name)
     if float in (hint, *typing.get_args(hint)) and isinstance(value, int) and not isinstance(value, bool):
@@ -161,12 +168,21 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     return value
 
 
-def _choose(choices: list[type], value: Any, section: str) -> type:
-    names = {typing.get_args(typing.get_type_hints(choice)["name"])[0]: choice for choice in choices}
-    name = value.get("name") if isinstance(value, dict) else None
-    if name not in names:
-        raise ValueError(f"{section}.name must be one of {', '.join(names)}, got {name!r}.")
-    return names[name]
+def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str, Any]:
+    """Sections of a mapping, each of the dataclass that its key names."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{section} is a section with keys, not the value {values!r}.")
+    names = _by_name(choices)
+    check_keys(f"section {section}", values, names)
+    return {
+        key: build(names[key], {"name": key, **value} if isinstance(value, dict) else value, f"{section}.{key}")
+        for key, value in values.items()
+    }
+
+
+def _by_name(choices: Sequence[type]) -> dict[str, type]:
+    """Dataclasses by the one value that their field `name` may have."""
+    return {typing.get_args(typing.get_type_hints(choice)["name"])[0]: choice for choice in choices}
 
 
 def _is_required(field: Field) -> bool:

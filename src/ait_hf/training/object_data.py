@@ -1,0 +1,216 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Data sections of recipes for objects (images with boxes, classes, masks) and for masks alone."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import datasets
+from huggingface_hub.dataclasses import strict
+from torch.utils.data import Dataset, default_collate
+
+from ..data.coco import coco_classes, load_coco
+from ..data.collation import object_collator
+from ..data.object_transforms import MaskCrops, MaskTrainTransform, ObjectEvalTransform, ObjectTrainTransform
+from ..data.synthetic_objects import OBJECT_CLASSES, SyntheticMaskCrops, SyntheticObjects
+from ..object_evaluation import coco_ground_truth
+from .data import DataRecipe, Sample, Stream
+
+
+@strict
+@dataclass
+class CocoSplit:
+    """A COCO annotation file and the folder of its images."""
+
+    annotations: str
+    images: str
+
+
+@strict
+@dataclass(kw_only=True)
+class CocoFiles(DataRecipe):
+    """
+    Any data set in COCO's format, such as COCO and LVIS.
+
+    Args:
+        train, validation, test (`CocoSplit`): Files of the splits; the latter two may be left out.
+    """
+
+    train: CocoSplit
+    validation: CocoSplit | None = None
+    test: CocoSplit | None = None
+
+    def files(self, split: str) -> CocoSplit:
+        """`ValueError` for a split that the section does not have."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        given = {name: files for name, files in splits.items() if files is not None}
+        if split not in given:
+            raise ValueError(f"The data section {self.name} has no files of split {split!r}: it has {list(given)}.")
+        return given[split]
+
+    def load(self, split: str) -> datasets.Dataset:
+        files = self.files(split)
+        return load_coco(files.annotations, files.images)
+
+
+@strict
+@dataclass
+class ObjectTransformRecipe:
+    """
+    Arguments of [`~ait_hf.data.object_transforms.ObjectTrainTransform`].
+
+    Args:
+        image_size (`int` or `list[int]`): Height and width of the frame that images are fitted into, pixels.
+        scale_range (`list[float]`): Of the random scale, 1 being the largest image that fits.
+        flip_p (`float`): Share of mirrored images.
+        normalize (`bool`): By ImageNet's mean and standard deviation.
+    """
+
+    image_size: int | list[int]
+    scale_range: list[float] = field(default_factory=lambda: [0.1, 3.0])
+    flip_p: float = 0.5
+    normalize: bool = True
+
+
+@strict
+@dataclass(kw_only=True)
+class ObjectData(DataRecipe):
+    """
+    What all data sections for objects share.
+
+    Args:
+        transform (`ObjectTransformRecipe`): Augmentation.
+    """
+
+    transform: ObjectTransformRecipe
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        size = self.transform.image_size
+        return (size, size) if isinstance(size, int) else tuple(size)
+
+    def classes(self) -> tuple[list[str], list[int]]:
+        """Names and category ids (of annotation files) of the classes, in the order of `class_labels`."""
+        raise NotImplementedError
+
+    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any] | str:
+        """A COCO dictionary, or the path of one, with at least the annotations of the evaluated images."""
+        raise NotImplementedError
+
+    def stream(self, every: int, *, max_objects: int, with_masks: bool) -> Stream:
+        """Samples with `pixel_values` and `labels`, dictionaries of boxes, classes and, if wanted, masks."""
+        train_transform = ObjectTrainTransform(
+            self.image_size,
+            scale_range=tuple(self.transform.scale_range),
+            flip_p=self.transform.flip_p,
+            max_objects=max_objects,
+            normalize=self.transform.normalize,
+            with_masks=with_masks,
+        )
+        eval_transform = ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
+        return Stream(self, train_transform, eval_transform, object_collator, every)
+
+
+@strict
+@dataclass(kw_only=True)
+class CocoData(CocoFiles, ObjectData):
+    """Objects of a data set in COCO's format; training leaves out images without annotations, as published."""
+
+    name: Literal["coco"] = "coco"
+
+    def load_for_training(self) -> datasets.Dataset:
+        files = self.files(self.split)
+        return load_coco(files.annotations, files.images, keep_empty=False)
+
+    def classes(self) -> tuple[list[str], list[int]]:
+        return coco_classes(self.files(self.split).annotations)
+
+    def ground_truth(self, split: str, num_samples: int | None) -> str:
+        return self.files(split).annotations
+
+
+@strict
+@dataclass(kw_only=True)
+class SyntheticObjectsData(ObjectData):
+    """Objects of rooms rendered on the fly, `size` = height and width in pixels."""
+
+    name: Literal["synthetic_objects"] = "synthetic_objects"
+    size: list[int]
+    seed: int = 0
+
+    @property
+    def is_endless(self) -> bool:
+        return True
+
+    def load(self, split: str) -> Dataset:
+        return SyntheticObjects(split, tuple(self.size), self.seed)
+
+    def classes(self) -> tuple[list[str], list[int]]:
+        return list(OBJECT_CLASSES), list(range(len(OBJECT_CLASSES)))
+
+    def ground_truth(self, split: str, num_samples: int) -> dict[str, Any]:
+        rooms = self.load(split)
+        return coco_ground_truth([rooms[index] for index in range(num_samples)], self.classes()[1])
+
+
+AnyObjectData = CocoData | SyntheticObjectsData
+
+
+@strict
+@dataclass(kw_only=True)
+class MaskData(DataRecipe):
+    """
+    What the data sections of the mask tokenizer share: masks of single objects, cut to their boxes.
+
+    Args:
+        mask_size (`int`): Side of the cut masks, pixels.
+        flip_p (`float`): Share of mirrored masks in training.
+    """
+
+    unit: ClassVar[str] = "mask"
+
+    mask_size: int = 64
+    flip_p: float = 0.5
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.mask_size, self.mask_size
+
+    def stream(self) -> Stream:
+        """Samples with `labels`, 0 or 1."""
+        return Stream(self, MaskTrainTransform(self.flip_p), _unchanged, default_collate)
+
+
+@strict
+@dataclass(kw_only=True)
+class CocoMasks(CocoFiles, MaskData):
+    """Masks of the objects of a data set in COCO's format, crowds and boxes under two pixels left out."""
+
+    name: Literal["coco_masks"] = "coco_masks"
+
+    def load(self, split: str) -> Dataset:
+        return MaskCrops(super().load(split), self.mask_size)
+
+
+@strict
+@dataclass(kw_only=True)
+class SyntheticMasks(MaskData):
+    """Masks of the objects of rooms rendered on the fly, `size` = height and width of a room in pixels."""
+
+    name: Literal["synthetic_masks"] = "synthetic_masks"
+    size: list[int]
+    seed: int = 0
+
+    @property
+    def is_endless(self) -> bool:
+        return True
+
+    def load(self, split: str) -> Dataset:
+        return SyntheticMaskCrops(split, tuple(self.size), self.seed, self.mask_size)
+
+
+AnyMaskData = CocoMasks | SyntheticMasks
+
+
+def _unchanged(sample: Sample) -> Sample:
+    return sample

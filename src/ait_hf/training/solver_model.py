@@ -1,0 +1,234 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The model that a task-solver's recipe starts from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
+from transformers.utils import cached_file
+
+from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTokenizerConfig
+from ..conversion.swinv2 import load_pretrained_backbone
+from ..modeling_ait import AiTForDenseTokenGeneration
+from ..tokenization_vq import VQTokenizer
+from .recipes import check_keys
+from .tasks import AnyTask, ObjectTask
+
+
+CODEBOOKS = ("mask", "depth")  # their order in the vocabulary, as released
+# What the recipe sets elsewhere is not a key of its sections `model.config` and `model.backbone_config`.
+_CONFIG_KEYS = set(AiTConfig.__annotations__) - {"backbone_config", "tokenizers", "tasks", "parallel", "model_type"}
+_SWINV2_KEYS = {key for key in AiTSwinv2Config.__annotations__ if not key.startswith("_")} - {"image_size"}
+_PRETRAINED_SWINV2_KEYS = {"window_sizes", "shifted_stages", "drop_path_rate"}
+_ENCODER_KEYS = ("d_model", "encoder_layers", "num_heads", "ffn_dim")
+
+
+@strict
+@dataclass
+class SolverModelRecipe:
+    """
+    Args:
+        pretrained (`str`, *optional*): Folder or Hub name of a whole AiT model to train on; nothing else but
+            `gradient_checkpointing` goes with it, and no tokenizers and settings in the tasks.
+        initialize_from (`str`, *optional*): Folder or Hub name of an AiT model whose backbone and encoder are taken
+            over; decoder, embeddings and classifier are new. `backbone_config` may change `window_sizes`,
+            `shifted_stages` and `drop_path_rate` of a SwinV2.
+        backbone (`str`, *optional*): Folder or Hub name of weights to start the backbone from: a SwinV2 of
+            transformers or timm (which becomes ours), or any `AutoBackbone`; a name without a slash is timm's.
+        backbone_config (`dict`): Fields of [`AiTSwinv2Config`] (but `image_size`, which is the largest of the tasks),
+            or of another backbone's configuration if `model_type` is among them. With a SwinV2 `backbone` only
+            `window_sizes`, `shifted_stages`, `drop_path_rate`; with another none.
+        parallel (`bool`): AiT-P: all codes of a dense block are predicted in one forward.
+        config (`dict`): Other fields of [`AiTConfig`]. `codebooks` are those of the tasks' tokenizers by default,
+            `num_classes` and `id2label` those of the data, `pad_images_to` the largest image if they differ.
+        gradient_checkpointing (`bool`): Computes activations twice instead of keeping them.
+    """
+
+    pretrained: str | None = None
+    initialize_from: str | None = None
+    backbone: str | None = None
+    backbone_config: dict[str, Any] = field(default_factory=dict)
+    parallel: bool = False
+    config: dict[str, Any] = field(default_factory=dict)
+    gradient_checkpointing: bool = False
+
+    def validate_source(self):
+        check_keys("section model.config", self.config, _CONFIG_KEYS)
+        if self.initialize_from is not None and self.backbone is not None:
+            raise ValueError("backbone has no effect with initialize_from, which brings its own: leave it out.")
+        if self.pretrained is not None:
+            for f in fields(self):
+                default = f.default_factory() if callable(f.default_factory) else f.default
+                if f.name not in ("pretrained", "gradient_checkpointing") and getattr(self, f.name) != default:
+                    raise ValueError(f"{f.name} has no effect with pretrained, which is a whole model: leave it out.")
+
+
+def build_solver(tasks: Mapping[str, AnyTask], options: SolverModelRecipe) -> AiTForDenseTokenGeneration:
+    """
+    The model that a recipe starts from, with its tokenizers and its pretrained backbone: the head of its task, or
+    [`AiTForDenseTokenGeneration`] for several.
+
+    Raises:
+        FileNotFoundError, OSError: A checkpoint does not exist.
+        ValueError: The parts do not fit together.
+    """
+    kind = next(iter(tasks.values())).model_class if len(tasks) == 1 else AiTForDenseTokenGeneration
+    class_names = _class_names(tasks)
+    if options.pretrained is not None:
+        model = kind.from_pretrained(options.pretrained)
+        _check_pretrained(model.config, tasks, class_names, options.pretrained)
+        return model
+    tokenizers = {task.codebook: load_tokenizer(task) for task in tasks.values() if task.codebook is not None}
+    size = [max(sides) for sides in zip(*(task.data.image_size for task in tasks.values()))]
+    donor = None
+    if options.initialize_from is not None:
+        donor = AiTForDenseTokenGeneration.from_pretrained(options.initialize_from)
+        backbone_config, backbone_weights = _donated_backbone(options, size, donor), None
+    else:
+        backbone_config, backbone_weights = _backbone(options, size)
+    try:
+        config = _config(tasks, options, size, tokenizers, backbone_config, class_names)
+    except StrictDataclassError as error:
+        raise ValueError(f"In section model: {error.__cause__ or error}") from error
+    if donor is not None:
+        _check_encoders(donor.config, config, options.initialize_from)
+    model = kind(config)
+    if donor is not None:
+        model.model.encoder.load_state_dict(donor.model.encoder.state_dict())
+    if backbone_weights is not None:
+        model.model.encoder.backbone.load_state_dict(backbone_weights)
+    for name, tokenizer in tokenizers.items():
+        model.load_tokenizer(name, tokenizer)
+    return model
+
+
+def load_tokenizer(task: AnyTask) -> VQTokenizer:
+    """
+    The trained tokenizer that a task's section names.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is of another kind of map.
+    """
+    path = task.tokenizer
+    if not Path(path).is_dir() and path.count("/") != 1:  # so it is no Hub name either
+        raise FileNotFoundError(f"There is no tokenizer at {path}: run scripts/train_tokenizer.py first.")
+    tokenizer = VQTokenizer.from_pretrained(path)
+    if tokenizer.config.unit != task.unit or tokenizer.config.in_channels != 1:
+        raise ValueError(
+            f"tasks.{task.name}.tokenizer ({path}) is of {tokenizer.config.in_channels} channel(s) in "
+            f"{tokenizer.config.unit!r}; this task needs one channel in {task.unit!r}."
+        )
+    return tokenizer
+
+
+def _class_names(tasks: Mapping[str, AnyTask]) -> list[str]:
+    """Classes of the object tasks' data; empty if there is none."""
+    found = {name: task.data.classes()[0] for name, task in tasks.items() if isinstance(task, ObjectTask)}
+    names = next(iter(found.values()), [])
+    if any(others != names for others in found.values()):
+        raise ValueError(f"The data of {' and '.join(found)} must have the same classes in the same order.")
+    return names
+
+
+def _check_pretrained(config: AiTConfig, tasks: Mapping[str, AnyTask], class_names: list[str], path: str) -> None:
+    for name, task in tasks.items():
+        trained = config.task(name)
+        if trained.image_size != list(task.data.image_size):
+            raise ValueError(
+                f"{path} takes images of {trained.image_size} pixels for {name!r}, but the transform of "
+                f"tasks.{name}.data makes them {list(task.data.image_size)}."
+            )
+    _check_num_classes(config.num_classes, class_names, path)
+
+
+def _check_num_classes(num_classes: int, class_names: list[str], where: str) -> None:
+    if class_names and num_classes != len(class_names):
+        raise ValueError(f"The data have {len(class_names)} classes, but num_classes of {where} is {num_classes}.")
+
+
+def _config(
+    tasks: Mapping[str, AnyTask],
+    options: SolverModelRecipe,
+    size: list[int],
+    tokenizers: Mapping[str, VQTokenizer],
+    backbone_config: PreTrainedConfig,
+    class_names: list[str],
+) -> AiTConfig:
+    defaults = {
+        "codebooks": [[name, tokenizers[name].config.num_vq_embeddings] for name in CODEBOOKS if name in tokenizers]
+    }
+    if class_names:
+        _check_num_classes(options.config.get("num_classes", len(class_names)), class_names, "section model.config")
+        defaults |= {"num_classes": len(class_names), "id2label": dict(enumerate(class_names))}
+    if len({task.data.image_size for task in tasks.values()}) > 1:
+        defaults["pad_images_to"] = size
+    arguments = {
+        "backbone_config": backbone_config,
+        "tokenizers": {
+            name: {f.name: tokenizer.config[f.name] for f in fields(AiTTokenizerConfig)}
+            for name, tokenizer in tokenizers.items()
+        },
+        "tasks": {name: task.declaration(tokenizers.get(task.codebook)) for name, task in tasks.items()},
+        "parallel": options.parallel,
+    }
+    return AiTConfig(**(defaults | options.config | arguments))
+
+
+def _donated_backbone(
+    options: SolverModelRecipe, size: list[int], donor: AiTForDenseTokenGeneration
+) -> PreTrainedConfig:
+    """Configuration of another model's backbone, at the size of the tasks' images."""
+    config = donor.config.backbone_config
+    is_ours = isinstance(config, AiTSwinv2Config)
+    allowed = _PRETRAINED_SWINV2_KEYS if is_ours else ()
+    check_keys("section model.backbone_config beside model.initialize_from", options.backbone_config, allowed)
+    return AiTSwinv2Config(**config.to_dict() | {"image_size": size, **options.backbone_config}) if is_ours else config
+
+
+def _check_encoders(donor: AiTConfig, config: AiTConfig, path: str) -> None:
+    for key in _ENCODER_KEYS:
+        if getattr(donor, key) != getattr(config, key):
+            raise ValueError(
+                f"{path} has {key} {getattr(donor, key)}, but model.config gives {getattr(config, key)}: "
+                "model.initialize_from needs the same encoder."
+            )
+
+
+def _backbone(options: SolverModelRecipe, size: list[int]) -> tuple[PreTrainedConfig, dict[str, torch.Tensor] | None]:
+    """Configuration and, if there are any, weights of the backbone."""
+    arguments = dict(options.backbone_config)
+    if options.backbone is None:
+        model_type = arguments.pop("model_type", AiTSwinv2Config.model_type)
+        if model_type != AiTSwinv2Config.model_type:
+            return AutoConfig.for_model(model_type, **arguments), None
+        check_keys("section model.backbone_config", arguments, _SWINV2_KEYS)
+        try:
+            return AiTSwinv2Config(image_size=size, **arguments), None
+        except StrictDataclassError as error:
+            raise ValueError(f"In section model.backbone_config: {error.__cause__ or error}") from error
+    is_folder = Path(options.backbone).is_dir()
+    if (is_folder or "/" in options.backbone) and _is_swinv2(options.backbone):
+        check_keys("section model.backbone_config beside model.backbone", arguments, _PRETRAINED_SWINV2_KEYS)
+        config, backbone = load_pretrained_backbone(options.backbone, image_size=size, **arguments)
+        return config, backbone.state_dict()
+    check_keys("section model.backbone_config beside model.backbone", arguments, ())
+    if is_folder:  # which AutoBackbone.from_pretrained takes for a Hub name
+        with torch.device("meta"):
+            kind = type(AutoBackbone.from_config(AutoConfig.from_pretrained(options.backbone)))
+        backbone = kind.from_pretrained(options.backbone)
+    else:
+        backbone = AutoBackbone.from_pretrained(options.backbone)
+    return backbone.config, backbone.state_dict()
+
+
+def _is_swinv2(name_or_path: str) -> bool:
+    stored = json.loads(Path(cached_file(name_or_path, "config.json")).read_text(encoding="utf-8"))
+    return stored.get("model_type") == "swinv2" or stored.get("architecture", "").startswith("swinv2_")
