@@ -133,8 +133,8 @@ def evaluate_depth(
             result |= distance.compute()
         return result
 
-    with _evaluating(model):
-        return _measure_all(batches, measure, summarize, accelerator, description)
+    with evaluating(model):
+        return measure_all(batches, measure, summarize, accelerator, description)
 
 
 def evaluate_tokenizer(
@@ -181,8 +181,8 @@ def evaluate_tokenizer(
             metric.add_errors({name: torch.tensor([row[name]]) for name in metric.columns}, torch.tensor([row["ids"]]))
         return metric.compute(num_codes=tokenizer.config.num_vq_embeddings)
 
-    with _evaluating(tokenizer):
-        return _measure_all(batches, measure, summarize, accelerator, description)
+    with evaluating(tokenizer):
+        return measure_all(batches, measure, summarize, accelerator, description)
 
 
 def reconstruct_depth(
@@ -222,7 +222,7 @@ def depth_gallery_rows(
     """
     batch = rgbd_collator(samples)
     size = tuple(batch["labels"][0].shape)
-    with _evaluating(model):
+    with evaluating(model):
         predictions = predict_depth(model, processor, batch["pixel_values"], tta=tta, **settings)
     return [
         {
@@ -272,7 +272,7 @@ def _row(errors: dict[str, torch.Tensor]) -> Row:
 
 
 @contextmanager
-def _evaluating(module: torch.nn.Module):
+def evaluating(module: torch.nn.Module):
     """Evaluation mode without gradients, for a while."""
     was_training = module.training
     module.eval()
@@ -283,13 +283,23 @@ def _evaluating(module: torch.nn.Module):
         module.train(was_training)
 
 
-def _measure_all(
+def measure_all(
     batches: Iterable[Batch],
     measure: Callable[[Batch], list[Row]],
     summarize: Callable[[list[Row]], dict[str, float]],
     accelerator: Accelerator | None,
     description: str | None,
 ) -> dict[str, float]:
+    """
+    Measures every batch and sums up the rows of all processes.
+
+    Args:
+        measure: Batch to one row per image.
+        summarize: All rows to the result, on the main process; every process gets it.
+
+    Raises:
+        ValueError: There are no images.
+    """
     shared = accelerator is not None and accelerator.num_processes > 1
     is_main = not shared or accelerator.is_main_process
     rows: list[Row] = []

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from transformers.utils import ModelOutput
 
 from .data.coco import decode_segmentation
-from .evaluation import Row, _evaluating, _measure_all
+from .evaluation import Row, evaluating, measure_all
 from .image_processing_ait import AiTImageProcessor
 from .inference import check_frame, predict_objects
 from .masks_ait import crop_masks, paste_masks, rle_to_mask
@@ -114,8 +114,8 @@ def evaluate_objects(
         values = _coco_values(metrics, rows) | {"num_images": len(rows)}
         return values, [result for row in rows for result in row["results"]]
 
-    with _evaluating(model):
-        return _measure_all(batches, measure, summarize, accelerator, description)
+    with evaluating(model):
+        return measure_all(batches, measure, summarize, accelerator, description)
 
 
 def coco_results(
@@ -211,7 +211,7 @@ def object_gallery_rows(
     for row in rows:
         image = _picture(row)
         size = image.shape[:2]
-        with _evaluating(model):
+        with evaluating(model):
             (found,) = predict_objects(model, processor, [Image.fromarray(image)], task=task, **settings)
         prediction = {name: found[name].cpu().numpy() for name in ("boxes", "labels", "scores")}
         truth = {"boxes": np.asarray(row["boxes"]).reshape(-1, 4), "labels": np.asarray(row["class_labels"])}
@@ -300,8 +300,8 @@ def evaluate_mask_tokenizer(
         del values["num_excluded"]
         return _coco_values(metrics, rebuilt) | values | {"num_images": len(rebuilt)}
 
-    with _evaluating(tokenizer):
-        return _measure_all(batches, measure, summarize, accelerator, description)
+    with evaluating(tokenizer):
+        return measure_all(batches, measure, summarize, accelerator, description)
 
 
 def _rebuild_objects(tokenizer: VQTokenizer, row: ObjectRow, category_ids: Sequence[int]) -> Row:

@@ -206,11 +206,13 @@ class ObjectObjective(Objective):
         parts = {
             name: cross_entropy[chosen].sum().detach() / chosen.sum().clamp(min=1) for name, chosen in kinds.items()
         }
-        if self.task.auxiliary_loss == "dice_mse" and self.task.mask_supervision != "none" and len(sequence.target):
-            decoded = self._decode(logits[kinds["mask"] & sequence.is_object[supervised]], tokenizer)
-            auxiliary = dice_loss(decoded, sequence.target) + F.mse_loss(decoded, sequence.target)
-            weight = self.task.auxiliary_loss_weight * self.task.dense_loss_weight
-            total = total + weight * kinds["mask"].sum() * auxiliary
+        if self.task.auxiliary_loss == "dice_mse":
+            auxiliary = total.new_zeros(())  # stays where no mask is learned; the log has it all the same
+            if self.task.mask_supervision != "none" and len(sequence.target):
+                decoded = self._decode(logits[kinds["mask"] & sequence.is_object[supervised]], tokenizer)
+                auxiliary = dice_loss(decoded, sequence.target) + F.mse_loss(decoded, sequence.target)
+                weight = self.task.auxiliary_loss_weight * self.task.dense_loss_weight
+                total = total + weight * kinds["mask"].sum() * auxiliary
             parts["auxiliary"] = auxiliary.detach()
         return ObjectiveOutput(total, supervised.sum().float(), parts, decoded)
 

@@ -59,7 +59,6 @@ class SolverTraining(TrainingTask):
         self.model = build_solver(recipe.tasks, recipe.model)
         declared = {name: self.model.config.task(name) for name in recipe.tasks}
         self.loss_weights = {name: task.loss_weight for name, task in declared.items()}
-        self.with_auxiliary = {name for name, task in declared.items() if task.auxiliary_loss is not None}
         self.streams = {name: task.stream(declared[name].num_groups) for name, task in recipe.tasks.items()}
         self.processors = {name: task.processor() for name, task in recipe.tasks.items()}
         name, first = next(iter(recipe.tasks.items()))
@@ -76,8 +75,6 @@ class SolverTraining(TrainingTask):
             total, num_tokens = losses.pop("total"), losses.pop("num_tokens")
             mean = total / accelerator.reduce(num_tokens.detach().clone(), "mean").clamp(min=1)
             weighted.append(self.loss_weights[name] * mean)
-            if name in self.with_auxiliary:  # also of a batch without any object, so that all processes log the same
-                losses.setdefault("auxiliary", torch.zeros_like(mean))
             values |= {f"{name}/{key}": value for key, value in {"loss": mean, **losses}.items()}
         return {"loss": sum(weighted), **values}
 
@@ -92,10 +89,7 @@ class SolverTraining(TrainingTask):
 
     def save(self, model: AiTForDenseTokenGeneration, folder: Path) -> None:
         """The first task's image processor lies beside the model; with several tasks each also in its own folder."""
-        save_with_remote_code(model, next(iter(self.processors.values())), folder)
-        if len(self.processors) > 1:
-            for name, processor in self.processors.items():
-                processor.save_pretrained(folder / "image_processors" / name)
+        save_with_remote_code(model, self.processors, folder)
 
 
 def train_solver(recipe: SolverRecipe) -> list[dict[str, float]]:
