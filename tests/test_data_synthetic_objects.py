@@ -24,13 +24,16 @@ def room_of(object_ids, class_ids):
 
 
 def test_objects_of_a_room_drawn_by_hand():
-    row = room_objects(room_of([[0, 1, 1, 0], [0, 1, 2, 0], [3, 3, 3, 3]], [3, 1, 2]), min_pixels=2)
-    np.testing.assert_array_equal(row["boxes"], [[1, 0, 3, 2], [0, 2, 4, 3]])
+    ids = np.zeros((20, 20))
+    ids[2:5, 7:9], ids[4, 7] = 1, 0
+    ids[10, :3] = 2  # less than 1 % of the image
+    ids[19, 16:] = 3
+    row = room_objects(room_of(ids, [3, 1, 2]))
+    np.testing.assert_array_equal(row["boxes"], [[7, 2, 9, 5], [16, 19, 20, 20]])
     assert [OBJECT_CLASSES[label] for label in row["class_labels"]] == ["cylinder", "sphere"]
-    expected = [[[0, 1, 1, 0], [0, 1, 0, 0], [0] * 4], [[0] * 4, [0] * 4, [1] * 4]]
-    np.testing.assert_array_equal(row["masks"], expected)
+    np.testing.assert_array_equal(row["masks"], [ids == 1, ids == 3])
     assert row["boxes"].dtype == np.float32 and row["masks"].dtype == np.uint8
-    assert (row["height"], row["width"]) == (3, 4) and not row["iscrowd"].any()
+    assert (row["height"], row["width"]) == (20, 20) and not row["iscrowd"].any()
 
 
 def test_room_without_objects():
@@ -47,8 +50,8 @@ def test_objects_are_those_of_the_rooms():
         assert row["image_id"] == index and row["path"] == f"room test/{index}"
         np.testing.assert_array_equal(row["image"], room["image"])
         pixels = np.bincount(room["object_ids"].reshape(-1), minlength=len(room["class_ids"]) + 1)[1:]
-        assert row["masks"].sum((1, 2)).tolist() == pixels[pixels >= 6].tolist()
-        named = [CLASS_NAMES[number] for number in room["class_ids"][pixels >= 6]]
+        assert row["masks"].sum((1, 2)).tolist() == pixels[pixels >= 0.01 * np.prod(SIZE)].tolist()
+        named = [CLASS_NAMES[number] for number in room["class_ids"][pixels >= 0.01 * np.prod(SIZE)]]
         assert [OBJECT_CLASSES[label] for label in row["class_labels"]] == named
         assert row["masks"].sum(0).max(initial=0) <= 1  # what is seen is one object
         for mask, (left, top, right, bottom) in zip(row["masks"], row["boxes"].astype(int)):

@@ -234,6 +234,18 @@ def test_of_too_many_objects_the_largest_stay_in_order(caplog):
     assert "room.png has 5 objects, more than max_objects=3" in message
 
 
+def test_at_most_a_hundred_objects_by_default(caplog):
+    """As many as a published sequence holds."""
+    sizes = np.random.default_rng(0).permutation(130) + 1  # of 130 objects, the 100 above 30 pixels are kept
+    row = row_of([rectangle(0, 0, size, size, 130, 130) for size in sizes])
+    transform = ObjectTrainTransform(130, scale_range=(1.0, 1.0), flip_p=0.0)
+    with caplog.at_level(logging.WARNING, logger="ait_hf"):
+        labels = transform(row)["labels"]
+    assert labels["masks"].sum((1, 2)).sqrt().tolist() == [size for size in sizes.tolist() if size > 30]
+    assert len(labels["boxes"]) == 100 and transform.num_dropped == 30
+    assert "130 objects, more than max_objects=100" in caplog.text
+
+
 def test_normalized_pixels():
     row = random_row(5)
     arguments = {"scale_range": (1.0, 1.0), "flip_p": 0.0}

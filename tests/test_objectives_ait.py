@@ -192,6 +192,15 @@ def test_drawn_groups_obey_their_rules(seed, count):
     assert set(groups.input_class_tokens.tolist()) <= allowed
 
 
+def test_the_largest_objects_may_come_first():
+    sizes = {"num_classes": 7, "num_coordinate_bins": 64, "side": 128}
+    boxes = torch.tensor([[0.0, 0, 5, 4], [3, 3, 60, 50], [10, 0, 20, 30]])
+    grammar = grammar_of(sizes, object_order="area")
+    groups = draw_object_groups(grammar, boxes, torch.tensor([4, 5, 6]), (128, 65), Draws())
+    assert groups.sources[:3].tolist() == [1, 2, 0]
+    assert torch.equal(groups.boxes[:3], boxes[[1, 2, 0]])
+
+
 def labels_of(seed, count, height=96, width=96):
     generator = torch.Generator().manual_seed(seed)
     masks = torch.zeros(count, height, width, dtype=torch.uint8)

@@ -5,10 +5,13 @@ import pytest
 import torch
 from PIL import Image
 from saved_model import picture, save_tiny_model
+from tiny_objects import DETECTION, INSTANCES, NUM_OBJECTS, object_config, object_model, object_processor
 from transformers import pipeline
 
 import ait_hf  # noqa: F401  (registers the Auto classes)
-from ait_hf.inference import load_model_and_processor, predict_depth, read_image
+from ait_hf.inference import load_model_and_processor, predict_depth, predict_objects, read_image
+from ait_hf.masks_ait import rle_to_mask
+from ait_hf.remote_code import save_with_remote_code
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +51,93 @@ def test_depth_estimation_of_a_list_in_batches(estimator):
         alone = estimator(image)
         torch.testing.assert_close(result["predicted_depth"], alone["predicted_depth"], rtol=1e-3, atol=1e-3)
     assert np.asarray(together[0]["depth"]).std() > 0
+
+
+NAMES = ["person", "bicycle", "car", "dog", "cup", "chair"]
+
+
+@pytest.fixture(scope="module")
+def objects_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("objects")
+    model = object_model(object_config(id2label=dict(enumerate(NAMES))))
+    save_with_remote_code(model, object_processor(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photograph(data_dir):
+    return sorted((data_dir / "coco_tiny" / "train2017").glob("*.jpg"))[0]
+
+
+def check_objects(result: list[dict], prediction: dict) -> None:
+    """What the library promises, and that it is what our own function predicts."""
+    for found in result:
+        assert isinstance(found["label"], str) and isinstance(found["score"], float)
+    assert [found["label"] for found in result] == [NAMES[label] for label in prediction["labels"].tolist()]
+    np.testing.assert_allclose([found["score"] for found in result], prediction["scores"], rtol=1e-4)
+
+
+def test_object_detection_of_a_photograph(objects_folder, photograph):
+    detector = pipeline("object-detection", model=str(objects_folder), device="cpu")
+    result = detector(str(photograph), threshold=0.0)
+    assert len(result) == NUM_OBJECTS and all(set(found) == {"score", "label", "box"} for found in result)
+    model, processor = load_model_and_processor(objects_folder, DETECTION)
+    (prediction,) = predict_objects(model, processor, [read_image(photograph)], task=DETECTION, threshold=0.0)
+    check_objects(result, prediction)
+    for found, box in zip(result, prediction["boxes"].tolist()):
+        assert list(found["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+        assert all(isinstance(value, int) for value in found["box"].values())
+        assert found["box"]["xmin"] <= found["box"]["xmax"] and found["box"]["ymin"] <= found["box"]["ymax"]
+        np.testing.assert_allclose(list(found["box"].values()), box, atol=1)  # the library cuts the fractions off
+    lowest, second, _ = sorted(found["score"] for found in result)
+    assert len(detector(str(photograph), threshold=(lowest + second) / 2)) == NUM_OBJECTS - 1
+
+
+def test_image_segmentation_of_a_photograph(objects_folder, photograph):
+    segment = pipeline("image-segmentation", model=str(objects_folder), device="cpu")
+    image = read_image(photograph)
+    settings = {"threshold": 0.0, "overlap_mask_area_threshold": 0.0}
+    result = segment(str(photograph), **settings)
+    assert result and all(set(found) == {"score", "label", "mask"} for found in result)
+    assert [found["score"] for found in result] == sorted((found["score"] for found in result), reverse=True)
+    free = np.ones((image.height, image.width), dtype=bool)
+    model, processor = load_model_and_processor(objects_folder, INSTANCES)
+    (prediction,) = predict_objects(model, processor, [image], task=INSTANCES, threshold=0.0)
+    best_first = prediction["scores"].argsort(descending=True).tolist()
+    masks = [rle_to_mask(prediction["masks"][index]).numpy() for index in best_first]
+    shown = {}
+    for index, mask in zip(best_first, masks):
+        if (mask & free).any():
+            shown[index] = mask & free
+            free &= ~mask
+    chosen = list(shown)
+    check_objects(result, {"labels": prediction["labels"][chosen], "scores": prediction["scores"][chosen]})
+    for found, expected in zip(result, shown.values(), strict=True):
+        assert isinstance(found["mask"], Image.Image) and found["mask"].mode == "L"
+        assert found["mask"].size == image.size
+        mask = np.asarray(found["mask"])
+        assert set(np.unique(mask)) == {0, 255}
+        np.testing.assert_array_equal(mask == 255, expected)
+    again = segment([str(photograph)], subtask="instance", **settings)
+    assert again[0] == result
+
+
+@pytest.mark.parametrize("task", ["object-detection", "image-segmentation"])
+def test_nobody_is_asked_whether_to_run_the_folders_code(objects_folder, task, monkeypatch):
+    """With `ait_hf` at hand there is no need; a pipeline looks for a video processor beside the image processor."""
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
+    pipeline(task, model=str(objects_folder), device="cpu")
+    assert not asked
+
+
+def test_joint_folders_work_in_every_pipeline(tmp_path, photograph):
+    """The folder's own image processor is that of the first task; the others' are given by hand."""
+    model = object_model(object_config(tasks=[DETECTION, INSTANCES, "depth"], parallel=True))
+    depth_processor = ait_hf.AiTImageProcessor(size={"height": 96, "width": 96})
+    processors = {DETECTION: object_processor(), INSTANCES: object_processor(), "depth": depth_processor}
+    save_with_remote_code(model, processors, tmp_path)
+    assert len(pipeline("object-detection", model=str(tmp_path), device="cpu")(str(photograph), threshold=0.0)) == 3
+    own = ait_hf.AiTImageProcessor.from_pretrained(tmp_path, subfolder="image_processors/depth")
+    estimate = pipeline("depth-estimation", model=str(tmp_path), image_processor=own, device="cpu")
+    check_structure(estimate(str(photograph)), read_image(photograph))

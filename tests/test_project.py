@@ -23,11 +23,15 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 RECIPES = sorted((REPOSITORY / "scripts/recipes").glob("*.yaml"))
 CARDS = sorted(path for path in (REPOSITORY / "model_cards").glob("*.md") if path.name != "template.md")
 CARD_NAMES = [
+    "ait-swinv2-b-coco-detection",
+    "ait-swinv2-b-coco-instances",
+    "ait-swinv2-b-joint",
     "ait-swinv2-b-nyu",
     "ait-swinv2-l-nyu",
     "aitp-swinv2-b-nyu",
     "aitp-swinv2-l-nyu",
     "vq-tokenizer-depth-nyu",
+    "vq-tokenizer-mask-coco",
 ]
 # A package index, or where this happened to be written. Spelt so that this file does not match itself.
 FORBIDDEN = re.compile("(?:--)?(?:extra-)?index-" + "url|pypi" + r"\.org|/(?:work|home|root|Users)" + r"/\w")
@@ -126,7 +130,7 @@ def test_model_card_is_valid(path):
     assert card.data.license == "apache-2.0"
     assert card.data.library_name in ("transformers", "diffusers")
     assert card.data.pipeline_tag in (None, *PIPELINE_REGISTRY.get_supported_tasks())
-    assert card.data.eval_results is None  # nothing has been measured on NYU Depth v2
+    assert card.data.eval_results is None  # nothing has been measured on NYU Depth v2 and COCO
     assert "No weights are published" in card.text
     assert "not reproduced here" in card.text
     links = re.findall(r"\]\((\.\./[^)]+)\)", card.text)

@@ -19,8 +19,9 @@ import pytest
 import torch
 from PIL import Image
 from tiny import TINY_BACKBONE, tiny_config
+from tiny_objects import DETECTION, INSTANCES, object_config, object_model, object_processor
 
-from ait_hf import AiTForDepthEstimation, AiTImageProcessor, VQTokenizer
+from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor, VQTokenizer
 from ait_hf.remote_code import save_with_remote_code
 from ait_hf.training.recipes import dump_recipe, load_recipe
 from ait_hf.training.solver import SolverRecipe
@@ -36,6 +37,7 @@ SNIPPETS = list(SNIPPET.finditer((REPOSITORY / "README.md").read_text(encoding="
 PHOTO_SIZE = (72, 128)  # height, width
 
 TINY_TOKENIZER = {"base_channels": 2, "num_res_blocks": 1, "num_vq_embeddings": 20, "vq_embed_dim": 12}
+MASKS = {"downsample_ratio": 16, "value_range": [0.0, 1.0], "unit": "mask", "loss_type": "mse"}
 TINY_SOLVER = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 4, "ffn_dim": 48}
 BACKBONE = {key: value for key, value in TINY_BACKBONE.items() if key not in ("model_type", "image_size")}
 SHORT = [
@@ -43,6 +45,9 @@ SHORT = [
     "evaluation.num_samples=2",
 ]
 SMALL_DATA = ["data.transform={crop_size: 64}", "data.batch_size=2"]
+NAMES = ["cat", "dog"]
+NUM_OBJECTS = 20  # as a snippet asks for
+TINY_OBJECTS = {"codebooks": [["mask", 20]], "num_coordinate_bins": 32, "num_classes": 80}
 RECIPES = {
     "sample_rgbd_tokenizer.yaml": (TokenizerRecipe, [*SMALL_DATA, f"model.config={json.dumps(TINY_TOKENIZER)}"]),
     "sample_rgbd_aitp.yaml": (
@@ -51,6 +56,20 @@ RECIPES = {
             *(f"tasks.depth.{override}" for override in SMALL_DATA),
             f"model.config={json.dumps(TINY_SOLVER)}",
             f"model.backbone_config={json.dumps(BACKBONE)}",
+        ],
+    ),
+    "tokenizer_mask_coco.yaml": (
+        TokenizerRecipe,
+        ["data.batch_size=2", f"model.config={json.dumps(TINY_TOKENIZER | MASKS)}", "train.num_workers=0"],
+    ),
+    "ait_swinv2_b_insseg.yaml": (
+        SolverRecipe,
+        [
+            f"tasks.{INSTANCES}.data.transform={{image_size: 64}}",
+            f"tasks.{INSTANCES}.data.batch_size=2",
+            f"tasks.{INSTANCES}.settings={{num_objects: 3}}",
+            f"model.config={json.dumps(TINY_SOLVER | TINY_OBJECTS)}",
+            "train.num_workers=0",
         ],
     ),
 }
@@ -64,7 +83,10 @@ def workspace(tmp_path_factory) -> Path:
     write_photo(folder / "photo.jpg", rng)
     save_depth_png(rng.uniform(1, 9, (64, 96)), folder / "depth.png")
     write_frames(folder / "my-data", rng)
+    Image.fromarray(ellipse(30, 40, 20, 30)).save(folder / "mask.png")
+    write_coco(folder / "my-coco", rng)
     save_models(folder)
+    save_object_models(folder)
     shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name, (kind, overrides) in RECIPES.items():
         recipe = load_recipe(REPOSITORY / "scripts/recipes" / name, kind, SHORT + overrides)
@@ -87,6 +109,21 @@ def save_models(folder: Path) -> None:
     save_with_remote_code(model, processor, folder / "my-model")
 
 
+def save_object_models(folder: Path) -> None:
+    classes = {"num_classes": len(NAMES), "id2label": dict(enumerate(NAMES))}
+    config = object_config(parallel=True, max_position_embeddings=21 * NUM_OBJECTS + 1, **classes)
+    config.tokenizers["mask"]["sample_size"], config.tasks[INSTANCES]["grid_size"] = 64, [4, 4]
+    for task in config.tasks.values():
+        task["num_groups"] = NUM_OBJECTS
+    save_with_remote_code(
+        object_model(config, AiTForInstanceSegmentation), object_processor(), folder / "my-segmenter"
+    )
+    detector = object_model(object_config([DETECTION], **TINY_SOLVER))
+    save_with_remote_code(detector, object_processor(), folder / "my-detector")
+    tokenizer = VQTokenizer(**TINY_TOKENIZER, **MASKS, sample_size=64)
+    tokenizer.save_pretrained(folder / "runs/my-mask-tokenizer")  # which one slow snippet trains and another builds on
+
+
 def write_photo(path: Path, rng: np.random.Generator) -> None:
     Image.fromarray(rng.integers(0, 256, (*PHOTO_SIZE, 3), dtype=np.uint8)).save(path)
 
@@ -101,6 +138,32 @@ def write_frames(folder: Path, rng: np.random.Generator) -> None:
         save_depth_png(rng.uniform(1, 9, PHOTO_SIZE), folder / depth)
         frames.append({"rgb": rgb, "depth": depth, "depth_scale": 1000, "split": split})
     (folder / "index.json").write_text(json.dumps(frames), encoding="utf-8")
+
+
+def ellipse(y: float, x: float, half_height: float, half_width: float) -> np.ndarray:
+    rows, columns = np.mgrid[: PHOTO_SIZE[0], : PHOTO_SIZE[1]]
+    inside = ((rows - y) / half_height) ** 2 + ((columns - x) / half_width) ** 2 <= 1
+    return np.uint8(255) * inside
+
+
+def write_coco(folder: Path, rng: np.random.Generator) -> None:
+    """Three photographs with two rectangles each, the same in both splits."""
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for number in range(3):
+        write_photo(folder / f"images/{number}.jpg", rng)
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": PHOTO_SIZE[0], "width": PHOTO_SIZE[1]})
+        for category in range(len(NAMES)):
+            x, y, width, height = 10 + 50 * category, 10 + number, 40, 30
+            corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+            annotations.append(
+                {"id": len(annotations), "image_id": number, "category_id": category, "iscrowd": 0}
+                | {"bbox": [x, y, width, height], "area": width * height, "segmentation": [corners]}
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(NAMES)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    for split in ("train", "val"):
+        (folder / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def run_bash(code: str, folder: Path) -> None:
@@ -138,8 +201,18 @@ def check_pipeline(folder: Path, names: dict) -> None:
     assert depth.shape == PHOTO_SIZE and depth.min() < depth.max()
 
 
+def check_object_pipelines(folder: Path, names: dict) -> None:
+    assert names["boxes"] and names["masks"]
+    assert all(set(box["box"]) == {"xmin", "ymin", "xmax", "ymax"} and box["label"] in NAMES for box in names["boxes"])
+    assert all(mask["mask"].size == PHOTO_SIZE[::-1] and mask["score"] >= 0.3 for mask in names["masks"])
+
+
 def check_predict(folder: Path, names: dict) -> None:
     assert load_depth_png(folder / "predictions/photo_depth.png").shape == PHOTO_SIZE
+    objects = json.loads((folder / "predictions/photo_objects.json").read_text(encoding="utf-8"))
+    assert objects and all(found["segmentation"]["size"] == list(PHOTO_SIZE) for found in objects)
+    with Image.open(folder / "predictions/photo_objects.png") as picture:
+        assert picture.height % PHOTO_SIZE[0] == picture.width % PHOTO_SIZE[1] == 0
 
 
 def check_generate(folder: Path, names: dict) -> None:
@@ -147,9 +220,23 @@ def check_generate(folder: Path, names: dict) -> None:
     assert names["outputs"].num_forwards == 1
 
 
+def check_generate_objects(folder: Path, names: dict) -> None:
+    outputs, result = names["outputs"], names["result"]
+    assert outputs.class_scores.shape == (1, NUM_OBJECTS) and outputs.num_forwards == 5 * NUM_OBJECTS + 1
+    assert outputs.pred_boxes.shape == (1, NUM_OBJECTS, 4) and outputs.pred_masks.shape == (1, NUM_OBJECTS, 64, 64)
+    assert result["segmentation"].shape == PHOTO_SIZE
+    assert set(result["segmentation"].unique().tolist()) - {-1} == {s["id"] for s in result["segments_info"]}
+
+
 def check_tokenize(folder: Path, names: dict) -> None:
     assert names["ids"].shape == (1, 2, 3)
     assert names["restored"].shape == names["depth"].shape
+
+
+def check_tokenize_mask(folder: Path, names: dict) -> None:
+    assert names["boxes"].tolist() == [[10, 10, 71, 51]]
+    assert names["ids"].shape == (1, 4, 4) and names["squares"].shape == (1, 64, 64)
+    assert names["restored"].shape == (1, *PHOTO_SIZE) and names["restored"].dtype == torch.bool
 
 
 def check_train_tokenizer(folder: Path, names: dict) -> None:
@@ -160,6 +247,27 @@ def check_train_tokenizer(folder: Path, names: dict) -> None:
 
 def check_train(folder: Path, names: dict) -> None:
     assert AiTForDepthEstimation.from_pretrained(folder / "runs/my-model").config.parallel
+
+
+def check_train_mask_tokenizer(folder: Path, names: dict) -> None:
+    history = json.loads((folder / "runs/my-mask-tokenizer/history.json").read_text(encoding="utf-8"))
+    assert history[-1]["step"] == 2 and history[-1]["eval_mse"] > 0
+    assert VQTokenizer.from_pretrained(folder / "runs/my-mask-tokenizer").config.unit == "mask"
+
+
+def check_train_objects(folder: Path, names: dict) -> None:
+    history = json.loads((folder / "runs/my-segmenter/history.json").read_text(encoding="utf-8"))
+    assert history[-1]["step"] == 2
+    config = AiTForInstanceSegmentation.from_pretrained(folder / "runs/my-segmenter").config
+    assert list(config.id2label.values()) == NAMES and config.tasks[INSTANCES]["image_size"] == [64, 64]
+
+
+def check_evaluate_objects(folder: Path, names: dict) -> None:
+    result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["results"]
+    assert all(0 <= values[name] <= 1 for values in result.values() for name in ("bbox_AP", "segm_AP50"))
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert {entry["image_id"] for entry in found} == {0, 1, 2}
+    assert all({"category_id", "bbox", "score", "segmentation"} <= set(entry) for entry in found)
 
 
 def check_evaluate(folder: Path, names: dict) -> None:
@@ -176,13 +284,19 @@ def check_remote_code(folder: Path, names: dict) -> None:
 
 
 CHECKS = {
-    "pipeline(": check_pipeline,
+    'pipeline("depth-estimation"': check_pipeline,
+    'pipeline("object-detection"': check_object_pipelines,
     "scripts/predict.py": check_predict,
-    "model.generate(": check_generate,
-    "tokenizer.tokenize(": check_tokenize,
-    "scripts/train_tokenizer.py": check_train_tokenizer,
-    "scripts/train.py": check_train,
-    "scripts/evaluate.py": check_evaluate,
+    'task="depth", soft_temperature': check_generate,
+    'task="instance-segmentation", num_objects': check_generate_objects,
+    "tokenizer.tokenize(depth)": check_tokenize,
+    "tokenizer.tokenize(squares": check_tokenize_mask,
+    "sample_rgbd_tokenizer.yaml": check_train_tokenizer,
+    "sample_rgbd_aitp.yaml": check_train,
+    "tokenizer_mask_coco.yaml": check_train_mask_tokenizer,
+    "ait_swinv2_b_insseg.yaml": check_train_objects,
+    "evaluate.py --model my-model": check_evaluate,
+    "evaluate.py --model my-segmenter": check_evaluate_objects,
     "scripts/convert_original_checkpoint.py": check_convert,
     "trust_remote_code=True": check_remote_code,
 }

@@ -17,6 +17,7 @@ AutoConfig.register(AiTSwinv2Config.model_type, AiTSwinv2Config, exist_ok=True)
 # Auxiliary losses by the type of output that they are made for.
 AUXILIARY_LOSSES = {"depth": ("silog",), "objects": ("dice_mse",)}
 OUTPUT_TYPES = tuple(AUXILIARY_LOSSES)
+OBJECT_ORDERS = ("random", "area")
 MASK_SUPERVISION = ("objects", "duplicates", "none")
 
 
@@ -67,6 +68,8 @@ class AiTTaskConfig:
         auxiliary_loss (`str`, *optional*): Loss on the soft-decoded output: `"silog"` (depth), `"dice_mse"` (masks of
             objects) or none.
         auxiliary_loss_weight (`float`): Weight of the auxiliary loss against the cross-entropy of dense slots.
+        object_order (`str`): Order of the annotated objects in a training sequence: `"random"` (as released) or
+            `"area"` (largest box first, which small models learn sooner).
         mask_supervision (`str`): Whose mask codes are learned: those of the `"objects"`, also those of their jittered
             `"duplicates"`, or `"none"`.
     """
@@ -82,6 +85,7 @@ class AiTTaskConfig:
     dense_loss_weight: float = 1.0
     auxiliary_loss: str | None = None
     auxiliary_loss_weight: float = 1.0
+    object_order: str = "random"
     mask_supervision: str = "objects"
 
     def __post_init__(self):
@@ -307,6 +311,8 @@ class AiTConfig(PreTrainedConfig):
         losses = AUXILIARY_LOSSES.get(task.output_type, ()) if dense else ()
         if task.auxiliary_loss not in (None, *losses):
             raise ValueError(f"Task {name!r}: auxiliary_loss is one of {losses} or None, got {task.auxiliary_loss!r}.")
+        if task.object_order not in OBJECT_ORDERS:
+            raise ValueError(f"Task {name!r}: object_order is one of {OBJECT_ORDERS}, got {task.object_order!r}.")
         if task.mask_supervision not in MASK_SUPERVISION:
             raise ValueError(
                 f"Task {name!r}: mask_supervision is one of {MASK_SUPERVISION}, got {task.mask_supervision!r}."

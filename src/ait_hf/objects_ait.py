@@ -49,7 +49,7 @@ class Draws:
 @dataclass
 class ObjectGroups:
     """
-    What fills the `n = num_groups` groups of one image: annotated objects in random order, then noise objects.
+    What fills the `n = num_groups` groups of one image: the annotated objects in order, then noise objects.
 
     Args:
         boxes (`torch.Tensor` of shape `(n, 4)`): x1, y1, x2, y2, pixels of the frame.
@@ -91,7 +91,10 @@ def draw_object_groups(
         raise ValueError(f"An image has {len(boxes)} objects, but a sequence holds {num_groups}: keep the largest.")
     if len(class_labels) and not 0 <= int(class_labels.min()) <= int(class_labels.max()) < len(vocabulary.classes):
         raise ValueError(f"class_labels must be 0 to {len(vocabulary.classes) - 1}, got {class_labels.tolist()}.")
-    order = draws.permutation(len(boxes)).to(boxes.device)
+    if grammar.task.object_order == "area":
+        order = _sides(boxes).prod(1).argsort(descending=True, stable=True)
+    else:
+        order = draws.permutation(len(boxes)).to(boxes.device)
     boxes, class_labels = boxes[order].float(), class_labels[order]
     noise_boxes, noise_sources = _draw_noise(boxes, num_groups - len(boxes), size, draws)
     noise_sources = torch.where(noise_sources < 0, -1, torch.cat([order, order.new_zeros(1)])[noise_sources])

@@ -19,7 +19,9 @@ MODEL_AUTO_MAP = {
     "AutoModelForObjectDetection": "modeling_ait.AiTForObjectDetection",
     "AutoModelForUniversalSegmentation": "modeling_ait.AiTForInstanceSegmentation",
 }
-PROCESSOR_AUTO_MAP = {"AutoImageProcessor": "image_processing_ait.AiTImageProcessor"}
+# A pair of the library's: without and with torchvision. For a single name, pipelines take it that there is a video
+# processor of a like name in the folder's code, and ask whether to run that.
+PROCESSOR_AUTO_MAP = {"AutoImageProcessor": [None, "image_processing_ait.AiTImageProcessor"]}
 
 
 def save_with_remote_code(

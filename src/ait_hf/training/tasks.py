@@ -43,6 +43,7 @@ class DetectionSettings:
     """`num_objects` is how many objects a sequence holds, noise included; the rest are fields of [`AiTTaskConfig`]."""
 
     num_objects: int = 100
+    object_order: Literal["random", "area"] = "random"
     loss_weight: float = 1.0
 
     def validate_num_objects(self):
