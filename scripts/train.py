@@ -6,7 +6,7 @@ train_tokenizer.py).
 
     # random rooms, minutes on a laptop
     accelerate launch scripts/train.py scripts/recipes/demo_ait.yaml
-    accelerate launch scripts/train.py scripts/recipes/demo_aitp.yaml
+    accelerate launch scripts/train.py scripts/recipes/demo_joint.yaml
 
     # your own frames: a folder with rgb/ and depth/, an index.json or a CSV file
     accelerate launch scripts/train.py scripts/recipes/sample_rgbd_aitp.yaml \
@@ -17,11 +17,13 @@ train_tokenizer.py).
         tasks.depth.data.root=NYU_FOLDER tasks.depth.tokenizer=runs/tokenizer_depth_nyu \
         tasks.depth.data.batch_size=3 model.backbone=SIMMIM_FOLDER
 
-    # objects of random rooms, alone or together with depth, on top of recipes/demo_mask_tokenizer.yaml
+    # objects of random rooms, on top of recipes/demo_mask_tokenizer.yaml
     accelerate launch scripts/train.py scripts/recipes/rooms_insseg_aitp.yaml
-    accelerate launch scripts/train.py scripts/recipes/demo_joint.yaml
 
-    # your own objects in COCO's format
+    # your own objects in COCO's format, from nothing (a small model) or from a detector, as published
+    accelerate launch scripts/train.py scripts/recipes/sample_coco_aitp.yaml \
+        tasks.instance-segmentation.data.train.annotations=TRAIN.json \
+        tasks.instance-segmentation.data.train.images=FOLDER output_dir=runs/mine model.config.num_classes=CLASSES
     accelerate launch --num_processes 8 scripts/train.py scripts/recipes/ait_swinv2_b_insseg.yaml \
         tasks.instance-segmentation.data.train.annotations=TRAIN.json \
         tasks.instance-segmentation.data.train.images=FOLDER \
@@ -31,7 +33,7 @@ train_tokenizer.py).
 
     # two processes without a GPU
     ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \
-        scripts/train.py scripts/recipes/demo_aitp.yaml tasks.depth.data.batch_size=8
+        scripts/train.py scripts/recipes/demo_joint.yaml tasks.depth.data.batch_size=8
 
 Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr=1e-3 model.config.d_model=64`.
 The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.

@@ -60,6 +60,16 @@ def test_objects_are_those_of_the_rooms():
             assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
 
 
+def test_a_kept_room_comes_again_as_it_was():
+    rows, endless = SyntheticObjects("train", SIZE, num_rooms=3), SyntheticObjects("train", SIZE)
+    for index in (0, 1, 4, 7, 2):
+        np.testing.assert_array_equal(rows[index]["image"], endless[index % 3]["image"])
+        ObjectTrainTransform(32, scale_range=(1.0, 1.0), flip_p=1.0)(rows[index])  # changes nothing of the room
+    assert rows[1] is rows[4] is rows[7]
+    with pytest.raises(ValueError, match="num_rooms must be at least 1"):
+        SyntheticObjects("train", SIZE, num_rooms=0)
+
+
 def test_rooms_go_through_the_transforms():
     rows = SyntheticObjects("train", SIZE)
     torch.manual_seed(0)

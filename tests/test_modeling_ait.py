@@ -279,3 +279,26 @@ def test_mixed_grammar_lays_out_slots():
     parallel = grammar.vocabulary.parallel_token_id
     inputs = grammar.decoder_input_ids(tokens)[0].tolist()
     assert inputs[:10] == [grammar.start_token_id, 0, 1, 2, 3, 4, parallel, parallel, parallel, parallel]
+
+
+def test_sine_coordinates_make_neighbours_alike_and_leave_the_rest_random():
+    torch.manual_seed(0)
+    model = AiTForDenseTokenGeneration(tiny_config(coordinate_initialization="sine", initializer_range=0.05))
+    weight = model.model.decoder.embed_tokens.weight
+    coordinates = torch.nn.functional.normalize(weight[:65], dim=1)
+    similarity = coordinates @ coordinates.T
+    assert (similarity.diagonal(1) > 0.5).all() and similarity.diagonal(1).min() > similarity.diagonal(8).max()
+    assert model.lm_head.weight is weight
+    torch.manual_seed(0)
+    other = AiTForDenseTokenGeneration(tiny_config(initializer_range=0.05))
+    assert torch.equal(other.model.decoder.embed_tokens.weight[65:], weight[65:])
+    assert abs(weight[:65].std() - 0.05) < 0.01
+
+
+def test_sine_coordinates_do_not_touch_loaded_weights(tmp_path):
+    model = AiTForDenseTokenGeneration(tiny_config(coordinate_initialization="sine"))
+    with torch.no_grad():
+        model.model.decoder.embed_tokens.weight.fill_(0.5)
+    model.save_pretrained(tmp_path)
+    again = AiTForDenseTokenGeneration.from_pretrained(tmp_path)
+    assert (again.model.decoder.embed_tokens.weight == 0.5).all()

@@ -192,10 +192,10 @@ def test_drawn_groups_obey_their_rules(seed, count):
     assert set(groups.input_class_tokens.tolist()) <= allowed
 
 
-def test_the_largest_objects_may_come_first():
+def test_objects_may_come_from_left_to_right():
     sizes = {"num_classes": 7, "num_coordinate_bins": 64, "side": 128}
-    boxes = torch.tensor([[0.0, 0, 5, 4], [3, 3, 60, 50], [10, 0, 20, 30]])
-    grammar = grammar_of(sizes, object_order="area")
+    boxes = torch.tensor([[10.0, 0, 15, 4], [3, 3, 60, 50], [7, 0, 20, 30]])
+    grammar = grammar_of(sizes, object_order="left_to_right")
     groups = draw_object_groups(grammar, boxes, torch.tensor([4, 5, 6]), (128, 65), Draws())
     assert groups.sources[:3].tolist() == [1, 2, 0]
     assert torch.equal(groups.boxes[:3], boxes[[1, 2, 0]])
@@ -241,6 +241,22 @@ def test_losses_of_a_batch_are_those_of_its_images(parallel, slots):
     assert torch.isclose(whole["total"], sum(loss["total"] for loss in single), rtol=1e-5)
 
 
+def test_weights_of_class_and_mask_slots():
+    config = objects_config()
+    torch.manual_seed(0)
+    model = AiTForDenseTokenGeneration(config).eval()
+    batch = {"pixel_values": torch.rand(1, 3, 96, 96), "labels": [labels_of(1, 2)]}
+    task = model.grammars["objects"].task
+    task.auxiliary_loss = None
+    losses = model(batches={"objects": batch}).losses["objects"]
+    # 2 objects with 4 coordinates and 4 codes, 3 classes
+    sums = {"box": 8 * losses["box"], "class": 3 * losses["class"], "mask": 8 * losses["mask"]}
+    assert torch.isclose(losses["total"], sum(sums.values()), rtol=1e-5)
+    task.class_loss_weight, task.dense_loss_weight = 3.0, 0.1
+    losses = model(batches={"objects": batch}).losses["objects"]
+    assert torch.isclose(losses["total"], sums["box"] + 3 * sums["class"] + 0.1 * sums["mask"], rtol=1e-5)
+
+
 def test_joint_losses_are_the_weighted_sum_of_the_tasks():
     depth = tiny_config().tasks["depth"] | {"loss_weight": 0.2}
     config = objects_config()
@@ -275,6 +291,10 @@ def test_labels_that_do_not_fit_are_refused():
     refused([labels_of(1, 4)], "An image has 4 objects, but a sequence holds 3")
     refused([labels_of(1, 1) | {"class_labels": torch.tensor([6])}], "class_labels must be 0 to 5")
     refused([{key: value for key, value in labels_of(1, 1).items() if key != "masks"}], "needs masks")
+    refused([labels_of(1, 2) | {"masks": labels_of(1, 1)["masks"]}], r"needs masks of shape \(2, height, width\)")
+    refused([labels_of(1, 2) | {"class_labels": torch.tensor([1])}], r"class_labels must have shape \(2,\)")
+    refused([labels_of(1, 1) | {"boxes": torch.full((1, 4), torch.nan)}], "boxes must be finite")
+    refused([labels_of(1, 1) | {"boxes": torch.zeros(4)}], r"shape \(objects, 4\), got shape \(4,\)")
     refused([labels_of(1, 1), labels_of(2, 1)], "has 1 images but labels of 2")
     with pytest.raises(ValueError, match="Unknown task"):
         model(batches={"nothing": {"pixel_values": image, "labels": []}})

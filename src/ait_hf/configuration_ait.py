@@ -17,7 +17,8 @@ AutoConfig.register(AiTSwinv2Config.model_type, AiTSwinv2Config, exist_ok=True)
 # Auxiliary losses by the type of output that they are made for.
 AUXILIARY_LOSSES = {"depth": ("silog",), "objects": ("dice_mse",)}
 OUTPUT_TYPES = tuple(AUXILIARY_LOSSES)
-OBJECT_ORDERS = ("random", "area")
+COORDINATE_INITIALIZATIONS = ("normal", "sine")
+OBJECT_ORDERS = ("random", "left_to_right")
 MASK_SUPERVISION = ("objects", "duplicates", "none")
 
 
@@ -64,12 +65,13 @@ class AiTTaskConfig:
             count in `num_coordinate_bins` steps along its longer side.
         soft_temperature (`float`): `tau` in `softmax(tau * logits)` when the detokenizer reads soft tokens.
         loss_weight (`float`): Weight of this task in joint training.
-        dense_loss_weight (`float`): Weight of the cross-entropy of dense slots against that of sparse slots.
+        dense_loss_weight (`float`): Weight of the cross-entropy of dense slots against that of coordinates.
+        class_loss_weight (`float`): Weight of the cross-entropy of class slots against that of coordinates.
         auxiliary_loss (`str`, *optional*): Loss on the soft-decoded output: `"silog"` (depth), `"dice_mse"` (masks of
             objects) or none.
         auxiliary_loss_weight (`float`): Weight of the auxiliary loss against the cross-entropy of dense slots.
         object_order (`str`): Order of the annotated objects in a training sequence: `"random"` (as released) or
-            `"area"` (largest box first, which small models learn sooner).
+            `"left_to_right"` (by x1, which small models learn sooner).
         mask_supervision (`str`): Whose mask codes are learned: those of the `"objects"`, also those of their jittered
             `"duplicates"`, or `"none"`.
     """
@@ -83,6 +85,7 @@ class AiTTaskConfig:
     soft_temperature: float = 1.0
     loss_weight: float = 1.0
     dense_loss_weight: float = 1.0
+    class_loss_weight: float = 1.0
     auxiliary_loss: str | None = None
     auxiliary_loss_weight: float = 1.0
     object_order: str = "random"
@@ -159,6 +162,9 @@ class AiTConfig(PreTrainedConfig):
         codebooks (`list`): Ordered `[name, number of codes]` pairs of the vocabulary. A name without a tokenizer only
             reserves its ids, as the mask codes in a released depth model.
         num_coordinate_bins (`int`): A coordinate takes `num_coordinate_bins + 1` ids; 0 for none at all.
+        coordinate_initialization (`str`): What the embeddings of coordinate ids start from: `"normal"` (as released) or
+            `"sine"` waves over the bins, so that neighbouring coordinates begin alike; a new model then learns boxes
+            sooner. Without effect on loaded weights.
         num_classes (`int`): Number of object classes; `id2label` names them (`LABEL_0`, ... by default).
         num_reserved_ids (`int`): Unused ids at the end of the vocabulary.
         num_task_ids (`int`): Rows of the task embedding and of the position table.
@@ -184,6 +190,7 @@ class AiTConfig(PreTrainedConfig):
     tasks: dict[str, dict] | None = None
     codebooks: list[list] | tuple[tuple, ...] | None = (("mask", 128), ("depth", 128))
     num_coordinate_bins: int = 2000
+    coordinate_initialization: str = "normal"
     num_classes: int = 80
     num_reserved_ids: int = 0
     num_task_ids: int = 4
@@ -266,6 +273,11 @@ class AiTConfig(PreTrainedConfig):
         if self.d_model % self.num_heads or self.d_model % 4:
             raise ValueError(
                 f"d_model ({self.d_model}) must be divisible by num_heads ({self.num_heads}) and by 4 (2-D positions)."
+            )
+        if self.coordinate_initialization not in COORDINATE_INITIALIZATIONS:
+            raise ValueError(
+                f"coordinate_initialization is one of {COORDINATE_INITIALIZATIONS}, got "
+                f"{self.coordinate_initialization!r}."
             )
         num_codes = dict(self.codebooks)
         if len(num_codes) != len(self.codebooks):

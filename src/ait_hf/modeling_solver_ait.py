@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The AiT task-solver (paper §3.2). Read from top to bottom: parts, encoder, decoder, model."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -203,6 +204,21 @@ def sine_positions(rows: int, columns: int, dim: int, device: torch.device, dtyp
     return torch.cat([row_part, column_part], dim=-1).reshape(rows * columns, dim).to(dtype)
 
 
+def sine_coordinates(count: int, dim: int) -> torch.Tensor:
+    """
+    Sine and cosine waves over `count` coordinate bins, `(count, dim)` of variance 1; their wavelengths go
+    geometrically from 4 bins to twice all bins.
+    """
+    half = dim // 2
+    frequencies = math.pi / 2 * (2 / count) ** torch.linspace(0, 1, half)
+    angles = torch.arange(count)[:, None] * frequencies
+    return math.sqrt(2) * torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class AiTTokenEmbedding(nn.Embedding):
+    """Embeddings of the vocabulary; a class of its own, as its coordinates may have an initialisation of their own."""
+
+
 class AiTPreTrainedModel(PreTrainedModel):
     """Weight initialisation and what the library needs to know of the family."""
 
@@ -227,6 +243,10 @@ class AiTPreTrainedModel(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             init.trunc_normal_(module.weight, std=std)
+            if isinstance(module, AiTTokenEmbedding) and self.config.coordinate_initialization == "sine":
+                count = len(self.config.vocabulary.coordinates)
+                waves = std * sine_coordinates(count, self.config.d_model).to(module.weight)
+                init.copy_(module.weight, torch.cat([waves, module.weight[count:]]))
         elif isinstance(module, EMACodebook):
             for buffer in module.buffers(recurse=False):
                 init.zeros_(buffer)
@@ -306,7 +326,7 @@ class AiTDecoder(AiTPreTrainedModel):
 
     def __init__(self, config: AiTConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.embed_tokens = AiTTokenEmbedding(config.vocab_size, config.d_model)
         self.embed_special = nn.Embedding(config.num_task_ids + int(config.parallel), config.d_model)
         self.embed_positions = nn.Embedding(config.num_task_ids * config.max_position_embeddings, config.d_model)
         self.layers = nn.ModuleList([AiTDecoderLayer(config, index) for index in range(config.decoder_layers)])

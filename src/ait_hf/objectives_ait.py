@@ -138,9 +138,27 @@ class ObjectObjective(Objective):
         return self.sequence_of_groups(groups, [image.get("masks") for image in labels], tokenizer)
 
     def _groups(self, image: dict[str, torch.Tensor]) -> ObjectGroups:
+        self._check(image)
         generator = torch.Generator().manual_seed(int(image["seed"])) if "seed" in image else None
         size = image["size"].tolist() if "size" in image else self.task.image_size
         return draw_object_groups(self.grammar, image["boxes"], image["class_labels"], size, Draws(generator))
+
+    def _check(self, image: dict[str, torch.Tensor]) -> None:
+        boxes, labels, masks = image["boxes"], image["class_labels"], image.get("masks")
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or not torch.isfinite(boxes).all():
+            raise ValueError(f"boxes must be finite numbers of shape (objects, 4), got shape {tuple(boxes.shape)}.")
+        if labels.shape != boxes.shape[:1]:
+            raise ValueError(
+                f"class_labels must have shape ({len(boxes)},) as there are boxes, got {tuple(labels.shape)}."
+            )
+        if self.grammar.codebook is None:
+            return
+        if masks is None or masks.ndim != 3 or len(masks) != len(boxes):
+            shape = None if masks is None else tuple(masks.shape)
+            raise ValueError(
+                f"Task {self.grammar.name!r} needs masks of shape ({len(boxes)}, height, width) in the labels of every "
+                f"image, got {shape}."
+            )
 
     def sequence_of_groups(
         self, groups: list[ObjectGroups], masks: list[torch.Tensor | None], tokenizer: VQTokenizer | None
@@ -165,18 +183,18 @@ class ObjectObjective(Objective):
     ) -> tuple[torch.LongTensor, torch.Tensor]:
         """Codes of every group's mask, (batch, groups, codes), all-zero for bad boxes; and the objects' masks."""
         size = tokenizer.config.sample_size
-        cut, target = [], []
-        for group, image_masks in zip(groups, masks):
-            if image_masks is None:
-                raise ValueError(f"Task {self.grammar.name!r} needs masks in the labels of every image.")
-            shown = group.kinds != BAD
-            crops = group.boxes.new_zeros(len(group.boxes), size, size)
-            crops[shown] = crop_masks(image_masks, group.boxes[shown], group.sources[shown], size)
-            cut.append(crops)
-            target.append(crops[group.kinds == OBJECT])
-        codes = tokenizer.tokenize(torch.stack(cut).flatten(0, 1)[:, None])
-        tokens = self.grammar.codes_to_tokens(codes)
-        return tokens.unflatten(0, (len(groups), -1)), torch.cat(target)
+        kinds = torch.stack([group.kinds for group in groups])
+        crops = torch.cat(
+            [
+                crop_masks(image_masks, group.boxes[group.kinds != BAD], group.sources[group.kinds != BAD], size)
+                for group, image_masks in zip(groups, masks)
+            ]
+        )
+        nothing = crops.new_zeros(1, size, size)  # what all bad boxes show
+        codes = self.grammar.codes_to_tokens(tokenizer.tokenize(torch.cat([nothing, crops])[:, None]))
+        tokens = codes[:1].repeat(kinds.numel(), 1).unflatten(0, kinds.shape)
+        tokens[kinds != BAD] = codes[1:]
+        return tokens, crops[kinds[kinds != BAD] == OBJECT]
 
     def _supervised(self, kinds: torch.LongTensor) -> torch.BoolTensor:
         """Which tokens are learned, (batch, length), from the kinds of the groups (batch, groups)."""
@@ -200,6 +218,7 @@ class ObjectObjective(Objective):
 
         kinds = {"box": at("coordinate"), "class": at("class")}
         total, decoded = cross_entropy.sum(), None
+        total = total - (1 - self.task.class_loss_weight) * cross_entropy[kinds["class"]].sum()
         if self.grammar.codebook is not None:
             kinds["mask"] = at(self.grammar.codebook)
             total = total - (1 - self.task.dense_loss_weight) * cross_entropy[kinds["mask"]].sum()

@@ -91,8 +91,8 @@ def draw_object_groups(
         raise ValueError(f"An image has {len(boxes)} objects, but a sequence holds {num_groups}: keep the largest.")
     if len(class_labels) and not 0 <= int(class_labels.min()) <= int(class_labels.max()) < len(vocabulary.classes):
         raise ValueError(f"class_labels must be 0 to {len(vocabulary.classes) - 1}, got {class_labels.tolist()}.")
-    if grammar.task.object_order == "area":
-        order = _sides(boxes).prod(1).argsort(descending=True, stable=True)
+    if grammar.task.object_order == "left_to_right":
+        order = boxes[:, 0].argsort(stable=True)
     else:
         order = draws.permutation(len(boxes)).to(boxes.device)
     boxes, class_labels = boxes[order].float(), class_labels[order]

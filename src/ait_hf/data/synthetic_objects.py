@@ -56,17 +56,31 @@ class SyntheticObjects(Dataset):
         split (`str`): "train", "validation" or "test"; no two share a room.
         size (`(height, width)`): pixels.
         seed (`int`): which rooms; at least 0 and below 2**32.
+        num_rooms (`int`, *optional*): only so many rooms, each rendered once and then kept in memory; room `n` is that
+            of number `n % num_rooms`.
 
     Items:
         As [`room_objects`] gives them, with `image_id` (the number) and `path` (text that names the room).
     """
 
-    def __init__(self, split: str, size: tuple[int, int], seed: int = 0):
+    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None):
+        if num_rooms is not None and num_rooms < 1:
+            raise ValueError(f"num_rooms must be at least 1, got {num_rooms}.")
         self.key = _room_key(split, seed)
         self.split = split
         self.size = tuple(size)
+        self.num_rooms = num_rooms
+        self._kept: dict[int, dict[str, Any]] = {}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if self.num_rooms is None:
+            return self._row(index)
+        index %= self.num_rooms
+        if index not in self._kept:
+            self._kept[index] = self._row(index)
+        return self._kept[index]
+
+    def _row(self, index: int) -> dict[str, Any]:
         row = room_objects(render_room((*self.key, index), self.size))
         return row | {"image_id": index, "path": f"room {self.split}/{index}"}
 

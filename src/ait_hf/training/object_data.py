@@ -132,11 +132,19 @@ class CocoData(CocoFiles, ObjectData):
 @strict
 @dataclass(kw_only=True)
 class SyntheticObjectsData(ObjectData):
-    """Objects of rooms rendered on the fly, `size` = height and width in pixels."""
+    """
+    Objects of rooms rendered on the fly.
+
+    Args:
+        size (`list[int]`): Height and width in pixels.
+        num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
+            ones, which are the default.
+    """
 
     name: Literal["synthetic_objects"] = "synthetic_objects"
     size: list[int]
     seed: int = 0
+    num_rooms: int | None = None
 
     @property
     def is_endless(self) -> bool:
@@ -144,6 +152,9 @@ class SyntheticObjectsData(ObjectData):
 
     def load(self, split: str) -> Dataset:
         return SyntheticObjects(split, tuple(self.size), self.seed)
+
+    def load_for_training(self) -> Dataset:
+        return SyntheticObjects(self.split, tuple(self.size), self.seed, self.num_rooms)
 
     def classes(self) -> tuple[list[str], list[int]]:
         return list(OBJECT_CLASSES), list(range(len(OBJECT_CLASSES)))

@@ -43,7 +43,8 @@ class DetectionSettings:
     """`num_objects` is how many objects a sequence holds, noise included; the rest are fields of [`AiTTaskConfig`]."""
 
     num_objects: int = 100
-    object_order: Literal["random", "area"] = "random"
+    object_order: Literal["random", "left_to_right"] = "random"
+    class_loss_weight: float = 1.0
     loss_weight: float = 1.0
 
     def validate_num_objects(self):
