@@ -163,7 +163,7 @@ def make_jobs(output: Path, overrides: list[str]) -> dict[str, Job]:
             [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"],
         ),
     }
-    small = ["data.batch_size=32", "train.max_steps=300"]
+    small = ["data.batch_size=32", "train.max_steps=250"]
     places = [f"output_dir={output / 'mask_tokenizer'}", *small]
     jobs["mask tokenizer"] = Job(tokenizer, "demo_mask_tokenizer.yaml", TokenizerRecipe, places)
     for folder, name in SOLVERS.items():
