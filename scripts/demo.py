@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 
 from ait_hf import VQTokenizer
 from ait_hf.data.synthetic import render_room, synthetic_rooms
-from ait_hf.data.synthetic_objects import OBJECT_CLASSES, SyntheticObjects
+from ait_hf.data.synthetic_objects import OBJECT_CLASSES, room_objects
 from ait_hf.evaluation import (
     decoding_modes,
     depth_gallery_rows,
@@ -131,8 +131,7 @@ def main() -> None:
     rooms = list(synthetic_rooms("test", size=size, num_examples=NUM_TEST_ROOMS))
     print("\n=== evaluation ===", flush=True)
     rows = evaluate_all(output, rooms, size)
-    objects = SyntheticObjects("test", size)  # of the same rooms
-    objects = [objects[number] for number in range(NUM_TEST_ROOMS)]
+    objects = [room_objects(room) | {"image_id": number} for number, room in enumerate(rooms)]
     object_rows = evaluate_joint_objects(output / "joint", objects)
     save_image(training_curves(histories), output / "curves.png")
     for folder, picture in {"joint": "gallery.png", "ait": "gallery_ait.png"}.items():
