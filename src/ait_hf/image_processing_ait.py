@@ -89,7 +89,7 @@ class AiTImageProcessor(TorchvisionBackend):
     def resize(self, image: torch.Tensor, size: SizeDict, **kwargs) -> torch.Tensor:
         """As in the library, but see [`~AiTImageProcessor.resized_size`]."""
         if size.max_height and size.max_width:
-            height, width = _fit_inside(image.shape[-2:], size)
+            height, width = fitted_size(*image.shape[-2:], (size.max_height, size.max_width))
             size = SizeDict(height=height, width=width)
         return super().resize(image, size, **kwargs)
 
@@ -102,7 +102,7 @@ class AiTImageProcessor(TorchvisionBackend):
         if not self.do_resize:
             return height, width
         if self.size.max_height and self.size.max_width:
-            return _fit_inside((height, width), self.size)
+            return fitted_size(height, width, (self.size.max_height, self.size.max_width))
         if self.size.height and self.size.width:
             return self.size.height, self.size.width
         raise ValueError(
@@ -304,10 +304,10 @@ def _corners(x: float, y: float, like: torch.Tensor) -> torch.Tensor:
     return like.new_tensor([x, y, x, y])
 
 
-def _fit_inside(image_size: tuple[int, int], limits: SizeDict) -> tuple[int, int]:
-    height, width = image_size
-    scale = min(limits.max_height / height, limits.max_width / width)
-    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
+def fitted_size(height: int, width: int, frame: tuple[int, int], scale: float = 1.0) -> tuple[int, int]:
+    """Height and width, at least 1, of an image resized to fit `frame` times `scale`, keeping its aspect."""
+    ratio = min(frame[0] / height, frame[1] / width) * scale
+    return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
 
 
 def _height_and_width(

@@ -217,14 +217,12 @@ class ObjectObjective(Objective):
             return torch.isin(slots, slots.new_tensor(self.grammar.slot_positions(kind)))
 
         kinds = {"box": at("coordinate"), "class": at("class")}
-        total, decoded = cross_entropy.sum(), None
-        total = total - (1 - self.task.class_loss_weight) * cross_entropy[kinds["class"]].sum()
+        weights = {"box": 1.0, "class": self.task.class_loss_weight, "mask": self.task.dense_loss_weight}
         if self.grammar.codebook is not None:
             kinds["mask"] = at(self.grammar.codebook)
-            total = total - (1 - self.task.dense_loss_weight) * cross_entropy[kinds["mask"]].sum()
-        parts = {
-            name: cross_entropy[chosen].sum().detach() / chosen.sum().clamp(min=1) for name, chosen in kinds.items()
-        }
+        sums = {name: cross_entropy[chosen].sum() for name, chosen in kinds.items()}
+        total, decoded = sum(weights[name] * value for name, value in sums.items()), None
+        parts = {name: value.detach() / kinds[name].sum().clamp(min=1) for name, value in sums.items()}
         if self.task.auxiliary_loss == "dice_mse":
             auxiliary = total.new_zeros(())  # stays where no mask is learned; the log has it all the same
             if self.task.mask_supervision != "none" and len(sequence.target):

@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from ..image_processing_ait import fitted_size
 from ..masks_ait import crop_masks
 from .coco import decode_segmentation
 
@@ -238,12 +239,6 @@ class LargeScaleJitter(FitFrame):
         height, width = (min(side, frame) for side, frame in zip(size, self.image_size))
         top, left = (int(torch.randint(full - part + 1, ())) for full, part in zip(size, (height, width)))
         return {"size": size, "top": top, "left": left, "height": height, "width": width}
-
-
-def fitted_size(height: int, width: int, frame: tuple[int, int], scale: float = 1.0) -> tuple[int, int]:
-    """Height and width, at least 1, of an image resized to fit `frame` times `scale`, keeping its aspect."""
-    ratio = min(frame[0] / height, frame[1] / width) * scale
-    return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
 
 
 def _resized_part(

@@ -60,7 +60,7 @@ class DataRecipe:
 
     @property
     def is_endless(self) -> bool:
-        """Whether the data sets have no length: sample n is the n-th there is, and none comes twice."""
+        """Whether the data sets have no length: sample n is the n-th there is."""
         return False
 
     def load(self, split: str) -> AnyDataset:
