@@ -199,8 +199,8 @@ def test_mask_reconstruction():
 
 
 def test_reconstruction_of_unknown_maps_is_refused():
-    with pytest.raises(ValueError, match="depth or mask maps, got 'pose'"):
-        ReconstructionMetric("pose")
+    with pytest.raises(ValueError, match="depth, mask, label_map, pose, normals, map, got 'sound'"):
+        ReconstructionMetric("sound")
 
 
 def test_token_distance():

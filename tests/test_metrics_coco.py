@@ -179,8 +179,8 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
     metric.add_image(1, [])
     with pytest.raises(ValueError, match="more than once"):
         metric.compute()
-    with pytest.raises(ValueError, match="compare bbox, segm, boundary, got 'keypoints'"):
-        CocoMetric("keypoints", ground_truth=truth)
+    with pytest.raises(ValueError, match="compare bbox, segm, boundary, keypoints, got 'panoptic'"):
+        CocoMetric("panoptic", ground_truth=truth)
     truth["annotations"][0]["segmentation"] = ""
     with pytest.raises(ValueError, match="Annotation 0 has no segmentation"):
         CocoMetric("segm", ground_truth=truth)

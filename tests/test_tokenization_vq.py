@@ -365,6 +365,18 @@ def test_masked_mse_ignores_invalid_pixels():
     assert tokenizer.reconstruction_loss(prediction, torch.zeros(1, 1, 2, 2)).item() == 0.0
 
 
+def test_masked_mse_of_several_channels_counts_pixels_with_any_value():
+    tokenizer = _tiny(in_channels=2, out_channels=2)
+    prediction = torch.full((1, 2, 1, 4), 3.0, requires_grad=True)
+    # Known in both channels, in one (whose 0 is a value), negative, and unknown.
+    target = torch.tensor([[[[1.0, 5.0, -1.0, 0.0]], [[2.0, 0.0, 0.0, 0.0]]]])
+    loss = tokenizer.reconstruction_loss(prediction, target)
+    loss.backward()
+    assert loss.item() == pytest.approx((2**2 + 1 + 2**2 + 3**2 + 4**2 + 3**2) / 6)
+    torch.testing.assert_close(prediction.grad[..., 3], torch.zeros(1, 2, 1))
+    assert (prediction.grad[..., :3] != 0).all()
+
+
 def test_smooth_l1_closed_form():
     tokenizer = _tiny(loss_type="smooth_l1")
     target = torch.tensor([[[[0.01, 1.0]]]])
@@ -425,6 +437,32 @@ def test_learns_simple_maps():
     assert output.perplexity > 3
 
 
+def test_learns_label_maps_and_unit_vectors():
+    torch.manual_seed(0)
+    squares = torch.randint(3, (8, 4, 4))
+    labels = squares.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)
+    labels[:, ::5, ::3] = 255
+    directions = nn.functional.normalize(torch.randn(3, 3), dim=1)[squares].permute(0, 3, 1, 2)
+    directions = directions.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3) * (labels != 255)[:, None]
+    sizes = {"base_channels": 8, "num_vq_embeddings": 16, "vq_embed_dim": 16}
+    maps = {"in_channels": 3, "out_channels": 3, "unit": "unit_vector"}
+    for config, target in ((CLASSES, labels), (TINY | maps, directions)):
+        tokenizer = VQTokenizer(**config | sizes).train()
+        tokenizer.init_codebook(target)
+        optimizer = torch.optim.Adam(tokenizer.parameters(), lr=3e-3)
+        for _ in range(150):
+            output = tokenizer(target)
+            optimizer.zero_grad()
+            output.loss.backward()
+            optimizer.step()
+        rebuilt, counted = tokenizer.eval().detokenize(tokenizer.tokenize(target)), labels != 255
+        if target is labels:
+            assert (rebuilt.argmax(dim=1) == labels)[counted].float().mean() > 0.9
+        else:
+            cosine = nn.functional.cosine_similarity(rebuilt, directions)[counted]
+            assert cosine.mean() > 0.9  # of the mean direction it is about 0.5
+
+
 # ---- mask augmentation
 
 
@@ -448,6 +486,8 @@ def test_mask_augmentation_masks_a_fixed_share(batch_size, rows, columns, patch_
 def test_mask_augmentation_draws_per_sample_and_refuses_bad_input():
     masked = mask_augmentation(torch.ones(8, 64, 64), generator=torch.Generator().manual_seed(0))
     assert len({tuple(sample[::16, ::16].flatten().tolist()) for sample in masked}) > 1
+    labels = mask_augmentation(torch.ones(1, 32, 32, dtype=torch.long), value=255)
+    assert set(labels.flatten().tolist()) == {1, 255} and (labels == 255).sum() == 512
     with pytest.raises(ValueError, match="between 0 and 1"):
         mask_augmentation(torch.ones(1, 32, 32), ratio=1.5)
     with pytest.raises(ValueError, match="multiples of patch_size 16"):

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's average precision and recall of boxes and masks, by the official pycocotools."""
+"""COCO's average precision and recall of boxes, masks and keypoints, by the official pycocotools."""
 
 import io
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import evaluate
+import numpy as np
 from datasets import Features, Value
 from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
@@ -21,7 +22,15 @@ from .boundary import BoundaryCOCOeval
 
 # In the order of COCOeval's statistics.
 COCO_VALUES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-COCO_KINDS = ("bbox", "segm", "boundary")
+KEYPOINT_VALUES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+COCO_KINDS = ("bbox", "segm", "boundary", "keypoints")
+# What COCOeval reads of an annotation beside its image, category and area.
+_COMPARED = {
+    "bbox": ("bbox",),
+    "segm": ("segmentation",),
+    "boundary": ("segmentation",),
+    "keypoints": ("keypoints", "num_keypoints", "bbox"),
+}
 
 # A dictionary of the COCO format, or one object in the official results format.
 CocoDictionary = dict[str, Any]
@@ -55,13 +64,16 @@ class CocoMetric(evaluate.Metric):
     Average precision (AP) and recall (AR) as COCO defines them.
 
     `APs`, `APm`, `APl` are those of small, medium and large objects, `AR1`, `AR10`, `AR100` those of so many
-    detections per image; all are 0..1, and -1 (the official value) where there is no object to find. Only the images
-    that were added count.
+    detections per image; all are 0..1, and -1 (the official value) where there is no object to find. Keypoints have
+    the values `AP`, `AP50`, `AP75`, `APm`, `APl` and `AR`, `AR50`, `AR75`, `ARm`, `ARl`, of 20 people per image. Only
+    the images that were added count.
 
     Args:
         config_name: What is compared. `"bbox"`: boxes; `"segm"`: masks; `"boundary"`: masks, by the lesser of their
-            IoU and the IoU of their boundaries (Cheng et al. 2021).
+            IoU and the IoU of their boundaries (Cheng et al. 2021); `"keypoints"`: joints, by their similarity (OKS).
         ground_truth: A COCO dictionary, or the path of its JSON file.
+        sigmas: Of keypoints other than COCO's 17 joints, how far annotations of each spread; see
+            [`~ait_hf.data.skeletons.Skeleton`].
 
     Raises:
         FileNotFoundError, ValueError: As [`read_coco`], or an object lacks what is to be compared.
@@ -85,13 +97,17 @@ class CocoMetric(evaluate.Metric):
 
     def __init__(
         self,
-        config_name: Literal["bbox", "segm", "boundary"] = "bbox",
+        config_name: Literal["bbox", "segm", "boundary", "keypoints"] = "bbox",
         *,
         ground_truth: CocoDictionary | str | PathLike,
+        sigmas: Sequence[float] | None = None,
         **kwargs,
     ):
         if config_name not in COCO_KINDS:
             raise ValueError(f"COCO metrics compare {', '.join(COCO_KINDS)}, got {config_name!r}.")
+        if sigmas is not None and config_name != "keypoints":
+            raise ValueError(f"sigmas are of keypoints, not of {config_name}: leave them out.")
+        self.sigmas = sigmas
         self.ground_truth = read_coco(ground_truth)
         # COCOeval takes id 0 for "no match", so the annotations are numbered anew; it also writes into them.
         annotations = [_truth(annotation, config_name) for annotation in self.ground_truth["annotations"]]
@@ -100,7 +116,7 @@ class CocoMetric(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="COCO's average precision and recall of boxes or masks.",
+            description="COCO's average precision and recall of boxes, masks or keypoints.",
             citation="",
             inputs_description=(
                 "predictions: for every image its detections, a JSON list in COCO's results format; "
@@ -116,7 +132,8 @@ class CocoMetric(evaluate.Metric):
         Args:
             image_id: The ground truth's id of the image.
             results: In the official results format: `image_id`, `category_id`, `score`, and `bbox` (x, y, width,
-                height, pixels) or `segmentation` (a compressed RLE). May be empty.
+                height, pixels), `segmentation` (a compressed RLE) or `keypoints` (x, y and anything of every joint). May
+                be empty.
 
         Raises:
             ValueError: The ground truth has no such image or category, or a result is of another image.
@@ -136,19 +153,24 @@ class CocoMetric(evaluate.Metric):
             raise ValueError("An image was added more than once.")
         results = [result for image in predictions for result in json.loads(image)]
         found = _index(self.ground_truth, [_detection(result, self.config_name) for result in results])
-        evaluation_class = BoundaryCOCOeval if self.config_name == "boundary" else COCOeval
         with redirect_stdout(io.StringIO()):
-            evaluation = evaluation_class(self._truth, found, "bbox" if self.config_name == "bbox" else "segm")
+            if self.config_name == "boundary":
+                evaluation = BoundaryCOCOeval(self._truth, found, "segm")
+            else:
+                evaluation = COCOeval(self._truth, found, self.config_name)
             evaluation.params.imgIds = image_ids
+            if self.sigmas is not None:
+                evaluation.params.kpt_oks_sigmas = np.array(self.sigmas)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return {name: float(value) for name, value in zip(COCO_VALUES, evaluation.stats)}
+        names = KEYPOINT_VALUES if self.config_name == "keypoints" else COCO_VALUES
+        return {name: float(value) for name, value in zip(names, evaluation.stats, strict=True)}
 
 
 def _truth(annotation: CocoDictionary, kind: str) -> CocoDictionary:
     """An annotation as COCOeval needs it; some data sets leave out `iscrowd`."""
-    needed = ("image_id", "category_id", "area", "bbox" if kind == "bbox" else "segmentation")
+    needed = ("image_id", "category_id", "area", *_COMPARED[kind])
     missing = [name for name in needed if annotation.get(name) in (None, "", [])]
     if missing:
         raise ValueError(
@@ -162,6 +184,9 @@ def _detection(result: CocoDictionary, kind: str) -> CocoDictionary:
     kept = {name: result[name] for name in ("image_id", "category_id", "score")} | {"iscrowd": 0}
     if kind == "bbox":
         return kept | {"bbox": result["bbox"], "area": result["bbox"][2] * result["bbox"][3]}
+    if kind == "keypoints":
+        x, y = result["keypoints"][0::3], result["keypoints"][1::3]
+        return kept | {"keypoints": result["keypoints"], "area": (max(x) - min(x)) * (max(y) - min(y))}
     segmentation = result["segmentation"]
     return kept | {"segmentation": segmentation, "area": float(rle_codec.area(segmentation))}
 

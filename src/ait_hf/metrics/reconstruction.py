@@ -1,18 +1,23 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How well a tokenizer rebuilds its maps, and how much of its codebook it uses."""
+"""How well a tokenizer rebuilds maps and poses, and how much of its codebook it uses."""
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from datasets import Features, List, Value
 
+from ..data.maps import UNIT_VECTOR
+from ..tokenization_vq import IGNORED_LABEL
 from .depth import depth_errors
+from .maps import ANGLE_ERRORS, VALUE_ERRORS, map_errors
 from .per_image import PerImageMetric
+from .pose import pose_errors
 
 
-MAP_ERRORS = {"depth": ("rmse", "abs_rel", "delta1", "mse"), "mask": ("mse", "iou")}
+ReconstructionKind = Literal["depth", "mask", "label_map", "pose", "normals", "map"]
 
 
 def code_usage(ids: torch.Tensor | np.ndarray, num_codes: int) -> dict[str, float]:
@@ -50,8 +55,11 @@ def depth_reconstruction_errors(
     min_depth: float = 1e-3,
     max_depth: float = 10.0,
 ) -> dict[str, torch.Tensor]:
-    """`rmse` (metres), `abs_rel`, `delta1`, `mse` (square metres), `num_valid` of each map; see [`depth_errors`]."""
-    errors = depth_errors(reconstruction, target, min_depth=min_depth, max_depth=max_depth)
+    """
+    `rmse` (metres), `abs_rel`, `delta1`, `mse` (square metres), `num_valid` of each map; see [`depth_errors`]. The
+    reconstruction may have its one channel, `(B, 1, H, W)`.
+    """
+    errors = depth_errors(_without_channel(reconstruction), target, min_depth=min_depth, max_depth=max_depth)
     return {name: errors[name] for name in ("rmse", "abs_rel", "delta1", "num_valid")} | {
         "mse": errors["rmse"].square()
     }
@@ -64,7 +72,7 @@ def mask_reconstruction_errors(
     Errors of each rebuilt mask.
 
     Args:
-        reconstruction: `(B, H, W)`, about 0..1; a pixel of 0.5 or more is inside.
+        reconstruction: `(B, H, W)` or `(B, 1, H, W)`, about 0..1; a pixel of 0.5 or more is inside.
         target: `(B, H, W)`, 0..1 or boolean.
 
     Returns:
@@ -73,7 +81,7 @@ def mask_reconstruction_errors(
     Raises:
         ValueError: If shapes differ or are not `(B, H, W)`.
     """
-    reconstruction, target = torch.as_tensor(reconstruction).float(), torch.as_tensor(target).float()
+    reconstruction, target = _without_channel(reconstruction).float(), torch.as_tensor(target).float()
     if reconstruction.shape != target.shape or target.ndim != 3:
         raise ValueError(
             "Reconstruction and target must both be (batch, height, width), "
@@ -89,13 +97,61 @@ def mask_reconstruction_errors(
     }
 
 
+def label_map_reconstruction_errors(
+    reconstruction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray
+) -> dict[str, torch.Tensor]:
+    """
+    Errors of each rebuilt label map.
+
+    Args:
+        reconstruction: `(B, classes, H, W)`, a score for every class.
+        target: `(B, H, W)`, integers; pixels of 255 do not count.
+
+    Returns:
+        `accuracy`, the share of pixels whose true class has the highest score, float32, NaN if no pixel counts, and
+        `num_valid`, int64; `(B,)`.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    reconstruction, target = torch.as_tensor(reconstruction), torch.as_tensor(target)
+    if reconstruction.ndim != 4 or (len(reconstruction), *reconstruction.shape[2:]) != target.shape:
+        raise ValueError(
+            "Label maps must be rebuilt as (batch, classes, height, width) for a target (batch, height, width), "
+            f"got {tuple(reconstruction.shape)} and {tuple(target.shape)}."
+        )
+    counted = target != IGNORED_LABEL
+    num_valid = counted.sum((1, 2))
+    right = (reconstruction.argmax(1) == target) & counted
+    return {"accuracy": right.sum((1, 2)) / num_valid, "num_valid": num_valid}
+
+
+_ERRORS = {
+    "depth": depth_reconstruction_errors,
+    "mask": mask_reconstruction_errors,
+    "label_map": label_map_reconstruction_errors,
+    "pose": pose_errors,
+    "normals": partial(map_errors, unit=UNIT_VECTOR),
+    "map": partial(map_errors, unit="any"),
+}
+_COLUMNS = {
+    "depth": ("rmse", "abs_rel", "delta1", "mse"),
+    "mask": ("mse", "iou"),
+    "label_map": ("accuracy",),
+    "pose": ("joint_error",),
+    "normals": (*VALUE_ERRORS, *ANGLE_ERRORS),
+    "map": VALUE_ERRORS,
+}
+
+
 class ReconstructionMetric(PerImageMetric):
     """
     Quality of a tokenizer's reconstructions and the use of its codebook.
 
     Args:
-        config_name: What the maps are. `"depth"`: metres, valid pixels only, `rmse`, `abs_rel`, `delta1`, `mse`;
-            `"mask"`: `mse` and `iou`.
+        config_name: What is rebuilt. `"depth"`: metres, valid pixels only, `rmse`, `abs_rel`, `delta1`, `mse`;
+            `"mask"`: `mse` and `iou`; `"label_map"`: `accuracy`; `"pose"`: `joint_error`, see [`pose_errors`];
+            `"normals"` and any other `"map"`: the errors of [`map_errors`], with and without angles.
 
     Example:
 
@@ -111,19 +167,25 @@ class ReconstructionMetric(PerImageMetric):
     ```
     """
 
-    description = "Errors of a tokenizer's reconstructions, averaged over images, and the use of its codebook."
+    description = "Errors of a tokenizer's reconstructions, averaged over samples, and the use of its codebook."
 
-    def __init__(self, config_name: Literal["depth", "mask"] = "depth", **kwargs):
-        if config_name not in MAP_ERRORS:
-            raise ValueError(f"Reconstructions are of {' or '.join(MAP_ERRORS)} maps, got {config_name!r}.")
-        self.columns = (*MAP_ERRORS[config_name], "num_valid")
+    def __init__(self, config_name: ReconstructionKind = "depth", **kwargs):
+        if config_name not in _ERRORS:
+            raise ValueError(f"Reconstructions are of kind {', '.join(_ERRORS)}, got {config_name!r}.")
+        self.columns = (*_COLUMNS[config_name], "num_valid")
         super().__init__(config_name, **kwargs)
 
     def _input_features(self) -> Features:
         return Features(super()._input_features() | {"codes": List(Value("int64"))})
 
+    def errors(
+        self, reconstruction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray
+    ) -> dict[str, torch.Tensor]:
+        """Per-sample values `{column: (B,)}` of reconstructions as a tokenizer gives them and targets as it takes them."""
+        return _ERRORS[self.config_name](reconstruction, target)
+
     def add_errors(self, errors, ids: torch.Tensor | np.ndarray) -> None:
-        """Add the per-image values `{column: (n,)}` of n images, and their code ids `(n, ...)`."""
+        """Add the per-sample values `{column: (n,)}` of n samples, and their code ids `(n, ...)`."""
         ids = torch.as_tensor(ids)
         self.add_batch(predictions=self.rows(errors), codes=ids.reshape(len(ids), -1).cpu().numpy())
 
@@ -133,9 +195,14 @@ class ReconstructionMetric(PerImageMetric):
         target: torch.Tensor | np.ndarray,
         ids: torch.Tensor | np.ndarray,
     ) -> None:
-        """Add a batch of maps `(B, H, W)` with the code ids `(B, ...)` that they were rebuilt from."""
-        errors = {"depth": depth_reconstruction_errors, "mask": mask_reconstruction_errors}[self.config_name]
-        self.add_errors(errors(reconstruction, target), ids)
+        """Add a batch of maps or poses with the code ids `(B, ...)` that they were rebuilt from."""
+        self.add_errors(self.errors(reconstruction, target), ids)
 
     def _compute(self, predictions, codes, num_codes: int) -> dict[str, float]:
         return super()._compute(predictions) | code_usage(np.concatenate(codes).astype(np.int64), num_codes)
+
+
+def _without_channel(maps: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """`(B, 1, H, W)`, as a tokenizer gives maps of one channel, to `(B, H, W)`; others as they are."""
+    maps = torch.as_tensor(maps)
+    return maps.squeeze(1) if maps.ndim == 4 else maps

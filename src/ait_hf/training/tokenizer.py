@@ -1,11 +1,11 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Training of the tokenizers of depth and masks (AiT paper, sections 3.2 and 3.4)."""
+"""Training of tokenizers: of depth, masks, label maps, poses and one's own maps (AiT paper, sections 3.2 and 3.4)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,39 +14,47 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader
 
-from ..configuration_ait import AiTTokenizerConfig
-from ..metrics.reconstruction import (
-    ReconstructionMetric,
-    depth_reconstruction_errors,
-    mask_reconstruction_errors,
-)
-from ..tokenization_vq import VQTokenizer, mask_augmentation
+from ..configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
+from ..data.maps import UNIT_VECTOR
+from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
+from ..tokenization_pose import PoseTokenizer, mask_joints
+from ..tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
 from .data import Batch
 from .depth_data import AnyDepthData
 from .loop import Recipe, TrainingTask, train
+from .map_data import AnyMapData, MapData
 from .object_data import AnyMaskData
+from .pose_data import AnyPoseData, PersonData
 from .recipes import check_keys
+from .semantic_data import AnyClassMaskData, AnySemanticData, SemanticData
 
 
-MAPS = "maps"  # the one source of samples
-# The recipe's crop is what the tokenizer is trained on.
-_CONFIG_KEYS = {field.name for field in fields(AiTTokenizerConfig)} - {"sample_size"}
+SAMPLES = "samples"  # the one source of samples
+PATCH_SIZE = 16  # of masked maps, pixels, unless the recipe says otherwise
+
+AnyTokenizerData = AnyDepthData | AnyMaskData | AnySemanticData | AnyClassMaskData | AnyPoseData | AnyMapData
+Tokenizer = VQTokenizer | PoseTokenizer
 
 
-@dataclass
-class MapKind:
-    """What goes with the unit of a tokenizer's maps: how errors are measured, and how much of the input is masked."""
+@dataclass(frozen=True)
+class TokenizerKind:
+    """What goes with the unit of a tokenizer's samples: errors, which of them counts, how much input is masked."""
 
-    name: Literal["depth", "mask"]
-    errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
+    errors: ReconstructionKind
     best_metric: str
-    mask_ratio: float
+    lower_is_better: bool = True
+    mask_ratio: float = 0.0
 
 
 KINDS = {
-    "metre": MapKind("depth", depth_reconstruction_errors, "rmse", 0.5),
-    "mask": MapKind("mask", mask_reconstruction_errors, "mse", 0.0),
+    "metre": TokenizerKind("depth", "rmse", mask_ratio=0.5),
+    "mask": TokenizerKind("mask", "mse"),
+    "class": TokenizerKind("label_map", "accuracy", lower_is_better=False),
+    "pixel": TokenizerKind("pose", "joint_error", mask_ratio=0.2),
+    UNIT_VECTOR: TokenizerKind("normals", "mean_angle"),
 }
+ANY_MAP = TokenizerKind("map", "rmse")
+MASK_DEFAULTS = {"value_range": [0.0, 1.0], "loss_type": "mse"}
 
 
 @strict
@@ -54,16 +62,16 @@ KINDS = {
 class TokenizerModelRecipe:
     """
     Args:
-        pretrained (`str`, *optional*): Folder or Hub name of a [`VQTokenizer`] to train on.
-        config (`dict`): Arguments of a new [`VQTokenizer`] (but `sample_size`, which is the side of the maps); not with
-            `pretrained`.
+        pretrained (`str`, *optional*): Folder or Hub name of a tokenizer to train on.
+        config (`dict`): Arguments of a new [`VQTokenizer`] or, for poses, [`PoseTokenizer`]; not with `pretrained`. What
+            follows from the data need not be said: the sample size, channels, classes or joints, and the unit. Masks
+            are by default mapped from 0..1 (`value_range`) and learned by `mse`.
     """
 
     pretrained: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
 
-    def validate_config(self):
-        check_keys("section model.config", self.config, _CONFIG_KEYS)
+    def validate_source(self):
         if self.pretrained is not None and self.config:
             raise ValueError("model.pretrained brings its own configuration: leave model.config out.")
 
@@ -72,12 +80,16 @@ class TokenizerModelRecipe:
 @dataclass
 class MaskAugmentationRecipe:
     """
-    Arguments of [`mask_augmentation`]: the share of the input's square patches set to 0 (by default 0.5 for depth, 0 for
-    masks), and their side, pixels.
+    What is hidden from the input while the target keeps it.
+
+    Args:
+        ratio (`float`, *optional*): Share of the square patches of a map ([`mask_augmentation`]) or of the known joints
+            of a pose ([`mask_joints`]); by default 0.5 for depth, 0.2 for poses and 0 for all else.
+        patch_size (`int`, *optional*): Side of the patches in pixels, 16 by default; poses have none.
     """
 
     ratio: float | None = None
-    patch_size: int = 16
+    patch_size: int | None = None
 
 
 @strict
@@ -85,38 +97,45 @@ class MaskAugmentationRecipe:
 class TokenizerRecipe(Recipe):
     """Recipe of `scripts/train_tokenizer.py`."""
 
-    data: AnyDepthData | AnyMaskData
+    data: AnyTokenizerData
     model: TokenizerModelRecipe = field(default_factory=TokenizerModelRecipe)
     mask_augmentation: MaskAugmentationRecipe = field(default_factory=MaskAugmentationRecipe)
 
+    def validate_parts(self):
+        known = {f.name for f in fields(_config_class(self.data))} - {"sample_size"}
+        check_keys("section model.config", self.model.config, known)
+        if isinstance(self.data, PersonData) and self.mask_augmentation.patch_size is not None:
+            raise ValueError("Poses have no patches: leave mask_augmentation.patch_size out.")
+
 
 class TokenizerTraining(TrainingTask):
-    """Reconstruction of maps whose input may be partly masked; the target keeps its values."""
-
-    lower_is_better = True
+    """Reconstruction of samples whose input may be partly masked; the target keeps its values."""
 
     def __init__(self, recipe: TokenizerRecipe):
         self.recipe = recipe
         self.model = build_tokenizer(recipe)
-        self.streams = {MAPS: recipe.data.stream()}
-        self.kind = KINDS[recipe.data.unit]
+        self.streams = {SAMPLES: recipe.data.stream()}
+        self.kind = KINDS.get(recipe.data.unit, ANY_MAP)
         self.best_metric = self.kind.best_metric
+        self.lower_is_better = self.kind.lower_is_better
         ratio = recipe.mask_augmentation.ratio
         self.mask_ratio = self.kind.mask_ratio if ratio is None else ratio
         # Wrong sizes show now, not in the first step.
-        map_of_zeros = torch.zeros(1, 1, *recipe.data.image_size)
-        self.model.tokenize(map_of_zeros)
-        self._mask(map_of_zeros)
+        blank = _blank_sample(recipe.data)
+        self.model.tokenize(blank)
+        self._mask(blank)
 
-    def start(self, model: VQTokenizer, batches: Mapping[str, Batch]) -> None:
+    def start(self, model: Tokenizer, batches: Mapping[str, Batch]) -> None:
         if self.recipe.model.pretrained is None:
-            model.init_codebook(self._mask(batches[MAPS]["labels"][:, None]))
+            model.init_codebook(self._mask(batches[SAMPLES]["labels"]))
 
     def loss(
         self, model: torch.nn.Module, batches: Mapping[str, Batch], accelerator: Accelerator
     ) -> dict[str, torch.Tensor]:
-        maps = batches[MAPS]["labels"][:, None]
-        _, loss, reconstruction_loss, commit_loss, _, perplexity = model(self._mask(maps), maps, return_dict=False)
+        samples = batches[SAMPLES]["labels"]
+        _, loss, reconstruction_loss, commit_loss, _, perplexity = model(
+            self._mask(samples), samples, return_dict=False
+        )
         return {
             "loss": loss,
             "reconstruction_loss": reconstruction_loss,
@@ -125,12 +144,12 @@ class TokenizerTraining(TrainingTask):
         }
 
     def evaluate(
-        self, model: VQTokenizer, loaders: Mapping[str, DataLoader], accelerator: Accelerator
+        self, model: Tokenizer, loaders: Mapping[str, DataLoader], accelerator: Accelerator
     ) -> dict[str, float]:
-        metric = ReconstructionMetric(self.kind.name, keep_in_memory=True)
-        for batch in loaders[MAPS]:
-            ids = model.tokenize(batch["labels"][:, None])
-            errors = self.kind.errors(model.detokenize(ids=ids)[:, 0], batch["labels"])
+        metric = ReconstructionMetric(self.kind.errors, keep_in_memory=True)
+        for batch in loaders[SAMPLES]:
+            ids = model.tokenize(batch["labels"])
+            errors = metric.errors(model.detokenize(ids=ids), batch["labels"])
             errors, ids = accelerator.gather_for_metrics((errors, ids))
             if accelerator.is_main_process:
                 metric.add_errors(errors, ids)
@@ -138,50 +157,90 @@ class TokenizerTraining(TrainingTask):
             return {}
         return metric.compute(num_codes=model.config.num_vq_embeddings)
 
-    def save(self, model: VQTokenizer, folder: Path) -> None:
+    def save(self, model: Tokenizer, folder: Path) -> None:
         model.save_pretrained(folder)
 
-    def _mask(self, maps: torch.Tensor) -> torch.Tensor:
+    def _mask(self, samples: torch.Tensor) -> torch.Tensor:
         if self.mask_ratio == 0:
-            return maps
-        return mask_augmentation(maps, self.mask_ratio, self.recipe.mask_augmentation.patch_size)
+            return samples
+        if isinstance(self.recipe.data, PersonData):
+            return mask_joints(samples, self.mask_ratio)
+        patch_size = self.recipe.mask_augmentation.patch_size or PATCH_SIZE
+        unknown = IGNORED_LABEL if isinstance(self.recipe.data, SemanticData) else 0
+        return mask_augmentation(samples, self.mask_ratio, patch_size, value=unknown)
 
 
-def build_tokenizer(recipe: TokenizerRecipe) -> VQTokenizer:
+def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     """
     The tokenizer that a recipe starts from.
 
     Raises:
-        ValueError: A value of `model.config` is wrong, or the tokenizer is not of the data's kind of map.
+        ValueError: A value of `model.config` is wrong, or the tokenizer is not of the data's kind.
     """
-    if recipe.model.pretrained is not None:
-        tokenizer = VQTokenizer.from_pretrained(recipe.model.pretrained)
-        _check_unit(recipe, tokenizer.config.unit, recipe.model.pretrained)
+    data, options = recipe.data, recipe.model
+    kind = PoseTokenizer if isinstance(data, PersonData) else VQTokenizer
+    given = _given_by(data)
+    if options.pretrained is not None:
+        tokenizer = kind.from_pretrained(options.pretrained)
+        _check_agreement(data, given, tokenizer.config, options.pretrained)
         return tokenizer
-    height, width = recipe.data.image_size
+    _check_agreement(data, given, options.config, "section model.config")
+    height, width = data.image_size
     if height != width:
-        raise ValueError(f"A tokenizer is trained on square crops; data.transform.crop_size is {height} x {width}.")
+        raise ValueError(f"A tokenizer is trained on squares, but the data {data.name} are {height} x {width} pixels.")
+    defaults = MASK_DEFAULTS if data.unit == "mask" else {}
     try:
-        config = AiTTokenizerConfig(**recipe.model.config, sample_size=height)
+        config = _config_class(data)(**defaults | options.config | given | {"sample_size": height})
     except StrictDataclassError as error:
         raise ValueError(f"In section model.config: {error.__cause__ or error}") from error
-    _check_unit(recipe, config.unit, "section model.config")
-    if height % config.downsample_ratio:
+    if kind is VQTokenizer and height % config.downsample_ratio:
         raise ValueError(
             f"The maps of section data, {height} pixels wide, must be a multiple of the {config.downsample_ratio} pixels "
             "per code."
         )
-    return VQTokenizer(**asdict(config))
-
-
-def _check_unit(recipe: TokenizerRecipe, unit: str, where: str) -> None:
-    if unit != recipe.data.unit:
-        raise ValueError(
-            f"{where} makes a tokenizer of {unit!r}, but the data {recipe.data.name} are in {recipe.data.unit!r}."
-        )
+    return kind(**asdict(config))
 
 
 def train_tokenizer(recipe: TokenizerRecipe) -> list[dict[str, float]]:
     """Runs a recipe; result, files and errors as of [`~ait_hf.training.loop.train`]."""
     set_seed(recipe.seed)
     return train(TokenizerTraining(recipe), recipe)
+
+
+def _config_class(data: AnyTokenizerData) -> type[AiTTokenizerConfig] | type[AiTPoseTokenizerConfig]:
+    return AiTPoseTokenizerConfig if isinstance(data, PersonData) else AiTTokenizerConfig
+
+
+def _given_by(data: AnyTokenizerData) -> dict[str, Any]:
+    """What the data say of the tokenizer's configuration (beside the sample size, which maps may change)."""
+    match data:
+        case PersonData():
+            return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": data.image_size[0]}
+        case SemanticData():
+            channels, loss_type = data.num_classes, {"loss_type": "cross_entropy"}
+        case MapData():
+            channels, loss_type = data.num_channels, {}
+        case _:
+            channels, loss_type = 1, {}
+    return {"unit": data.unit, "in_channels": channels, "out_channels": channels, **loss_type}
+
+
+def _check_agreement(data: AnyTokenizerData, given: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
+    for key, value in given.items():
+        if config.get(key, value) != value:
+            raise ValueError(
+                f"{where} makes a tokenizer with {key} {config[key]!r}, but that of the data {data.name} is {value!r}."
+            )
+
+
+def _blank_sample(data: AnyTokenizerData) -> torch.Tensor:
+    """A batch of one sample, of the shape and type of the data's `labels`."""
+    match data:
+        case PersonData():
+            return torch.ones(1, len(data.joints.joints), 3)
+        case SemanticData():
+            return torch.zeros(1, *data.image_size, dtype=torch.long)
+        case MapData():
+            return torch.zeros(1, data.num_channels, *data.image_size)
+        case _:
+            return torch.zeros(1, *data.image_size)

@@ -1,0 +1,245 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The pose tokenizer: the joints of a person to a row of discrete codes and back."""
+
+import torch
+import torch.nn as nn
+from diffusers.configuration_utils import register_to_config
+
+from .loss_ait import smooth_l1_loss
+from .quantization_ait import EMACodebook
+from .tokenization_base import TokenizerBase, check_codebook
+
+
+class MixerBlock(nn.Module):
+    """MLP-Mixer layer: an MLP over the places, then one over the channels, each behind a norm and with a residual."""
+
+    def __init__(self, num_places: int, channels: int, token_mlp_dim: int, channel_mlp_dim: int):
+        super().__init__()
+        self.token_norm = nn.LayerNorm(channels)
+        self.token_mlp = _mlp(num_places, token_mlp_dim)
+        self.channel_norm = nn.LayerNorm(channels)
+        self.channel_mlp = _mlp(channels, channel_mlp_dim)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        mixed = self.token_mlp(self.token_norm(hidden_states).transpose(1, 2))
+        hidden_states = hidden_states + mixed.transpose(1, 2)
+        return hidden_states + self.channel_mlp(self.channel_norm(hidden_states))
+
+
+class PoseEncoder(nn.Module):
+    """Joints `(batch, num_joints, 3)`, coordinates in -1..1 and visibility, to latents `(batch, channels, 1, tokens)`."""
+
+    def __init__(
+        self, num_joints: int, num_tokens: int, hidden_size: int, latent_channels: int, blocks: nn.ModuleList
+    ):
+        super().__init__()
+        self.embed = nn.Linear(2, hidden_size)
+        self.unknown_joint = nn.Embedding(1, hidden_size)
+        nn.init.trunc_normal_(self.unknown_joint.weight, std=0.02)
+        self.blocks = blocks
+        self.norm = nn.LayerNorm(hidden_size)
+        self.joints_to_tokens = nn.Linear(num_joints, num_tokens)
+        self.out = nn.Linear(hidden_size, latent_channels)
+
+    def forward(self, joints: torch.Tensor) -> torch.Tensor:
+        hidden_states = torch.where(joints[..., 2:] > 0, self.embed(joints[..., :2]), self.unknown_joint.weight)
+        for block in self.blocks:
+            hidden_states = block(hidden_states)
+        tokens = self.joints_to_tokens(self.norm(hidden_states).transpose(1, 2))
+        return self.out(tokens.transpose(1, 2)).transpose(1, 2).unsqueeze(2)
+
+
+class PoseDecoder(nn.Module):
+    """Latents `(batch, channels, 1, num_tokens)` to coordinates `(batch, num_joints, 2)`, in -1..1 inside the crop."""
+
+    def __init__(
+        self, num_joints: int, num_tokens: int, hidden_size: int, latent_channels: int, blocks: nn.ModuleList
+    ):
+        super().__init__()
+        self.num_tokens = num_tokens
+        self.tokens_to_joints = nn.Linear(num_tokens, num_joints)
+        self.embed = nn.Linear(latent_channels, hidden_size)
+        self.blocks = blocks
+        self.norm = nn.LayerNorm(hidden_size)
+        self.out = nn.Linear(hidden_size, 2)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        if latents.shape[2:] != (1, self.num_tokens):
+            raise ValueError(
+                f"A pose is one row of {self.num_tokens} codes, got {latents.shape[2]} row(s) of {latents.shape[3]}."
+            )
+        hidden_states = self.embed(self.tokens_to_joints(latents.squeeze(2)).transpose(1, 2))
+        for block in self.blocks:
+            hidden_states = block(hidden_states)
+        return self.out(self.norm(hidden_states))
+
+
+class PoseTokenizer(TokenizerBase):
+    r"""
+    VQ-VAE that turns the joints of a person into a row of codes and back: the keypoint tokenizer for AiT (paper, section
+    4.4), after "Human Pose as Compositional Tokens" (PCT, https://arxiv.org/abs/2303.11638) without its image guidance.
+    Every code can speak of every joint. The interface is that of [`VQTokenizer`].
+
+    Samples are poses `(batch_size, num_joints, 3)`: x and y in pixels of the person's crop, and a visibility, 0 for a
+    joint of unknown place, anything above for a known one. The coordinates of unknown joints are not looked at. What is
+    decoded are x and y of all joints, `(batch_size, num_joints, 2)`. Codes are grids of one row,
+    `(batch_size, 1, num_tokens)`.
+
+    The defaults are the published settings. To train from scratch, call [`~PoseTokenizer.init_codebook`] with the first
+    batch, see [`EMACodebook`].
+
+    Parameters:
+        num_joints (`int`, *optional*, defaults to 17): Joints of the skeleton, in any fixed order.
+        num_tokens (`int`, *optional*, defaults to 34): Codes per pose.
+        num_vq_embeddings (`int`, *optional*, defaults to 2048): Number of codes in the codebook.
+        vq_embed_dim (`int`, *optional*, defaults to 512): Width of a code.
+        hidden_size (`int`, *optional*, defaults to 512): Width of the encoder.
+        encoder_layers (`int`, *optional*, defaults to 4): Mixer blocks of the encoder.
+        decoder_layers (`int`, *optional*, defaults to 1): Mixer blocks of the decoder.
+        decoder_hidden_size (`int`, *optional*, defaults to 32): Width of the decoder.
+        token_mlp_dim (`int`, *optional*, defaults to 64): Hidden width of the encoder's MLPs over joints.
+        channel_mlp_dim (`int`, *optional*, defaults to 512): Hidden width of the encoder's MLPs over channels.
+        decoder_token_mlp_dim (`int`, *optional*, defaults to 64): As `token_mlp_dim`, of the decoder.
+        decoder_channel_mlp_dim (`int`, *optional*, defaults to 64): As `channel_mlp_dim`, of the decoder.
+        sample_size (`int`, *optional*, defaults to 256):
+            Height and width of the crops in pixels; the networks see 0..`sample_size` as -1..1.
+        unit (`str`, *optional*, defaults to `"pixel"`): Unit of the coordinates, for readers of the config.
+        smooth_l1_beta (`float`, *optional*, defaults to 0.05): Where the smooth-L1 loss turns from square to line.
+        commitment_cost (`float`, *optional*, defaults to 15.0): Weight of the commitment loss.
+        ema_decay (`float`, *optional*, defaults to 0.9): See [`EMACodebook`], as the next two.
+        ema_epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the code sizes.
+        revival_threshold (`float`, *optional*, defaults to 0.0): Relative size below which a code is re-seeded.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        num_joints: int = 17,
+        num_tokens: int = 34,
+        num_vq_embeddings: int = 2048,
+        vq_embed_dim: int = 512,
+        hidden_size: int = 512,
+        encoder_layers: int = 4,
+        decoder_layers: int = 1,
+        decoder_hidden_size: int = 32,
+        token_mlp_dim: int = 64,
+        channel_mlp_dim: int = 512,
+        decoder_token_mlp_dim: int = 64,
+        decoder_channel_mlp_dim: int = 64,
+        sample_size: int = 256,
+        unit: str = "pixel",
+        smooth_l1_beta: float = 0.05,
+        commitment_cost: float = 15.0,
+        ema_decay: float = 0.9,
+        ema_epsilon: float = 1e-5,
+        revival_threshold: float = 0.0,
+    ):
+        super().__init__()
+        counts = {"num_joints": num_joints, "num_tokens": num_tokens, "sample_size": sample_size}
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}.")
+        if smooth_l1_beta <= 0:
+            raise ValueError(f"smooth_l1_beta must be above 0, got {smooth_l1_beta}.")
+        check_codebook(num_vq_embeddings, ema_decay, revival_threshold)
+
+        encoder_blocks = nn.ModuleList(
+            MixerBlock(num_joints, hidden_size, token_mlp_dim, channel_mlp_dim) for _ in range(encoder_layers)
+        )
+        decoder_blocks = nn.ModuleList(
+            MixerBlock(num_joints, decoder_hidden_size, decoder_token_mlp_dim, decoder_channel_mlp_dim)
+            for _ in range(decoder_layers)
+        )
+        self.encoder = PoseEncoder(num_joints, num_tokens, hidden_size, vq_embed_dim, encoder_blocks)
+        self.quantizer = EMACodebook(num_vq_embeddings, vq_embed_dim, ema_decay, ema_epsilon, revival_threshold)
+        self.decoder = PoseDecoder(num_joints, num_tokens, decoder_hidden_size, vq_embed_dim, decoder_blocks)
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of codes of a pose."""
+        return self.config.num_tokens
+
+    def reconstruction_loss(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.FloatTensor:
+        """
+        Smooth-L1 of the known joints' coordinates in pixels, in float32.
+
+        Args:
+            prediction (`torch.Tensor` of shape `(batch_size, num_joints, 2)`): Output of the decoder network.
+            target (`torch.Tensor` of shape `(batch_size, num_joints, 3)`): Poses.
+
+        Returns:
+            `torch.FloatTensor` of shape `()`: mean over the known joints and both axes, exactly 0 if none is known.
+
+        Raises:
+            ValueError: If prediction and target differ in shape.
+        """
+        if target.shape != (*prediction.shape[:2], 3):
+            raise ValueError(f"The target has shape {tuple(target.shape)}, the poses {tuple(prediction.shape)}.")
+        coordinates, known = _known_coordinates(target)
+        predicted = self._from_network_range(prediction.float())
+        return smooth_l1_loss(predicted, coordinates, known, self.config.smooth_l1_beta)
+
+    def _network_input(self, x: torch.Tensor) -> torch.Tensor:
+        num_joints = self.config.num_joints
+        if x.ndim != 3 or x.shape[1:] != (num_joints, 3):
+            raise ValueError(f"Poses must have shape (batch, {num_joints}, 3), got {tuple(x.shape)}.")
+        coordinates, known = _known_coordinates(x)
+        if not (torch.isfinite(coordinates).all() and torch.isfinite(x[..., 2]).all()):
+            raise ValueError("The poses have NaN or infinite values; mark unknown joints with visibility 0 instead.")
+        nobody = ~known.any(dim=1).flatten()
+        if nobody.any():
+            raise ValueError(
+                f"Person {nobody.nonzero()[0].item()} of the batch has no known joint (visibility above 0): leave out "
+                "such people."
+            )
+        scaled = 2 * coordinates / self.config.sample_size - 1
+        return torch.cat([scaled, known.float()], dim=2).to(self.dtype)
+
+    def _from_network_range(self, y: torch.Tensor) -> torch.Tensor:
+        return (y + 1) / 2 * self.config.sample_size
+
+
+def mask_joints(poses: torch.Tensor, ratio: float = 0.2, generator: torch.Generator | None = None) -> torch.Tensor:
+    """
+    Sets the visibility of a fixed share of the known joints, chosen at random for every person, to 0. Trained with the
+    unmasked pose as its target, a tokenizer learns to fill in joints that are not seen.
+
+    Args:
+        poses (`torch.Tensor` of shape `(batch_size, num_joints, 3)`): As [`PoseTokenizer`] takes them.
+        ratio (`float`, *optional*, defaults to 0.2): `round(ratio * n)` of a person's n known joints are masked, but
+            not the last one.
+        generator (`torch.Generator`, *optional*): On the device of `poses`; torch's global one if not given.
+
+    Returns:
+        `torch.Tensor`: a masked copy of `poses`.
+
+    Raises:
+        ValueError: If `ratio` is not between 0 and 1.
+    """
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"The share of masked joints must be between 0 and 1, got {ratio}.")
+    known = poses[..., 2] > 0
+    num_known = known.sum(dim=1, keepdim=True)
+    num_masked = torch.minimum((ratio * num_known).round(), num_known - 1)
+    draws = torch.rand(known.shape, generator=generator, device=poses.device)
+    rank = draws.masked_fill(~known, 2).argsort(dim=1).argsort(dim=1)  # known joints first, in random order
+    masked = poses.clone()
+    masked[..., 2].masked_fill_(known & (rank < num_masked), 0)
+    return masked
+
+
+def _known_coordinates(poses: torch.Tensor) -> tuple[torch.Tensor, torch.BoolTensor]:
+    """x and y `(batch, joints, 2)`, 0 where unknown, whatever stands there, and what is known `(batch, joints, 1)`."""
+    known = poses[..., 2:] > 0
+    return torch.where(known, poses[..., :2].float(), 0.0), known
+
+
+def _mlp(size: int, hidden_size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(size, hidden_size), nn.GELU(), nn.Linear(hidden_size, size))
+
+
+__all__ = ["PoseTokenizer", "mask_joints"]
