@@ -5,11 +5,8 @@
 Boxes are x1, y1, x2, y2 in pixels of the image, pixel (row, column) covering column..column + 1, row..row + 1.
 """
 
-import hashlib
 import json
-import logging
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -19,16 +16,17 @@ import datasets
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from .coco_files import (
+    annotated_images,
+    box_corners,
+    clipped_box,
+    entries,
+    files_digest,
+    finite_numbers,
+    log_dropped,
+    read_annotations,
+)
 
-logger = logging.getLogger(__name__)
-
-# What is read of every section's entries. LVIS has neither `iscrowd` (nothing is one) nor `file_name`.
-_REQUIRED = {
-    "categories": ("id", "name"),
-    "images": ("id", "height", "width"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "area"),
-}
-_IDS_NAMED = 5  # how many dropped annotations a warning names
 
 _FEATURES = datasets.Features(
     {
@@ -107,16 +105,11 @@ def load_coco(
             or category, a segmentation that is no polygon list nor RLE, or an RLE of another size than its image.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
-    _check_is_file(annotations)
-    if not images.is_dir():
-        raise FileNotFoundError(f"Image folder {images} does not exist.")
-    with annotations.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     builder = Coco(
         cache_dir=None if cache_dir is None else str(cache_dir),
         annotations=str(annotations),
         images=str(images),
-        digest=digest,
+        digest=files_digest(annotations, images),
         keep_empty=keep_empty,
     )
     builder.download_and_prepare()
@@ -132,8 +125,8 @@ def coco_classes(annotations: str | PathLike) -> tuple[list[str], list[int]]:
     Raises:
         FileNotFoundError, ValueError: as in [`load_coco`].
     """
-    categories = _categories(_read_json(Path(annotations)), Path(annotations))
-    return list(categories.values()), list(categories)
+    names = _category_names(read_annotations(Path(annotations)), Path(annotations))
+    return list(names.values()), list(names)
 
 
 def decode_segmentation(segmentation: str, height: int, width: int) -> np.ndarray:
@@ -169,51 +162,34 @@ class _Dropped:
     outside: list[int] = field(default_factory=list)
     without_polygon: list[int] = field(default_factory=list)
 
-    def log(self, path: Path) -> None:
-        reasons = {
+    def by_reason(self) -> dict[str, list[int]]:
+        return {
             "boxes without area": self.without_area,
             "boxes outside their image": self.outside,
             "objects whose polygons all have fewer than three points": self.without_polygon,
         }
-        parts = [
-            f"{len(ids)} {reason} (annotation ids {', '.join(map(str, ids[:_IDS_NAMED]))}"
-            f"{', ...' if len(ids) > _IDS_NAMED else ''})"
-            for reason, ids in reasons.items()
-            if ids
-        ]
-        if parts:
-            logger.warning("%s: left out %s.", path, "; ".join(parts))
 
 
 def _read_rows(path: Path, folder: Path, keep_empty: bool) -> list[dict[str, Any]]:
-    content = _read_json(path)
-    labels = {category: label for label, category in enumerate(_categories(content, path))}
-    images, annotations = (_entries(content, section, path) for section in ("images", "annotations"))
-    image_ids = {image["id"] for image in images}
-    by_image = defaultdict(list)
-    for annotation in annotations:
-        where = f"{path}: annotation {annotation['id']}"
-        if annotation["image_id"] not in image_ids:
-            raise ValueError(f"{where} has image_id {annotation['image_id']}, which is not among the images.")
-        if annotation["category_id"] not in labels:
-            raise ValueError(
-                f"{where} has category_id {annotation['category_id']}, which is not among the categories."
-            )
-        by_image[annotation["image_id"]].append(annotation)
-    paths = [folder / _file_name(image, path) for image in images]
-    _check_images(paths)
-
+    content = read_annotations(path)
+    labels = {category: label for label, category in enumerate(_category_names(content, path))}
     dropped = _Dropped()
     rows = []
-    for image, image_path in zip(images, paths):
-        objects = (_object(annotation, image, labels, path, dropped) for annotation in by_image[image["id"]])
+    for image, image_path, annotations in annotated_images(content, path, folder, labels):
+        objects = (_object(annotation, image, labels, path, dropped) for annotation in annotations)
         row = _row(image, image_path, [item for item in objects if item is not None])
         if keep_empty or row["boxes"]:
             rows.append(row)
-    dropped.log(path)
+    log_dropped(path, dropped.by_reason())
     if not rows:
         raise ValueError(f"{path} lists no images{'' if keep_empty else ' with objects'}.")
     return rows
+
+
+def _category_names(content: dict[str, Any], path: Path) -> dict[int, str]:
+    """Names by category id, in the order of the ids."""
+    names = {entry["id"]: str(entry["name"]) for entry in entries(content, "categories", path)}
+    return dict(sorted(names.items()))
 
 
 def _row(image: dict[str, Any], path: Path, objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -228,14 +204,12 @@ def _object(
 ) -> dict[str, Any] | None:
     """The columns' entries for one annotation; `None`, and its id in `dropped`, if it is left out."""
     where = f"{path}: annotation {annotation['id']}"
-    x, y, width, height = _numbers(annotation["bbox"], 4, f"{where} has a bbox")
-    # float32, as the table stores it: a box that has no side left there has no area.
-    left, top, right, bottom = np.array([x, y, x + width, y + height], dtype=np.float32).tolist()
-    if right <= left or bottom <= top:
+    corners = box_corners(annotation, where)
+    if corners is None:
         dropped.without_area.append(annotation["id"])
         return None
-    box = [max(left, 0.0), max(top, 0.0), min(right, image["width"]), min(bottom, image["height"])]
-    if box[2] <= box[0] or box[3] <= box[1]:
+    box = clipped_box(corners, image)
+    if box is None:
         dropped.outside.append(annotation["id"])
         return None
     segmentation = annotation.get("segmentation") or []
@@ -252,7 +226,7 @@ def _object(
         "boxes": box,
         "class_labels": labels[annotation["category_id"]],
         "iscrowd": bool(annotation.get("iscrowd", 0)),
-        "area": _numbers([annotation["area"]], 1, f"{where} has an area")[0],
+        "area": finite_numbers([annotation["area"]], 1, f"{where} has an area")[0],
         "segmentation": text,
         "annotation_id": annotation["id"],
     }
@@ -262,7 +236,7 @@ def _is_polygon(polygon: Any, where: str) -> bool:
     """Whether a polygon has three points or more; raises where it is no list of points at all."""
     if not isinstance(polygon, list) or len(polygon) % 2:
         raise ValueError(f"{where} has a polygon that is no list x, y, x, y, ...")
-    _numbers(polygon, len(polygon), f"{where} has a polygon")
+    finite_numbers(polygon, len(polygon), f"{where} has a polygon")
     return len(polygon) >= 6
 
 
@@ -294,70 +268,3 @@ def _uncompressed(counts: str) -> Iterator[int]:
             yield value
             earlier = [earlier[1], value]
             value, shift, number = 0, 0, number + 1
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    _check_is_file(path)
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:  # malformed JSON or text that is not Unicode
-        raise ValueError(f"{path} is not a JSON file: {error}.") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a JSON object with the sections {', '.join(_REQUIRED)}.")
-    return content
-
-
-def _check_is_file(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"COCO annotations {path} do not exist.")
-
-
-def _categories(content: dict[str, Any], path: Path) -> dict[int, str]:
-    categories = {entry["id"]: str(entry["name"]) for entry in _entries(content, "categories", path)}
-    return dict(sorted(categories.items()))
-
-
-def _entries(content: dict[str, Any], section: str, path: Path) -> list[dict[str, Any]]:
-    """The entries of one section, all with the keys that are read, whole-number ids and none twice."""
-    entries = content.get(section)
-    if not isinstance(entries, list):
-        raise ValueError(f"{path} has no list {section!r}; COCO annotations have {', '.join(_REQUIRED)}.")
-    ids = set()
-    for number, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise ValueError(f"{path}: entry {number} of {section!r} is no JSON object.")
-        for key in _REQUIRED[section]:
-            if key not in entry:
-                raise ValueError(f"{path}: entry {number} of {section!r} has no {key!r}.")
-            if (key == "id" or key.endswith("_id")) and type(entry[key]) is not int:
-                raise ValueError(f"{path}: entry {number} of {section!r} has {key} {entry[key]!r}, no whole number.")
-            if key in ("height", "width") and (type(entry[key]) is not int or entry[key] < 1):
-                raise ValueError(f"{path}: entry {number} of {section!r} has {key} {entry[key]!r}, no pixel number.")
-        if entry["id"] in ids:
-            raise ValueError(f"{path}: the id {entry['id']} stands twice in {section!r}.")
-        ids.add(entry["id"])
-    return entries
-
-
-def _file_name(image: dict[str, Any], path: Path) -> str:
-    name = image.get("file_name") or image.get("coco_url", "").rsplit("/", 1)[-1]
-    if not name:
-        raise ValueError(f"{path}: image {image['id']} has neither file_name nor coco_url.")
-    return name
-
-
-def _check_images(paths: Iterable[Path]) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        more = f" ({len(missing)} are missing in all)" if len(missing) > 1 else ""
-        raise FileNotFoundError(f"Image {missing[0]} does not exist{more}.")
-
-
-def _numbers(values: Any, count: int, what: str) -> list[float]:
-    try:
-        numbers = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        numbers = np.array(np.nan)
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise ValueError(f"{what} {values}; {count} finite numbers are needed.")
-    return numbers.tolist()

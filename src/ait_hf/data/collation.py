@@ -9,11 +9,11 @@ import torch
 
 
 def depth_collator(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stacks the samples that the depth transforms give.
+    """Stacks the samples that the transforms of depth and of other maps give.
 
     Args:
         samples: each with `pixel_values` float32 `(3, H, W)` in [0, 1], `labels` float32 `(H, W)` in metres with
-            0 = missing, and perhaps `path`, which errors name.
+            0 = missing, or `(C, H, W)`, and perhaps `path`, which errors name.
 
     Returns:
         `{"pixel_values": float32 (B, 3, H, W), "labels": float32 (B, H, W)}`.
@@ -24,12 +24,15 @@ def depth_collator(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]
     return {key: _stack(samples, key) for key in ("pixel_values", "labels")}
 
 
-def object_collator(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor | list[dict[str, torch.Tensor]]]:
+def object_collator(
+    samples: Sequence[dict[str, Any]], first_class: int = 0
+) -> dict[str, torch.Tensor | list[dict[str, torch.Tensor]]]:
     """Stacks the images that the object transforms give; labels differ in length and stay a list.
 
     Args:
         samples: each with `pixel_values` float32 `(3, H, W)`, `labels` (a dictionary, see
             [`~ait_hf.data.object_transforms.ObjectTrainTransform`]) and perhaps `path`, which errors name.
+        first_class: what is added to `class_labels`, for models of several tasks with classes of their own.
 
     Returns:
         `{"pixel_values": float32 (B, 3, H, W), "labels": list of B dictionaries}`.
@@ -37,7 +40,13 @@ def object_collator(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor
     Raises:
         ValueError: if there is no sample, a sample has NaN or infinite pixels, or sizes differ.
     """
-    return {"pixel_values": _stack(samples, "pixel_values"), "labels": [sample["labels"] for sample in samples]}
+    pixel_values, labels = _stack(samples, "pixel_values"), [sample["labels"] for sample in samples]
+    if first_class:
+        labels = [
+            image | {"class_labels": image["class_labels"] + first_class} if "class_labels" in image else image
+            for image in labels
+        ]
+    return {"pixel_values": pixel_values, "labels": labels}
 
 
 def _stack(samples: Sequence[dict[str, Any]], key: str) -> torch.Tensor:

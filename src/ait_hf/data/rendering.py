@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A small ray caster for indoor scenes: a description of the scene goes in, colour, depth and object ids come out.
+"""A small ray caster for indoor scenes: a description of the scene goes in; colour, depth, ids and joints come out.
 
 World coordinates are in metres: x and y span the floor, z points up. Camera axes are right, down and forward. Camera
 rays have a forward component of 1, so the ray parameter *is* the depth along the optical axis, as NYUv2 stores it.
@@ -12,171 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .depth_sensor import sensor_holes
+from .shapes import INFINITY, Box, Capsules, Cylinder, Plane, Sphere, column, dot
+from .skeletons import COCO_SKELETON
+
 
 STRUCTURE = 0  # class id of floor, ceiling and walls, which all have object id 0
-CLASS_NAMES = ("structure", "box", "sphere", "cylinder")
+CLASS_NAMES = ("structure", "box", "sphere", "cylinder", "person")
+LABEL_CLASSES = ("floor", "ceiling", "wall", *CLASS_NAMES[1:])  # of label maps
 
-INFINITY = np.float32(np.inf)
-NEAREST_HIT = 1e-3  # metres: hits nearer than this are behind or on the camera
 AMBIENT_LIGHT = 0.34
 LIGHT_HALF_DISTANCE = 4.0  # metres at which the lamp's light has fallen to a half
 SENSOR_NOISE = 2.5  # standard deviation in grey levels of 255
-
-PROJECTOR_BASELINE = 0.075  # metres between the depth sensor's projector and its camera, as in a Kinect
-HOLE_FRACTION = (0.05, 0.15)
-HOLE_BLOB_CELLS = (7, 23)  # cells along the longer side of the noise whose peaks become holes: blobs and crumbs
-
-
-def _column(vector) -> np.ndarray:
-    return np.asarray(vector, dtype=np.float32)[:, None]
-
-
-def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->j", first, second)
-
-
-def _slab(origin: np.ndarray, directions: np.ndarray, half: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """Ray parameters where rays enter and leave |component| <= half, for every component separately."""
-    first = (-half - origin) / directions
-    second = (half - origin) / directions
-    return np.minimum(first, second), np.maximum(first, second)
-
-
-def _round_interval(local_origin: np.ndarray, directions: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ray parameters where rays enter and leave the ball (or disc, for two components); (inf, -inf) on a miss."""
-    a = _dot(directions, directions)
-    b = local_origin[:, 0] @ directions
-    discriminant = b * b - a * (np.square(local_origin).sum() - radius * radius)
-    missed = discriminant < 0
-    root = np.sqrt(np.maximum(discriminant, 0))
-    return np.where(missed, INFINITY, (-b - root) / a), np.where(missed, -INFINITY, (root - b) / a)
-
-
-def _first_hit(enter: np.ndarray, leave: np.ndarray) -> np.ndarray:
-    return np.where((enter <= leave) & (enter > NEAREST_HIT), enter, INFINITY)
-
-
-@dataclass(frozen=True)
-class Plane:
-    """An infinite plane across one world axis.
-
-    Args:
-        axis: 0, 1 or 2, the axis (x, y, z) that the plane cuts.
-        offset: where it cuts it, metres.
-        facing: +1 or -1, the direction of the normal along the axis.
-    """
-
-    axis: int
-    offset: float
-    facing: int
-
-    bounding_sphere = None
-
-    def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Ray parameters (n,) where rays `directions` (3, n) from `origin` (3, 1) first hit; inf where they miss."""
-        distance = (self.offset - origin[self.axis]) / directions[self.axis]
-        return np.where(distance > NEAREST_HIT, distance, INFINITY)
-
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Unit normals (3, n) and texture coordinates in metres (2, n) of `points` (3, n) on the surface."""
-        normals = np.zeros_like(points)
-        normals[self.axis] = self.facing
-        return normals, points[[axis for axis in range(3) if axis != self.axis]]
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box on the floor plane's axes, turned about the vertical.
-
-    Args:
-        center: (x, y, z), metres.
-        half_size: (along x, along y, along z) before turning, metres.
-        yaw: turn about the vertical, radians, counterclockwise from above.
-    """
-
-    center: tuple[float, float, float]
-    half_size: tuple[float, float, float]
-    yaw: float = 0.0
-
-    @property
-    def bounding_sphere(self) -> tuple[tuple[float, float, float], float]:
-        """Center and radius, metres."""
-        return self.center, math.hypot(*self.half_size)
-
-    def _to_box(self) -> np.ndarray:
-        cosine, sine = math.cos(self.yaw), math.sin(self.yaw)
-        return np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]], dtype=np.float32)
-
-    def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See [`Plane.distance`]."""
-        to_box = self._to_box()
-        enter, leave = _slab(to_box @ (origin - _column(self.center)), to_box @ directions, _column(self.half_size))
-        return _first_hit(enter.max(0), leave.min(0))
-
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See [`Plane.surface`]."""
-        to_box = self._to_box()
-        local = to_box @ (points - _column(self.center))
-        inside = np.abs(local) * (1 / _column(self.half_size))  # 1 on the point's own face, less on the others
-        on_face = inside == inside.max(0)
-        normals = np.sign(local) * on_face
-        texture = np.stack([np.where(on_face[0], local[1], local[0]), np.where(on_face[2], local[1], local[2])])
-        return to_box.T @ normals, texture
-
-
-@dataclass(frozen=True)
-class Sphere:
-    """A sphere with `center` (x, y, z) and `radius`, metres."""
-
-    center: tuple[float, float, float]
-    radius: float
-
-    @property
-    def bounding_sphere(self) -> tuple[tuple[float, float, float], float]:
-        """Center and radius, metres."""
-        return self.center, self.radius
-
-    def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See [`Plane.distance`]."""
-        return _first_hit(*_round_interval(origin - _column(self.center), directions, self.radius))
-
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See [`Plane.surface`]."""
-        offsets = points - _column(self.center)
-        around = np.arctan2(offsets[1], offsets[0]) * self.radius
-        return offsets / self.radius, np.stack([around, offsets[2]])
-
-
-@dataclass(frozen=True)
-class Cylinder:
-    """An upright cylinder with `center` (x, y, z), `radius` and `half_height`, metres."""
-
-    center: tuple[float, float, float]
-    radius: float
-    half_height: float
-
-    @property
-    def bounding_sphere(self) -> tuple[tuple[float, float, float], float]:
-        """Center and radius, metres."""
-        return self.center, math.hypot(self.radius, self.half_height)
-
-    def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See [`Plane.distance`]."""
-        local = origin - _column(self.center)
-        side_enter, side_leave = _round_interval(local[:2], directions[:2], self.radius)
-        cap_enter, cap_leave = _slab(local[2], directions[2], self.half_height)
-        return _first_hit(np.maximum(side_enter, cap_enter), np.minimum(side_leave, cap_leave))
-
-    def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See [`Plane.surface`]."""
-        offsets = points - _column(self.center)
-        from_axis = np.hypot(offsets[0], offsets[1])
-        on_cap = np.abs(offsets[2]) / self.half_height > from_axis / self.radius
-        normals = np.where(on_cap, 0, offsets / self.radius)
-        normals[2] = np.where(on_cap, np.sign(offsets[2]), 0)
-        around = np.arctan2(offsets[1], offsets[0]) * self.radius
-        texture = np.where(on_cap, offsets[:2], np.stack([around, offsets[2]]))
-        return normals, texture
 
 
 @dataclass(frozen=True)
@@ -198,14 +45,40 @@ class SceneObject:
     """One thing with one surface.
 
     Args:
-        shape: a [`Plane`], [`Box`], [`Sphere`] or [`Cylinder`].
+        shape: a [`~ait_hf.data.shapes.Plane`], `Box`, `Sphere`, `Cylinder` or `Capsules`.
         material: its [`Material`].
         class_id: index into `CLASS_NAMES`; everything of class `STRUCTURE` shares object id 0.
+        figure: number of the figure that it is a part of. The parts of one figure follow each other in the scene, have
+            one object id, and cast no shadow on each other.
     """
 
-    shape: Plane | Box | Sphere | Cylinder
+    shape: Plane | Box | Sphere | Cylinder | Capsules
     material: Material
     class_id: int
+    figure: int | None = None
+
+    @property
+    def label(self) -> int:
+        """Index into `LABEL_CLASSES`."""
+        if self.class_id != STRUCTURE:
+            return LABEL_CLASSES.index(CLASS_NAMES[self.class_id])
+        is_upright = self.shape.axis != 2
+        return LABEL_CLASSES.index("wall" if is_upright else "floor" if self.shape.facing > 0 else "ceiling")
+
+
+@dataclass(frozen=True)
+class Joints:
+    """Points of a figure whose places in the picture are wanted.
+
+    Args:
+        figure: number of the figure, see [`SceneObject`].
+        points: (joints, 3), world coordinates, metres.
+        depths: (joints,), how far a joint may lie behind the visible surface and count as seen, metres.
+    """
+
+    figure: int
+    points: np.ndarray
+    depths: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -248,6 +121,22 @@ class Camera:
         axes = self.rotation.astype(np.float32)[:, :, None, None]
         return axes[:, 0] * right + (axes[:, 1] * down[:, None] + axes[:, 2])
 
+    def project(self, points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Where points in front of the camera appear.
+
+        Args:
+            points: (n, 3), world coordinates, metres.
+            size: (height, width), pixels.
+
+        Returns:
+            (n, 2) x and y in pixels, where the first pixel spans 0..1, and (n,) depth along the optical axis, metres;
+            places of points with a depth that is not above 0 mean nothing.
+        """
+        local = (points - self.position) @ self.rotation
+        with np.errstate(divide="ignore", invalid="ignore"):
+            places = local[:, :2] / local[:, 2:] * self.focal_length(size)
+        return places + np.array(size[::-1]) / 2, local[:, 2]
+
     def window(self, center: tuple[float, float, float], radius: float, size: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns that contain the picture of a ball; empty where it is out of sight."""
         right, down, forward = ((np.array(center) - self.position) @ self.rotation).tolist()
@@ -280,11 +169,13 @@ class Scene:
         camera: the [`Camera`].
         objects: the [`SceneObject`]s, structure included.
         light: (x, y, z) of the lamp, metres.
+        joints: of the figures, all with equally many; `None` if pictures shall not come with keypoints.
     """
 
     camera: Camera
     objects: tuple[SceneObject, ...]
     light: tuple[float, float, float]
+    joints: tuple[Joints, ...] | None = None
 
 
 def trace(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -299,7 +190,7 @@ def trace(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """
     if len(scene.objects) > 255:
         raise ValueError(f"A scene may have at most 255 objects, but this one has {len(scene.objects)}.")
-    origin = _column(scene.camera.position)
+    origin = column(scene.camera.position)
     rays = scene.camera.rays(size)
     depth = np.full(size, INFINITY)
     seen = np.zeros(size, dtype=np.uint8)
@@ -315,18 +206,30 @@ def trace(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return depth, seen
 
 
-def render(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+def render(
+    scene: Scene, size: tuple[int, int], rng: np.random.Generator, *, normals: bool = False, sensor: bool = True
+) -> dict[str, np.ndarray]:
     """Photograph a closed scene with a colour camera and a depth sensor.
 
     Args:
         scene: what to photograph; every ray must hit something.
         size: (height, width), pixels.
         rng: draws the colour camera's noise and the depth sensor's holes.
+        normals: adds `normals`, which take a few percent of the time.
+        sensor: `False` leaves out the depth sensor and its `depth`, a fifth of the time for small pictures.
 
     Returns:
         `image` uint8 (height, width, 3); `depth_complete` float32 (height, width), metres along the optical axis;
         `depth`, the same with 0 where the sensor has no reading; `object_ids` uint8 (height, width), 0 for structure
-        and 1..n for the visible objects; `class_ids` int64 (n,), where entry k - 1 is the class of object id k.
+        and 1..n for the visible objects; `class_ids` int64 (n,), where entry k - 1 is the class of object id k;
+        `label_map` uint8 (height, width), indices into `LABEL_CLASSES`.
+
+        With normals also `normals` float32 (height, width, 3), unit vectors in camera axes (right, down, forward) that
+        point out of the surface, so towards the camera.
+
+        If the scene has `joints`, of the m figures that are visible also `person_ids` uint8 (m,), their object ids, and
+        `keypoints` float32 (m, joints, 3): x and y in pixels, whole numbers being the centres of pixels as in COCO, and
+        visibility: 2 seen, 1 hidden, 0 outside the image (x and y are then 0 as well).
 
     Raises:
         ValueError: if a ray hits nothing.
@@ -334,28 +237,38 @@ def render(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> dic
     depth, seen = trace(scene, size)
     if not np.isfinite(depth).all():
         raise ValueError("The scene is open: some pixels see nothing; close it with planes on all sides.")
-    colors, facing = _shade(scene, depth, seen)
+    colors, facing, world_normals = _shade(scene, depth, seen, normals)
     image = _photograph(colors, rng)
-    holes = sensor_holes(depth, image, facing, scene.camera.focal_length(size), rng)
-    object_ids, class_ids = _visible_objects(scene, seen)
-    return {
+    ids, class_ids = _visible_objects(scene, seen)
+    picture = {
         "image": image,
-        "depth": np.where(holes, np.float32(0), depth),
         "depth_complete": depth,
-        "object_ids": object_ids,
+        "object_ids": ids[seen],
         "class_ids": class_ids,
+        "label_map": np.take(np.array([item.label for item in scene.objects], dtype=np.uint8), seen),
     }
+    if sensor:
+        holes = sensor_holes(depth, image, facing, scene.camera.focal_length(size), rng)
+        picture["depth"] = np.where(holes, np.float32(0), depth)
+    if normals:
+        picture["normals"] = world_normals @ scene.camera.rotation.astype(np.float32)
+    if scene.joints is not None:
+        picture |= _keypoints(scene, depth, ids)
+    return picture
 
 
-def _shade(scene: Scene, depth: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Linear colours (height, width, 3) and the cosine (height, width) between normal and line of sight.
+def _shade(
+    scene: Scene, depth: np.ndarray, seen: np.ndarray, with_normals: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Linear colours (height, width, 3), the cosine (height, width) between normal and line of sight, and, if wanted,
+    the normals (height, width, 3) in world axes.
 
     Pixels are sorted by what they see, so that every object's are one slice.
     """
     order = np.argsort(seen, axis=None, kind="stable")
     rays = np.take(scene.camera.rays(depth.shape).reshape(3, -1), order, axis=1)
     distance = np.take(depth, order)
-    points = rays * distance + _column(scene.camera.position)
+    points = rays * distance + column(scene.camera.position)
     footprint = distance / scene.camera.focal_length(depth.shape)
     normals, albedo = np.empty_like(points), np.empty_like(points)
     pixels = _slices(seen, len(scene.objects))
@@ -365,10 +278,14 @@ def _shade(scene: Scene, depth: np.ndarray, seen: np.ndarray) -> tuple[np.ndarra
             albedo[:, own] = _pattern(item.material, texture, footprint[own])
 
     colors = albedo * _light(scene, pixels, points, normals)
-    facing = -_dot(normals, rays) / np.sqrt(_dot(rays, rays))
+    facing = -dot(normals, rays) / np.sqrt(dot(rays, rays))
     place = np.empty_like(order)
     place[order] = np.arange(order.size)  # undoes the sorting
-    return np.take(colors.T, place, axis=0).reshape(*depth.shape, 3), np.take(facing, place).reshape(depth.shape)
+    return (
+        np.take(colors.T, place, axis=0).reshape(*depth.shape, 3),
+        np.take(facing, place).reshape(depth.shape),
+        np.take(normals.T, place, axis=0).reshape(*depth.shape, 3) if with_normals else None,
+    )
 
 
 def _slices(seen: np.ndarray, num_objects: int) -> list[slice]:
@@ -379,11 +296,11 @@ def _slices(seen: np.ndarray, num_objects: int) -> list[slice]:
 
 def _pattern(material: Material, texture: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     """Linear surface colours (3, n); `footprint` (n,) is a pixel's width on the surface, metres."""
-    first, second = (_column(color) for color in material.colors)
+    first, second = (column(color) for color in material.colors)
     highest = max(material.frequency)
     if highest == 0:
         return first
-    waves = np.cos(texture * (math.pi * _column(material.frequency))).prod(0)
+    waves = np.cos(texture * (math.pi * column(material.frequency))).prod(0)
     # Waves clipped at a height that follows the pixel's footprint make sharp tiles nearby and fade, instead of
     # aliasing, where a pixel covers a whole tile.
     mix = 0.5 - 0.5 * np.clip(waves * (0.5 / (highest * footprint + 0.05)), -1, 1)
@@ -392,9 +309,9 @@ def _pattern(material: Material, texture: np.ndarray, footprint: np.ndarray) -> 
 
 def _light(scene: Scene, pixels: list[slice], points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Light (n,) that reaches every point: ambient, and the lamp's with falloff and soft shadows."""
-    to_light = _column(scene.light) - points
-    squared_distance = _dot(to_light, to_light)
-    lambert = np.maximum(_dot(normals, to_light) / np.sqrt(squared_distance), 0)
+    to_light = column(scene.light) - points
+    squared_distance = dot(to_light, to_light)
+    lambert = np.maximum(dot(normals, to_light) / np.sqrt(squared_distance), 0)
     falloff = 1 / (1 + squared_distance / LIGHT_HALF_DISTANCE**2)
     shadow = _shadow(scene, pixels, to_light, squared_distance)
     return AMBIENT_LIGHT * (0.6 + 0.4 * shadow) + 1.1 * lambert * falloff * shadow
@@ -403,7 +320,7 @@ def _light(scene: Scene, pixels: list[slice], points: np.ndarray, normals: np.nd
 def _shadow(scene: Scene, pixels: list[slice], to_light: np.ndarray, squared_distance: np.ndarray) -> np.ndarray:
     """Part of the lamp (n,), 0..1, that every point sees past the other objects, taken as soft balls."""
     shadow = np.ones_like(squared_distance)
-    for item, own in zip(scene.objects, pixels, strict=True):
+    for item, own in zip(scene.objects, _figure_slices(scene, pixels), strict=True):
         if item.shape.bounding_sphere is None:
             continue
         center, radius = item.shape.bounding_sphere
@@ -424,75 +341,52 @@ def _photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(levels, 0, 255).astype(np.uint8)
 
 
-def sensor_holes(
-    depth: np.ndarray, image: np.ndarray, facing: np.ndarray, focal: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Where a structured-light depth sensor gives no reading.
-
-    What the projector, right of the camera, cannot reach past a nearer edge is always missing. The rest are blobs,
-    likelier where the surface is dark, turned away from the camera, or next to an edge; they fill up the holes to a
-    fraction drawn from `HOLE_FRACTION`.
-
-    Args:
-        depth: float32 (height, width), metres.
-        image: uint8 (height, width, 3).
-        facing: float32 (height, width), cosine of the angle between surface normal and line of sight.
-        focal: focal length, pixels.
-        rng: draws the fraction and the blobs.
-
-    Returns:
-        bool (height, width), True where the reading is missing.
-    """
-    score = sum(_smooth_noise(depth.shape, cells, rng) for cells in HOLE_BLOB_CELLS)
-    score += 1.5 * (image.mean(-1) < 50) + 1.5 * (facing < 0.25) + 1.0 * _depth_edges(depth)
-    shadow = _projector_shadow(depth, focal)
-    score += 100 * shadow
-    count = round(rng.uniform(*HOLE_FRACTION) * score.size)
-    return shadow | (score > np.partition(score, -count - 1, axis=None)[-count - 1])
-
-
-def _projector_shadow(depth: np.ndarray, focal: float) -> np.ndarray:
-    """Pixels whose surface lies behind a nearer one as seen from the projector.
-
-    A pixel's column in the projector's view is its own column less its disparity. A nearer surface further right in
-    the picture that lands in the same or an earlier column has caught the light.
-    """
-    columns = np.arange(depth.shape[1], dtype=np.float32) - focal * PROJECTOR_BASELINE / depth
-    first_from_right = np.minimum.accumulate(columns[:, ::-1], axis=1)[:, ::-1]
-    return columns > first_from_right + 0.25  # a quarter of a pixel: sloping surfaces do not shadow themselves
-
-
-def _depth_edges(depth: np.ndarray) -> np.ndarray:
-    """Pixels on either side of a jump in depth by more than 8 %."""
-    edges = np.zeros(depth.shape, dtype=bool)
-    for near, far, near_edges, far_edges in (
-        (depth[:, 1:], depth[:, :-1], edges[:, 1:], edges[:, :-1]),
-        (depth[1:], depth[:-1], edges[1:], edges[:-1]),
-    ):
-        jump = np.abs(near - far) > 0.08 * np.minimum(near, far)
-        near_edges |= jump
-        far_edges |= jump
-    return edges
-
-
-def _smooth_noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Normal noise (height, width), linear between the points of a grid with `cells` cells along the longer side."""
-    cell = max(size) / cells
-    rows, columns = (_interpolation(length, cell) for length in size)
-    grid = rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
-    return rows @ grid @ columns.T
-
-
-def _interpolation(length: int, cell: float) -> np.ndarray:
-    """Weights (length, points) that interpolate linearly between points `cell` pixels apart."""
-    position = np.arange(length) / cell
-    points = np.arange(int(position[-1]) + 2)
-    return np.maximum(1 - np.abs(position[:, None] - points), 0).astype(np.float32)
+def _figure_slices(scene: Scene, pixels: list[slice]) -> list[slice]:
+    """For every object its own pixels, and for the parts of a figure those of the whole figure."""
+    whole: dict[int, slice] = {}
+    for item, own in zip(scene.objects, pixels, strict=True):
+        if item.figure is not None:
+            whole[item.figure] = slice(whole.get(item.figure, own).start, own.stop)
+    return [whole.get(item.figure, own) for item, own in zip(scene.objects, pixels, strict=True)]
 
 
 def _visible_objects(scene: Scene, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Object ids (height, width) counted over the visible objects only, and their classes (n,)."""
+    """Object ids of the scene's objects, counted over the visible ones, and the classes of these (n,)."""
     classes = np.array([item.class_id for item in scene.objects])
     visible = (np.bincount(seen.reshape(-1), minlength=len(classes)) > 0) & (classes != STRUCTURE)
-    ids = np.where(visible, np.cumsum(visible), 0).astype(np.uint8)
-    return ids[seen], classes[visible].astype(np.int64)
+    ids = np.zeros(len(classes), dtype=np.uint8)
+    class_ids: list[int] = []
+    figures: dict[int, int] = {}  # id of every figure that has a visible part
+    for index in np.flatnonzero(visible).tolist():
+        item = scene.objects[index]
+        if item.figure not in figures:
+            class_ids.append(item.class_id)
+            if item.figure is not None:
+                figures[item.figure] = len(class_ids)
+        ids[index] = len(class_ids) if item.figure is None else figures[item.figure]
+    return ids, np.array(class_ids, dtype=np.int64)
+
+
+def _keypoints(scene: Scene, depth: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """`person_ids` and `keypoints` of the figures with a visible part; `ids` (objects,) are 0 for invisible parts."""
+    keypoints, person_ids = [np.zeros((0, len(COCO_SKELETON.joints), 3))], []
+    for joints in scene.joints:
+        own = [number for number, item in zip(ids, scene.objects, strict=True) if item.figure == joints.figure]
+        if max(own) > 0:
+            keypoints.append(_joints_in_view(scene.camera, joints, depth)[None])
+            person_ids.append(max(own))
+    return {
+        "keypoints": np.concatenate(keypoints).astype(np.float32),
+        "person_ids": np.array(person_ids, dtype=np.uint8),
+    }
+
+
+def _joints_in_view(camera: Camera, joints: Joints, depth: np.ndarray) -> np.ndarray:
+    """x, y and visibility (joints, 3) in the picture with `depth` (height, width)."""
+    height, width = depth.shape
+    (x, y), own_depth = (part.T for part in camera.project(joints.points, depth.shape))
+    is_inside = (own_depth > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    rows, columns = (np.where(is_inside, place, 0).astype(int) for place in (y, x))
+    is_seen = own_depth - joints.depths <= depth[rows, columns]
+    places = np.stack([x, y], axis=1) - 0.5  # from edges of pixels to their centres
+    return np.column_stack([np.where(is_inside[:, None], places, 0), is_inside * (1 + is_seen)])

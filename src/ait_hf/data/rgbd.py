@@ -132,7 +132,7 @@ def load_hub_rgbd(
         ValueError: if the split or a column does not exist, or the first depth map cannot be used.
         TypeError: if the depth column stores something else.
     """
-    dataset = _load_any(path_or_repo, split, streaming)
+    dataset = load_any(path_or_repo, split, streaming)
     features = dataset.features
     if features is None:
         raise ValueError(f"{path_or_repo} does not say what its columns are; load it with streaming=False.")
@@ -150,9 +150,7 @@ def load_hub_rgbd(
     return dataset
 
 
-def _load_any(
-    path_or_repo: str | PathLike, split: str, streaming: bool
-) -> datasets.Dataset | datasets.IterableDataset:
+def load_any(path_or_repo: str | PathLike, split: str, streaming: bool) -> datasets.Dataset | datasets.IterableDataset:
     folder = Path(path_or_repo)
     if (folder / "state.json").is_file():
         raise ValueError(

@@ -2,191 +2,58 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random rooms with known depth, made on the fly: an endless training set and fixed evaluation sets, no download."""
 
-import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from datasets import IterableDataset
+from torch.utils.data import Dataset
 
-from .rendering import (
-    CLASS_NAMES,
-    STRUCTURE,
-    Box,
-    Camera,
-    Cylinder,
-    Material,
-    Plane,
-    Scene,
-    SceneObject,
-    Sphere,
-    render,
-)
+from .rendering import CLASS_NAMES, render
+from .rooms import random_scene
 
 
-__all__ = ["CLASS_NAMES", "SPLITS", "random_scene", "render_room", "synthetic_rooms"]
+__all__ = ["CLASS_NAMES", "SPLITS", "NumberedPictures", "random_scene", "render_room", "synthetic_rooms"]
 
 SPLITS = ("train", "validation", "test")
 NUM_SHARDS = 64  # the most processes times workers that can share a split
 EVALUATION_EXAMPLES = 64
 ENDLESS = 2**62
 
-Extent = tuple[float, float, float]  # width along x, length along y, height along z, metres
 
-# All metres. No corner is farther from the camera than 10 m, the farthest that NYUv2's sensor reads.
-ROOM_WIDTH, ROOM_LENGTH, ROOM_HEIGHT = (2.5, 6.5), (2.8, 7.6), (2.3, 3.2)
-NUM_OBJECTS = (2, 8)
-WALL_OBJECT_SHARE = 0.3
-PLACEMENT_ATTEMPTS = 24
-NEAREST_OBJECT = 0.6  # from the camera to an object's nearest point
-CAMERA_CLEARANCE = 0.3  # from the camera to the walls
-
-
-def random_scene(rng: random.Random) -> Scene:
-    """Draw a furnished room and a camera in it.
-
-    Args:
-        rng: the only source of randomness.
-
-    Returns:
-        A closed [`~ait_hf.data.rendering.Scene`] in which every depth lies between about 0.3 and 10 metres.
-    """
-    room = tuple(rng.uniform(*extent) for extent in (ROOM_WIDTH, ROOM_LENGTH, ROOM_HEIGHT))
-    camera = _random_camera(room, rng)
-    light = (room[0] * rng.uniform(0.3, 0.7), room[1] * rng.uniform(0.3, 0.7), room[2] - 0.2)
-    return Scene(camera, (*_structure(room, rng), *_furniture(room, camera, rng)), light)
-
-
-def _random_camera(room: Extent, rng: random.Random) -> Camera:
-    """A camera held at about eye height near the room's border, looking inwards and a little down."""
-    x = rng.uniform(CAMERA_CLEARANCE, room[0] - CAMERA_CLEARANCE)
-    y = CAMERA_CLEARANCE + rng.uniform(0.0, 0.3) * room[1]
-    target_x, target_y = room[0] * rng.uniform(0.1, 0.9), room[1] * rng.uniform(0.6, 1.0)
-    return Camera.looking(
-        (x, y, rng.uniform(1.1, 1.7)),
-        yaw=math.atan2(x - target_x, target_y - y),
-        pitch=math.radians(rng.uniform(-28, 0)),
-        roll=math.radians(rng.gauss(0, 2)),
-        field_of_view=math.radians(rng.uniform(55, 72)),
-    )
-
-
-def _structure(room: Extent, rng: random.Random) -> list[SceneObject]:
-    """Floor, ceiling and four walls."""
-    floor = _material(rng, brightness=(0.15, 0.6), saturation=0.5, pattern_share=0.8, tile=(0.3, 0.9))
-    ceiling = _material(rng, brightness=(0.7, 0.95), saturation=0.1, pattern_share=0.3, tile=(0.5, 0.9))
-    paint = _material(rng, brightness=(0.4, 0.9), saturation=0.35, pattern_share=0.3, tile=(0.15, 0.5))
-    accent = _material(rng, brightness=(0.3, 0.9), saturation=0.6, pattern_share=0.3, tile=(0.15, 0.5))
-    accented = rng.randrange(4)  # one wall is painted differently, as people like it
-    walls = [Plane(0, 0.0, 1), Plane(0, room[0], -1), Plane(1, 0.0, 1), Plane(1, room[1], -1)]
-    surfaces = [(wall, accent if index == accented else paint) for index, wall in enumerate(walls)]
-    surfaces += [(Plane(2, 0.0, 1), floor), (Plane(2, room[2], -1), ceiling)]
-    return [SceneObject(shape, material, STRUCTURE) for shape, material in surfaces]
-
-
-def _furniture(room: Extent, camera: Camera, rng: random.Random) -> list[SceneObject]:
-    """Objects in front of the camera whose bounding balls keep apart; a crowded room gets fewer than was drawn."""
-    objects = []
-    for _ in range(rng.randint(*NUM_OBJECTS)):
-        place = _on_wall if rng.random() < WALL_OBJECT_SHARE else _on_floor
-        for _ in range(PLACEMENT_ATTEMPTS):
-            shape = place(room, camera, rng)
-            if shape is not None and _is_free(shape, objects, camera):
-                material = _material(rng, brightness=(0.1, 0.9), saturation=0.9, pattern_share=0.4, tile=(0.08, 0.3))
-                objects.append(SceneObject(shape, material, CLASS_NAMES.index(type(shape).__name__.lower())))
-                break
-    return objects
-
-
-def _is_free(shape: Box | Sphere | Cylinder, objects: list[SceneObject], camera: Camera) -> bool:
-    center, radius = shape.bounding_sphere
-    if math.dist(center, camera.position) < radius + NEAREST_OBJECT:
-        return False
-    others = (item.shape.bounding_sphere for item in objects)
-    return all(math.dist(center, other) > radius + other_radius for other, other_radius in others)
-
-
-def _in_view(camera: Camera, rng: random.Random) -> tuple[float, float]:
-    """A horizontal unit vector in which the camera looks, from its left border to its right."""
-    forward_x, forward_y = camera.rotation[:2, 2].tolist()
-    angle = math.atan2(forward_y, forward_x) + rng.uniform(-0.5, 0.5) * camera.field_of_view
-    return math.cos(angle), math.sin(angle)
-
-
-def _on_floor(room: Extent, camera: Camera, rng: random.Random) -> Box | Sphere | Cylinder | None:
-    """A box, ball or cylinder standing on the floor; None if it would stick out of the room."""
-    direction, distance = _in_view(camera, rng), rng.uniform(0.8, 0.9 * room[1])
-    x, y = camera.position[0] + distance * direction[0], camera.position[1] + distance * direction[1]
-    kind = rng.randrange(3)
-    if kind == 0:
-        half = (rng.uniform(0.15, 0.7), rng.uniform(0.15, 0.5), rng.uniform(0.15, 0.9))
-        shape, reach = Box((x, y, half[2]), half, rng.uniform(-math.pi, math.pi)), math.hypot(half[0], half[1])
-    elif kind == 1:
-        reach = rng.uniform(0.12, 0.5)
-        shape = Sphere((x, y, reach), reach)
-    else:
-        reach, half_height = rng.uniform(0.1, 0.45), rng.uniform(0.15, 0.9)
-        shape = Cylinder((x, y, half_height), reach, half_height)
-    fits = reach < x < room[0] - reach and reach < y < room[1] - reach
-    return shape if fits else None
-
-
-def _on_wall(room: Extent, camera: Camera, rng: random.Random) -> Box | Sphere | None:
-    """A picture, cabinet or ball-shaped lamp on the wall that a random line of sight meets; None if it does not fit."""
-    direction = _in_view(camera, rng)
-    to_walls = [
-        ((room[axis] if direction[axis] > 0 else 0.0) - camera.position[axis]) / direction[axis] for axis in (0, 1)
-    ]
-    axis = to_walls.index(min(to_walls))
-    center = [camera.position[0] + to_walls[axis] * direction[0], camera.position[1] + to_walls[axis] * direction[1]]
-    center.append(rng.uniform(1.2, room[2] - 0.5))
-    is_lamp = rng.random() < 0.25
-    depth = rng.uniform(0.1, 0.22) if is_lamp else rng.uniform(0.02, 0.2)
-    along = depth if is_lamp else rng.uniform(0.15, 0.6)
-    center[axis] -= math.copysign(depth, direction[axis])
-    if not along < center[1 - axis] < room[1 - axis] - along:
-        return None
-    if is_lamp:
-        return Sphere(tuple(center), depth)
-    half_size = [along, along, rng.uniform(0.15, 0.45)]
-    half_size[axis] = depth
-    return Box(tuple(center), tuple(half_size))
-
-
-def _material(
-    rng: random.Random,
-    brightness: tuple[float, float],
-    saturation: float,
-    pattern_share: float,
-    tile: tuple[float, float],
-) -> Material:
-    """Plain, checkered or striped, in two shades of one random hue; `tile` is the range of tile widths, metres."""
-    hue, gray = rng.random(), 1 - rng.uniform(0.3, 1) * saturation
-    level, darker = rng.uniform(*brightness), rng.uniform(0.4, 0.8)
-    color = [level * (gray + (1 - gray) * (0.5 + 0.5 * math.cos(2 * math.pi * (hue + k / 3)))) for k in range(3)]
-    frequency = [0.0, 0.0]
-    if rng.random() < pattern_share:
-        frequency = [1 / rng.uniform(*tile)] * 2
-        if rng.random() < 0.5:
-            frequency[rng.randrange(2)] = 0.0
-    return Material((tuple(color), tuple(darker * value for value in color)), tuple(frequency))
-
-
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width as whole numbers; `ValueError` if they are none above 0."""
     if np.shape(size) != (2,) or any(int(length) != length or length < 1 for length in size):
         raise ValueError(f"size must be (height, width) in whole pixels, at least 1 each, but is {size!r}.")
     return int(size[0]), int(size[1])
 
 
+def room_key(split: str, seed: int) -> tuple[int, int]:
+    """First words of the seed of every room of a split; `ValueError` for an unknown one."""
+    if split not in SPLITS:
+        raise ValueError(f"Unknown split {split!r} of synthetic rooms; there are: {', '.join(SPLITS)}.")
+    return SPLITS.index(split), seed
+
+
 def render_room(
-    seed: int | Sequence[int] | np.random.SeedSequence, size: tuple[int, int] = (64, 64)
+    seed: int | Sequence[int] | np.random.SeedSequence,
+    size: tuple[int, int] = (64, 64),
+    *,
+    people: bool = False,
+    normals: bool = False,
+    sensor: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Render one random room; the same seed shows the same room at every size.
+    """Render one random room; the same seed shows the same room at every size, and with people the same furniture.
 
     Args:
         seed: whatever `numpy.random.default_rng` takes as a seed; the same seed gives the same bytes.
         size: (height, width), pixels.
+        people: puts up to three people into the room, and `keypoints` and `person_ids` into the result.
+        normals: adds `normals`.
+        sensor: `False` leaves out `depth`, which takes a fifth of the time for small pictures.
 
     Returns:
         `image` uint8 (height, width, 3);
@@ -194,15 +61,56 @@ def render_room(
         (about 5 to 15 % of the pixels);
         `depth_complete`, the same without holes;
         `object_ids` uint8 (height, width), 0 for floor, ceiling and walls, 1..n for the visible objects;
-        `class_ids` int64 (n,), the class of object id k in entry k - 1, an index into `CLASS_NAMES`.
+        `class_ids` int64 (n,), the class of object id k in entry k - 1, an index into `CLASS_NAMES`;
+        `label_map` uint8 (height, width), indices into [`LABEL_CLASSES`](~ait_hf.data.rendering);
+        `keypoints` float32 (people, 17, 3), of every visible person the joints of
+        [`~ait_hf.data.skeletons.COCO_SKELETON`]: x and y in pixels, whole numbers being the centres of pixels as in
+        COCO, and visibility, 2 seen, 1 hidden, 0 outside the image (x and y are then 0 as well);
+        `person_ids` uint8 (people,), their object ids;
+        `normals` float32 (height, width, 3), unit vectors in camera axes (right, down, forward) that point out of the
+        surface, so towards the camera.
 
     Raises:
         ValueError: if `size` is not two positive whole numbers.
     """
-    size = _check_size(size)
+    size = check_size(size)
     rng = np.random.default_rng(seed)
     # The scene's many single numbers come from Python's generator, five times faster than numpy's for those.
-    return render(random_scene(random.Random(rng.bytes(16))), size, rng)
+    scene = random_scene(random.Random(rng.bytes(16)), people)
+    return render(scene, size, rng, normals=normals, sensor=sensor)
+
+
+class NumberedPictures(Dataset, ABC):
+    """Random pictures by number, without end.
+
+    Args:
+        split (`str`): "train", "validation" or "test"; no two share a picture.
+        size (`(height, width)`): pixels.
+        seed (`int`): which pictures; at least 0 and below 2**32.
+        num_rooms (`int`, *optional*): only so many pictures, each rendered once and then kept in memory; item `n` is
+            that of number `n % num_rooms`.
+    """
+
+    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None):
+        if num_rooms is not None and num_rooms < 1:
+            raise ValueError(f"num_rooms must be at least 1, got {num_rooms}.")
+        self.key = room_key(split, seed)
+        self.split = split
+        self.size = check_size(size)
+        self.num_rooms = num_rooms
+        self._kept: dict[int, dict[str, Any]] = {}
+
+    @abstractmethod
+    def picture(self, index: int) -> dict[str, Any]:
+        """Renders the picture of that number."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if self.num_rooms is None:
+            return self.picture(index)
+        index %= self.num_rooms
+        if index not in self._kept:
+            self._kept[index] = self.picture(index)
+        return self._kept[index]
 
 
 def synthetic_rooms(
@@ -237,7 +145,7 @@ def synthetic_rooms(
     shards = [range(first, num_examples, num_shards) for first in range(num_shards)]
     # The generator yields bare numbers and `map` renders them: datasets resumes a generator by running it again.
     indices = IterableDataset.from_generator(_room_indices, gen_kwargs={"shards": shards}, split=split)
-    render_index = partial(_render_index, split=SPLITS.index(split), seed=seed, size=_check_size(size))
+    render_index = partial(_render_index, split=SPLITS.index(split), seed=seed, size=check_size(size))
     return indices.map(render_index, input_columns="index", remove_columns="index")
 
 

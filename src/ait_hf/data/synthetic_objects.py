@@ -12,10 +12,11 @@ from torch.utils.data import Dataset
 from ..masks_ait import crop_masks
 from .object_transforms import MIN_CROP_SIDE
 from .rendering import CLASS_NAMES, STRUCTURE
-from .synthetic import SPLITS, render_room
+from .synthetic import NumberedPictures, render_room, room_key
 
 
-OBJECT_CLASSES = tuple(name for number, name in enumerate(CLASS_NAMES) if number != STRUCTURE)
+PEOPLE_CLASSES = tuple(name for number, name in enumerate(CLASS_NAMES) if number != STRUCTURE)
+OBJECT_CLASSES = PEOPLE_CLASSES[:-1]  # of rooms without people
 # Of the image; what covers less is no object. At the sizes that a CPU trains on it is a handful of pixels, whose box no
 # one can draw to half its overlap.
 SMALLEST_SHARE = 0.01
@@ -31,8 +32,8 @@ def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
 
     Returns:
         `image` uint8 `(h, w, 3)`, `height`, `width`, and of n objects `boxes` float32 `(n, 4)` (x1, y1, x2, y2 pixels,
-        tight around the mask), `class_labels` int64 `(n,)` (indices into `OBJECT_CLASSES`), `iscrowd` bool `(n,)`
-        (none is one) and `masks` uint8 `(n, h, w)`, 0 or 1.
+        tight around the mask), `class_labels` int64 `(n,)` (indices into `PEOPLE_CLASSES`, of which `OBJECT_CLASSES`
+        are the first), `iscrowd` bool `(n,)` (none is one) and `masks` uint8 `(n, h, w)`, 0 or 1.
     """
     ids = np.arange(1, len(room["class_ids"]) + 1)
     masks = room["object_ids"] == ids[:, None, None]
@@ -42,46 +43,32 @@ def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
         "image": room["image"],
         "height": masks.shape[1],
         "width": masks.shape[2],
-        "boxes": np.array([_tight_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4),
+        "boxes": np.array([tight_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4),
         "class_labels": room["class_ids"][kept] - 1,  # class 0 is the structure, which is no object
         "iscrowd": np.zeros(len(masks), dtype=bool),
         "masks": masks.astype(np.uint8),
     }
 
 
-class SyntheticObjects(Dataset):
+class SyntheticObjects(NumberedPictures):
     """Rooms with objects by number, without end: those of [`~ait_hf.data.synthetic.synthetic_rooms`].
 
     Args:
-        split (`str`): "train", "validation" or "test"; no two share a room.
-        size (`(height, width)`): pixels.
-        seed (`int`): which rooms; at least 0 and below 2**32.
-        num_rooms (`int`, *optional*): only so many rooms, each rendered once and then kept in memory; room `n` is that
-            of number `n % num_rooms`.
+        split, size, seed, num_rooms: see [`~ait_hf.data.synthetic.NumberedPictures`].
+        people (`bool`): with people in the rooms; the classes are then `PEOPLE_CLASSES`.
 
     Items:
         As [`room_objects`] gives them, with `image_id` (the number) and `path` (text that names the room).
     """
 
-    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None):
-        if num_rooms is not None and num_rooms < 1:
-            raise ValueError(f"num_rooms must be at least 1, got {num_rooms}.")
-        self.key = _room_key(split, seed)
-        self.split = split
-        self.size = tuple(size)
-        self.num_rooms = num_rooms
-        self._kept: dict[int, dict[str, Any]] = {}
+    def __init__(
+        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
+    ):
+        super().__init__(split, size, seed, num_rooms)
+        self.people = people
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        if self.num_rooms is None:
-            return self._row(index)
-        index %= self.num_rooms
-        if index not in self._kept:
-            self._kept[index] = self._row(index)
-        return self._kept[index]
-
-    def _row(self, index: int) -> dict[str, Any]:
-        row = room_objects(render_room((*self.key, index), self.size))
+    def picture(self, index: int) -> dict[str, Any]:
+        row = room_objects(render_room((*self.key, index), self.size, people=self.people, sensor=False))
         return row | {"image_id": index, "path": f"room {self.split}/{index}"}
 
 
@@ -92,15 +79,16 @@ class SyntheticMaskCrops(Dataset):
     crop a number gives depends on nothing else.
 
     Args:
-        split, size, seed: of the rooms, as in [`SyntheticObjects`].
+        split, size, seed, people: of the rooms, as in [`SyntheticObjects`].
         mask_size (`int`): side of the crops, pixels.
 
     Items:
         `{"labels": float32 (mask_size, mask_size), 0 or 1}`.
     """
 
-    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, mask_size: int = 64):
-        self.key = _room_key(split, seed)
+    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, mask_size: int = 64, people: bool = False):
+        self.key = room_key(split, seed)
+        self.people = people
         self.size = tuple(size)
         self.mask_size = mask_size
         self._latest: tuple[int, torch.Tensor] | None = None  # number of a room and its crops
@@ -115,7 +103,7 @@ class SyntheticMaskCrops(Dataset):
     def _crops(self, number: int) -> torch.Tensor:
         """Crops of a room's objects in random order; float32 (n, mask_size, mask_size), at least one."""
         for attempt in itertools.count():  # very few rooms show no object; another takes their place
-            row = room_objects(render_room((*self.key, number, attempt), self.size))
+            row = room_objects(render_room((*self.key, number, attempt), self.size, people=self.people, sensor=False))
             wide = np.flatnonzero((row["boxes"][:, 2:] - row["boxes"][:, :2]).min(1) >= MIN_CROP_SIDE)
             if len(wide):
                 break
@@ -124,12 +112,7 @@ class SyntheticMaskCrops(Dataset):
         return crop_masks(torch.from_numpy(row["masks"]), boxes, sources, self.mask_size)
 
 
-def _tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 in pixels around the set pixels of a mask `(h, w)`, which has some."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-
-
-def _room_key(split: str, seed: int) -> tuple[int, int]:
-    if split not in SPLITS:
-        raise ValueError(f"Unknown split {split!r} of synthetic rooms; there are: {', '.join(SPLITS)}.")
-    return SPLITS.index(split), seed

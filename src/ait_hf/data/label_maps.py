@@ -1,0 +1,319 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images with label maps (the class of every pixel) in folders, as 🤗 data sets.
+
+In a row, `label_map` counts classes 0..n-1 and 255 is ignored, whatever numbers the files use.
+"""
+
+import csv
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import PIL.Image
+
+from ..tokenization_vq import IGNORED_LABEL
+
+
+logger = logging.getLogger(__name__)
+
+MAX_CLASSES = IGNORED_LABEL
+ADE20K_SPLITS = {"train": "training", "validation": "validation"}
+ADE20K_CLASSES_FILE = "objectInfo150.txt"
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_LABEL_SUFFIXES = frozenset({".png"})
+_LABEL_MODES = ("L", "P")  # one channel of 8 bits; the values of a palette's image are its class numbers
+_EXIF_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+_PATHS_NAMED = 5  # how many empty label maps a warning names
+
+_FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(mode="RGB"),
+        "label_map": datasets.Image(),
+        "classes": datasets.List(datasets.Value("int64")),
+        "path": datasets.Value("string"),
+    }
+)
+
+
+@dataclass
+class LabelMapsConfig(datasets.BuilderConfig):
+    """Which files to read, and how. The digest of the label maps' names, sizes and times makes a change a new table."""
+
+    images: str = ""
+    annotations: str = ""
+    digest: str = ""
+    num_classes: int = 0
+    first_id: int = 0
+    ignored_ids: tuple[int, ...] = (IGNORED_LABEL,)
+
+
+class LabelMaps(datasets.GeneratorBasedBuilder):
+    """Builds a table of paths and of the classes that each label map has."""
+
+    BUILDER_CONFIG_CLASS = LabelMapsConfig
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=_FEATURES)
+
+    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
+        # Everything is checked here, before the first row is written.
+        config = self.config
+        table = _class_of_id(config.num_classes, config.first_id, config.ignored_ids)
+        rows = _read_rows(_pairs(Path(config.images), Path(config.annotations)), table)
+        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
+
+    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        yield from enumerate(rows)
+
+
+def load_label_maps(
+    images: str | PathLike,
+    annotations: str | PathLike,
+    num_classes: int,
+    *,
+    first_id: int = 0,
+    ignored_ids: Sequence[int] = (IGNORED_LABEL,),
+    cache_dir: str | PathLike | None = None,
+) -> datasets.Dataset:
+    """Loads images and label maps of two folders, whose files pair by stem.
+
+    All files are checked, label maps pixel by pixel, when their table is built; the table is kept in the cache until a
+    label map changes. Label maps without any pixel of a class are left out, and logged.
+
+    Args:
+        images: folder of the images.
+        annotations: folder of the label maps: PNG files with one channel of 8 bits, or with a palette.
+        num_classes: number of classes, 1 to 255.
+        first_id: number in the files of the first class (ADE20K: 1); the others follow.
+        ignored_ids: numbers in the files of pixels that do not count.
+        cache_dir: where the table is cached; by default that of 🤗 datasets.
+
+    Returns:
+        Rows with `image` (PIL, RGB), `label_map` (uint8 array `(height, width)`, classes 0..n-1, 255 = ignored),
+        `classes` (those in the label map, ascending) and `path` (of the image).
+
+    Raises:
+        FileNotFoundError: if a folder does not exist.
+        ValueError: if an image has no label map or the other way round, the two differ in size, a label map is a
+            colour picture, has more than 8 bits, or has a number that is neither a class nor ignored, no label map has
+            a class at all, or the numbers make no sense.
+    """
+    images, annotations = Path(images).absolute(), Path(annotations).absolute()
+    _class_of_id(num_classes, first_id, ignored_ids)
+    stats = [(str(label), label.stat()) for _, label in _pairs(images, annotations)]
+    names = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    builder = LabelMaps(
+        cache_dir=None if cache_dir is None else str(cache_dir),
+        images=str(images),
+        annotations=str(annotations),
+        digest=hashlib.sha256(names.encode()).hexdigest(),
+        num_classes=num_classes,
+        first_id=first_id,
+        ignored_ids=tuple(ignored_ids),
+    )
+    builder.download_and_prepare()
+    table = _class_of_id(num_classes, first_id, ignored_ids)
+    return builder.as_dataset(datasets.Split.TRAIN).with_transform(
+        partial(_decode, table=table), columns=["label_map"], output_all_columns=True
+    )
+
+
+def load_ade20k(root: str | PathLike, split: str, *, cache_dir: str | PathLike | None = None) -> datasets.Dataset:
+    """Loads ADE20K's scene parsing benchmark (150 classes; number 0 in the files is ignored).
+
+    Args:
+        root: folder with `images/training`, `annotations/training`, the same for `validation`, and
+            `objectInfo150.txt`; a sample without such subfolders is the split "train".
+        split: "train" (20,210 images) or "validation" (2,000).
+
+    Returns, raises: as [`load_label_maps`], and `ValueError` for an unknown split.
+    """
+    if split not in ADE20K_SPLITS:
+        raise ValueError(f"Unknown split {split!r} of ADE20K; there are: {', '.join(ADE20K_SPLITS)}.")
+    name = ADE20K_SPLITS[split] if (Path(root) / "images" / ADE20K_SPLITS[split]).is_dir() else split
+    folders = split_folders(root, name)
+    return load_label_maps(*folders, len(ade20k_classes(root)), first_id=1, ignored_ids=(0,), cache_dir=cache_dir)
+
+
+def ade20k_classes(root: str | PathLike) -> list[str]:
+    """Names of ADE20K's classes, of several names the first; errors as [`read_class_names`]."""
+    return [name.partition(",")[0] for name in read_class_names(Path(root) / ADE20K_CLASSES_FILE)]
+
+
+def split_folders(root: str | PathLike, split: str) -> tuple[Path, Path]:
+    """The folders of images and of label maps of one split: `images/SPLIT` and `annotations/SPLIT`, or, as in CamVid,
+    `SPLIT` and `SPLITannot`; a folder whose `images` has no subfolders is the split "train".
+
+    Raises:
+        FileNotFoundError: if there are none of these.
+        ValueError: if the split is not among those there are.
+    """
+    root = Path(root).absolute()
+    images, annotations = root / "images", root / "annotations"
+    if images.is_dir():
+        splits = sorted(folder.name for folder in images.iterdir() if folder.is_dir())
+        folders = {name: (images / name, annotations / name) for name in splits} or {"train": (images, annotations)}
+    else:
+        suffix = "annot"
+        found = sorted(root.glob(f"*{suffix}"))
+        folders = {
+            label.name.removesuffix(suffix): (label.with_name(label.name.removesuffix(suffix)), label)
+            for label in found
+        }
+    if not folders:
+        raise FileNotFoundError(
+            f"{root} needs the subfolders images/SPLIT and annotations/SPLIT, or SPLIT and SPLITannot."
+        )
+    if split not in folders:
+        raise ValueError(f"Unknown split {split!r} in {root}; there are: {', '.join(folders)}.")
+    return folders[split]
+
+
+def read_class_names(path: str | PathLike) -> list[str]:
+    """Class names of a text file: one per line, or the column `Name` of a table (`.csv`, or with tabs) with a header.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it has no names, or one twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"The file of class names {path} does not exist.")
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    header, *rows = csv.reader(lines, delimiter="," if path.suffix == ".csv" else "\t") if lines else [[]]
+    columns = [name.lower() for name in header]
+    if "name" in columns:
+        names = [row[columns.index("name")] for row in rows if row]
+    else:
+        names = lines
+    names = [name.strip() for name in names if name.strip()]
+    check_class_names(names, str(path))
+    return names
+
+
+def check_class_names(names: Sequence[str], where: str) -> None:
+    """`ValueError` if there are none or too many, or one comes twice."""
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise ValueError(f"{where} must name 1 to {MAX_CLASSES} classes, but names {len(names)}.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{where} has the class {twice[0]!r} twice.")
+
+
+def _class_of_id(num_classes: int, first_id: int, ignored_ids: Sequence[int]) -> np.ndarray:
+    """The class of every number in a file, int16 `(256,)`: 255 where it is ignored, -1 where it is neither."""
+    last_id = first_id + num_classes - 1
+    if not 1 <= num_classes <= MAX_CLASSES or first_id < 0 or last_id > 255:
+        raise ValueError(
+            f"{num_classes} classes from number {first_id} on do not fit label maps of 8 bits: there are numbers 0 to "
+            "255, one of them for pixels without a class."
+        )
+    for number in ignored_ids:
+        if not 0 <= number <= 255 or first_id <= number <= last_id:
+            raise ValueError(
+                f"ignored_ids must be numbers of label maps (0 to 255) that are no class ({first_id} to {last_id}), got "
+                f"{number}."
+            )
+    table = np.full(256, -1, dtype=np.int16)
+    table[first_id : last_id + 1] = np.arange(num_classes)
+    table[list(ignored_ids)] = IGNORED_LABEL
+    return table
+
+
+def _decode(batch: dict[str, list[PIL.Image.Image]], table: np.ndarray) -> dict[str, list[np.ndarray]]:
+    return {"label_map": [table[np.asarray(picture)].astype(np.uint8) for picture in batch["label_map"]]}
+
+
+def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
+    for folder in (images, annotations):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"The folder {folder} does not exist.")
+    by_stem = [_files_by_stem(images, _IMAGE_SUFFIXES), _files_by_stem(annotations, _LABEL_SUFFIXES)]
+    unpaired = sorted(by_stem[0].keys() ^ by_stem[1].keys())
+    if unpaired:
+        path = by_stem[0].get(unpaired[0]) or by_stem[1][unpaired[0]]
+        raise ValueError(
+            f"{len(unpaired)} files of {images} and {annotations} have no partner of the same stem (an image and a PNG "
+            f"label map), first {path}."
+        )
+    if not by_stem[0]:
+        raise ValueError(f"There are no images in {images}.")
+    return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
+
+
+def _files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            if path.stem in files:
+                raise ValueError(f"{path} and {files[path.stem]} have the same stem: keep one.")
+            files[path.stem] = path
+    return files
+
+
+def _read_rows(pairs: list[tuple[Path, Path]], table: np.ndarray) -> list[dict[str, Any]]:
+    rows, empty = [], []
+    for image, label_map in pairs:
+        classes = _checked_classes(image, label_map, table)
+        if classes:
+            rows.append({"image": str(image), "label_map": str(label_map), "classes": classes, "path": str(image)})
+        else:
+            empty.append(str(label_map))
+    if not rows:
+        raise ValueError(
+            f"None of the {len(pairs)} label maps has a pixel of a class: all are ignored, first {empty[0]}."
+        )
+    if empty:
+        names = ", ".join(empty[:_PATHS_NAMED]) + (", ..." if len(empty) > _PATHS_NAMED else "")
+        logger.warning("Left out %d images without a pixel of a class: %s.", len(empty), names)
+    return rows
+
+
+def _checked_classes(image: Path, label_map: Path, table: np.ndarray) -> list[int]:
+    """The classes of a label map."""
+    numbers = _numbers(label_map)
+    size = _upright_size(image)
+    if numbers.shape != size:
+        raise ValueError(f"The label map {label_map} has {numbers.shape} pixels, but its image {image} has {size}.")
+    found = np.flatnonzero(np.bincount(numbers.reshape(-1), minlength=256))
+    classes = table[found]
+    if (classes < 0).any():
+        known = np.flatnonzero((table >= 0) & (table != IGNORED_LABEL))
+        ignored = np.flatnonzero(table == IGNORED_LABEL)
+        raise ValueError(
+            f"The label map {label_map} has the number {found[classes < 0][0]}, but classes are {known[0]} to "
+            f"{known[-1]} and {ignored.tolist()} are ignored."
+        )
+    return classes[classes != IGNORED_LABEL].tolist()
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """uint8 `(height, width)`."""
+    try:
+        with PIL.Image.open(path) as picture:
+            if picture.mode not in _LABEL_MODES:
+                raise ValueError(
+                    f"{path} is no label map: it has the mode {picture.mode}, where one channel of 8 bits, or a "
+                    "palette, has to hold class numbers."
+                )
+            return np.asarray(picture)
+    except (OSError, SyntaxError) as error:  # Pillow calls some broken PNGs a SyntaxError
+        raise ValueError(f"{path} cannot be read as an image; is it complete?") from error
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image after the rotation that its camera noted, which 🤗 datasets does."""
+    try:
+        with PIL.Image.open(path) as image:
+            sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
+            return (image.width, image.height) if sideways else (image.height, image.width)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as an image; is it complete?") from error

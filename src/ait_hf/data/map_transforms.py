@@ -1,0 +1,196 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation of images with a map of any number of channels, and the matching transform for evaluation.
+
+A sample is `{"image": PIL RGB or uint8 (H, W, 3) array, "<column>": float32 (H, W) or (H, W, C) array}`; a pixel of the
+map is unknown where all channels are 0. As in [`~ait_hf.data.depth_transforms`], random numbers come from torch's global
+generator only and no transform keeps state.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from .depth_transforms import RandomBrightnessContrast, RandomGamma, RandomHueSaturationValue
+from .maps import UNIT_VECTOR
+
+
+LONGEST_UNIT_VECTOR = 1.5  # rounding to 8 bits and noise leave lengths between its inverse and this
+
+
+class MapTrainTransform:
+    """Random augmentation of an image with a map: flip, crop, changes of colour.
+
+    Args:
+        column (`str`): Which field of a sample is the map.
+        unit (`str`): What the map's values are. The vectors of a `"unit_vector"` map are in the camera's axes, the first
+            of which points to the right: a mirrored image negates it, and every known vector is brought to length 1.
+        num_channels (`int`): Channels of the map.
+        crop_size (`(height, width)`): Of the random crop, pixels.
+        flip_p (`float`): Share of mirrored samples.
+        color_p (`float`): Probability of each of three changes of colour: brightness and contrast; gamma; hue,
+            saturation and value.
+        resize (`int`, *optional*): Resizes the shorter side to so many pixels before the crop; the map by nearest
+            neighbour, so that no value is invented.
+
+    Call:
+        Gives `{"pixel_values": float32 (3, h, w) in [0, 1], "labels": float32 (C, h, w)}`, and `path` where the sample
+        has one.
+
+    Raises:
+        ValueError: If the map has another size or number of channels, NaN or infinite values, no known pixel, or no
+            unit vectors although it should; or the sample is smaller than the crop.
+        TypeError: If the image is not 8-bit RGB or the map is not float32.
+    """
+
+    def __init__(
+        self,
+        column: str,
+        unit: str,
+        num_channels: int,
+        crop_size: tuple[int, int],
+        flip_p: float = 0.5,
+        color_p: float = 0.5,
+        resize: int | None = None,
+    ):
+        self.column, self.unit, self.num_channels = column, unit, num_channels
+        self.crop_size = crop_size
+        self.resize = resize
+        colors = (RandomBrightnessContrast(), RandomGamma(), RandomHueSaturationValue())
+        self.augment = v2.Compose(
+            [
+                RandomMirror(flip_p, negate_x=unit == UNIT_VECTOR),
+                v2.RandomCrop(crop_size),
+                *(v2.RandomApply([color], p=color_p) for color in colors),
+            ]
+        )
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        image, values = _to_tensors(sample, self.column, self.unit, self.num_channels)
+        if self.resize is not None:
+            scale = self.resize / min(image.shape[-2:])
+            image, values = _resize(image, values, [round(side * scale) for side in image.shape[-2:]])
+        if image.shape[-2] < self.crop_size[0] or image.shape[-1] < self.crop_size[1]:
+            raise ValueError(
+                f"{_name(sample)} has height and width {tuple(image.shape[-2:])}, less than the crop {self.crop_size}."
+            )
+        return _to_output(*self.augment(image, values), sample)
+
+
+class MapEvalTransform:
+    """Turns an image with a map into tensors without chance: resized until it just covers `size`, cut at the centre.
+
+    Args:
+        column, unit, num_channels: As for [`MapTrainTransform`].
+        size (`(height, width)`, *optional*): By default the whole frame is kept as it is.
+
+    Call:
+        Gives the same dictionary as [`MapTrainTransform`], and raises the same errors.
+    """
+
+    def __init__(self, column: str, unit: str, num_channels: int, size: tuple[int, int] | None = None):
+        self.column, self.unit, self.num_channels = column, unit, num_channels
+        self.size = size
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        image, values = _to_tensors(sample, self.column, self.unit, self.num_channels)
+        if self.size is not None:
+            sides = image.shape[-2:]
+            scale = max(target / side for target, side in zip(self.size, sides))
+            image, values = _resize(image, values, [round(side * scale) for side in sides])
+            image, values = (F.center_crop(tensor, list(self.size)) for tensor in (image, values))
+        return _to_output(image, values, sample)
+
+
+class RandomMirror(v2.Transform):
+    """
+    Mirrors `(image, map)` from left to right.
+
+    Args:
+        p: How often.
+        negate_x: Whether the map holds vectors whose first component points to the right.
+    """
+
+    def __init__(self, p: float, negate_x: bool):
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"The share of mirrored samples must be between 0 and 1, got {p}.")
+        self.p = p
+        self.negate_x = negate_x
+
+    def forward(self, image: tv_tensors.Image, values: tv_tensors.Mask) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        if torch.rand(()) >= self.p:
+            return image, values
+        image, values = F.horizontal_flip(image), F.horizontal_flip(values)
+        return image, mirror_vectors(values) if self.negate_x else values
+
+
+def mirror_vectors(values: torch.Tensor) -> torch.Tensor:
+    """Vectors `(C, H, W)` whose first component has the other sign."""
+    signs = torch.ones(len(values), 1, 1, dtype=values.dtype)
+    signs[0] = -1
+    return tv_tensors.wrap(values.as_subclass(torch.Tensor) * signs, like=values)
+
+
+def _to_tensors(
+    sample: dict[str, Any], column: str, unit: str, num_channels: int
+) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """Gives the image as float (3, H, W) in [0, 1] and the map as float (C, H, W)."""
+    image, values = np.asarray(sample["image"]), sample[column]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(f"{_name(sample)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim not in (2, 3):
+        raise TypeError(f"{_name(sample)} has no map {column!r} as a float32 (H, W) or (H, W, C) array.")
+    values = values.reshape(*values.shape[:2], -1)
+    if values.shape[2] != num_channels:
+        raise ValueError(
+            f"{_name(sample)} has a map {column!r} of {values.shape[2]} channels, but num_channels is {num_channels}."
+        )
+    if image.shape[:2] != values.shape[:2]:
+        raise ValueError(
+            f"{_name(sample)} has an image of {image.shape[:2]} pixels, but a map {column!r} of {values.shape[:2]}."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{_name(sample)} has a map {column!r} with NaN or infinite values: mark unknown pixels with 0 in all "
+            "channels."
+        )
+    if not values.any():
+        raise ValueError(f"{_name(sample)} has a map {column!r} without any known pixel: leave it out.")
+    if unit == UNIT_VECTOR:
+        values = _normalize(values, f"{_name(sample)} has a map {column!r}")
+    pixels = torch.tensor(image).permute(2, 0, 1).to(torch.float32) / 255
+    return tv_tensors.Image(pixels), tv_tensors.Mask(torch.tensor(values).permute(2, 0, 1))
+
+
+def _normalize(values: np.ndarray, name: str) -> np.ndarray:
+    lengths = np.linalg.norm(values, axis=2, keepdims=True)
+    known = lengths > 0
+    if lengths.max() > LONGEST_UNIT_VECTOR or lengths[known].min() < 1 / LONGEST_UNIT_VECTOR:
+        raise ValueError(
+            f"{name} with vectors of length {lengths[known].min():.3g} to {lengths.max():.3g}, which are no unit "
+            "vectors: does it need another scale and offset?"
+        )
+    return values / np.where(known, lengths, 1)
+
+
+def _resize(image: torch.Tensor, values: torch.Tensor, size: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    # NEAREST, which torchvision takes for masks, looks half an output pixel up and left of the image's pixel centres.
+    exact = F.resize(values.as_subclass(torch.Tensor), size, interpolation=InterpolationMode.NEAREST_EXACT)
+    return F.resize(image, size, antialias=True), tv_tensors.Mask(exact)
+
+
+def _to_output(image: torch.Tensor, values: torch.Tensor, sample: dict[str, Any]) -> dict[str, Any]:
+    output = {
+        "pixel_values": image.as_subclass(torch.Tensor).contiguous(),
+        "labels": values.as_subclass(torch.Tensor).contiguous(),
+    }
+    return output | {"path": sample["path"]} if "path" in sample else output
+
+
+def _name(sample: dict[str, Any]) -> str:
+    return f"Sample {sample['path']}" if "path" in sample else "The sample"

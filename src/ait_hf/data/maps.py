@@ -1,0 +1,203 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images with a dense map of any kind: from any 🤗 data set, or from two folders of files with the same names.
+
+Every example is `{"image": PIL RGB, "map": float32 (H, W, C), "path": str}`; a pixel is unknown where all channels are 0.
+"""
+
+import difflib
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import PIL.Image
+from torch.utils.data import Dataset
+
+from .rgbd import load_any
+
+
+UNIT_VECTOR = "unit_vector"  # unit of maps of directions, in the camera's axes: right, down, forward
+MAP_COLUMN = "map"
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_MAP_SUFFIXES = (".png", ".npy")
+_NUMBER_MODES = ("L", "I", "F", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def decode_map(stored: np.ndarray, scale: float = 1.0, offset: float = 0.0) -> np.ndarray:
+    """
+    Values of a stored map, `stored * scale + offset`.
+
+    Args:
+        stored: Numbers `(H, W)` or `(H, W, C)`. A pixel whose channels are all stored as 0 is unknown, whatever the
+            offset.
+
+    Returns:
+        Float32 `(H, W, C)`, all channels 0 where unknown.
+
+    Raises:
+        ValueError: It has another shape.
+    """
+    if stored.ndim not in (2, 3) or stored.dtype.kind not in "iuf":
+        raise ValueError(
+            f"A map must be numbers (height, width) or (height, width, channels), got {stored.dtype} {stored.shape}."
+        )
+    stored = stored.reshape(*stored.shape[:2], -1)
+    known = (stored != 0).any(2, keepdims=True)
+    return np.where(known, stored.astype(np.float32) * np.float32(scale) + np.float32(offset), np.float32(0))
+
+
+class HubMaps(Dataset):
+    """Images with maps of a 🤗 data set, by number; see [`load_hub_maps`]."""
+
+    def __init__(self, table: datasets.Dataset, image_column: str, map_column: str, scale: float, offset: float):
+        self.table = table.cast_column(image_column, datasets.Image(mode="RGB"))
+        if not isinstance(table.features[map_column], datasets.Image):  # else the arrays come as lists of numbers
+            self.table = self.table.with_format("numpy", columns=[map_column], output_all_columns=True)
+        self.image_column, self.map_column = image_column, map_column
+        self.scale, self.offset = scale, offset
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.table[index]
+        name = f"row {index} of column {self.map_column!r}"
+        stored = row[self.map_column]
+        stored = _numbers(stored, name) if isinstance(stored, PIL.Image.Image) else np.asarray(stored)
+        try:
+            values = decode_map(stored, self.scale, self.offset)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        return {"image": row[self.image_column], MAP_COLUMN: values, "path": name}
+
+
+def load_hub_maps(
+    path_or_repo: str | PathLike,
+    split: str,
+    *,
+    map_column: str,
+    image_column: str = "image",
+    scale: float = 1.0,
+    offset: float = 0.0,
+) -> HubMaps:
+    """
+    Images with maps of any 🤗 data set.
+
+    Args:
+        path_or_repo: A Hub repository, a folder that `load_dataset` understands, or one that `save_to_disk` wrote.
+        split: Split to load.
+        map_column: Column of the maps: arrays `(H, W)` or `(H, W, C)`, or images of 8, 16 or 32 bits.
+        image_column: Column of the images.
+        scale, offset: Values are `stored * scale + offset`; for surface normals in an 8-bit picture 2/255 and -1.
+
+    Returns:
+        Examples with `image` (PIL, RGB), `map` (float32 `(H, W, C)`) and `path` (what errors call the row).
+
+    Raises:
+        ValueError: The split or a column does not exist, or the first map cannot be read.
+    """
+    table = load_any(path_or_repo, split, streaming=False)
+    for column in (image_column, map_column):
+        if column not in table.column_names:
+            (nearest,) = difflib.get_close_matches(column, table.column_names, n=1, cutoff=0)
+            raise ValueError(
+                f"{path_or_repo} has no column {column!r}; did you mean {nearest!r}? There are: "
+                f"{', '.join(table.column_names)}."
+            )
+    maps = HubMaps(table.select_columns([image_column, map_column]), image_column, map_column, scale, offset)
+    maps[0]  # a wrong column shows in the first example, before long work starts
+    return maps
+
+
+class MapFolder(Dataset):
+    """
+    Pairs `images/NAME.*` and `maps/NAME.png` or `maps/NAME.npy` of a folder, in the order of their names.
+
+    Args:
+        folder: Where `images` and `maps` are.
+        scale, offset: Values are `stored * scale + offset`.
+
+    Items:
+        `image` (PIL, RGB), `map` (float32 `(H, W, C)`) and `path` (of the map).
+
+    Raises:
+        FileNotFoundError: The folder, or one of the two in it, does not exist.
+        ValueError: A file has no partner, two have one name, there are none, or an image and its map differ in size.
+    """
+
+    def __init__(self, folder: str | PathLike, scale: float = 1.0, offset: float = 0.0):
+        folder = Path(folder)
+        images = _files_by_stem(folder / "images", _IMAGE_SUFFIXES)
+        maps = _files_by_stem(folder / "maps", _MAP_SUFFIXES)
+        if unpaired := sorted(images.keys() ^ maps.keys()):
+            path = images.get(unpaired[0]) or maps[unpaired[0]]
+            raise ValueError(f"{len(unpaired)} files have no partner of the same stem in {folder}, first {path}.")
+        if not images:
+            raise ValueError(f"{folder} has no pairs of images/NAME.jpg (or .png) and maps/NAME.png (or .npy).")
+        self.pairs = [(images[stem], maps[stem]) for stem in sorted(images)]
+        for image, values in self.pairs:
+            if _image_size(image) != _map_size(values):
+                raise ValueError(
+                    f"{image} has height and width {_image_size(image)}, but its map {values} has {_map_size(values)}: "
+                    "resize one to the other's size."
+                )
+        self.scale, self.offset = scale, offset
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image, path = self.pairs[index]
+        with PIL.Image.open(image) as opened:
+            picture = opened.convert("RGB")
+        values = decode_map(_read_map(path), self.scale, self.offset)
+        return {"image": picture, MAP_COLUMN: values, "path": str(path)}
+
+
+def _files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} does not exist: a folder of maps has one folder images and one folder maps."
+        )
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            if path.stem in files:
+                raise ValueError(f"{path} and {files[path.stem]} have the same stem: keep one.")
+            files[path.stem] = path
+    return files
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    try:
+        with PIL.Image.open(path) as image:
+            return image.height, image.width
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not an image that Pillow can read.") from error
+
+
+def _map_size(path: Path) -> tuple[int, ...]:
+    return _open_array(path).shape[:2] if path.suffix == ".npy" else _image_size(path)
+
+
+def _open_array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a NumPy array of numbers: {error}") from error
+
+
+def _read_map(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        return np.array(_open_array(path))
+    with PIL.Image.open(path) as image:
+        return _numbers(image, str(path))
+
+
+def _numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
+    if image.mode not in _NUMBER_MODES:
+        raise ValueError(f"{name} has Pillow's mode {image.mode}, whose pixels are no values of a map.")
+    return np.asarray(image)

@@ -1,0 +1,210 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""People cut out of their images (top-down), for training at random and for evaluation without chance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional as F
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from ..poses_ait import crop_to_image, cut_out, joints_in_crop
+from .collation import depth_collator
+from .skeletons import COCO_SKELETON, Skeleton
+
+
+class PoseEvalTransform:
+    """Cuts one person out of the image, without chance.
+
+    The pixels are those of `AiTPoseImageProcessor(size={"height": H, "width": W}, box_scale=box_scale,
+    do_normalize=normalize)`.
+
+    Args:
+        image_size (`int` or `(height, width)`): of the crop in pixels.
+        box_scale (`float`): how much is shown around the box.
+        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation; else pixels are 0..1.
+        skeleton ([`Skeleton`]): what the rows' joints are.
+        with_images (`bool`): whether samples have `pixel_values`; without, rows need no `image`.
+
+    Call:
+        Takes a row with `image` (PIL RGB or uint8 `(h, w, 3)`), `box` (x1, y1, x2, y2 in pixels), `keypoints`
+        `(joints, 3)` (x, y in pixels, visibility 0 unknown), perhaps `path`, which errors name. Gives
+
+        - `pixel_values` float32 `(3, H, W)`;
+        - `labels` float32 `(joints, 3)`: x, y in pixels of the crop, and visibility; joints outside of it are zeros;
+        - `person`: `image_id` and `id` int64 `()`, `box` float64 `(4,)`.
+
+    Raises:
+        TypeError: if the image is not 8-bit RGB.
+        ValueError: if an argument makes no sense, the joints are not the skeleton's, no joint is known inside the
+            crop, or the image has another size than its row says.
+    """
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int],
+        box_scale: float = 1.25,
+        normalize: bool = True,
+        skeleton: Skeleton = COCO_SKELETON,
+        with_images: bool = True,
+    ):
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise ValueError(f"image_size must be at least one pixel high and wide, not {image_size}.")
+        if not box_scale > 0:
+            raise ValueError(f"box_scale must be above 0, not {box_scale}.")
+        self.box_scale = box_scale
+        self.normalize = normalize
+        self.skeleton = skeleton
+        self.with_images = with_images
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        joints, box = _joints(row, self.skeleton), _box(row)
+        to_image = self._exact_map(row, box)
+        labels = joints_in_crop(joints, to_image, self.image_size)
+        if not (labels[:, 2] > 0).any():
+            raise ValueError(f"{_name(row)} has no known joint inside its crop: leave it out.")
+        person = {"image_id": torch.tensor(row["image_id"]), "id": torch.tensor(row["id"]), "box": box}
+        return self._sample(row, to_image, labels) | {"person": person}
+
+    def _exact_map(self, row: dict[str, Any], box: torch.Tensor, **changes) -> torch.Tensor:
+        try:
+            return crop_to_image(box, self.image_size, self.box_scale, **changes)
+        except ValueError as error:
+            raise ValueError(f"{_name(row)}: {error}") from error
+
+    def _sample(self, row: dict[str, Any], to_image: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+        sample = {"path": row["path"]} if "path" in row else {}
+        if self.with_images:
+            crop = cut_out(_image(row), to_image, self.image_size)
+            sample["pixel_values"] = _pixel_values(crop, self.normalize)
+        return sample | {"labels": labels}
+
+
+class PoseTrainTransform(PoseEvalTransform):
+    """Cuts one person out of the image with a random shift, size, rotation and flip.
+
+    If no known joint lies in the random part, the part of [`PoseEvalTransform`] (flipped or not) takes its place.
+
+    Args:
+        image_size, box_scale, normalize, skeleton, with_images: as in [`PoseEvalTransform`].
+        scale_range (`(lowest, highest)`): the part is larger than that of the evaluation by a uniform factor in this
+            range; above 1 the person looks smaller.
+        shift (`float`): the part moves by up to this share of the box's sides, in x and y.
+        rotation (`float`): the part is turned by up to so many degrees.
+        rotation_p (`float`): share of turned parts.
+        flip_p (`float`): share of mirrored parts; joints then swap their sides.
+
+    Call:
+        Gives `pixel_values` and `labels` as [`PoseEvalTransform`] does, and `path` where the row has one.
+    """
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int],
+        box_scale: float = 1.25,
+        scale_range: tuple[float, float] = (0.75, 1.25),
+        shift: float = 0.1,
+        rotation: float = 40.0,
+        rotation_p: float = 0.6,
+        flip_p: float = 0.5,
+        normalize: bool = True,
+        skeleton: Skeleton = COCO_SKELETON,
+        with_images: bool = True,
+    ):
+        super().__init__(image_size, box_scale, normalize, skeleton, with_images)
+        if not 0 < scale_range[0] <= scale_range[1]:
+            raise ValueError(f"scale_range must be (lowest, highest) above 0, not {tuple(scale_range)}.")
+        if shift < 0 or rotation < 0:
+            raise ValueError(f"shift and rotation must be at least 0, not {shift} and {rotation}.")
+        if not (0 <= rotation_p <= 1 and 0 <= flip_p <= 1):
+            raise ValueError(f"rotation_p and flip_p must lie in 0..1, not {rotation_p} and {flip_p}.")
+        self.scale_range = tuple(scale_range)
+        self.shift = shift
+        self.rotation = rotation
+        self.rotation_p = rotation_p
+        self.flip_p = flip_p
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        joints, box = _joints(row, self.skeleton), _box(row)
+        flip = bool(torch.rand(()) < self.flip_p)
+        if flip:
+            joints = joints[self.skeleton.flip_order]
+        to_image = self._exact_map(row, self._random_box(box), rotation=self._random_rotation(), flip=flip)
+        labels = joints_in_crop(joints, to_image, self.image_size)
+        if not (labels[:, 2] > 0).any():
+            to_image = self._exact_map(row, box, flip=flip)
+            labels = joints_in_crop(joints, to_image, self.image_size)
+        if not (labels[:, 2] > 0).any():
+            raise ValueError(f"{_name(row)} has no known joint inside its crop: leave it out.")
+        return self._sample(row, to_image, labels)
+
+    def _random_box(self, box: torch.Tensor) -> torch.Tensor:
+        scale = torch.empty(()).uniform_(*self.scale_range).double()
+        shift = torch.empty(2).uniform_(-self.shift, self.shift).double()
+        sides = box[2:] - box[:2]
+        center = (box[:2] + box[2:]) / 2 + shift * sides
+        return torch.cat([center - scale * sides / 2, center + scale * sides / 2])
+
+    def _random_rotation(self) -> float:
+        angle = torch.empty(()).uniform_(-self.rotation, self.rotation).item()
+        return angle if torch.rand(()) < self.rotation_p else 0.0
+
+
+def pose_collator(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Stacks the samples that the transforms give.
+
+    Returns:
+        `{"pixel_values": float32 (B, 3, H, W), "labels": float32 (B, joints, 3)}` and, of evaluation samples,
+        `persons`, the list of their `person`.
+
+    Raises:
+        ValueError: if there is no sample, a sample has NaN or infinite values, or sizes differ.
+    """
+    batch = depth_collator(samples)
+    return batch | {"persons": [sample["person"] for sample in samples]} if "person" in samples[0] else batch
+
+
+def _joints(row: dict[str, Any], skeleton: Skeleton) -> torch.Tensor:
+    joints = torch.tensor(np.asarray(row["keypoints"], dtype=np.float32))
+    expected = (len(skeleton.joints), 3)
+    if joints.shape != expected or not torch.isfinite(joints).all():
+        raise ValueError(
+            f"{_name(row)} has keypoints {tuple(joints.shape)}; the skeleton {skeleton.name} needs finite {expected}."
+        )
+    if not (joints[:, 2] > 0).any():
+        raise ValueError(f"{_name(row)} has no known joint: leave it out.")
+    return joints
+
+
+def _box(row: dict[str, Any]) -> torch.Tensor:
+    box = torch.tensor(np.asarray(row["box"], dtype=np.float64))
+    if box.shape != (4,):
+        raise ValueError(f"{_name(row)} has a box of shape {tuple(box.shape)}; x1, y1, x2, y2 are needed.")
+    return box
+
+
+def _image(row: dict[str, Any]) -> torch.Tensor:
+    """uint8 `(3, h, w)`."""
+    image = np.asarray(row["image"])
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
+    if image.shape[:2] != (row["height"], row["width"]):
+        size = (row["height"], row["width"])
+        raise ValueError(f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}.")
+    return torch.tensor(image).permute(2, 0, 1)
+
+
+def _pixel_values(crop: torch.Tensor, normalize: bool) -> torch.Tensor:
+    # The same operations as in transformers' image processors, for the same floats.
+    if not normalize:
+        return crop * (1 / 255)
+    mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+    return F.normalize(crop, mean, std)
+
+
+def _name(row: dict[str, Any]) -> str:
+    path = f"Sample {row['path']}" if "path" in row else "The sample"
+    return f"{path}, person {row['id']}" if "id" in row else path

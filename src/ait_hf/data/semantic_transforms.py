@@ -1,0 +1,214 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images with label maps as the model's input: random scale, crop, flip and colours for training, a plain fit into the
+frame for evaluation; and the masks of single classes, for their tokenizer.
+
+A row has `image` (8-bit RGB), `label_map` (uint8 `(h, w)`, classes 0..n-1, 255 = ignored) and perhaps `path`. Random
+numbers come from torch's global generator only, so a restored generator state repeats a sample.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from ..tokenization_vq import IGNORED_LABEL
+from .object_transforms import FitFrame, LargeScaleJitter
+
+
+COLOR_JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05}
+
+
+class SemanticTrainTransform:
+    """Random augmentation of one image with its label map.
+
+    The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
+    to a random part of the frame's size, then flipped at random, its colours changed at random. The rest of the frame,
+    right and bottom, is zero in the image and ignored in the label map.
+
+    Args:
+        image_size (`(height, width)`): the frame in pixels.
+        scale_range (`(lowest, highest)`): the scale is uniform in this range.
+        flip_p (`float`): probability of a horizontal flip.
+        color_p (`float`): probability of a change of brightness, contrast, saturation and hue.
+        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
+        first_class (`int`): number, in `labels`, of the data set's class 0.
+
+    Call:
+        Gives `{"pixel_values": float32 (3, H, W), "labels": int64 (H, W), 255 = ignored}`, with `path` where the row has
+        one.
+
+    Raises:
+        TypeError: if the image is not 8-bit RGB or the label map not uint8 `(h, w)`.
+        ValueError: if the two differ in size, or an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        scale_range: tuple[float, float] = (0.5, 2.0),
+        flip_p: float = 0.5,
+        color_p: float = 0.5,
+        normalize: bool = True,
+        first_class: int = 0,
+    ):
+        self.image_size = tuple(image_size)
+        self.normalize = normalize
+        self.first_class = first_class
+        self.augment = v2.Compose(
+            [
+                LargeScaleJitter(self.image_size, scale_range),
+                v2.RandomHorizontalFlip(flip_p),
+                v2.RandomApply([v2.ColorJitter(**COLOR_JITTER)], p=color_p),
+            ]
+        )
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        image, label_map = self.augment(*_image_and_labels(row))
+        return _with_path(row, _in_frame(image, label_map, self.image_size, self.normalize, self.first_class))
+
+
+class SemanticEvalTransform:
+    """Resizes one image and its label map so that they just fit the frame, without chance; zeros, and ignored pixels,
+    right and bottom.
+
+    The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
+    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
+
+    Args:
+        image_size, normalize, first_class: as in [`SemanticTrainTransform`].
+
+    Call:
+        Gives the same dictionary as [`SemanticTrainTransform`], with `label_map` uint8 `(h, w)`, that of the row.
+    """
+
+    def __init__(self, image_size: tuple[int, int], normalize: bool = True, first_class: int = 0):
+        self.image_size = tuple(image_size)
+        self.normalize = normalize
+        self.first_class = first_class
+        self.fit = FitFrame(self.image_size)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        image, label_map = _image_and_labels(row)
+        sample = _in_frame(*self.fit(image, label_map), self.image_size, self.normalize, self.first_class)
+        return _with_path(row, sample | {"label_map": label_map.as_subclass(torch.Tensor)[0]})
+
+
+class ClassMaskTransform:
+    """The mask of one class in an augmented label map, squeezed into a square, for the tokenizer of such masks.
+
+    Args:
+        image_size (`(height, width)`): the frame that label maps are fitted into, pixels.
+        mask_size (`int`): side of the masks, pixels; by nearest neighbour, as the model's objective does.
+        scale_range, flip_p: as in [`SemanticTrainTransform`]; (1, 1) and 0 are the plain fit.
+
+    Call:
+        Takes `label_map` and `class_number`, gives `{"labels": float32 (mask_size, mask_size), 0 or 1}`; all 0 if the
+        class was cut away.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        mask_size: int,
+        scale_range: tuple[float, float] = (1.0, 1.0),
+        flip_p: float = 0.0,
+    ):
+        self.image_size = tuple(image_size)
+        self.mask_size = mask_size
+        self.augment = v2.Compose([LargeScaleJitter(self.image_size, scale_range), v2.RandomHorizontalFlip(flip_p)])
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, torch.Tensor]:
+        label_map = self.augment(tv_tensors.Mask(torch.tensor(row["label_map"])[None]))
+        mask = (_pad(label_map, self.image_size, IGNORED_LABEL) == row["class_number"]).float()
+        size = [self.mask_size, self.mask_size]
+        return {"labels": F.resize(mask, size, interpolation=InterpolationMode.NEAREST_EXACT)[0]}
+
+
+class ClassMasks(Dataset):
+    """Every class of every label map, for [`ClassMaskTransform`].
+
+    Args:
+        dataset (`datasets.Dataset`): rows of [`~ait_hf.data.label_maps.load_label_maps`].
+
+    Items:
+        `{"label_map": uint8 (h, w), "class_number": int}`.
+    """
+
+    def __init__(self, dataset):
+        self.rows = dataset.select_columns("label_map")
+        self.pairs = [
+            (row, number) for row, classes in enumerate(dataset.with_format(None)["classes"]) for number in classes
+        ]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row, number = self.pairs[index]
+        return {"label_map": self.rows[row]["label_map"], "class_number": number}
+
+
+class EndlessClassMasks(Dataset):
+    """One class of each of the label maps that have no end, as [`ClassMasks`]; classes that an image shows take turns.
+
+    Args:
+        dataset (`torch.utils.data.Dataset`): rows with `label_map` by number.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        label_map = self.dataset[index]["label_map"]
+        classes = np.setdiff1d(label_map, [IGNORED_LABEL])
+        return {"label_map": label_map, "class_number": int(classes[index % len(classes)])}
+
+
+def _image_and_labels(row: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """uint8 `(3, h, w)` and `(1, h, w)`."""
+    image, label_map = np.asarray(row["image"]), row["label_map"]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
+    if label_map.dtype != np.uint8 or label_map.ndim != 2:
+        raise TypeError(f"{_name(row)} has a label map {label_map.dtype} {label_map.shape}; uint8 (H, W) is needed.")
+    if image.shape[:2] != label_map.shape:
+        raise ValueError(
+            f"{_name(row)} has an image of {image.shape[:2]} pixels, but a label map of {label_map.shape}."
+        )
+    return tv_tensors.Image(torch.tensor(image).permute(2, 0, 1)), tv_tensors.Mask(torch.tensor(label_map)[None])
+
+
+def _in_frame(
+    image: tv_tensors.Image, label_map: tv_tensors.Mask, frame: tuple[int, int], normalize: bool, first_class: int
+) -> dict[str, torch.Tensor]:
+    """Pixels as floats, labels in the model's numbers, both filled up to the frame."""
+    pixels = image.as_subclass(torch.Tensor).float()
+    # The same operations as in transformers' image processors, for the same floats.
+    if normalize:
+        mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+        pixels = F.normalize(pixels, mean, std)
+    else:
+        pixels = pixels * (1 / 255)
+    labels = _pad(label_map, frame, IGNORED_LABEL)[0].long()
+    labels = torch.where(labels == IGNORED_LABEL, labels, labels + first_class)
+    return {"pixel_values": _pad(pixels, frame, 0), "labels": labels}
+
+
+def _pad(values: torch.Tensor, frame: tuple[int, int], fill: int) -> torch.Tensor:
+    height, width = values.shape[-2:]
+    return F.pad(values.as_subclass(torch.Tensor), [0, 0, frame[1] - width, frame[0] - height], fill=fill)
+
+
+def _with_path(row: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
+    return sample | {"path": row["path"]} if "path" in row else sample
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"Sample {row['path']}" if "path" in row else "The sample"
