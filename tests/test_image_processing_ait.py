@@ -417,3 +417,173 @@ def test_what_masks_need(three_squares):
     three_squares.pred_masks = None
     with pytest.raises(ValueError, match="no masks"):
         process(three_squares)
+
+
+# Several classes per object
+
+
+@pytest.fixture
+def guesses():
+    """Three objects in each of two images, with their probabilities of 4 classes (the last: of another task)."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 5, generator=generator) * 2
+    logits[..., 3] = -torch.inf
+    probabilities = logits.softmax(-1)[..., :4]
+    scores, labels = probabilities.max(-1)
+    boxes = torch.rand(2, 3, 2, 2, generator=generator).sort(dim=2)[0].flatten(2)
+    masks = torch.rand(2, 3, 8, 8, generator=generator) + 0.3
+    outputs = SimpleNamespace(
+        pred_boxes=boxes, class_scores=scores, class_labels=labels, pred_masks=masks, class_logits=logits
+    )
+    return outputs, probabilities
+
+
+def expected_pairs(probabilities, top_k, threshold):
+    """`(object, class, probability)` of one image, by sorting all of them."""
+    pairs = [(number, label, row[label].item()) for number, row in enumerate(probabilities) for label in range(3)]
+    pairs.sort(key=lambda pair: -pair[2])
+    return [pair for pair in pairs[:top_k] if pair[2] >= threshold]
+
+
+SIZES = [(40, 80), (32, 20)]
+
+
+@pytest.mark.parametrize("top_k, threshold", [(1, 0.0), (4, 0.0), (4, 0.2), (100, 0.0), (100, 0.05)])
+def test_top_k_are_the_likeliest_pairs_of_object_and_class(guesses, top_k, threshold):
+    outputs, probabilities = guesses
+    processor = padded_processor()
+    everything = processor.post_process_object_detection(outputs, 0.0, SIZES)
+    results = processor.post_process_object_detection(outputs, threshold, SIZES, top_k)
+    masks = processor.object_masks_rle(outputs, SIZES, score_threshold=threshold, top_k=top_k)
+    all_masks = processor.object_masks_rle(outputs, SIZES)
+    for number, result in enumerate(results):
+        expected = expected_pairs(probabilities[number], top_k, threshold)
+        objects, labels, scores = zip(*expected)
+        assert result["labels"].tolist() == list(labels)
+        assert result["scores"].tolist() == pytest.approx(scores)
+        assert torch.equal(result["boxes"], everything[number]["boxes"][list(objects)])
+        assert masks[number] == [all_masks[number][which] for which in objects]
+
+
+def test_a_heads_logits_are_as_good_as_generates(guesses):
+    outputs, _ = guesses
+    head = SimpleNamespace(**{name: value for name, value in vars(outputs).items() if name != "class_logits"})
+    head.logits = outputs.class_logits
+    process = padded_processor().post_process_object_detection
+    for found, expected in zip(process(head, 0.0, SIZES, 5), process(outputs, 0.0, SIZES, top_k=5), strict=True):
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_top_k_of_segments(guesses):
+    outputs, probabilities = guesses
+    processor = padded_processor()
+    arguments = {"threshold": 0.05, "target_sizes": SIZES, "top_k": 6}
+    binary = processor.post_process_instance_segmentation(outputs, **arguments, return_binary_maps=True)
+    coco = processor.post_process_instance_segmentation(outputs, **arguments, return_coco_annotation=True)
+    drawn = processor.post_process_instance_segmentation(outputs, **arguments, overlap_mask_area_threshold=0.0)
+    rles = processor.object_masks_rle(outputs, SIZES)
+    for number, probability in enumerate(probabilities):
+        masks = [rle_to_mask(rle) for rle in rles[number]]
+        pairs = [pair for pair in expected_pairs(probability, 6, 0.05) if masks[pair[0]].any()]
+        assert [info["label_id"] for info in binary[number]["segments_info"]] == [label for _, label, _ in pairs]
+        assert binary[number]["segments_info"] == coco[number]["segments_info"]
+        assert torch.equal(binary[number]["segmentation"], torch.stack([masks[which] for which, _, _ in pairs]))
+        assert coco[number]["segmentation"] == [rles[number][which] for which, _, _ in pairs]
+        expected, shown = torch.full(SIZES[number], -1, dtype=torch.int32), []
+        for which, label, _ in pairs:
+            visible = masks[which] & (expected < 0)
+            if visible.any():
+                expected[visible] = len(shown)
+                shown.append(label)
+        assert torch.equal(drawn[number]["segmentation"], expected)
+        assert [info["label_id"] for info in drawn[number]["segments_info"]] == shown
+
+
+def test_top_k_is_at_least_one(guesses):
+    with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):
+        padded_processor().post_process_object_detection(guesses[0], top_k=0)
+
+
+# Classes and other maps of whole images
+
+
+def class_outputs(class_maps):
+    return SimpleNamespace(class_maps=torch.as_tensor(class_maps))
+
+
+def test_classes_keep_the_maps_size_without_target_sizes():
+    maps = torch.rand(2, 5, 6, 8, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    labels = padded_processor().post_process_semantic_segmentation(class_outputs(maps))
+    assert all(label.dtype == torch.int64 for label in labels)
+    assert torch.equal(torch.stack(labels), maps.argmax(1))
+
+
+@pytest.mark.parametrize("convert", [list, torch.tensor])
+def test_classes_are_decided_after_resizing(convert):
+    """Against the library's way: all maps resized, then the arg-max."""
+    maps = torch.rand(2, 5, 6, 8, generator=torch.Generator().manual_seed(0))
+    sizes = [(30, 41), (3, 4)]
+    results = AiTImageProcessor(size=SMALL).post_process_semantic_segmentation(class_outputs(maps), convert(sizes))
+    for result, scores, size in zip(results, maps, sizes, strict=True):
+        expected = torch.nn.functional.interpolate(scores[None], size=size, mode="bilinear")[0]
+        assert result.shape == size
+        chosen = expected.gather(0, result[None])[0]
+        torch.testing.assert_close(chosen, expected.amax(0), atol=1e-5, rtol=0)  # equal but for rounding
+
+
+@pytest.mark.parametrize("map_size", [64, 16, 10])
+@pytest.mark.parametrize("image_size", [(40, 80), (80, 40), (64, 64), (90, 91), (100, 33)])
+def test_padding_is_cut_off_before_resizing(map_size, image_size):
+    """A picture whose right half is of another class, in a frame whose padding is of a third; only the cells on the
+    border between the halves may be wrong."""
+    processor, (height, width) = padded_processor(), image_size
+    rows, columns = processor.resized_size(height, width)
+    edges = torch.linspace(0, 64, map_size + 1)
+    right = (edges[1:] - columns / 2).clamp(min=0) - (edges[:-1] - columns / 2).clamp(min=0)
+    right = (right / (64 / map_size)).expand(map_size, map_size)
+    is_padding = (edges[:-1] >= columns)[None] | (edges[:-1] >= rows)[:, None]
+    maps = torch.stack([torch.zeros_like(right), 1 - right, right, torch.zeros_like(right)])
+    maps[:, is_padding] = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None]
+    (labels,) = processor.post_process_semantic_segmentation(class_outputs(maps[None]), [image_size])
+    expected = torch.where(torch.arange(width) < width / 2, 1, 2)
+    wrong = (labels != expected).nonzero()
+    cell = 64 / map_size * width / columns  # in pixels of the image
+    assert labels.shape == image_size and not labels.eq(3).any()
+    assert ((wrong[:, 1] + 0.5 - width / 2).abs() <= cell / 2 + 1).all()
+
+
+def test_a_class_that_is_nowhere_is_not_chosen():
+    """Where every score is 0, a class of the image is, and not one of another task."""
+    maps = torch.zeros(2, 4, 3, 3)
+    maps[0, 2, 0, 0], maps[0, 3, 2, 2] = 0.5, 0.4
+    first, second = padded_processor().post_process_semantic_segmentation(class_outputs(maps))
+    assert first.tolist() == [[2, 2, 2], [2, 2, 2], [2, 2, 3]]
+    assert second.eq(0).all()  # nothing is known at all
+
+
+def test_maps_of_any_channels_come_back():
+    """Ramps over the part of the frame that shows the image are ramps over the image."""
+    processor = padded_processor()  # a 40x80 image fills the upper half
+    ramp = (torch.arange(16) + 0.5) / 16
+    maps = torch.stack([ramp.expand(16, 16), ramp[:, None].expand(16, 16), torch.ones(16, 16)])[None].clone()
+    maps[:, :, 8:] = 77.0
+    outputs = SimpleNamespace(predicted_map=maps.to(torch.float16), uncertainty=maps[:, 0].to(torch.float16))
+    (result,) = processor.post_process_dense_prediction(outputs, [(40, 80)])
+    assert result["predicted_map"].dtype == torch.float32 and result["predicted_map"].shape == (3, 40, 80)
+    x = ((torch.arange(80) + 0.5) / 80).clamp(0.5 / 16, 15.5 / 16).expand(40, 80)
+    y = ((torch.arange(40) + 0.5) / 80).clamp(0.5 / 16, 7.5 / 16)[:, None].expand(40, 80)
+    expected = torch.stack([x, y, torch.ones(40, 80)])
+    torch.testing.assert_close(result["predicted_map"], expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(result["uncertainty"], x, atol=1e-3, rtol=0)
+    (unchanged,) = processor.post_process_dense_prediction(outputs)
+    assert torch.equal(unchanged["predicted_map"], outputs.predicted_map[0].float())
+    assert torch.equal(unchanged["uncertainty"], outputs.uncertainty[0].float())
+
+
+def test_sizes_of_classes_and_maps_are_checked():
+    maps = torch.zeros(2, 3, 4, 4)
+    with pytest.raises(ValueError, match="got 1 sizes for 2 images of classes"):
+        padded_processor().post_process_semantic_segmentation(class_outputs(maps), [(3, 3)])
+    outputs = SimpleNamespace(predicted_map=maps, uncertainty=maps[:, 0])
+    with pytest.raises(ValueError, match="got 1 sizes for 2 maps"):
+        padded_processor().post_process_dense_prediction(outputs, [(3, 3)])

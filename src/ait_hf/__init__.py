@@ -11,10 +11,19 @@ from transformers import (
     AutoModelForImageSegmentation,
     AutoModelForInstanceSegmentation,
     AutoModelForObjectDetection,
+    AutoModelForPoseEstimation,
+    AutoModelForSemanticSegmentation,
     AutoModelForUniversalSegmentation,
 )
 
-from .configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig, AiTTokenizerConfig, Vocabulary
+from .configuration_ait import (
+    AiTConfig,
+    AiTPoseTokenizerConfig,
+    AiTSwinv2Config,
+    AiTTaskConfig,
+    AiTTokenizerConfig,
+    Vocabulary,
+)
 from .generation_ait import (
     AiTGenerateOutput,
     AiTGenerationConfig,
@@ -22,20 +31,27 @@ from .generation_ait import (
     TaskGrammarLogitsProcessor,
 )
 from .image_processing_ait import AiTImageProcessor
+from .image_processing_pose_ait import AiTPoseImageProcessor
 from .modeling_ait import (
     AiTDepthEstimatorOutput,
     AiTForDenseTokenGeneration,
     AiTForDepthEstimation,
     AiTForInstanceSegmentation,
     AiTForObjectDetection,
+    AiTForPoseEstimation,
+    AiTForSemanticSegmentation,
     AiTModel,
     AiTObjectDetectionOutput,
+    AiTPoseEstimatorOutput,
+    AiTSemanticSegmenterOutput,
     AiTTrainingOutput,
 )
 from .modeling_swinv2_ait import AiTSwinv2Backbone
+from .pipeline_ait import KeypointEstimationPipeline
 from .quantization_ait import EMACodebook
 from .sequences_ait import TaskGrammar
 from .test_time_augmentation import predict_with_windows_and_flip
+from .tokenization_pose import PoseTokenizer, mask_joints
 from .tokenization_vq import VQTokenizer, mask_augmentation
 
 
@@ -46,10 +62,17 @@ AutoBackbone.register(AiTSwinv2Config, AiTSwinv2Backbone, exist_ok=True)
 AutoModel.register(AiTConfig, AiTForDenseTokenGeneration, exist_ok=True)
 AutoModelForDepthEstimation.register(AiTConfig, AiTForDepthEstimation, exist_ok=True)
 AutoModelForObjectDetection.register(AiTConfig, AiTForObjectDetection, exist_ok=True)
-AutoModelForImageSegmentation.register(AiTConfig, AiTForInstanceSegmentation, exist_ok=True)
+# Of two classes the library takes the one that the checkpoint's `architectures` name, or the first.
+AutoModelForImageSegmentation.register(
+    AiTConfig, (AiTForInstanceSegmentation, AiTForSemanticSegmentation), exist_ok=True
+)
 AutoModelForInstanceSegmentation.register(AiTConfig, AiTForInstanceSegmentation, exist_ok=True)
+AutoModelForPoseEstimation.register(AiTConfig, AiTForPoseEstimation, exist_ok=True)
+AutoModelForSemanticSegmentation.register(AiTConfig, AiTForSemanticSegmentation, exist_ok=True)
 AutoModelForUniversalSegmentation.register(AiTConfig, AiTForInstanceSegmentation, exist_ok=True)
 AutoImageProcessor.register(AiTConfig, fast_image_processor_class=AiTImageProcessor, exist_ok=True)
+# A second processor for the same configuration: found by the class name that its own file holds.
+AutoImageProcessor.register(AiTPoseImageProcessor, fast_image_processor_class=AiTPoseImageProcessor, exist_ok=True)
 
 __all__ = [
     "AiTConfig",
@@ -58,22 +81,31 @@ __all__ = [
     "AiTForDepthEstimation",
     "AiTForInstanceSegmentation",
     "AiTForObjectDetection",
+    "AiTForPoseEstimation",
+    "AiTForSemanticSegmentation",
     "AiTGenerateOutput",
     "AiTGenerationConfig",
     "AiTImageProcessor",
     "AiTModel",
     "AiTObjectDetectionOutput",
+    "AiTPoseImageProcessor",
+    "AiTPoseEstimatorOutput",
+    "AiTPoseTokenizerConfig",
+    "AiTSemanticSegmenterOutput",
     "AiTSwinv2Backbone",
     "AiTSwinv2Config",
     "AiTTaskConfig",
     "AiTTokenizerConfig",
     "AiTTrainingOutput",
     "EMACodebook",
+    "KeypointEstimationPipeline",
+    "PoseTokenizer",
     "SoftTokenLogitsProcessor",
     "TaskGrammar",
     "TaskGrammarLogitsProcessor",
     "VQTokenizer",
     "Vocabulary",
     "mask_augmentation",
+    "mask_joints",
     "predict_with_windows_and_flip",
 ]

@@ -4,6 +4,7 @@
 
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -15,11 +16,25 @@ from .configuration_swinv2_ait import AiTSwinv2Config
 AutoConfig.register(AiTSwinv2Config.model_type, AiTSwinv2Config, exist_ok=True)
 
 # Auxiliary losses by the type of output that they are made for.
-AUXILIARY_LOSSES = {"depth": ("silog",), "objects": ("dice_mse",)}
+AUXILIARY_LOSSES = {
+    "depth": ("silog",),
+    "objects": ("dice_mse",),
+    "pose": ("smooth_l1",),
+    "semantic": ("dice_mse",),
+    "label_map": ("cross_entropy",),
+    "map": ("smooth_l1",),
+}
 OUTPUT_TYPES = tuple(AUXILIARY_LOSSES)
+CLASS_OUTPUT_TYPES = ("objects", "semantic", "label_map")
 COORDINATE_INITIALIZATIONS = ("normal", "sine")
-OBJECT_ORDERS = ("random", "left_to_right")
-MASK_SUPERVISION = ("objects", "duplicates", "none")
+# What only one type of output has; everything else has the first value.
+OBJECT_ORDERS = {"random": OUTPUT_TYPES, "left_to_right": ("objects",), "by_class": ("semantic",)}
+MASK_SUPERVISION = {
+    "objects": OUTPUT_TYPES,
+    "duplicates": ("objects",),
+    "absent": ("semantic",),
+    "none": ("objects", "semantic"),
+}
 
 
 @strict
@@ -46,6 +61,48 @@ class AiTTokenizerConfig:
 
 @strict
 @dataclass
+class AiTPoseTokenizerConfig:
+    """Arguments of [`PoseTokenizer`] for one tokenizer inside an AiT model; the same names, defaults and meaning."""
+
+    num_joints: int = 17
+    num_tokens: int = 34
+    num_vq_embeddings: int = 2048
+    vq_embed_dim: int = 512
+    hidden_size: int = 512
+    encoder_layers: int = 4
+    decoder_layers: int = 1
+    decoder_hidden_size: int = 32
+    token_mlp_dim: int = 64
+    channel_mlp_dim: int = 512
+    decoder_token_mlp_dim: int = 64
+    decoder_channel_mlp_dim: int = 64
+    sample_size: int = 256
+    unit: str = "pixel"
+    smooth_l1_beta: float = 0.05
+    commitment_cost: float = 15.0
+    ema_decay: float = 0.9
+    ema_epsilon: float = 1e-5
+    revival_threshold: float = 0.0
+
+
+TOKENIZER_CONFIGS = {"map": AiTTokenizerConfig, "pose": AiTPoseTokenizerConfig}
+DEFAULT_TOKENIZER_TYPE = "map"
+
+
+def _tokenizer_arguments(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a tokenizer, with their defaults; `tokenizer_type` among them only if it is not the default."""
+    tokenizer_type = arguments.get("tokenizer_type", DEFAULT_TOKENIZER_TYPE)
+    if tokenizer_type not in TOKENIZER_CONFIGS:
+        raise ValueError(
+            f"Tokenizer {name!r}: tokenizer_type is one of {tuple(TOKENIZER_CONFIGS)}, got {tokenizer_type!r}."
+        )
+    own = {key: value for key, value in arguments.items() if key != "tokenizer_type"}
+    complete = asdict(TOKENIZER_CONFIGS[tokenizer_type](**own))
+    return complete if tokenizer_type == DEFAULT_TOKENIZER_TYPE else {"tokenizer_type": tokenizer_type, **complete}
+
+
+@strict
+@dataclass
 class AiTTaskConfig:
     """
     One task, declared: its sequence, its images, its losses.
@@ -58,22 +115,27 @@ class AiTTaskConfig:
             `grid_size[0] * grid_size[1]` codes in row-major order. Depth is `["depth"]`; an object with a mask is
             `["coordinate"] * 4 + ["class", "mask"]`.
         output_type (`str`, *optional*): What the decoded sequence means: `"depth"` (metres), `"objects"` (a box, a
-            class and perhaps a mask per group) or nothing in particular.
+            class and perhaps a mask per group), `"pose"` (joints in pixels), `"semantic"` (a class and the mask of all
+            its pixels per group), `"label_map"` (a class per pixel, from a tokenizer of label maps), `"map"` (any other
+            map, of any number of channels) or nothing in particular.
         num_groups (`int`): How often the group repeats (1 for a map, the number of objects for objects).
         grid_size (`list[int]`, *optional*): Rows and columns of codes in the dense block.
         image_size (`list[int]`): Height and width in pixels of the images this task is trained and run on. Coordinates
             count in `num_coordinate_bins` steps along its longer side.
+        class_range (`list[int]`, *optional*): First class of the model's table (`id2label`) that the task uses, and the
+            one behind its last; all classes by default.
         soft_temperature (`float`): `tau` in `softmax(tau * logits)` when the detokenizer reads soft tokens.
         loss_weight (`float`): Weight of this task in joint training.
         dense_loss_weight (`float`): Weight of the cross-entropy of dense slots against that of coordinates.
         class_loss_weight (`float`): Weight of the cross-entropy of class slots against that of coordinates.
         auxiliary_loss (`str`, *optional*): Loss on the soft-decoded output: `"silog"` (depth), `"dice_mse"` (masks of
-            objects) or none.
+            objects and of classes), `"smooth_l1"` (poses and other maps), `"cross_entropy"` (label maps) or none.
         auxiliary_loss_weight (`float`): Weight of the auxiliary loss against the cross-entropy of dense slots.
-        object_order (`str`): Order of the annotated objects in a training sequence: `"random"` (as released) or
-            `"left_to_right"` (by x1, which small models learn sooner).
-        mask_supervision (`str`): Whose mask codes are learned: those of the `"objects"`, also those of their jittered
-            `"duplicates"`, or `"none"`.
+        object_order (`str`): Order of the annotated groups in a training sequence: `"random"` (as released), for
+            objects also `"left_to_right"` (by x1), for classes also `"by_class"` (by number); small models learn the
+            latter sooner.
+        mask_supervision (`str`): Whose mask codes are learned: those of the `"objects"` (or classes) that are there,
+            also those of objects' jittered `"duplicates"`, also the empty ones of `"absent"` classes, or `"none"`.
     """
 
     task_id: int
@@ -82,6 +144,7 @@ class AiTTaskConfig:
     num_groups: int = 1
     grid_size: list[int] | tuple[int, ...] | None = None
     image_size: list[int] | tuple[int, ...] = (480, 480)
+    class_range: list[int] | tuple[int, ...] | None = None
     soft_temperature: float = 1.0
     loss_weight: float = 1.0
     dense_loss_weight: float = 1.0
@@ -94,6 +157,12 @@ class AiTTaskConfig:
     def __post_init__(self):
         self.image_size = list(self.image_size)
         self.grid_size = None if self.grid_size is None else list(self.grid_size)
+        self.class_range = None if self.class_range is None else list(self.class_range)
+
+    @property
+    def first_class(self) -> int:
+        """Number, in the model's table, of the task's first class."""
+        return 0 if self.class_range is None else self.class_range[0]
 
 
 @dataclass(frozen=True)
@@ -157,7 +226,8 @@ class AiTConfig(PreTrainedConfig):
     Args:
         backbone_config (`dict` or `PreTrainedConfig`, *optional*): [`AiTSwinv2Config`] by default; the configuration
             of any `AutoBackbone` (native or timm) works. The last feature map is used.
-        tokenizers (`dict[str, dict]`): Name -> arguments of [`AiTTokenizerConfig`].
+        tokenizers (`dict[str, dict]`): Name -> arguments of [`AiTTokenizerConfig`] or, with `tokenizer_type="pose"`,
+            of [`AiTPoseTokenizerConfig`].
         tasks (`dict[str, dict]`): Name -> arguments of [`AiTTaskConfig`].
         codebooks (`list`): Ordered `[name, number of codes]` pairs of the vocabulary. A name without a tokenizer only
             reserves its ids, as the mask codes in a released depth model.
@@ -221,7 +291,7 @@ class AiTConfig(PreTrainedConfig):
             self.backbone_config = AiTSwinv2Config.from_dict(self.backbone_config)
         tokenizers = _default_tokenizers() if self.tokenizers is None else self.tokenizers
         tasks = _default_tasks() if self.tasks is None else self.tasks
-        self.tokenizers = {name: asdict(AiTTokenizerConfig(**arguments)) for name, arguments in tokenizers.items()}
+        self.tokenizers = {name: _tokenizer_arguments(name, arguments) for name, arguments in tokenizers.items()}
         self.tasks = {name: asdict(AiTTaskConfig(**arguments)) for name, arguments in tasks.items()}
         self.codebooks = [list(pair) for pair in self.codebooks]
         if self.id2label is None:  # the library's default are two labels, however many classes there are
@@ -310,25 +380,24 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(f"Task {name!r} has coordinates: set num_coordinate_bins above 0.")
         if "class" in task.slots and not self.num_classes:
             raise ValueError(f"Task {name!r} has classes: set num_classes above 0.")
-        if task.output_type not in (None, *OUTPUT_TYPES):
-            raise ValueError(f"Task {name!r}: output_type is one of {OUTPUT_TYPES} or None, got {task.output_type!r}.")
-        if task.output_type == "depth" and (task.num_groups != 1 or task.slots != dense):
-            raise ValueError(f"Task {name!r}: a depth map is one dense block and nothing else.")
-        if task.output_type == "objects" and (
-            task.slots[:4] != ["coordinate"] * 4 or sorted(task.slots[4:]) != sorted(["class", *dense])
+        if task.class_range is not None and not (
+            len(task.class_range) == 2 and 0 <= task.class_range[0] < task.class_range[1] <= self.num_classes
         ):
             raise ValueError(
-                f"Task {name!r}: an object is four coordinates, then a class and, before or after it, a mask."
+                f"Task {name!r}: class_range is [first, behind the last] within the {self.num_classes} classes, got "
+                f"{task.class_range}."
             )
+        if task.output_type not in (None, *OUTPUT_TYPES):
+            raise ValueError(f"Task {name!r}: output_type is one of {OUTPUT_TYPES} or None, got {task.output_type!r}.")
+        self._validate_output(name, task, dense)
         losses = AUXILIARY_LOSSES.get(task.output_type, ()) if dense else ()
         if task.auxiliary_loss not in (None, *losses):
             raise ValueError(f"Task {name!r}: auxiliary_loss is one of {losses} or None, got {task.auxiliary_loss!r}.")
-        if task.object_order not in OBJECT_ORDERS:
-            raise ValueError(f"Task {name!r}: object_order is one of {OBJECT_ORDERS}, got {task.object_order!r}.")
-        if task.mask_supervision not in MASK_SUPERVISION:
-            raise ValueError(
-                f"Task {name!r}: mask_supervision is one of {MASK_SUPERVISION}, got {task.mask_supervision!r}."
-            )
+        for field_name, choices in {"object_order": OBJECT_ORDERS, "mask_supervision": MASK_SUPERVISION}.items():
+            value = getattr(task, field_name)
+            allowed = tuple(choice for choice, types in choices.items() if (task.output_type or "objects") in types)
+            if value not in allowed:
+                raise ValueError(f"Task {name!r}: {field_name} is one of {allowed}, got {value!r}.")
         block = math.prod(task.grid_size) if dense else 0
         length = task.num_groups * (len(task.slots) - len(dense) + block)
         if not 0 < length <= self.max_position_embeddings:
@@ -337,5 +406,46 @@ class AiTConfig(PreTrainedConfig):
                 f"({self.max_position_embeddings})."
             )
 
+    def _validate_output(self, name: str, task: AiTTaskConfig, dense: list[str]):
+        """The slots that each type of output needs."""
+        if task.output_type in ("depth", "pose", "label_map", "map") and (task.num_groups != 1 or task.slots != dense):
+            raise ValueError(f"Task {name!r}: a {task.output_type} output is one dense block and nothing else.")
+        if task.output_type == "objects" and (
+            task.slots[:4] != ["coordinate"] * 4 or sorted(task.slots[4:]) != sorted(["class", *dense])
+        ):
+            raise ValueError(
+                f"Task {name!r}: an object is four coordinates, then a class and, before or after it, a mask."
+            )
+        num_classes = task.class_range[1] - task.class_range[0] if task.class_range else self.num_classes
+        if task.output_type == "semantic":
+            if not dense or task.slots != ["class", *dense]:
+                raise ValueError(
+                    f"Task {name!r}: a group of a semantic output is a class, then the codes of its mask."
+                )
+            if task.num_groups > num_classes:
+                raise ValueError(f"Task {name!r} has {task.num_groups} groups for {num_classes} classes: take fewer.")
+        if not dense:
+            return
+        tokenizer = self.tokenizers[dense[0]]
+        expected = "pose" if task.output_type == "pose" else "map"
+        if tokenizer.get("tokenizer_type", DEFAULT_TOKENIZER_TYPE) != expected:
+            raise ValueError(f"Task {name!r} needs a tokenizer of type {expected!r} behind {dense[0]!r}.")
+        if expected == "pose" and list(task.grid_size) != [1, tokenizer["num_tokens"]]:
+            raise ValueError(
+                f"Task {name!r}: grid_size must be [1, {tokenizer['num_tokens']}], the codes of a pose, got "
+                f"{task.grid_size}."
+            )
+        if task.output_type == "label_map" and (
+            tokenizer["loss_type"] != "cross_entropy" or tokenizer["out_channels"] != num_classes
+        ):
+            raise ValueError(f"Task {name!r} needs a tokenizer of label maps of {num_classes} classes.")
 
-__all__ = ["AiTConfig", "AiTSwinv2Config", "AiTTaskConfig", "AiTTokenizerConfig", "Vocabulary"]
+
+__all__ = [
+    "AiTConfig",
+    "AiTPoseTokenizerConfig",
+    "AiTSwinv2Config",
+    "AiTTaskConfig",
+    "AiTTokenizerConfig",
+    "Vocabulary",
+]

@@ -78,7 +78,15 @@ class AiTGenerateOutput(GenerateEncoderDecoderOutput):
             by width and height of the task's frame; x2 < x1 may happen.
         class_labels (`torch.LongTensor` of shape `(batch, objects)`): For objects: the chosen class.
         pred_masks (`torch.FloatTensor` of shape `(batch, objects, height, width)`): For objects with masks: decoded
-            masks inside the boxes, about 0..1, not thresholded.
+            masks inside the boxes, about 0..1, not thresholded. For semantic tasks: of the classes, whole images.
+        pred_keypoints (`torch.FloatTensor` of shape `(batch, joints, 2)`): For poses: x, y in pixels of the task's
+            images.
+        keypoint_scores (`torch.FloatTensor` of shape `(batch, joints)`): For poses: the mean probability of the pose's
+            likeliest codes, the same for all joints, 0..1.
+        class_maps (`torch.FloatTensor` of shape `(batch, num_classes, height, width)`): For semantic tasks and label
+            maps: score of every class of the model's table at every place, 0..1.
+        predicted_map (`torch.FloatTensor` of shape `(batch, channels, height, width)`): For other maps, with
+            `uncertainty`.
     """
 
     soft_tokens: torch.FloatTensor | None = None
@@ -93,11 +101,16 @@ class AiTGenerateOutput(GenerateEncoderDecoderOutput):
     pred_boxes: torch.FloatTensor | None = None
     class_labels: torch.LongTensor | None = None
     pred_masks: torch.FloatTensor | None = None
+    pred_keypoints: torch.FloatTensor | None = None
+    keypoint_scores: torch.FloatTensor | None = None
+    class_maps: torch.FloatTensor | None = None
+    predicted_map: torch.FloatTensor | None = None
 
 
 class TaskGrammarLogitsProcessor(LogitsProcessor):
     """
-    Leaves only the ids that the next slot of the task may take; everything else becomes -inf.
+    Leaves only the ids that the next slot of the task may take; everything else becomes -inf. In semantic tasks a class
+    that the sequence has already is not among them.
 
     Args:
         grammar ([`TaskGrammar`]): The task's sequence. The next slot follows from the length of `input_ids` (task
@@ -108,9 +121,13 @@ class TaskGrammarLogitsProcessor(LogitsProcessor):
         self.grammar = grammar
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        allowed = self.grammar.vocabulary.slot_range(self.grammar.slot(input_ids.shape[1] - 1))
+        slot = self.grammar.slot(input_ids.shape[1] - 1)
+        allowed = self.grammar.slot_range(slot)
         restricted = torch.full_like(scores, -torch.inf)
         restricted[:, allowed.start : allowed.stop] = scores[:, allowed.start : allowed.stop]
+        if slot == "class" and self.grammar.chooses_classes_once:
+            (position,) = self.grammar.slot_positions("class")
+            restricted.scatter_(1, input_ids[:, 1 + position :: len(self.grammar.group)], -torch.inf)
         return restricted
 
 
@@ -234,15 +251,53 @@ class AiTGenerationMixin(GenerationMixin):
         outputs = loop.output()
         if not self._is_complete(outputs, grammar):  # cut short by max_new_tokens, or continued from a given prefix
             return outputs
-        if grammar.task.output_type == "depth":
-            outputs.predicted_depth = self.detokenize(outputs).clamp(min=MINIMUM_DEPTH)
-            outputs.uncertainty = self.uncertainty(outputs)
-        elif grammar.task.output_type == "objects":
-            boxes, outputs.class_labels = grammar.tokens_to_objects(outputs.sequences)
-            height, width = grammar.task.image_size
-            outputs.pred_boxes = boxes / boxes.new_tensor([width, height, width, height])
-            outputs.pred_masks = None if grammar.codebook is None else self.detokenize(outputs)
+        self._add_predictions(outputs, grammar)
         return outputs
+
+    def _add_predictions(self, outputs: AiTGenerateOutput, grammar: TaskGrammar) -> None:
+        """Fills the fields of the output that the task's type of output has."""
+        match grammar.task.output_type:
+            case "depth":
+                outputs.predicted_depth = self.detokenize(outputs).clamp(min=MINIMUM_DEPTH)
+                outputs.uncertainty = self.uncertainty(outputs)
+            case "objects":
+                boxes, outputs.class_labels = grammar.tokens_to_objects(outputs.sequences)
+                height, width = grammar.task.image_size
+                outputs.pred_boxes = boxes / boxes.new_tensor([width, height, width, height])
+                outputs.pred_masks = None if grammar.codebook is None else self.detokenize(outputs)
+            case "pose":
+                size = self.tokenizers[grammar.codebook].config.sample_size
+                height, width = grammar.task.image_size
+                keypoints = self.detokenize(outputs)
+                scale = keypoints.new_tensor([width / size, height / size])
+                outputs.pred_keypoints = (keypoints + 0.5) * scale - 0.5  # whole numbers are the centres of pixels
+                confidence = outputs.soft_tokens.amax(-1).mean(1, keepdim=True)
+                outputs.keypoint_scores = confidence.expand(keypoints.shape[:2])
+            case "semantic":
+                outputs.class_labels = grammar.tokens_to_class_labels(outputs.sequences)
+                outputs.pred_masks = self.detokenize(outputs)
+                outputs.class_maps = self._class_maps_of_masks(outputs)
+            case "label_map":
+                scores = self.detokenize(outputs).softmax(1)
+                first = grammar.task.first_class
+                outputs.class_maps = scores.new_zeros(len(scores), self.config.num_classes, *scores.shape[2:])
+                outputs.class_maps[:, first : first + scores.shape[1]] = scores
+                outputs.uncertainty = self.uncertainty(outputs)
+            case "map":
+                maps = self.detokenize(outputs)
+                outputs.predicted_map = maps if maps.ndim == 4 else maps[:, None]
+                outputs.uncertainty = self.uncertainty(outputs)
+
+    def _class_maps_of_masks(self, outputs: AiTGenerateOutput) -> torch.FloatTensor:
+        """
+        Score of every class everywhere: its soft mask, weighted by how probable it was, when its group was written, that
+        anything was left to be said (the probability of a class itself would say less of classes in random order).
+        """
+        is_there = 1 - outputs.class_logits.softmax(-1)[..., -1]
+        # A little above 0, so that where no mask is, the likeliest of the task's classes wins.
+        weighted = outputs.pred_masks.clamp(1e-6, 1) * is_there[..., None, None]
+        maps = weighted.new_zeros(len(weighted), self.config.num_classes, *weighted.shape[2:])
+        return maps.scatter_(1, outputs.class_labels[..., None, None].expand_as(weighted), weighted)
 
     @staticmethod
     def _is_complete(outputs: AiTGenerateOutput, grammar: TaskGrammar) -> bool:
@@ -273,7 +328,8 @@ class AiTGenerationMixin(GenerationMixin):
 
         Returns:
             `torch.FloatTensor`: (batch, height, width) for a task with one group (depth: metres), else (batch, groups,
-            height, width).
+            height, width). Maps of several channels are (batch, channels, height, width), those of label maps being
+            logits of the classes; poses (batch, joints, 2), pixels of the tokenizer's crop.
 
         Raises:
             ValueError: The task has no dense slots, or the sequence is not complete.
@@ -418,9 +474,14 @@ class _DecodingLoop:
         self._append(logits[:, None], scores[:, None], tokens)
 
     def _class_logits(self, logits: torch.FloatTensor) -> torch.FloatTensor:
-        """Logits of the classes and, last, noise, among which a class's score is a probability (reference §6)."""
-        vocabulary = self.grammar.vocabulary
-        classes = logits[:, vocabulary.classes.start : vocabulary.classes.stop]
+        """
+        Logits of the classes (-inf for those that the task does not have) and, last, noise, among which a class's score is
+        a probability (reference §6).
+        """
+        vocabulary, own = self.grammar.vocabulary, self.grammar.classes
+        classes = torch.full_like(logits[:, vocabulary.classes.start : vocabulary.classes.stop], -torch.inf)
+        inside = slice(own.start - vocabulary.classes.start, own.stop - vocabulary.classes.start)
+        classes[:, inside] = logits[:, own.start : own.stop]
         return torch.cat([classes, logits[:, vocabulary.noise_id : vocabulary.noise_id + 1]], dim=-1)
 
     def _append(self, logits: torch.FloatTensor, scores: torch.FloatTensor, tokens: torch.LongTensor) -> None:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images into the model, and its maps, boxes and masks back to the images' sizes."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from PIL import Image
@@ -20,7 +21,8 @@ from transformers.image_utils import (
 from transformers.modeling_outputs import DepthEstimatorOutput, ModelOutput
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from .masks_ait import PastedMask, paste_masks_one_by_one
+from .masks_ait import PastedMask
+from .object_segments_ait import choose_pairs, draw_segments, masks_of_pairs, overlapping_segments, paste_objects
 
 
 class AiTImageProcessor(TorchvisionBackend):
@@ -163,29 +165,106 @@ class AiTImageProcessor(TorchvisionBackend):
     def _resize_map(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(values[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
 
+    def post_process_dense_prediction(
+        self,
+        outputs: ModelOutput,
+        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+    ) -> list[dict[str, torch.Tensor]]:
+        """
+        Maps of a task of your own at the sizes of the original images.
+
+        Args:
+            outputs: Output of a task whose output is a map: `predicted_map` `(batch, channels, h, w)` in the unit of
+                the task's tokenizer, and `uncertainty` `(batch, h, w)` in 0..1.
+            target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor. Without it the
+                maps keep their size, padding included.
+
+        Returns:
+            One dictionary per image: `predicted_map` `(channels, height, width)` and `uncertainty` `(height, width)`,
+            float32. Padding is left out, then both are resized bilinearly, each channel by itself.
+
+        Raises:
+            ValueError: If the number of sizes is not the batch size, or this processor's settings do not tell where
+                an image lies in the model's input.
+        """
+        # Resized together: the uncertainty as one more channel.
+        maps = torch.cat([outputs.predicted_map.float(), outputs.uncertainty.float()[:, None]], dim=1)
+        if target_sizes is not None:
+            sizes = _height_and_width(target_sizes, len(maps), "maps")
+            maps = [self._to_image(*pair) for pair in zip(maps, sizes)]
+        return [{"predicted_map": values[:-1], "uncertainty": values[-1]} for values in maps]
+
+    def post_process_semantic_segmentation(
+        self,
+        outputs: ModelOutput,
+        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+    ) -> list[torch.LongTensor]:
+        """
+        The likeliest class of every pixel of the original images.
+
+        Args:
+            outputs: Output of a semantic task: `class_maps` `(batch, num_classes, h, w)`, scores in 0..1.
+            target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor. Without it the
+                maps keep their size, padding included.
+
+        Returns:
+            For every image `(height, width)`, int64, numbers of the model's classes (`id2label`). Padding is left
+            out, then the scores are resized bilinearly, one class at a time.
+
+        Raises:
+            ValueError: If the number of sizes is not the batch size, or this processor's settings do not tell where
+                an image lies in the model's input.
+        """
+        class_maps = outputs.class_maps.float()
+        if target_sizes is None:
+            return [_likeliest_class(maps, lambda scores: scores) for maps in class_maps]
+        sizes = _height_and_width(target_sizes, len(class_maps), "images of classes")
+        return [_likeliest_class(maps, partial(self._to_image, size=size)) for maps, size in zip(class_maps, sizes)]
+
+    def _to_image(self, maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """
+        Maps `(channels, h, w)` of the model's input, padding included, resized bilinearly to an original image of that
+        size, `(channels, *size)`. Where the image ends inside a cell of a map, the cell counts as far as the image goes.
+        """
+        shown = [1.0, 1.0]
+        if self.do_pad:
+            shown = [part / whole for part, whole in zip(self.resized_size(*size), self.frame_size())]
+        rows, columns = (share * length for share, length in zip(shown, maps.shape[-2:]))
+        maps = maps[:, : math.ceil(rows), : math.ceil(columns)]
+        v = _sampling_places(size[0], rows, maps.shape[1]).to(maps)
+        u = _sampling_places(size[1], columns, maps.shape[2]).to(maps)
+        grid = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1)
+        return F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)[0]
+
     def post_process_object_detection(
         self,
         outputs: ModelOutput,
         threshold: float = 0.5,
         target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+        top_k: int | None = None,
     ) -> list[dict[str, torch.Tensor]]:
         """
         Detected objects in the original images.
 
         Args:
             outputs: Output of a model of objects: `pred_boxes` `(batch, objects, 4)`, x1, y1, x2, y2 relative to the
-                model's input, `class_scores` and `class_labels` `(batch, objects)`.
+                model's input, `class_scores` and `class_labels` `(batch, objects)`; for `top_k`, `class_logits` (as
+                `generate()` calls them) or `logits` (as a head does) `(batch, objects, num_classes + 1)`, noise last.
             threshold: Least score of an object that is kept.
             target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor.
+            top_k: By default, an object has the class that the model chose for it, as published. With a number, every
+                object may have every class of its task, and so many pairs of an object and a class are kept of each
+                image, those of the highest probabilities, as the library does for Deformable DETR. Average precision
+                gains by it.
 
         Returns:
-            One dictionary per image, its objects in the model's order: `scores` `(n,)` in 0..1, `labels` `(n,)` int64,
-            `boxes` `(n, 4)` float32, x1 <= x2 and y1 <= y2 in pixels of the original image, not clipped to it. Without
-            `target_sizes`, the boxes stay relative to the model's input.
+            One dictionary per image, its objects in the model's order, or with `top_k` the best first: `scores`
+            `(n,)` in 0..1, `labels` `(n,)` int64, `boxes` `(n, 4)` float32, x1 <= x2 and y1 <= y2 in pixels of the
+            original image, not clipped to it. Without `target_sizes`, the boxes stay relative to the model's input.
 
         Raises:
-            ValueError: If the number of sizes is not the batch size, or this processor's settings do not tell where
-                an image lies in the model's input.
+            ValueError: If the number of sizes is not the batch size, `top_k` is below 1, or this processor's settings
+                do not tell where an image lies in the model's input.
         """
         boxes = outputs.pred_boxes.float()
         if target_sizes is not None:
@@ -194,9 +273,9 @@ class AiTImageProcessor(TorchvisionBackend):
         first, second = boxes[..., :2], boxes[..., 2:]
         boxes = torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=-1)
         results = []
-        for scores, labels, corners in zip(outputs.class_scores, outputs.class_labels, boxes):
-            kept = scores >= threshold
-            results.append({"scores": scores[kept], "labels": labels[kept], "boxes": corners[kept]})
+        for index, corners in enumerate(boxes):
+            pairs = choose_pairs(outputs, index, threshold, top_k)
+            results.append({"scores": pairs.scores, "labels": pairs.labels, "boxes": corners[pairs.objects]})
         return results
 
     def post_process_instance_segmentation(
@@ -208,6 +287,7 @@ class AiTImageProcessor(TorchvisionBackend):
         target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
         return_coco_annotation: bool = False,
         return_binary_maps: bool = False,
+        top_k: int | None = None,
     ) -> list[dict]:
         """
         Segmented objects in the original images, best first.
@@ -223,6 +303,8 @@ class AiTImageProcessor(TorchvisionBackend):
                 of the model's input.
             return_coco_annotation: Instead of the map, a list of COCO's uncompressed run lengths, one per segment.
             return_binary_maps: Instead of the map, a boolean tensor `(segments, height, width)`.
+            top_k: As for [`~AiTImageProcessor.post_process_object_detection`]. The map shows every object in its best
+                class only.
 
         Returns:
             One dictionary per image. `segmentation` is a map `(height, width)`, int32, of segment ids, -1 where there
@@ -237,15 +319,16 @@ class AiTImageProcessor(TorchvisionBackend):
             raise ValueError("Ask for run lengths (return_coco_annotation) or for return_binary_maps, not for both.")
         results = []
         for index, (boxes, size) in enumerate(self._boxes_and_sizes(outputs, target_sizes)):
-            objects = _best_first(outputs, index, boxes, size, threshold, mask_threshold)
+            pairs = choose_pairs(outputs, index, threshold, top_k).best_first()
+            paste = partial(paste_objects, outputs.pred_masks[index], boxes, size, mask_threshold)
             if return_coco_annotation:
-                segmentation, segments = _overlapping_segments(objects, PastedMask.rle)
+                segmentation, segments = overlapping_segments(pairs, paste, PastedMask.rle)
             elif return_binary_maps:
-                segmentation, segments = _overlapping_segments(objects, PastedMask.whole)
+                segmentation, segments = overlapping_segments(pairs, paste, PastedMask.whole)
                 segmentation = torch.stack(segmentation) if segments else boxes.new_zeros(0, *size, dtype=torch.bool)
             else:
                 segmentation = torch.full(size, -1, dtype=torch.int32, device=boxes.device)
-                segments = _draw_segments(segmentation, objects, overlap_mask_area_threshold)
+                segments = draw_segments(segmentation, pairs, paste, overlap_mask_area_threshold)
             results.append({"segmentation": segmentation, "segments_info": segments})
         return results
 
@@ -255,18 +338,21 @@ class AiTImageProcessor(TorchvisionBackend):
         target_sizes: torch.Tensor | list[tuple[int, int]],
         threshold: float = 0.5,
         score_threshold: float = 0.0,
+        top_k: int | None = None,
     ) -> list[list[dict[str, list[int]]]]:
         """
         The mask of every object in the original images as run lengths, for COCO's results format.
 
         Masks may overlap and be empty: those of the objects that
-        `post_process_object_detection(outputs, score_threshold)` returns, in its order. One at a time is unpacked.
+        `post_process_object_detection(outputs, score_threshold, top_k=top_k)` returns, in its order. One at a time is
+        unpacked, each object's once.
 
         Args:
             outputs: As for [`~AiTImageProcessor.post_process_instance_segmentation`].
             target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor.
             threshold: Least value of a mask that belongs to the object, above 0.
             score_threshold: Least score of an object.
+            top_k: As for [`~AiTImageProcessor.post_process_object_detection`].
 
         Returns:
             For every image a list of run lengths, see [`~ait_hf.masks_ait.masks_to_rle`].
@@ -276,17 +362,20 @@ class AiTImageProcessor(TorchvisionBackend):
         """
         results = []
         for index, (boxes, size) in enumerate(self._boxes_and_sizes(outputs, target_sizes)):
-            chosen = outputs.class_scores[index] >= score_threshold
-            masks = paste_masks_one_by_one(outputs.pred_masks[index][chosen], boxes[chosen], *size, threshold)
-            results.append([mask.rle() for mask in masks])
+            objects = choose_pairs(outputs, index, score_threshold, top_k).objects
+            paste = partial(paste_objects, outputs.pred_masks[index], boxes, size, threshold)
+            results.append(masks_of_pairs(objects, paste, PastedMask.rle))
         return results
 
     def _boxes_and_sizes(
         self, outputs: ModelOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None
     ) -> list[tuple[torch.Tensor, tuple[int, int]]]:
         """Of every image of objects with masks: boxes as predicted, in pixels, and the size that these refer to."""
-        if outputs.pred_masks is None:
-            raise ValueError("These outputs have no masks: predict with the task instance-segmentation.")
+        if getattr(outputs, "pred_masks", None) is None:
+            raise ValueError(
+                "These outputs have no masks of objects: predict with the task instance-segmentation. (For classes of "
+                'pixels, post_process_semantic_segmentation; in the pipeline, subtask="semantic".)'
+            )
         boxes = outputs.pred_boxes.float()
         if target_sizes is None:
             height, width = self.frame_size()
@@ -298,6 +387,25 @@ class AiTImageProcessor(TorchvisionBackend):
         """From boxes relative to the model's input to pixels of an original image of that size."""
         (frame_height, frame_width), (height, width) = self.frame_size(), self.resized_size(*size)
         return boxes * _corners(frame_width * size[1] / width, frame_height * size[0] / height, boxes)
+
+
+def _sampling_places(num_pixels: int, extent: float, num_cells: int) -> torch.Tensor:
+    """Where the centres of so many pixels, which cover that many of the cells, lie for `grid_sample`."""
+    centers = (torch.arange(num_pixels, dtype=torch.float64) + 0.5) / num_pixels
+    return centers * extent / num_cells * 2 - 1
+
+
+def _likeliest_class(maps: torch.Tensor, resize: Callable[[torch.Tensor], torch.Tensor]) -> torch.LongTensor:
+    """Arg-max over the resized maps `(num_classes, h, w)` of one image. A class that is nowhere is not chosen where all
+    scores are 0; the first of the others is."""
+    found = maps.flatten(1).amax(1).nonzero()[:, 0].tolist() or [0]
+    best = resize(maps[found[:1]])[0]
+    labels = torch.full_like(best, found[0], dtype=torch.int64)
+    for label in found[1:]:
+        scores = resize(maps[label : label + 1])[0]
+        labels[scores > best] = label
+        best = torch.maximum(best, scores)
+    return labels
 
 
 def _corners(x: float, y: float, like: torch.Tensor) -> torch.Tensor:
@@ -318,49 +426,6 @@ def _height_and_width(
             f"One target size per image is needed: got {len(target_sizes)} sizes for {batch_size} {what}."
         )
     return [(int(height), int(width)) for height, width in target_sizes]
-
-
-def _best_first(
-    outputs: ModelOutput,
-    index: int,
-    boxes: torch.Tensor,
-    size: tuple[int, int],
-    threshold: float,
-    mask_threshold: float,
-) -> Iterator[tuple[PastedMask, dict]]:
-    """Mask and description of an image's objects, from the highest score down to the threshold."""
-    scores, labels = outputs.class_scores[index], outputs.class_labels[index]
-    order = scores.argsort(descending=True, stable=True)
-    order = order[scores[order] >= threshold]
-    masks = paste_masks_one_by_one(outputs.pred_masks[index][order], boxes[order], *size, mask_threshold)
-    for mask, label, score in zip(masks, labels[order].tolist(), scores[order].tolist()):
-        yield mask, {"label_id": label, "was_fused": False, "score": score}
-
-
-def _overlapping_segments(
-    objects: Iterator[tuple[PastedMask, dict]], convert: Callable[[PastedMask], Any]
-) -> tuple[list, list[dict]]:
-    """Converted masks and segments of the objects that have a pixel."""
-    masks, segments = [], []
-    for mask, segment in objects:
-        if mask.window.any():
-            masks.append(convert(mask))
-            segments.append({"id": len(segments)} | segment)
-    return masks, segments
-
-
-def _draw_segments(
-    segmentation: torch.Tensor, objects: Iterator[tuple[PastedMask, dict]], least_share: float
-) -> list[dict]:
-    """Writes the objects' ids into the free pixels (-1) of a map, and returns the segments that it shows."""
-    segments = []
-    for mask, segment in objects:
-        place = segmentation[mask.rows, mask.columns]
-        visible = mask.window & (place < 0)
-        if visible.sum() > least_share * mask.window.sum():  # never of an empty mask
-            place[visible] = len(segments)
-            segments.append({"id": len(segments)} | segment)
-    return segments
 
 
 __all__ = ["AiTImageProcessor"]

@@ -61,4 +61,29 @@ def dice_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (1 - overlap / (prediction.sum(1) + target.sum(1) + 1)).mean()
 
 
-__all__ = ["IGNORE_INDEX", "MINIMUM_DEPTH", "dice_loss", "silog_loss", "token_cross_entropy"]
+def smooth_l1_loss(
+    prediction: torch.Tensor, target: torch.Tensor, known: torch.BoolTensor, beta: float = 1.0
+) -> torch.Tensor:
+    """
+    Mean over the known values of `d^2 / (2 beta)` where `d = |prediction - target| < beta`, else `d - beta / 2`.
+
+    Args:
+        prediction, target (`torch.Tensor`): The same shape, any.
+        known (`torch.BoolTensor`): Broadcasts to that shape.
+
+    Returns:
+        `torch.Tensor`: A scalar; 0 if nothing is known.
+    """
+    known = known.expand_as(target)
+    losses = F.smooth_l1_loss(prediction, target, reduction="none", beta=beta)
+    return losses[known].sum() / known.sum().clamp(min=1)
+
+
+__all__ = [
+    "IGNORE_INDEX",
+    "MINIMUM_DEPTH",
+    "dice_loss",
+    "silog_loss",
+    "smooth_l1_loss",
+    "token_cross_entropy",
+]

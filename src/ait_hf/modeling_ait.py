@@ -2,24 +2,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole AiT model: task-solver, classifier, tokenizers; and its task heads, which share all weights."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutput, DepthEstimatorOutput, ModelOutput, Seq2SeqLMOutput
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    DepthEstimatorOutput,
+    ModelOutput,
+    SemanticSegmenterOutput,
+    Seq2SeqLMOutput,
+)
 from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .configuration_ait import AiTConfig
+from .configuration_ait import DEFAULT_TOKENIZER_TYPE, AiTConfig
 from .generation_ait import AiTGenerateOutput, AiTGenerationConfig, AiTGenerationMixin
 from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
+from .map_objectives_ait import DepthObjective, LabelMapObjective, PoseObjective, ValuesObjective
 from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel
-from .objectives_ait import ObjectiveOutput, build_objective
+from .object_objective_ait import ObjectObjective
+from .objectives_ait import ObjectiveOutput, Tokenizer
+from .semantic_objective_ait import SemanticObjective
 from .sequences_ait import TaskGrammar
+from .tokenization_pose import PoseTokenizer
 from .tokenization_vq import VQTokenizer
+
+
+TOKENIZER_CLASSES = {"map": VQTokenizer, "pose": PoseTokenizer}
+OBJECTIVES = {
+    "depth": DepthObjective,
+    "label_map": LabelMapObjective,
+    "map": ValuesObjective,
+    "objects": ObjectObjective,
+    "pose": PoseObjective,
+    "semantic": SemanticObjective,
+}
+
+
+def _build_tokenizer(tokenizer_type: str = DEFAULT_TOKENIZER_TYPE, **arguments) -> Tokenizer:
+    return TOKENIZER_CLASSES[tokenizer_type](**arguments).freeze()
 
 
 @dataclass
@@ -31,8 +57,9 @@ class AiTTrainingOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `()`): Sum over tasks of `loss_weight * total / max(num_tokens, 1)`.
         losses (`dict[str, dict[str, torch.Tensor]]`): Per task `total` (sum over the supervised tokens, without the
             task's weight), `num_tokens` (float32, supervised tokens) and detached means for the log.
-        decoded (`dict[str, torch.Tensor]`): Per task the output decoded from the teacher-forced logits: maps (batch,
-            height, width), or the masks (objects, size, size) of the annotated objects.
+        decoded (`dict[str, torch.Tensor]`): Per task the output decoded from the teacher-forced logits: depth (batch,
+            height, width), other maps (batch, channels, height, width), poses (batch, joints, 2), or the masks (groups,
+            size, size) of the annotated objects or classes.
         encoder_hidden_states, encoder_attentions (`tuple`, *optional*): As asked for; of the last image size only
             where tasks have different ones.
     """
@@ -61,9 +88,13 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         self.lm_head = nn.Linear(config.d_model, config.vocab_size)
         # Built once: the validation of a task's declaration is nothing that `torch.compile` could trace.
         self.grammars = {name: TaskGrammar.from_config(config, name) for name in config.tasks}
-        self.objectives = {name: build_objective(grammar) for name, grammar in self.grammars.items()}
+        self.objectives = {
+            name: OBJECTIVES[grammar.task.output_type](grammar)
+            for name, grammar in self.grammars.items()
+            if grammar.task.output_type is not None
+        }
         self.tokenizers = nn.ModuleDict(
-            {name: VQTokenizer(**arguments).freeze() for name, arguments in config.tokenizers.items()}
+            {name: _build_tokenizer(**arguments) for name, arguments in config.tokenizers.items()}
         )
         self.post_init()
 
@@ -93,7 +124,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             raise ValueError(f"Unknown task {task!r}: this model was built for {sorted(self.grammars)}.")
         return self.grammars[task]
 
-    def load_tokenizer(self, name: str, tokenizer: VQTokenizer) -> None:
+    def load_tokenizer(self, name: str, tokenizer: Tokenizer) -> None:
         """
         Copies a trained tokenizer's weights into this model.
 
@@ -137,7 +168,10 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
                 `labels`, the task's annotations: depth maps (batch, height, width) in metres, 0 where unknown; for
                 object tasks one dictionary per image with `boxes` (n, 4; x1, y1, x2, y2 in pixels of the frame),
                 `class_labels` (n,), `masks` (n, height, width; 0 or 1) and optionally `size` (height and width of the
-                image inside the frame) and `seed` (of the noise objects). Nothing else goes with it.
+                image inside the frame) and `seed` (of the noise objects); poses (batch, joints, 3: x, y in pixels of the
+                crop, visibility, 0 where unknown); label maps (batch, height, width; 255 is ignored); other maps
+                (batch, channels, height, width; unknown where all channels are 0). Classes are numbers of the model's
+                table `id2label`. Nothing else goes with it.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): Target ids, aligned with the logits,
                 -100 where nothing is supervised; the loss is the mean cross-entropy over the full vocabulary.
             task (`str`, *optional*): With labels and without `decoder_input_ids`: builds the decoder input of this
@@ -214,12 +248,12 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
 
     def _objective_output(self, task: str, memory: torch.Tensor, labels: Any) -> ObjectiveOutput:
         """Loss of one task on the images whose memory is given."""
-        grammar, objective = self.grammar(task), self.objectives[task]
-        if objective is None:
+        grammar = self.grammar(task)
+        if task not in self.objectives:
             raise ValueError(f"Task {task!r} declares no output_type, so there is nothing to learn from its labels.")
         tokenizer = None if grammar.codebook is None else self.tokenizers[grammar.codebook]
         with torch.no_grad():
-            sequence = objective.sequence(labels, tokenizer)
+            sequence = self.objectives[task].sequence(labels, tokenizer)
         if len(sequence.tokens) != len(memory):
             raise ValueError(f"Task {task!r} has {len(memory)} images but labels of {len(sequence.tokens)}.")
         outputs = self.model(
@@ -230,15 +264,20 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         )
         # Supervised positions only: logits over the vocabulary are the largest tensors of a training step.
         logits = self.lm_head(outputs.last_hidden_state[sequence.supervised])
-        return objective.loss(logits, sequence, tokenizer)
+        return self.objectives[task].loss(logits, sequence, tokenizer)
 
     def _decode_map(self, grammar: TaskGrammar, probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Soft tokens of one dense block per group, (batch, slots, codes), to maps (batch, [groups,] height, width)."""
+        """Soft tokens of one dense block per group, (batch, slots, codes), to maps (batch, [groups,] [channels,] height,
+        width), or to poses (batch, joints, 2)."""
         batch_size, (rows, columns) = probabilities.shape[0], grammar.task.grid_size
         grid = probabilities.reshape(-1, rows, columns, probabilities.shape[-1])
-        maps = self.tokenizers[grammar.codebook].detokenize(probabilities=grid, temperature=temperature)
-        maps = maps.unflatten(0, (batch_size, -1)).squeeze(2)
-        return maps.squeeze(1) if grammar.task.num_groups == 1 else maps
+        decoded = self.tokenizers[grammar.codebook].detokenize(probabilities=grid, temperature=temperature)
+        if grammar.task.output_type == "pose":
+            return decoded
+        maps = decoded.unflatten(0, (batch_size, -1))
+        maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
+        is_one_map = grammar.task.num_groups == 1 and "class" not in grammar.group
+        return maps.squeeze(1) if is_one_map else maps
 
 
 @dataclass
@@ -285,72 +324,112 @@ class AiTObjectDetectionOutput(ModelOutput):
     attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
-class _TaskHead(AiTForDenseTokenGeneration):
+@dataclass
+class AiTPoseEstimatorOutput(ModelOutput):
+    """
+    Poses of people in crops, one each.
+
+    Args:
+        loss (`torch.FloatTensor`, *optional*): Training loss, if labels were given.
+        pred_keypoints (`torch.FloatTensor` of shape `(batch, joints, 2)`): x, y in pixels of the model's input. With
+            labels they are decoded from the teacher-forced logits, in pixels of the tokenizer's crop.
+        keypoint_scores (`torch.FloatTensor` of shape `(batch, joints)`, *optional*): 0..1, the same for all joints of a
+            pose; not with labels.
+        hidden_states, attentions (`tuple`, *optional*): Of the encoder, if asked for.
+    """
+
+    loss: torch.FloatTensor | None = None
+    pred_keypoints: torch.FloatTensor | None = None
+    keypoint_scores: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class AiTSemanticSegmenterOutput(SemanticSegmenterOutput):
+    """
+    [`SemanticSegmenterOutput`] with scores.
+
+    Args:
+        loss (`torch.FloatTensor`, *optional*): Training loss, if labels were given; then there are no predictions.
+        logits (`torch.FloatTensor` of shape `(batch, num_classes, height, width)`): Logarithm of `class_maps`.
+        class_maps (`torch.FloatTensor` of shape `(batch, num_classes, height, width)`): Score of every class of the
+            model's table at every place, 0..1.
+        hidden_states, attentions (`tuple`, *optional*): Of the encoder, if asked for.
+    """
+
+    class_maps: torch.FloatTensor | None = None
+
+
+class _TaskHead(AiTForDenseTokenGeneration, ABC):
     """A model that solves the task `task_name` in `forward`: by `generate()`, or, with labels, for the loss."""
 
     task_name: str
-
-    def _predict(self, pixel_values: torch.FloatTensor, **kwargs) -> AiTGenerateOutput:
-        for name in ("output_attentions", "output_hidden_states"):  # `generate()` asks its own configuration only
-            kwargs.setdefault(name, getattr(self.config, name))
-        return self.generate(pixel_values=pixel_values, task=self.task_name, return_dict_in_generate=True, **kwargs)
-
-    def _learn(self, pixel_values: torch.FloatTensor, labels: Any, **kwargs) -> AiTTrainingOutput:
-        batch = {"pixel_values": pixel_values, "labels": labels}
-        return AiTForDenseTokenGeneration.forward(self, batches={self.task_name: batch}, **kwargs)
-
-
-class AiTForDepthEstimation(_TaskHead, AiTGenerationMixin):
-    """
-    AiT as a depth estimator: images in, metres out. Same weights as [`AiTForDenseTokenGeneration`]; `forward` runs
-    `generate()` and the detokenizer, or, with labels, returns the loss.
-    """
-
-    task_name = "depth"
 
     @can_return_tuple
     def forward(
         self,
         pixel_values: torch.FloatTensor | None = None,
-        labels: torch.FloatTensor | None = None,
+        labels: Any = None,
         decoder_input_ids: torch.LongTensor | None = None,
         batches: dict[str, dict[str, Any]] | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> AiTDepthEstimatorOutput | AiTTrainingOutput | Seq2SeqLMOutput:
+    ) -> ModelOutput:
         """
         Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by
-                [`AiTImageProcessor`].
-            labels (`torch.FloatTensor` of shape `(batch, height, width)`, *optional*): Depth in metres, 0 where
-                unknown.
+            pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by the task's image
+                processor.
+            labels (*optional*): Annotations of the task, see [`AiTForDenseTokenGeneration.forward`].
             decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`, *optional*), batches (`dict`,
                 *optional*): If one is given, this is the parent class's `forward` (so `generate()` and training on
                 several tasks work on this class too).
-            kwargs: Settings of `generate()` (`soft_solver`, `soft_detokenizer`, `soft_temperature`, ...).
+            kwargs: Settings of `generate()` (`soft_solver`, `soft_detokenizer`, `num_objects`, `do_sample`, ...).
         """
         if decoder_input_ids is not None or batches is not None:
             kwargs |= {"decoder_input_ids": decoder_input_ids, "batches": batches}
             return super().forward(pixel_values=pixel_values, labels=labels, **kwargs)
         if labels is not None:
-            outputs = self._learn(pixel_values, labels, **kwargs)
-            return AiTDepthEstimatorOutput(
-                loss=outputs.loss,
-                predicted_depth=outputs.decoded[self.task_name].detach().clamp(min=MINIMUM_DEPTH),
-                hidden_states=outputs.encoder_hidden_states,
-                attentions=outputs.encoder_attentions,
-            )
-        outputs = self._predict(pixel_values, **kwargs)
+            batch = {"pixel_values": pixel_values, "labels": labels}
+            return self._training_output(super().forward(batches={self.task_name: batch}, **kwargs))
+        for name in ("output_attentions", "output_hidden_states"):  # `generate()` asks its own configuration only
+            kwargs.setdefault(name, getattr(self.config, name))
+        kwargs |= {"task": self.task_name, "return_dict_in_generate": True}
+        return self._prediction_output(self.generate(pixel_values=pixel_values, **kwargs))
+
+    @abstractmethod
+    def _training_output(self, outputs: AiTTrainingOutput) -> ModelOutput:
+        """The head's output with a loss."""
+
+    @abstractmethod
+    def _prediction_output(self, outputs: AiTGenerateOutput) -> ModelOutput:
+        """The head's output with predictions."""
+
+
+def _encoder_states(outputs: AiTTrainingOutput | AiTGenerateOutput) -> dict[str, Any]:
+    return {"hidden_states": outputs.encoder_hidden_states, "attentions": outputs.encoder_attentions}
+
+
+class AiTForDepthEstimation(_TaskHead, AiTGenerationMixin):
+    """
+    AiT as a depth estimator: images in, [`AiTDepthEstimatorOutput`] out. Same weights as
+    [`AiTForDenseTokenGeneration`]; `forward` runs `generate()` and the detokenizer, or, with labels, returns the loss.
+    """
+
+    task_name = "depth"
+
+    def _training_output(self, outputs: AiTTrainingOutput) -> AiTDepthEstimatorOutput:
+        depth = outputs.decoded[self.task_name].detach().clamp(min=MINIMUM_DEPTH)
+        return AiTDepthEstimatorOutput(loss=outputs.loss, predicted_depth=depth, **_encoder_states(outputs))
+
+    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTDepthEstimatorOutput:
         return AiTDepthEstimatorOutput(
-            predicted_depth=outputs.predicted_depth,
-            uncertainty=outputs.uncertainty,
-            hidden_states=outputs.encoder_hidden_states,
-            attentions=outputs.encoder_attentions,
+            predicted_depth=outputs.predicted_depth, uncertainty=outputs.uncertainty, **_encoder_states(outputs)
         )
 
 
 class AiTForObjectDetection(_TaskHead, AiTGenerationMixin):
     """
-    AiT as an object detector: images in, boxes, classes and scores out. Same weights as
+    AiT as an object detector: images in, [`AiTObjectDetectionOutput`] out. Same weights as
     [`AiTForDenseTokenGeneration`]. A model without the task "object-detection" detects by its task
     "instance-segmentation".
     """
@@ -359,45 +438,18 @@ class AiTForObjectDetection(_TaskHead, AiTGenerationMixin):
     def task_name(self) -> str:
         return "object-detection" if "object-detection" in self.grammars else "instance-segmentation"
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: torch.FloatTensor | None = None,
-        labels: list[dict[str, torch.Tensor]] | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
-        batches: dict[str, dict[str, Any]] | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> AiTObjectDetectionOutput | AiTTrainingOutput | Seq2SeqLMOutput:
-        """
-        Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by
-                [`AiTImageProcessor`].
-            labels (`list[dict[str, torch.Tensor]]`, *optional*): Annotated objects, one dictionary per image, see
-                [`AiTForDenseTokenGeneration.forward`].
-            decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`, *optional*), batches (`dict`,
-                *optional*): If one is given, this is the parent class's `forward`.
-            kwargs: Settings of `generate()` (`num_objects`, `do_sample`, `top_p`, `soft_solver`, ...).
-        """
-        if decoder_input_ids is not None or batches is not None:
-            kwargs |= {"decoder_input_ids": decoder_input_ids, "batches": batches}
-            return super().forward(pixel_values=pixel_values, labels=labels, **kwargs)
-        if labels is not None:
-            outputs = self._learn(pixel_values, labels, **kwargs)
-            return AiTObjectDetectionOutput(
-                loss=outputs.loss,
-                loss_dict=outputs.losses[self.task_name],
-                hidden_states=outputs.encoder_hidden_states,
-                attentions=outputs.encoder_attentions,
-            )
-        outputs = self._predict(pixel_values, **kwargs)
+    def _training_output(self, outputs: AiTTrainingOutput) -> AiTObjectDetectionOutput:
+        losses = outputs.losses[self.task_name]
+        return AiTObjectDetectionOutput(loss=outputs.loss, loss_dict=losses, **_encoder_states(outputs))
+
+    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTObjectDetectionOutput:
         return AiTObjectDetectionOutput(
             logits=outputs.class_logits,
             pred_boxes=outputs.pred_boxes,
             class_labels=outputs.class_labels,
             class_scores=outputs.class_scores,
             pred_masks=outputs.pred_masks,
-            hidden_states=outputs.encoder_hidden_states,
-            attentions=outputs.encoder_attentions,
+            **_encoder_states(outputs),
         )
 
 
@@ -407,14 +459,52 @@ class AiTForInstanceSegmentation(AiTForObjectDetection, AiTGenerationMixin):
     task_name = "instance-segmentation"
 
 
+class AiTForPoseEstimation(_TaskHead, AiTGenerationMixin):
+    """
+    AiT for the joints of people: crops with a person each in, [`AiTPoseEstimatorOutput`] out. Same weights as
+    [`AiTForDenseTokenGeneration`].
+    """
+
+    task_name = "keypoint-detection"
+
+    def _training_output(self, outputs: AiTTrainingOutput) -> AiTPoseEstimatorOutput:
+        keypoints = outputs.decoded[self.task_name].detach()
+        return AiTPoseEstimatorOutput(loss=outputs.loss, pred_keypoints=keypoints, **_encoder_states(outputs))
+
+    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTPoseEstimatorOutput:
+        return AiTPoseEstimatorOutput(
+            pred_keypoints=outputs.pred_keypoints, keypoint_scores=outputs.keypoint_scores, **_encoder_states(outputs)
+        )
+
+
+class AiTForSemanticSegmentation(_TaskHead, AiTGenerationMixin):
+    """
+    AiT for semantic segmentation: images in, [`AiTSemanticSegmenterOutput`] out. Same weights as
+    [`AiTForDenseTokenGeneration`].
+    """
+
+    task_name = "semantic-segmentation"
+
+    def _training_output(self, outputs: AiTTrainingOutput) -> AiTSemanticSegmenterOutput:
+        return AiTSemanticSegmenterOutput(loss=outputs.loss, **_encoder_states(outputs))
+
+    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTSemanticSegmenterOutput:
+        maps = outputs.class_maps
+        return AiTSemanticSegmenterOutput(logits=maps.log(), class_maps=maps, **_encoder_states(outputs))
+
+
 __all__ = [
     "AiTDepthEstimatorOutput",
     "AiTForDenseTokenGeneration",
     "AiTForDepthEstimation",
     "AiTForInstanceSegmentation",
     "AiTForObjectDetection",
+    "AiTForPoseEstimation",
+    "AiTForSemanticSegmentation",
     "AiTModel",
     "AiTObjectDetectionOutput",
+    "AiTPoseEstimatorOutput",
     "AiTPreTrainedModel",
+    "AiTSemanticSegmenterOutput",
     "AiTTrainingOutput",
 ]

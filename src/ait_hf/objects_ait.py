@@ -79,7 +79,7 @@ def draw_object_groups(
     Args:
         grammar ([`TaskGrammar`]): Of an object task.
         boxes (`torch.Tensor` of shape `(objects, 4)`): x1, y1, x2, y2, pixels of the frame.
-        class_labels (`torch.LongTensor` of shape `(objects,)`): From 0.
+        class_labels (`torch.LongTensor` of shape `(objects,)`): Numbers of the model's table of classes.
         size (`tuple[int, int]`): Height and width of the image inside the frame, where noise boxes lie.
         draws ([`Draws`]): The random draws.
 
@@ -89,8 +89,10 @@ def draw_object_groups(
     num_groups, vocabulary = grammar.task.num_groups, grammar.vocabulary
     if len(boxes) > num_groups:
         raise ValueError(f"An image has {len(boxes)} objects, but a sequence holds {num_groups}: keep the largest.")
-    if len(class_labels) and not 0 <= int(class_labels.min()) <= int(class_labels.max()) < len(vocabulary.classes):
-        raise ValueError(f"class_labels must be 0 to {len(vocabulary.classes) - 1}, got {class_labels.tolist()}.")
+    first = grammar.task.first_class
+    last = first + len(grammar.classes) - 1
+    if len(class_labels) and not first <= int(class_labels.min()) <= int(class_labels.max()) <= last:
+        raise ValueError(f"class_labels must be {first} to {last}, got {class_labels.tolist()}.")
     if grammar.task.object_order == "left_to_right":
         order = boxes[:, 0].argsort(stable=True)
     else:
@@ -101,7 +103,7 @@ def draw_object_groups(
     is_noise = torch.arange(num_groups, device=boxes.device) >= len(boxes)
     sources = torch.cat([order, noise_sources])
     noise_tokens = torch.full_like(noise_sources, vocabulary.noise_id)
-    random_classes = draws.integers(len(vocabulary.classes), (num_groups,)) + vocabulary.classes.start
+    random_classes = draws.integers(len(grammar.classes), (num_groups,)) + grammar.classes.start
     corrupted = torch.where(draws.uniform((num_groups,)) < CORRUPTION, random_classes, vocabulary.noise_id)
     return ObjectGroups(
         boxes=torch.cat([boxes, noise_boxes]),

@@ -4,10 +4,10 @@
 
 from pathlib import Path
 
+from transformers import BaseImageProcessor
 from transformers.dynamic_module_utils import custom_object_save
 
-from .image_processing_ait import AiTImageProcessor
-from .modeling_ait import AiTForDenseTokenGeneration
+from .modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation
 
 
 MODEL_AUTO_MAP = {
@@ -17,16 +17,15 @@ MODEL_AUTO_MAP = {
     "AutoModelForImageSegmentation": "modeling_ait.AiTForInstanceSegmentation",
     "AutoModelForInstanceSegmentation": "modeling_ait.AiTForInstanceSegmentation",
     "AutoModelForObjectDetection": "modeling_ait.AiTForObjectDetection",
+    "AutoModelForPoseEstimation": "modeling_ait.AiTForPoseEstimation",
+    "AutoModelForSemanticSegmentation": "modeling_ait.AiTForSemanticSegmentation",
     "AutoModelForUniversalSegmentation": "modeling_ait.AiTForInstanceSegmentation",
 }
-# A pair of the library's: without and with torchvision. For a single name, pipelines take it that there is a video
-# processor of a like name in the folder's code, and ask whether to run that.
-PROCESSOR_AUTO_MAP = {"AutoImageProcessor": [None, "image_processing_ait.AiTImageProcessor"]}
 
 
 def save_with_remote_code(
     model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor | dict[str, AiTImageProcessor],
+    processor: BaseImageProcessor | dict[str, BaseImageProcessor],
     folder: str | Path,
 ) -> None:
     """
@@ -38,7 +37,7 @@ def save_with_remote_code(
 
     Args:
         model ([`AiTForDenseTokenGeneration`]): Any of its task heads; all have the same weights.
-        processor ([`AiTImageProcessor`] or `dict`): Prepares its images; or one for each task, of which the first also
+        processor (image processor or `dict`): Prepares its images; or one for each task, of which the first also
             is the folder's own. That of a task is loaded by `AutoImageProcessor.from_pretrained(folder,
             subfolder="image_processors/depth")`; a model with one task has the folder's own only.
         folder (`str` or `Path`): Is made if missing; files of the same names are replaced.
@@ -46,12 +45,16 @@ def save_with_remote_code(
     # `register_for_auto_class` would name only the class that is being saved, and would change every later save of
     # this process.
     model.config.auto_map = dict(MODEL_AUTO_MAP)
+    if AiTForInstanceSegmentation.task_name not in model.config.tasks:  # what the pipeline looks up has one class only
+        semantic = MODEL_AUTO_MAP["AutoModelForSemanticSegmentation"]
+        model.config.auto_map["AutoModelForImageSegmentation"] = semantic
     model.save_pretrained(folder)
     custom_object_save(model, folder)
     processors = processor if isinstance(processor, dict) else {"": processor}
     first = next(iter(processors.values()))
     _save_processor(first, Path(folder))
-    custom_object_save(first, folder)
+    for processor in processors.values():
+        custom_object_save(processor, folder)
     if len(processors) > 1:
         for task, processor in processors.items():
             _save_processor(processor, Path(folder) / "image_processors" / task)
@@ -59,6 +62,9 @@ def save_with_remote_code(
         tokenizer.save_pretrained(Path(folder) / "tokenizers" / name)
 
 
-def _save_processor(processor: AiTImageProcessor, folder: Path) -> None:
-    processor.auto_map = dict(PROCESSOR_AUTO_MAP)
+def _save_processor(processor: BaseImageProcessor, folder: Path) -> None:
+    kind = type(processor)
+    # A pair of the library's: without and with torchvision. For a single name, pipelines take it that there is a video
+    # processor of a like name in the folder's code, and ask whether to run that.
+    processor.auto_map = {"AutoImageProcessor": [None, f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"]}
     processor.save_pretrained(folder)

@@ -65,6 +65,21 @@ class TaskGrammar:
         """Vocabulary ids of the dense slots."""
         return self.vocabulary.codebooks[self.codebook]
 
+    @property
+    def classes(self) -> range:
+        """Vocabulary ids of the task's classes (without noise)."""
+        every = self.vocabulary.classes
+        return every if self.task.class_range is None else every[slice(*self.task.class_range)]
+
+    @property
+    def chooses_classes_once(self) -> bool:
+        """Whether a class that was chosen is not chosen again: its mask shows all there is of it."""
+        return self.task.output_type == "semantic"
+
+    def slot_range(self, slot: str) -> range:
+        """Ids that a slot of this kind may take (`"class"` without the noise class)."""
+        return self.classes if slot == "class" else self.vocabulary.slot_range(slot)
+
     def slot(self, position: int) -> str:
         """Kind of the slot at a position of the sequence (0 is the first token after the task token)."""
         return self.group[position % len(self.group)]
@@ -132,6 +147,19 @@ class TaskGrammar:
     def _num_bins(self) -> int:
         return len(self.vocabulary.coordinates) - 1
 
+    def classes_to_tokens(self, class_tokens: torch.LongTensor, mask_tokens: torch.LongTensor) -> torch.LongTensor:
+        """
+        The sequences of semantic tasks.
+
+        Args:
+            class_tokens (`torch.LongTensor` of shape `(batch, groups)`): Vocabulary ids.
+            mask_tokens (`torch.LongTensor` of shape `(batch, groups, codes)`): From [`codes_to_tokens`].
+
+        Returns:
+            `torch.LongTensor` of shape `(batch, groups * len(group))`.
+        """
+        return torch.cat([class_tokens[..., None], mask_tokens], dim=-1).flatten(1)
+
     def objects_to_tokens(
         self, box_tokens: torch.LongTensor, class_tokens: torch.LongTensor, mask_tokens: torch.LongTensor | None = None
     ) -> torch.LongTensor:
@@ -161,12 +189,17 @@ class TaskGrammar:
             tokens (`torch.LongTensor` of shape `(batch, objects * len(group))`): Whole groups.
 
         Returns:
-            `(boxes, class_labels)`: (batch, objects, 4), pixels of the task's frame, and (batch, objects), from 0.
+            `(boxes, class_labels)`: (batch, objects, 4), pixels of the task's frame, and those of
+            [`tokens_to_class_labels`].
         """
         groups = tokens.unflatten(1, (-1, len(self.group)))
         boxes = self.tokens_to_boxes(groups[..., self.slot_positions("coordinate")])
+        return boxes, self.tokens_to_class_labels(tokens)
+
+    def tokens_to_class_labels(self, tokens: torch.LongTensor) -> torch.LongTensor:
+        """Classes of whole groups (batch, groups * len(group)), (batch, groups), as numbers of the model's table."""
         (class_position,) = self.slot_positions("class")
-        return boxes, groups[..., class_position] - self.vocabulary.classes.start
+        return tokens.unflatten(1, (-1, len(self.group)))[..., class_position] - self.vocabulary.classes.start
 
 
 __all__ = ["SPARSE_SLOTS", "TaskGrammar"]

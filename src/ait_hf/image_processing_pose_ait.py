@@ -1,0 +1,179 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""People in images into the pose model, and its joints back into the images."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import ImageInput, SizeDict
+from transformers.modeling_outputs import ModelOutput
+from transformers.processing_utils import ImagesKwargs, Unpack
+
+from .image_processing_ait import AiTImageProcessor
+from .poses_ait import crop_to_image, cut_out, transform_points
+
+
+# Per image a list of boxes x, y, width, height in pixels.
+Boxes = Sequence[Sequence[Sequence[float]]]
+
+
+class AiTPoseImageProcessorKwargs(ImagesKwargs, total=False):
+    """
+    box_scale (`float`, *optional*, defaults to 1.25):
+        How much of the image is shown around a person's box.
+    """
+
+    box_scale: float
+
+
+class AiTPoseImageProcessor(AiTImageProcessor):
+    """
+    Image processor of AiT's pose models: cuts every person out of the images by its box.
+
+    The box is enlarged by `box_scale` about its centre and made wider or higher to the aspect of `size`; that part of
+    the image (zeros outside of it) is scaled to `size`, bilinear and antialiased, and normalised as ImageNet's images
+    are. The same crops as [`~ait_hf.data.pose_transforms.PoseEvalTransform`].
+
+    ```python
+    inputs = processor(images, boxes=[[[x, y, width, height], ...] for every image], return_tensors="pt")
+    outputs = model(**inputs)
+    people = processor.post_process_pose_estimation(outputs, boxes)[0]
+    ```
+
+    Arguments are those of transformers' image processors (`transformers.processing_utils.ImagesKwargs`), of which
+    `size` (`height` and `width`), `do_rescale`, `rescale_factor`, `do_normalize`, `image_mean` and `image_std` matter,
+    and `box_scale`.
+    """
+
+    valid_kwargs = AiTPoseImageProcessorKwargs
+    size = {"height": 256, "width": 256}
+    do_normalize = True
+    box_scale = 1.25
+
+    def preprocess(
+        self, images: ImageInput, boxes: Boxes, **kwargs: Unpack[AiTPoseImageProcessorKwargs]
+    ) -> BatchFeature:
+        """
+        Crops of all people, image by image.
+
+        Args:
+            images: As for [`AiTImageProcessor`].
+            boxes: One list per image of boxes `[x, y, width, height]` (COCO) in pixels of the image, from the first
+                pixel's edge; arrays and tensors will do.
+            kwargs: Override the processor's own arguments for this call.
+
+        Returns:
+            `pixel_values` float32 `(people, 3, height, width)`.
+
+        Raises:
+            ValueError: As [`AiTImageProcessor`]; or there are not as many lists of boxes as images, no box at all, or a
+                box that is not finite or has no area.
+        """
+        return super().preprocess(images, image_like_kwargs={"boxes": boxes}, **kwargs)
+
+    def _preprocess_image_like_inputs(
+        self, images: ImageInput, boxes: Boxes, do_convert_rgb, input_data_format, device=None, **kwargs
+    ) -> BatchFeature:
+        images = self._prepare_image_like_inputs(
+            images=images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device
+        )
+        if len(boxes) != len(images):
+            raise ValueError(f"One list of boxes per image is needed: got {len(boxes)} for {len(images)} images.")
+        size = _height_and_width(kwargs["size"])
+        crops = [
+            cut_out(image, to_image, size)
+            for image, of_image in zip(images, boxes)
+            for to_image in self._maps(of_image, kwargs["box_scale"], size)
+        ]
+        if not crops:
+            raise ValueError("There are no boxes: pass at least one person's.")
+        names = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std")
+        pixel_values = self.rescale_and_normalize(torch.stack(crops), *(kwargs[name] for name in names))
+        return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=kwargs["return_tensors"])
+
+    def post_process_pose_estimation(
+        self,
+        outputs: ModelOutput,
+        boxes: Boxes,
+        threshold: float | None = None,
+        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+    ) -> list[list[dict[str, torch.Tensor]]]:
+        """
+        Joints in pixels of the original images.
+
+        Args:
+            outputs: Output of a pose model: `pred_keypoints` `(people, joints, 2)` in pixels of the crops and
+                `keypoint_scores` `(people, joints)`, 0..1.
+            boxes: As they were given to the processor.
+            threshold: Joints whose score is not above it are left out.
+            target_sizes: `(height, width)` of every image; then boxes are relative to it, 0..1.
+
+        Returns:
+            For every image a list of people in the order of the boxes, each a dictionary: `keypoints` `(n, 2)` float32,
+            x and y in pixels (whole numbers are the centres of pixels); `scores` `(n,)` and `labels` `(n,)` int64, the
+            numbers of the joints; `bbox` `(4,)` float32, x1, y1, x2, y2 of the box in pixels.
+
+        Raises:
+            ValueError: There are not as many boxes as people in the outputs, not as many sizes as lists of boxes, or a
+                box makes no sense.
+        """
+        boxes = self._in_pixels(boxes, target_sizes)
+        joints = outputs.pred_keypoints.float().cpu()
+        scores = outputs.keypoint_scores.float().cpu()
+        if sum(map(len, boxes)) != len(joints):
+            raise ValueError(f"{sum(map(len, boxes))} boxes were given, but the outputs have {len(joints)} people.")
+        results, start = [], 0
+        for of_image in boxes:
+            maps = self._maps(of_image, self.box_scale, self.frame_size())
+            stop = start + len(maps)
+            points = transform_points(joints[start:stop], maps).float()
+            results.append([_person(*person, threshold) for person in zip(points, scores[start:stop], of_image)])
+            start = stop
+        return results
+
+    @staticmethod
+    def _maps(boxes: Sequence[Sequence[float]], box_scale: float, size: tuple[int, int]) -> torch.Tensor:
+        """Affine maps `(boxes, 2, 3)` from crops to the image."""
+        return crop_to_image(_corners(boxes), size, box_scale)
+
+    @staticmethod
+    def _in_pixels(boxes: Boxes, target_sizes: Any) -> list[torch.Tensor]:
+        """Per image boxes `(n, 4)`: x, y, width, height in pixels."""
+        boxes = [torch.as_tensor(of_image, dtype=torch.float64).reshape(-1, 4) for of_image in boxes]
+        if target_sizes is None:
+            return boxes
+        if len(target_sizes) != len(boxes):
+            raise ValueError(
+                f"One target size per image is needed: got {len(target_sizes)} for {len(boxes)} lists of boxes."
+            )
+        return [
+            of_image * of_image.new_tensor([width, height, width, height])
+            for of_image, (height, width) in zip(boxes, torch.as_tensor(target_sizes).tolist())
+        ]
+
+
+def _corners(boxes: Sequence[Sequence[float]]) -> torch.Tensor:
+    """x, y, width, height to x1, y1, x2, y2; float64 `(n, 4)`."""
+    boxes = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4)
+    return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
+
+
+def _height_and_width(size: SizeDict) -> tuple[int, int]:
+    if not (size.height and size.width):
+        raise ValueError(f"People are cut out at a size of {{height, width}}, not {dict(size)}.")
+    return size.height, size.width
+
+
+def _person(
+    points: torch.Tensor, scores: torch.Tensor, box: torch.Tensor, threshold: float | None
+) -> dict[str, torch.Tensor]:
+    kept = scores > (-math.inf if threshold is None else threshold)
+    corners = _corners(box[None])[0].float()
+    labels = torch.arange(len(points))
+    return {"keypoints": points[kept], "scores": scores[kept], "labels": labels[kept], "bbox": corners}
+
+
+__all__ = ["AiTPoseImageProcessor"]

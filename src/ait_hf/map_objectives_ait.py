@@ -1,0 +1,119 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How outputs of one dense block are learned: depth, poses, label maps and any other map."""
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+
+from .loss_ait import silog_loss, smooth_l1_loss
+from .objectives_ait import Objective, ObjectiveOutput, Tokenizer, TrainingSequence
+from .tokenization_vq import IGNORED_LABEL
+
+
+class MapObjective(Objective):
+    """One dense block per image: cross-entropy of its codes, and a loss of the soft-decoded output."""
+
+    def sequence(self, labels: torch.Tensor, tokenizer: Tokenizer) -> TrainingSequence:
+        expected = self._expected_shape(tokenizer)
+        if tuple(labels.shape[1:]) != expected:
+            raise ValueError(
+                f"Labels of task {self.grammar.name!r} must be of shape {('batch', *expected)}, got "
+                f"{tuple(labels.shape)}."
+            )
+        target = self._target(labels)
+        tokens = self.grammar.codes_to_tokens(tokenizer.tokenize(target))
+        return TrainingSequence(tokens, tokens, target=target)
+
+    def _map_size(self, tokenizer: Tokenizer) -> tuple[int, int]:
+        """Height and width of the maps that the block's codes stand for."""
+        return tuple(side * tokenizer.config.downsample_ratio for side in self.task.grid_size)
+
+    @abstractmethod
+    def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        """Of one image's labels."""
+
+    def _target(self, labels: torch.Tensor) -> torch.Tensor:
+        """Labels as the tokenizer takes them."""
+        return labels
+
+    @abstractmethod
+    def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
+        """The loss `auxiliary_loss` of the soft-decoded output, a mean."""
+
+    def loss(self, logits: torch.Tensor, sequence: TrainingSequence, tokenizer: Tokenizer) -> ObjectiveOutput:
+        labels = sequence.labels.flatten()
+        cross_entropy = F.cross_entropy(logits.float(), labels, reduction="sum")
+        decoded = self._decode(logits, tokenizer)
+        total, num_tokens = cross_entropy, labels.numel()
+        parts = {"cross_entropy": cross_entropy.detach() / num_tokens}
+        if self.task.auxiliary_loss is not None:
+            auxiliary = self._auxiliary(decoded, sequence.target, tokenizer)
+            total = total + self.task.auxiliary_loss_weight * num_tokens * auxiliary
+            parts["auxiliary"] = auxiliary.detach()
+        total = self.task.dense_loss_weight * total
+        return ObjectiveOutput(total, total.new_tensor(num_tokens, dtype=torch.float32), parts, decoded)
+
+
+class DepthObjective(MapObjective):
+    """Labels: (batch, height, width), metres, 0 where unknown. SILog of the soft-decoded depth (paper §4.2)."""
+
+    def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        return self._map_size(tokenizer)
+
+    def _target(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels[:, None]
+
+    def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
+        return silog_loss(decoded, target)
+
+    def loss(self, logits: torch.Tensor, sequence: TrainingSequence, tokenizer: Tokenizer) -> ObjectiveOutput:
+        output = super().loss(logits, sequence, tokenizer)
+        output.decoded = output.decoded[:, 0]
+        return output
+
+
+class ValuesObjective(MapObjective):
+    """
+    Labels: (batch, channels, height, width), all channels 0 where unknown. Smooth-L1 at known pixels, of values as the
+    tokenizer's network sees them, so that the loss does not depend on their unit.
+    """
+
+    def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        return tokenizer.config.in_channels, *self._map_size(tokenizer)
+
+    def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
+        lowest, highest = tokenizer.config.value_range or (-1, 1)
+        scale = 2 / (highest - lowest)
+        return smooth_l1_loss(decoded * scale, target * scale, (target != 0).any(dim=1, keepdim=True))
+
+
+class LabelMapObjective(MapObjective):
+    """Labels: int64 (batch, height, width), classes of the model's table, 255 ignored. Cross-entropy of each pixel."""
+
+    def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        return self._map_size(tokenizer)
+
+    def _target(self, labels: torch.Tensor) -> torch.Tensor:
+        return torch.where(labels == IGNORED_LABEL, labels, labels - self.task.first_class)
+
+    def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
+        num_known = (target != IGNORED_LABEL).sum().clamp(min=1)
+        return F.cross_entropy(decoded, target, ignore_index=IGNORED_LABEL, reduction="sum") / num_known
+
+
+class PoseObjective(MapObjective):
+    """Labels: (batch, joints, 3), x and y in pixels of the crop and visibility, 0 where unknown. Smooth-L1 of the known
+    joints in pixels, as in the tokenizer's own loss (reference §8)."""
+
+    def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        return tokenizer.config.num_joints, 3
+
+    def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
+        known = target[..., 2:] > 0
+        coordinates = torch.where(known, target[..., :2], 0.0)  # whatever stands where nothing is known
+        return smooth_l1_loss(decoded, coordinates, known, tokenizer.config.smooth_l1_beta)
+
+
+__all__ = ["DepthObjective", "LabelMapObjective", "MapObjective", "PoseObjective", "ValuesObjective"]

@@ -1,0 +1,130 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Persons cut out of images, and their joints taken into the crop and back, by one affine map per person.
+
+Points are (x, y) in pixels, whole numbers being the centres of pixels, in images and in crops alike. Boxes count from
+the edges of pixels: the first pixel's centre (0, 0) lies at (0.5, 0.5) of a box's coordinates.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torchvision.transforms.v2 import functional as tvF
+
+
+def crop_to_image(
+    boxes: torch.Tensor,
+    size: tuple[int, int],
+    box_scale: float = 1.25,
+    *,
+    rotation: float = 0.0,
+    flip: bool = False,
+) -> torch.Tensor:
+    """
+    Affine maps from the pixels of crops to those of the image.
+
+    The crop shows the box about its centre, `box_scale` times as large and made wider or higher, never narrower or
+    lower, to the crop's aspect.
+
+    Args:
+        boxes (`torch.Tensor` of shape `(..., 4)`): x1, y1, x2, y2 in pixels of the image, sides above 0.
+        size: Height and width of the crop, pixels.
+        box_scale: How much is shown around the box.
+        rotation: Degrees by which the crop's frame is turned, clockwise in the image.
+        flip: Whether the crop is mirrored.
+
+    Returns:
+        `torch.Tensor` of shape `(..., 2, 3)`, float64: matrices for [`transform_points`].
+
+    Raises:
+        ValueError: A box has no area or is not finite.
+    """
+    boxes = boxes.double()
+    sides = boxes[..., 2:] - boxes[..., :2]
+    if not (torch.isfinite(boxes).all() and (sides > 0).all()):
+        raise ValueError("A person's box must be finite and have sides above 0; leave out such boxes.")
+    height, width = size
+    # Pixels of the image per pixel of the crop, alike in both directions.
+    step = box_scale * torch.maximum(sides[..., 0] / width, sides[..., 1] / height)
+    cosine, sine = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
+    mirror = -1.0 if flip else 1.0
+    turn = boxes.new_tensor([[mirror * cosine, -sine], [mirror * sine, cosine]])
+    linear = step[..., None, None] * turn
+    crop_center = boxes.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    image_center = (boxes[..., :2] + boxes[..., 2:]) / 2 - 0.5
+    offset = image_center[..., None] - linear @ crop_center[:, None]
+    return torch.cat([linear, offset], dim=-1)
+
+
+def inverse(maps: torch.Tensor) -> torch.Tensor:
+    """The affine maps `(..., 2, 3)` back."""
+    linear = torch.linalg.inv(maps[..., :2])
+    return torch.cat([linear, -linear @ maps[..., 2:]], dim=-1)
+
+
+def transform_points(points: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Points `(..., n, 2)` through affine maps `(..., 2, 3)`; float64."""
+    return points.double() @ maps[..., :2].mT + maps[..., None, :, 2]
+
+
+def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """
+    The part of an image that an affine map shows, bilinear, and antialiased where it shrinks.
+
+    Args:
+        image (`torch.Tensor` of shape `(channels, height, width)`): Any dtype.
+        to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`].
+        size: Height and width of the crop, pixels.
+
+    Returns:
+        `torch.Tensor` of shape `(channels, *size)`, float32, in the image's range of values; 0 outside of the image.
+    """
+    step = torch.linalg.det(to_image[:, :2]).abs().sqrt().item()
+    if step > 1:  # shrunk first: bilinear sampling alone would skip pixels
+        height, width = image.shape[-2:]
+        small = tuple(max(1, math.ceil(side / step)) for side in (height, width))
+        image = tvF.resize(image, small, antialias=True)
+        ratio = to_image.new_tensor([[small[1] / width], [small[0] / height]])
+        to_image = torch.cat([to_image[:, :2], to_image[:, 2:] + 0.5], dim=1) * ratio
+        to_image = torch.cat([to_image[:, :2], to_image[:, 2:] - 0.5], dim=1)
+    height, width = image.shape[-2:]
+    rows, columns = torch.meshgrid(*(torch.arange(side, device=image.device) for side in size), indexing="ij")
+    points = transform_points(torch.stack([columns, rows], dim=-1), to_image.to(image.device)[None])
+    # `grid_sample` wants the image's edges at -1 and 1.
+    grid = (2 * points + 1) / points.new_tensor([width, height]) - 1
+    return F.grid_sample(image[None].float(), grid[None].float(), align_corners=False)[0]
+
+
+def joints_in_crop(joints: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """
+    Annotated joints in pixels of a crop.
+
+    Args:
+        joints (`torch.Tensor` of shape `(joints, 3)`): x, y in pixels of the image, and visibility (0 unknown).
+        to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`].
+        size: Height and width of the crop, pixels.
+
+    Returns:
+        `torch.Tensor` of shape `(joints, 3)`, float32; joints that are unknown or outside of the crop are zeros.
+    """
+    points = transform_points(joints[:, :2], inverse(to_image))
+    limits = points.new_tensor([size[1], size[0]]) - 0.5
+    known = (joints[:, 2] > 0) & (points >= -0.5).all(1) & (points <= limits).all(1)
+    return (torch.cat([points, joints[:, 2:]], dim=1) * known[:, None]).float()
+
+
+def mirrored_joints(joints: torch.Tensor, width: int, flip_order: list[int]) -> torch.Tensor:
+    """
+    Joints of the mirrored image.
+
+    Args:
+        joints (`torch.Tensor` of shape `(..., joints, 2 or 3)`): x, y in pixels, and perhaps visibility; unknown
+            joints (visibility 0) stay zeros.
+        width: Of the image, pixels.
+        flip_order: For every joint of the mirrored image the joint that it was.
+    """
+    mirrored = joints[..., flip_order, :].clone()
+    mirrored[..., 0] = width - 1 - mirrored[..., 0]
+    return mirrored * (mirrored[..., 2:] > 0) if mirrored.shape[-1] == 3 else mirrored
