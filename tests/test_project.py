@@ -12,8 +12,6 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard, ModelCardData
-from transformers.pipelines import PIPELINE_REGISTRY
 
 import ait_hf
 
@@ -21,18 +19,6 @@ import ait_hf
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RECIPES = sorted((REPOSITORY / "scripts/recipes").glob("*.yaml"))
-CARDS = sorted(path for path in (REPOSITORY / "model_cards").glob("*.md") if path.name != "template.md")
-CARD_NAMES = [
-    "ait-swinv2-b-coco-detection",
-    "ait-swinv2-b-coco-instances",
-    "ait-swinv2-b-joint",
-    "ait-swinv2-b-nyu",
-    "ait-swinv2-l-nyu",
-    "aitp-swinv2-b-nyu",
-    "aitp-swinv2-l-nyu",
-    "vq-tokenizer-depth-nyu",
-    "vq-tokenizer-mask-coco",
-]
 # A package index, or where this happened to be written. Spelt so that this file does not match itself.
 FORBIDDEN = re.compile("(?:--)?(?:extra-)?index-" + "url|pypi" + r"\.org|/(?:work|home|root|Users)" + r"/\w")
 
@@ -118,32 +104,6 @@ def test_recipe_parses_and_dumps_to_itself(path, tmp_path):
     copy = tmp_path / "recipe.yaml"
     copy.write_text(dump_recipe(recipe), encoding="utf-8")
     assert load_recipe(copy, kind) == recipe
-
-
-def test_published_names_have_cards():
-    assert [path.stem for path in CARDS] == CARD_NAMES
-
-
-@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
-def test_model_card_is_valid(path):
-    card = ModelCard.load(path)
-    assert card.data.license == "apache-2.0"
-    assert card.data.library_name in ("transformers", "diffusers")
-    assert card.data.pipeline_tag in (None, *PIPELINE_REGISTRY.get_supported_tasks())
-    assert card.data.eval_results is None  # nothing has been measured on NYU Depth v2 and COCO
-    assert "No weights are published" in card.text
-    assert "not reproduced here" in card.text
-    links = re.findall(r"\]\((\.\./[^)]+)\)", card.text)
-    assert links and all((path.parent / link).is_file() for link in links)
-
-
-def test_model_card_template_renders():
-    fields = set(re.findall(r"{{ (\w+) }}", (REPOSITORY / "model_cards/template.md").read_text(encoding="utf-8")))
-    values = {name: f"the {name}" for name in fields - {"card_data"}}
-    data = ModelCardData(license="apache-2.0", library_name="transformers")
-    card = ModelCard.from_template(data, str(REPOSITORY / "model_cards/template.md"), **values)
-    assert card.data.library_name == "transformers"
-    assert "{{" not in card.text and all(value in card.text for value in values.values())
 
 
 def test_python_files_name_their_licence():
