@@ -1,11 +1,14 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-Depth of photographs, or the objects in them, from a saved model.
+What a saved model sees in photographs: depth, objects, poses, classes of pixels, or maps of your own.
 
     python scripts/predict.py --model runs/demo/aitp --task depth --output predictions photo.jpg more_photos/
     python scripts/predict.py --model DIR --task depth --output predictions --tta --device cuda "nyu/rgb_*.jpg"
     python scripts/predict.py --model DIR --task instance-segmentation --output predictions --threshold 0.5 photo.jpg
+    python scripts/predict.py --model DIR --task keypoint-detection --output predictions --boxes boxes.json photo.jpg
+    python scripts/predict.py --model DIR --task semantic-segmentation --output predictions photo.jpg
+    python scripts/predict.py --model DIR --task normals --output predictions photo.jpg
 
 For every image `NAME.*`, at its size:
 
@@ -13,42 +16,59 @@ For every image `NAME.*`, at its size:
   `NAME_uncertainty.png` (dark is certain);
 - object-detection, instance-segmentation: `NAME_objects.json`, a list of objects with `label`, `score`, `box`
   (x1, y1, x2, y2, pixels) and, for instances, `segmentation` (COCO's uncompressed run lengths), and
-  `NAME_objects.png`, where they are drawn.
+  `NAME_objects.png`, where they are drawn;
+- keypoint-detection: `NAME_keypoints.json`, a list of people with `score`, `box` and `keypoints` (x, y, score by the
+  joint's name), and `NAME_keypoints.png`. People are in the boxes of boxes.json, `{"photo.jpg": [[x, y, width, height],
+  ...], ...}` in pixels, or where the same model detects them, if it has learned objects with the class "person";
+- semantic-segmentation: `NAME_labels.png`, 8 bits, the numbers of the model's classes (`id2label` in its config.json),
+  and `NAME_semantics.png`, where they are drawn;
+- a dense task of your own, say TASK: `NAME_TASK.npy`, float32 (height, width, channels), and `NAME_TASK.png`.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from tqdm.auto import tqdm
 from transformers import set_seed
 from transformers.utils import logging
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
+from ait_hf.data.coco_files import finite_numbers
+from ait_hf.data.skeletons import COCO_SKELETON, skeleton
 from ait_hf.inference import (
-    DEPTH_TASK,
-    OBJECT_TASKS,
-    check_frame,
     find_images,
     image_height_and_width,
     input_size,
     load_model_and_processor,
-    predict_depth,
-    predict_objects,
+    load_processor,
+    person_task,
     read_image,
 )
-from ait_hf.masks_ait import rle_to_mask
-from ait_hf.object_visualization import draw_objects
-from ait_hf.training.files import write_text
-from ait_hf.visualization import colorize_depth, colorize_uncertainty, save_depth_png, save_image
+from ait_hf.prediction_writers import (
+    FindPeople,
+    Writer,
+    depth_writer,
+    given_people,
+    map_writer,
+    object_writer,
+    own_people,
+    pose_writer,
+    semantic_writer,
+)
 
 
-TASKS = (DEPTH_TASK, *OBJECT_TASKS)
+# Options that only some types of output have.
+OWN_OPTIONS = {
+    "tta": ("depth",),
+    "threshold": ("objects", "pose"),
+    "boxes": ("pose",),
+    "flip_test": ("pose",),
+    "skeleton": ("pose",),
+}
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -57,7 +77,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
-    parser.add_argument("--task", required=True, help=f"what to predict: {', '.join(TASKS)}")
+    parser.add_argument("--task", required=True, help="what to predict: a task of the model")
     parser.add_argument("--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     parser.add_argument(
         "--tta",
@@ -65,7 +85,15 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="depth's published test protocol: square windows side by side, each also mirrored, averaged "
         "(by default the whole image is squeezed into the model's input)",
     )
-    parser.add_argument("--threshold", type=score, metavar="P", help="least score of an object, 0 to 1 (default: 0.3)")
+    parser.add_argument(
+        "--threshold",
+        type=score,
+        metavar="P",
+        help="least score, 0 to 1, of an object, or of a person whose pose is wanted (default: 0.3)",
+    )
+    parser.add_argument("--boxes", type=Path, metavar="FILE.json", help="where people are, for their poses")
+    parser.add_argument("--flip-test", action="store_true", help="average poses with those of the mirrored image")
+    parser.add_argument("--skeleton", metavar="NAME", help="what the joints of poses are (default: coco)")
     parser.add_argument("--batch-size", type=positive(int), default=8, help="images at a time (default: 8)")
     add_model_arguments(parser)
     return parser.parse_args(arguments)
@@ -111,76 +139,88 @@ def generation_settings(options: argparse.Namespace, parallel: bool) -> dict[str
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def check_task(options: argparse.Namespace) -> None:
-    if options.task not in TASKS:
-        raise ValueError(f"Unknown task {options.task!r}: this script predicts {', '.join(TASKS)}.")
-    if options.tta and options.task != DEPTH_TASK:
-        raise ValueError("The windows of --tta are for depth: leave it out.")
-    if options.threshold is not None and options.task == DEPTH_TASK:
-        raise ValueError("Depth has no objects whose scores --threshold could limit: leave it out.")
+def check_options(options: argparse.Namespace, output_type: str) -> None:
+    for name, types in OWN_OPTIONS.items():
+        if getattr(options, name) not in (None, False) and output_type not in types:
+            raise ValueError(f"--{name.replace('_', '-')} has no meaning for the task {options.task}: leave it out.")
+    if options.boxes is not None and options.threshold is not None:
+        raise ValueError("--threshold is that of people whom the model finds itself: leave out it or --boxes.")
 
 
-def check_images(paths: list[Path], model_size: list[int], tta: bool) -> None:
-    """Decodes every image once, so that a bad one is found before the work and not in the middle of it."""
+def check_images(paths: list[Path], model_size: list[int], tta: bool) -> dict[Path, tuple[int, int]]:
+    """Decodes every image once, so that a bad one is found before the work and not in the middle of it; the heights and
+    widths."""
+    sizes = {}
     for path in paths:
         try:
-            input_size(model_size, image_height_and_width(read_image(path)), tta)
+            sizes[path] = image_height_and_width(read_image(path))
+            input_size(model_size, sizes[path], tta)
         except ValueError as error:
             raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    return sizes
 
 
-class DepthWriter:
-    """Predicts depth and writes it as three pictures."""
+def read_boxes(file: Path, sizes: dict[Path, tuple[int, int]]) -> dict[Path, list[list[float]]]:
+    """Boxes x, y, width, height of the images by their names; every one shows a part of its image."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist.")
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:  # malformed JSON or text that is not Unicode
+        raise ValueError(f"{file} is not a JSON file: {error}.") from None
+    if not isinstance(content, dict):
+        raise ValueError(f'{file} must hold {{"photo.jpg": [[x, y, width, height], ...], ...}}.')
+    boxes = {}
+    for path, (image_height, image_width) in sizes.items():
+        if not isinstance(content.get(path.name), list):
+            raise ValueError(f"{file} has no list of boxes for {path.name}; give [] if nobody is in the image.")
+        for number, box in enumerate(content[path.name]):
+            x, y, width, height = finite_numbers(box, 4, f"{file}: box {number} of {path.name} is")
+            if min(width, height) <= 0 or x >= image_width or y >= image_height or x + width <= 0 or y + height <= 0:
+                raise ValueError(f"{file}: box {number} of {path.name}, {box}, has no area inside of the image.")
+        boxes[path] = content[path.name]
+    return boxes
 
-    results = "depth, colours and uncertainty"
 
-    def __init__(self, model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, options, settings: dict):
-        self.model, self.processor, self.output = model, processor, options.output
-        self.settings = settings | {"tta": options.tta}
-
-    def __call__(self, paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
-        for path, prediction in zip(paths, predict_depth(self.model, self.processor, images, **self.settings)):
-            depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
-            save_depth_png(depth, self.output / f"{path.stem}_depth.png")
-            save_image(colorize_depth(depth), self.output / f"{path.stem}_color.png")
-            save_image(colorize_uncertainty(uncertainty.clip(0, 1)), self.output / f"{path.stem}_uncertainty.png")
+def people_finder(
+    options: argparse.Namespace, model: AiTForDenseTokenGeneration, sizes: dict[Path, tuple[int, int]]
+) -> FindPeople:
+    if options.boxes is not None:
+        return given_people(read_boxes(options.boxes, sizes))
+    processor = load_processor(options.model, person_task(model.config))
+    return own_people(model, processor, threshold=least_score(options))
 
 
-class ObjectWriter:
-    """Predicts objects, and writes them as JSON and draws them."""
+def least_score(options: argparse.Namespace) -> float:
+    return 0.3 if options.threshold is None else options.threshold
 
-    results = "objects and pictures"
 
-    def __init__(self, model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, options, settings: dict):
-        check_frame(model, processor, options.task)
-        self.model, self.processor, self.output = model, processor, options.output
-        self.threshold = 0.3 if options.threshold is None else options.threshold
-        self.settings = settings | {"task": options.task, "threshold": self.threshold}
-
-    def __call__(self, paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
-        predictions = predict_objects(self.model, self.processor, images, **self.settings)
-        for path, image, objects in zip(paths, images, predictions):
-            objects |= {name: objects[name].tolist() for name in ("scores", "labels", "boxes")}
-            self._write_json(objects, self.output / f"{path.stem}_objects.json")
-            self._draw(image, objects, self.output / f"{path.stem}_objects.png")
-
-    def _write_json(self, objects: dict, path: Path) -> None:
-        names = [self.model.config.id2label[label] for label in objects["labels"]]
-        columns = {"label": names, "score": objects["scores"], "box": objects["boxes"]}
-        if "masks" in objects:
-            columns["segmentation"] = objects["masks"]
-        records = [dict(zip(columns, values)) for values in zip(*columns.values())]
-        write_text(path, json.dumps(records) + "\n")
-
-    def _draw(self, image: Image.Image, objects: dict, path: Path) -> None:
-        masks = None
-        if objects.get("masks"):
-            masks = np.stack([rle_to_mask(rle).numpy() for rle in objects["masks"]])
-        picture = draw_objects(
-            np.asarray(image), objects["boxes"], objects["labels"], objects["scores"], masks,
-            self.model.config.id2label, self.threshold,
-        )  # fmt: skip
-        save_image(picture, path)
+def make_writer(
+    options: argparse.Namespace,
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    sizes: dict[Path, tuple[int, int]],
+) -> Writer:
+    settings = generation_settings(options, model.config.parallel)
+    match model.config.task(options.task).output_type:
+        case "depth":
+            return depth_writer(model, processor, options.output, tta=options.tta, **settings)
+        case "objects":
+            make = partial(object_writer, threshold=least_score(options))
+        case "pose":
+            make = partial(
+                pose_writer,
+                find_people=people_finder(options, model, sizes),
+                skeleton=skeleton(options.skeleton or COCO_SKELETON.name),
+                flip_test=options.flip_test,
+            )
+        case "semantic" | "label_map":
+            make = semantic_writer
+        case "map":
+            make = map_writer
+        case None:
+            raise ValueError(f"The task {options.task} declares no type of output: there is nothing to write.")
+    return make(model, processor, options.output, task=options.task, **settings)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -189,14 +229,12 @@ def main(arguments: list[str] | None = None) -> None:
     logging.disable_progress_bar()
     set_seed(options.seed)
     try:
-        check_task(options)
         paths = find_images(options.images)
         model, processor = load_model_and_processor(options.model, options.task, options.device, options.dtype)
-        settings = generation_settings(options, model.config.parallel)
-        write_predictions = (DepthWriter if options.task == DEPTH_TASK else ObjectWriter)(
-            model, processor, options, settings
-        )
-        check_images(paths, model.config.task(options.task).image_size, options.tta)
+        task = model.config.task(options.task)
+        check_options(options, task.output_type)
+        sizes = check_images(paths, task.image_size, options.tta)
+        write = make_writer(options, model, processor, sizes)
         options.output.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"predict.py: {error}", file=sys.stderr)
@@ -204,9 +242,9 @@ def main(arguments: list[str] | None = None) -> None:
     with tqdm(total=len(paths), desc="predicting", unit="image") as progress:
         for start in range(0, len(paths), options.batch_size):
             batch = paths[start : start + options.batch_size]
-            write_predictions(batch, [read_image(path) for path in batch])
+            write(batch, [read_image(path) for path in batch])
             progress.update(len(batch))
-    print(f"Wrote {write_predictions.results} of {len(paths)} images to {options.output}.")
+    print(f"Wrote what {options.task} gives of {len(paths)} images to {options.output}.")
 
 
 if __name__ == "__main__":

@@ -357,8 +357,8 @@ def test_predict_refuses_what_does_not_fit_objects(predict, saved_finder, tmp_pa
     folder = shutil.copytree(saved_finder, tmp_path / "model")
     AiTImageProcessor().save_pretrained(folder / "image_processors" / "instance-segmentation")
     cases = [
-        (saved_finder, "instance-segmentation", ["--tta"], "windows of --tta are for depth"),
-        (saved_finder, "depth", ["--threshold", "0.5"], "Depth has no objects"),
+        (saved_finder, "instance-segmentation", ["--tta"], "--tta has no meaning for the task instance-"),
+        (saved_finder, "depth", ["--threshold", "0.5"], "--threshold has no meaning for the task depth"),
         (saved_finder, "keypoints", [], "Unknown task 'keypoints'"),
         (folder, "instance-segmentation", [], "makes 480x480"),
     ]

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tiny import mixed_config
 
-from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor, VQTokenizer
+from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor, AiTTaskConfig, VQTokenizer
 from ait_hf.data.coco import coco_classes, load_coco
 from ait_hf.data.collation import object_collator
 from ait_hf.data.object_transforms import ObjectEvalTransform
@@ -38,6 +39,7 @@ from ait_hf.remote_code import save_with_remote_code
 FRAME = (160, 160)
 TASK = "instance-segmentation"
 CATEGORY_IDS = [1, 2, 5]
+DECLARED = AiTTaskConfig(task_id=1, slots=[], image_size=FRAME)
 CATS = {"images": [{"id": 4}], "annotations": [], "categories": [{"id": number} for number in CATEGORY_IDS]}
 
 
@@ -69,7 +71,7 @@ class Oracle(torch.nn.Module):
     def __init__(self, answers: list[SimpleNamespace], num_classes: int = len(CATEGORY_IDS)):
         super().__init__()
         self.answers = list(answers)
-        self.config = SimpleNamespace(num_classes=num_classes, task=lambda _: SimpleNamespace(image_size=FRAME))
+        self.config = SimpleNamespace(num_classes=num_classes, task=lambda _: DECLARED)
         self.codebook = None if answers[0].pred_masks is None else "mask"
         self.seen = []
 
@@ -261,6 +263,43 @@ def test_masks_keep_to_their_objects_when_some_are_left_out():
             np.testing.assert_array_equal(index.annToMask(result), expected)
 
 
+def test_with_top_k_an_object_may_have_several_classes():
+    """Both objects in their two likeliest classes; the model's classes 4, 5 and 6 are the task's 0, 1 and 2."""
+    boxes = [[0.0, 0.0, 0.25, 0.25], [0.5, 0.25, 1.0, 0.5]]
+    outputs = output(boxes, [5, 6], [0.5, 0.6], torch.ones(2, 64, 64))
+    probabilities = [[0, 0, 0, 0, 0.0625, 0.5, 0.25, 0.1875], [0, 0, 0, 0, 0.3, 0, 0.6, 0.1]]
+    outputs.class_logits = torch.tensor([probabilities]).log()
+    arguments = {"top_k": 4, "score_threshold": 0.1, "first_class": 4}
+    ((row),) = coco_results(outputs, [4], [(80, 80)], CATEGORY_IDS, frame_processor(), **arguments)
+    expected = [(5, 40, 0.6), (2, 0, 0.5), (1, 40, 0.3), (5, 0, 0.25)]
+    for result, (category, left, score) in zip(row["results"], expected, strict=True):
+        assert (result["category_id"], result["bbox"][0]) == (category, left)
+        assert result["score"] == pytest.approx(score)
+        assert rle_codec.toBbox(result["segmentation"]).tolist() == result["bbox"]
+    ((best),) = coco_results(outputs, [4], [(80, 80)], CATEGORY_IDS, frame_processor(), top_k=1, first_class=4)
+    assert best["results"] == row["results"][:1]
+
+
+def test_second_guesses_raise_average_precision(rooms):
+    """The model chooses wrongly, but gives the right class nearly as much."""
+    truth = coco_ground_truth(rooms, CATEGORY_IDS)
+    batches = [image_collator([room], processor=frame_processor()) for room in rooms]
+    values = []
+    for top_k in (None, 20):
+        answers = [true_answer(room, room["masks"], 10) for room in rooms]
+        for answer in answers:
+            is_object = answer.class_scores[..., None] > 0.5
+            right = torch.nn.functional.one_hot(answer.class_labels, 3)
+            classes = is_object * (0.4 * right + 0.5 * right.roll(1, dims=2))
+            answer.class_logits = torch.cat([classes, 1 - classes.sum(2, keepdim=True)], dim=2).log()
+            answer.class_labels = classes.argmax(2)
+            answer.class_scores = classes.amax(2)
+        arguments = {"task": TASK, "category_ids": CATEGORY_IDS, "top_k": top_k}
+        values.append(evaluate_objects(Oracle(answers), frame_processor(), batches, truth, **arguments)[0])
+    for name in ("bbox_AP50", "segm_AP50"):
+        assert values[0][name] < 0.1 and values[1][name] > 0.3
+
+
 def test_nothing_good_enough_is_zero():
     truth = CATS | {"annotations": [{"image_id": 4, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0}]}
     batch = image_collator([{"image_id": 4, "image": np.zeros((40, 80, 3), np.uint8)}], processor=frame_processor())
@@ -382,6 +421,10 @@ def test_command_on_rooms(saved, tmp_path, capsys):
     assert values["num_images"] == 3 and 0 <= values["bbox_AP"] <= 1
     found = json.loads((tmp_path / "results.json").read_text())
     assert [result["image_id"] for result in found] == [0, 0, 1, 1, 2, 2]
+    run(*arguments, "--task", "object-detection", "--top-k", 5, "--results", tmp_path / "pairs.json")
+    pairs = json.loads((tmp_path / "pairs.json").read_text())
+    assert [result["image_id"] for result in pairs] == [0] * 5 + [1] * 5 + [2] * 5
+    assert all(first["score"] >= second["score"] for first, second in zip(pairs[:5], pairs[1:5]))
     assert "bbox_AP50" in capsys.readouterr().out
 
     run(*arguments, "--task", TASK, "--modes", "all", "--tokenizer-reconstruction")
@@ -431,6 +474,8 @@ def test_command_refuses_bad_input_and_writes_nothing(saved, tmp_path, capsys):
     assert "--protocol has no meaning for objects" in refused(*on_rooms, "--protocol", "tta")
     assert "--num-objects has no meaning for depth" in refused(*on_rooms, "--num-objects", 2, task="depth")
     assert "--num-objects must lie in 1..3" in refused(*on_rooms, "--num-objects", 7)
+    assert "--top-k must be at least 1" in refused(*on_rooms, "--top-k", 0)
+    assert "need --model" in refused("--tokenizer", tmp_path, "--split", "test", "--top-k", 2)
     assert "no masks" in refused(*on_rooms, "--modes", "all", task="object-detection")
     assert "leave out --results or --modes" in refused(*on_rooms, "--modes", "all", "--results", tmp_path / "r.json")
     assert "add --do-sample" in refused(*on_rooms, "--top-p", 0.5)

@@ -261,8 +261,8 @@ def test_mask_tokenizer_learns_masks(tmp_path):
         masking = ["mask_augmentation.patch_size=8", f"mask_augmentation.ratio={ratio}"]
         task = TokenizerTraining(load_recipe(path, TokenizerRecipe, [*overrides, *config, *masking]))
         assert (task._mask(torch.ones(1, 1, 16, 16)) == 0).float().mean() == share
-    with pytest.raises(ValueError, match="makes a tokenizer of 'metre', but the data synthetic_masks are in 'mask'"):
-        TokenizerTraining(load_recipe(path, TokenizerRecipe, [*overrides, "model.config={downsample_ratio: 8}"]))
+    with pytest.raises(ValueError, match="with unit 'metre', but that of the data synthetic_masks is 'mask'"):
+        TokenizerTraining(load_recipe(path, TokenizerRecipe, [*overrides, "model.config={unit: metre}"]))
 
 
 @pytest.fixture

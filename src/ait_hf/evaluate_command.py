@@ -14,8 +14,18 @@ Errors of a model, or of a tokenizer, on ground truth.
     python scripts/evaluate.py --model DIR --task object-detection --data synthetic --split test --limit 200
     python scripts/evaluate.py --tokenizer DIR --task instance-segmentation --data synthetic --split test
 
+    python scripts/evaluate.py --model DIR --task keypoint-detection --data coco:person_keypoints_val2017.json \\
+        --images val2017 --boxes detections.json --flip-test
+    python scripts/evaluate.py --model DIR --task keypoint-detection --data synthetic --split test --limit 200
+
+    python scripts/evaluate.py --model DIR --task semantic-segmentation --data labels:ROOT --split val --ignored-ids 11
+    python scripts/evaluate.py --model DIR --task semantic-segmentation --data ade20k:ROOT --split validation
+
+    python scripts/evaluate.py --model DIR --task normals --data DIR/recipe.yaml --split test --limit 128
+
 Errors of depth are computed per image at the ground truth's size and averaged over images. Boxes and masks are measured
-by COCO's average precision, in pixels of the original images. The device is Accelerate's choice.
+by COCO's average precision, joints likewise by their similarity (OKS), classes of pixels by mean intersection over
+union; all in pixels of the original images. The device is Accelerate's choice.
 """
 
 import argparse
@@ -33,13 +43,22 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from .evaluate_depth_command import DEPTH_COLUMNS, add_depth_arguments, check_depth_options, evaluate_depth_task
+from .evaluate_map_command import MAP_COLUMNS, add_map_arguments, check_map_options, evaluate_map_task
 from .evaluate_objects_command import (
     OBJECT_COLUMNS,
     add_object_arguments,
     check_object_options,
     evaluate_object_task,
 )
-from .inference import DEPTH_TASK, OBJECT_TASKS
+from .evaluate_pose_command import POSE_COLUMNS, add_pose_arguments, check_pose_options, evaluate_pose_task
+from .evaluate_semantic_command import (
+    SEMANTIC_COLUMNS,
+    add_semantic_arguments,
+    check_semantic_options,
+    evaluate_semantic_task,
+)
+from .inference import DEPTH_TASK, OBJECT_TASKS, POSE_TASK, SEMANTIC_TASK
+from .tokenization_pose import PoseTokenizer
 from .tokenization_vq import VQTokenizer
 from .training.files import write_text
 
@@ -49,29 +68,58 @@ Results = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Kind:
-    """What the tasks of one kind have of their own: options, their checks, the evaluation, columns of the table."""
+    """
+    What the tasks of one kind have of their own: options, their checks, the evaluation, columns of the table, and the
+    class of their tokenizers. `shared` are options for several kinds, though not for all.
+    """
 
     name: str
     tasks: Sequence[str]
     add_arguments: Callable[[argparse.ArgumentParser], list[str]]
     check_options: Callable[[argparse.Namespace], None]
-    evaluate: Callable[[argparse.Namespace, VQTokenizer | None, Accelerator], Results]
+    evaluate: Callable[[argparse.Namespace, VQTokenizer | PoseTokenizer | None, Accelerator], Results]
     columns: Sequence[str]
+    shared: Sequence[str] = ()
+    tokenizer_class: type = VQTokenizer
 
 
 DEPTH = Kind("depth", (DEPTH_TASK,), add_depth_arguments, check_depth_options, evaluate_depth_task, DEPTH_COLUMNS)
 OBJECTS = Kind(
-    "objects", OBJECT_TASKS, add_object_arguments, check_object_options, evaluate_object_task, OBJECT_COLUMNS
+    "objects",
+    OBJECT_TASKS,
+    add_object_arguments,
+    check_object_options,
+    evaluate_object_task,
+    OBJECT_COLUMNS,
+    shared=("images", "results", "people"),
 )
-KINDS = (DEPTH, OBJECTS)
-TASKS = (*DEPTH.tasks, *OBJECTS.tasks)
+POSES = Kind(
+    "poses",
+    (POSE_TASK,),
+    add_pose_arguments,
+    check_pose_options,
+    evaluate_pose_task,
+    POSE_COLUMNS,
+    shared=("images", "results"),
+    tokenizer_class=PoseTokenizer,
+)
+SEMANTICS = Kind(
+    "semantic segmentation",
+    (SEMANTIC_TASK,),
+    add_semantic_arguments,
+    check_semantic_options,
+    evaluate_semantic_task,
+    SEMANTIC_COLUMNS,
+    shared=("people",),
+)
+MAPS = Kind("dense tasks of one's own", (), add_map_arguments, check_map_options, evaluate_map_task, MAP_COLUMNS)
+KINDS = (DEPTH, OBJECTS, POSES, SEMANTICS, MAPS)
+TASKS = tuple(task for kind in KINDS for task in kind.tasks)
 
 
 def kind_of(task: str) -> Kind:
-    """Raises `ValueError` for a task that cannot be evaluated."""
-    if task not in TASKS:
-        raise ValueError(f"Unknown task {task!r}: this script evaluates {', '.join(TASKS)}.")
-    return next(kind for kind in KINDS if task in kind.tasks)
+    """Every other name is that of a dense task of one's own."""
+    return next((kind for kind in KINDS if task in kind.tasks), MAPS)
 
 
 def make_parser() -> tuple[argparse.ArgumentParser, dict[Kind, list[str]]]:
@@ -84,13 +132,13 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[Kind, list[str]]]:
     parser.add_argument(
         "--tokenizer-reconstruction", action="store_true", help="measure the model's own tokenizer in the same way"
     )
-    parser.add_argument("--task", required=True, help=f"what to evaluate: {', '.join(TASKS)}")
+    parser.add_argument("--task", required=True, help=f"what to evaluate: {', '.join(TASKS)}, or one of your own")
     parser.add_argument(
         "--data",
         required=True,
         metavar="DATA",
         help="synthetic; for depth an index.json, CSV file or folder of RGB-D pairs, or nyu_depth:ROOT; for objects "
-        "coco:ANNOTATIONS.json",
+        "and poses coco:ANNOTATIONS.json; for semantic segmentation labels:ROOT or ade20k:ROOT; for a task of your own a RECIPE.yaml",
     )
     parser.add_argument("--split", help="which part of the data; a file of COCO annotations has none")
     parser.add_argument("--limit", type=int, help="at most so many images, spread evenly over the split")
@@ -105,7 +153,19 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[Kind, list[str]]]:
     parser.add_argument("--seed", type=int, default=0, help="of what --do-sample draws; nothing else is random")
     parser.add_argument("--output", type=Path, default=Path("metrics.json"), metavar="FILE.json")
     parser.add_argument("--gallery", type=Path, metavar="FILE.png", help="picture of some predictions")
-    return parser, {kind: kind.add_arguments(parser) for kind in KINDS}
+    parser.add_argument(
+        "--images", metavar="DIR", help="objects, poses: folder of the images of coco:ANNOTATIONS.json"
+    )
+    parser.add_argument(
+        "--people", action="store_true", help="objects, semantic segmentation: synthetic rooms with people in them"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE.json",
+        help="objects, poses: write what was found, in COCO's results format",
+    )
+    return parser, {kind: [*kind.add_arguments(parser), *kind.shared] for kind in KINDS}
 
 
 def check_options(options: argparse.Namespace, kind: Kind, foreign: dict[str, Any]) -> None:
@@ -125,8 +185,8 @@ def check_options(options: argparse.Namespace, kind: Kind, foreign: dict[str, An
     kind.check_options(options)
 
 
-def load_tokenizer(folder: str | Path) -> VQTokenizer:
-    """A saved tokenizer.
+def load_tokenizer(folder: str | Path, kind: type = VQTokenizer) -> VQTokenizer | PoseTokenizer:
+    """A saved tokenizer, of the class `kind`.
 
     Raises:
         OSError: The folder or a file in it is missing or damaged.
@@ -134,10 +194,10 @@ def load_tokenizer(folder: str | Path) -> VQTokenizer:
     """
     config = Path(folder) / "config.json"
     if not config.is_file():
-        raise FileNotFoundError(f"{config} does not exist: give the folder of a saved VQTokenizer.")
-    if VQTokenizer.load_config(folder).get("_class_name") != VQTokenizer.__name__:
-        raise ValueError(f"{config} is not that of a VQTokenizer.")
-    return VQTokenizer.from_pretrained(folder, use_safetensors=True).eval()
+        raise FileNotFoundError(f"{config} does not exist: give the folder of a saved {kind.__name__}.")
+    if kind.load_config(folder).get("_class_name") != kind.__name__:
+        raise ValueError(f"{config} is not that of a {kind.__name__}.")
+    return kind.from_pretrained(folder, use_safetensors=True).eval()
 
 
 def table(results: Results, columns: Sequence[str]) -> str:
@@ -163,9 +223,12 @@ def main(arguments: list[str] | None = None) -> None:
     set_seed(options.seed)
     try:
         kind = kind_of(options.task)
-        foreign = {name: parser.get_default(name) for other in own if other is not kind for name in own[other]}
+        others = {name for names in own.values() for name in names}
+        foreign = {name: parser.get_default(name) for name in others.difference(own[kind])}
         check_options(options, kind, foreign)
-        tokenizer = None if options.tokenizer is None else load_tokenizer(options.tokenizer).to(accelerator.device)
+        tokenizer = None
+        if options.tokenizer is not None:
+            tokenizer = load_tokenizer(options.tokenizer, kind.tokenizer_class).to(accelerator.device)
         results = kind.evaluate(options, tokenizer, accelerator)
     except (ValueError, OSError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)

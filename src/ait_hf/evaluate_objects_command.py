@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from .data.coco import coco_classes, load_coco
 from .data.subset import evenly
 from .data.synthetic import EVALUATION_EXAMPLES
-from .data.synthetic_objects import OBJECT_CLASSES, SyntheticObjects
+from .data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticObjects
 from .evaluation import decoding_modes
 from .inference import OBJECT_TASKS, load_model_and_processor
 from .object_evaluation import (
@@ -56,11 +56,14 @@ def add_object_arguments(parser: argparse.ArgumentParser) -> list[str]:
     """Adds the options that only objects have and returns their names."""
     group = parser.add_argument_group(" and ".join(OBJECT_TASKS))
     actions = [
-        group.add_argument("--images", metavar="DIR", help="folder of the images of coco:ANNOTATIONS.json"),
-        group.add_argument(
-            "--results", type=Path, metavar="FILE.json", help="write what was found, in COCO's results format"
-        ),
         group.add_argument("--num-objects", type=int, help="objects per image (default: as many as the model has)"),
+        group.add_argument(
+            "--top-k",
+            type=int,
+            metavar="N",
+            help="count the N likeliest pairs of an object and a class of an image (default: every object once, with "
+            "its chosen class, as published)",
+        ),
         group.add_argument("--do-sample", action="store_true", help="draw boxes and classes instead of the likeliest"),
         group.add_argument("--top-p", type=float, help="draw among the likeliest that have this probability together"),
     ]
@@ -79,6 +82,8 @@ def check_object_options(options: argparse.Namespace) -> None:
             raise ValueError("Give the folder of the annotated images: --images DIR.")
         if options.split is not None:
             raise ValueError("A file of COCO annotations is one split: leave out --split.")
+        if options.people:
+            raise ValueError("--people goes with synthetic rooms.")
     elif options.data != "synthetic":
         raise ValueError(f"Objects are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
     elif options.images is not None:
@@ -87,8 +92,11 @@ def check_object_options(options: argparse.Namespace) -> None:
         raise ValueError("Give the --split of the synthetic rooms to evaluate.")
     elif options.split == "train" and options.limit is None:
         raise ValueError("Synthetic training rooms have no end: give --limit.")
-    if options.model is None and (options.results is not None or _generation_settings(options)):
-        raise ValueError("--results, --num-objects, --do-sample and --top-p need --model.")
+    of_model = (options.results is not None, options.top_k is not None, bool(_generation_settings(options)))
+    if options.model is None and any(of_model):
+        raise ValueError("--results, --num-objects, --top-k, --do-sample and --top-p need --model.")
+    if options.top_k is not None and options.top_k < 1:
+        raise ValueError("--top-k must be at least 1.")
     if options.results is not None and options.modes == "all":
         raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
     if options.top_p is not None and not options.do_sample:
@@ -118,6 +126,7 @@ def evaluate_object_task(
         loader = accelerator.prepare(DataLoader(data.rows, batch_size=options.batch_size, collate_fn=collator))
         modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
         common = {"task": options.task, "category_ids": data.category_ids, "accelerator": accelerator}
+        common |= {"top_k": options.top_k}
         common |= _generation_settings(options)
         for mode, settings in modes.items():
             results[mode], found = evaluate_objects(
@@ -160,10 +169,11 @@ def _load_data(options: argparse.Namespace, room_size: tuple[int, int]) -> Objec
         rows = load_coco(annotations, options.images)
         rows = rows.select(list(evenly(range(len(rows)), options.limit)))
         return ObjectData(rows, annotations, *coco_classes(annotations))
-    rooms = SyntheticObjects(options.split, room_size)
+    rooms = SyntheticObjects(options.split, room_size, people=options.people)
     rows = [rooms[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
-    category_ids = list(range(1, len(OBJECT_CLASSES) + 1))
-    return ObjectData(rows, coco_ground_truth(rows, category_ids), OBJECT_CLASSES, category_ids)
+    classes = PEOPLE_CLASSES if options.people else OBJECT_CLASSES
+    category_ids = list(range(1, len(classes) + 1))
+    return ObjectData(rows, coco_ground_truth(rows, category_ids), classes, category_ids)
 
 
 def _write_results(path: Path, found: CocoResults) -> None:

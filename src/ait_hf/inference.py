@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From a folder and some photographs to depth maps of the photographs' sizes, or to the objects in them."""
+"""From a folder and some photographs to depth maps of the photographs' sizes, or to the objects and poses in them."""
 
 import math
 from collections import defaultdict
@@ -15,13 +15,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors import SafetensorError
 
 from .configuration_ait import AiTConfig
+from .data.skeletons import COCO_SKELETON, Skeleton
 from .image_processing_ait import AiTImageProcessor
-from .modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration
+from .image_processing_pose_ait import AiTPoseImageProcessor, Boxes
+from .modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration, AiTPoseEstimatorOutput
+from .poses_ait import mirrored_joints
 from .test_time_augmentation import predict_with_windows_and_flip
 
 
 DEPTH_TASK = "depth"
 OBJECT_TASKS = ("object-detection", "instance-segmentation")
+POSE_TASK = "keypoint-detection"
+SEMANTIC_TASK = "semantic-segmentation"
+PERSON = "person"  # the class of objects that have poses
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -45,25 +51,18 @@ def load_model_and_processor(
         FileNotFoundError: The folder or a file in it is missing.
         ValueError: It holds another architecture, a damaged or incomplete checkpoint, or a model without the task.
     """
-    folder = Path(folder)
-    own = folder / "image_processors" / task
-    processor_folder = own if own.is_dir() else folder
-    for path in (folder, folder / "config.json", processor_folder / "preprocessor_config.json"):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist: give the folder of a saved AiT model.")
+    processor = load_processor(folder, task)
     try:
-        AiTConfig.from_pretrained(folder).task(task)
         model, report = AiTForDenseTokenGeneration.from_pretrained(
             folder,
             dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, with names
         )
-        processor = AiTImageProcessor.from_pretrained(processor_folder)
     except SafetensorError as error:
         raise ValueError(f"The checkpoint in {folder} is truncated or damaged ({error}): copy it again.") from error
-    except (OSError, StrictDataclassError) as error:
-        raise ValueError(f"{folder} cannot be loaded: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise _cannot_be_loaded(folder, error) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if keys := sorted(map(str, report[problem])):
             raise ValueError(
@@ -71,6 +70,32 @@ def load_model_and_processor(
                 f"first {keys[0]}."
             )
     return model.to(device), processor
+
+
+def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
+    """
+    The image processor of a task of a saved model, as of [`load_model_and_processor`].
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: It holds another architecture, a damaged file, or a model without the task.
+    """
+    folder = Path(folder)
+    own = folder / "image_processors" / task
+    processor_folder = own if own.is_dir() else folder
+    for path in (folder, folder / "config.json", processor_folder / "preprocessor_config.json"):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist: give the folder of a saved AiT model.")
+    try:
+        output_type = AiTConfig.from_pretrained(folder).task(task).output_type
+        processor_class = AiTPoseImageProcessor if output_type == "pose" else AiTImageProcessor
+        return processor_class.from_pretrained(processor_folder)
+    except (OSError, StrictDataclassError) as error:
+        raise _cannot_be_loaded(folder, error) from error
+
+
+def _cannot_be_loaded(folder: str | Path, error: Exception) -> ValueError:
+    return ValueError(f"{folder} cannot be loaded: {' '.join(str(error).split())}")
 
 
 def find_images(patterns: Sequence[str | Path]) -> list[Path]:
@@ -200,13 +225,14 @@ def prepare_images(
     processor: AiTImageProcessor,
     images: Sequence[Image.Image | torch.Tensor],
     size: tuple[int, int] | None = None,
+    **inputs,
 ) -> torch.Tensor:
     """`pixel_values` of images as [`predict_depth`] takes them, where and as the model needs them: `(batch, 3, *size)`,
-    or of the processor's own size."""
+    or of the processor's own size. `inputs`: what else the processor wants, such as `boxes`."""
     changes: dict[str, Any] = {} if size is None else {"size": {"height": size[0], "width": size[1]}}
     if torch.is_tensor(images[0]) and images[0].is_floating_point():
         changes["do_rescale"] = False
-    pixel_values = processor(list(images), return_tensors="pt", **changes)["pixel_values"]
+    pixel_values = processor(list(images), return_tensors="pt", **inputs, **changes)["pixel_values"]
     return pixel_values.to(model.device, model.dtype)
 
 
@@ -281,4 +307,164 @@ def check_frame(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor,
         raise ValueError(
             f"The task {task} takes images of {expected[0]}x{expected[1]} pixels, but this image processor makes "
             f"{height}x{width}: use the processor that was saved for it."
+        )
+
+
+@torch.no_grad()
+def predict_poses(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTPoseImageProcessor,
+    images: Sequence[Image.Image | torch.Tensor],
+    boxes: Boxes,
+    *,
+    task: str = POSE_TASK,
+    flip_test: bool = False,
+    skeleton: Skeleton = COCO_SKELETON,
+    batch_size: int = 32,
+    **settings,
+) -> list[list[dict[str, torch.Tensor]]]:
+    """
+    Joints of people in images, in pixels of the images.
+
+    Args:
+        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
+        processor ([`AiTPoseImageProcessor`]): The image processor of the task.
+        images: As for [`predict_depth`].
+        boxes: One list per image of people's boxes `[x, y, width, height]`, pixels; it may be empty.
+        task (`str`): Whose output is poses.
+        flip_test (`bool`): Average with the prediction of the mirrored crop.
+        skeleton ([`Skeleton`]): What the model's joints are; `flip_test` has to know left from right.
+        batch_size (`int`): People at a time.
+        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
+
+    Returns:
+        For every image a list of people in the order of the boxes, as of
+        [`~AiTPoseImageProcessor.post_process_pose_estimation`]: `keypoints` `(joints, 2)`, `scores` `(joints,)`,
+        `labels` `(joints,)` and `bbox` `(4,)`.
+
+    Raises:
+        ValueError: There are no images, not as many lists of boxes, a box without area, the task is unknown or of
+            another kind, the processor makes crops of another size than the model was trained on, or the model has
+            not the skeleton's joints.
+    """
+    if not images:
+        raise ValueError("There are no images to predict.")
+    check_output_type(model, task, ("pose",))
+    check_frame(model, processor, task)
+    check_skeleton(model, task, skeleton)
+    if len(boxes) != len(images):
+        raise ValueError(f"One list of boxes per image is needed: got {len(boxes)} for {len(images)} images.")
+    if not any(map(len, boxes)):
+        return [[] for _ in images]
+    crops = prepare_images(model, processor, images, boxes=boxes)
+    flip_order = skeleton.flip_order if flip_test else None
+    parts = [generate_poses(model, part, task, flip_order, **settings) for part in crops.split(batch_size)]
+    outputs = AiTPoseEstimatorOutput(
+        pred_keypoints=torch.cat([part.pred_keypoints for part in parts]),
+        keypoint_scores=torch.cat([part.keypoint_scores for part in parts]),
+    )
+    return processor.post_process_pose_estimation(outputs, boxes)
+
+
+def generate_poses(
+    model: AiTForDenseTokenGeneration,
+    pixel_values: torch.Tensor,
+    task: str = POSE_TASK,
+    flip_order: Sequence[int] | None = None,
+    **settings,
+) -> AiTPoseEstimatorOutput:
+    """
+    Poses of crops, in pixels of the crops.
+
+    Args:
+        pixel_values: `(people, 3, height, width)`.
+        flip_order (*optional*): Average with the prediction of the mirrored crops (the flip test); for every joint of
+            a mirrored image the joint that it was.
+
+    Returns:
+        `pred_keypoints` `(people, joints, 2)` and `keypoint_scores` `(people, joints)`.
+    """
+
+    def generate(crops: torch.Tensor):
+        return model.generate(pixel_values=crops, task=task, return_dict_in_generate=True, **settings)
+
+    outputs = generate(pixel_values)
+    keypoints, scores = outputs.pred_keypoints, outputs.keypoint_scores
+    if flip_order is not None:
+        mirrored = generate(pixel_values.flip(-1))
+        keypoints = (keypoints + mirrored_joints(mirrored.pred_keypoints, pixel_values.shape[-1], flip_order)) / 2
+        scores = (scores + mirrored.keypoint_scores[:, flip_order]) / 2
+    return AiTPoseEstimatorOutput(pred_keypoints=keypoints, keypoint_scores=scores)
+
+
+def check_skeleton(model: AiTForDenseTokenGeneration, task: str, skeleton: Skeleton) -> None:
+    """`ValueError` if the poses of the task have another number of joints."""
+    num_joints = model.tokenizers[model.grammar(task).codebook].config.num_joints
+    if num_joints != len(skeleton.joints):
+        raise ValueError(
+            f"The model's poses have {num_joints} joints, but the skeleton {skeleton.name} has {len(skeleton.joints)}."
+        )
+
+
+def person_task(config: AiTConfig) -> str:
+    """
+    The model's own task that finds people for [`detect_people`].
+
+    Raises:
+        ValueError: It has none.
+    """
+    for task in OBJECT_TASKS:
+        if task in config.tasks and PERSON in _class_names(config, task):
+            return task
+    raise ValueError(
+        f"This model finds no people by itself (it needs the task {' or '.join(OBJECT_TASKS)} with a class {PERSON!r}): "
+        "give their boxes."
+    )
+
+
+def _class_names(config: AiTConfig, task: str) -> list[str]:
+    first, stop = config.task(task).class_range or (0, config.num_classes)
+    return [config.id2label[number] for number in range(first, stop)]
+
+
+def detect_people(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    images: Sequence[Image.Image | torch.Tensor],
+    *,
+    threshold: float = 0.3,
+    **settings,
+) -> list[dict[str, torch.Tensor]]:
+    """
+    People that the model itself finds, for [`predict_poses`].
+
+    Args:
+        model, images, threshold, settings: As for [`predict_objects`].
+        processor ([`AiTImageProcessor`]): The image processor of the task [`person_task`].
+
+    Returns:
+        For every image `boxes` `(n, 4)`, x, y, width, height in pixels, cut to the image, and `scores` `(n,)`. Boxes
+        of less than a pixel's width or height are left out.
+
+    Raises:
+        ValueError: As [`predict_objects`] and [`person_task`].
+    """
+    found = predict_objects(model, processor, images, task=person_task(model.config), threshold=threshold, **settings)
+    people = []
+    for objects, image in zip(found, images):
+        height, width = image_height_and_width(image)
+        corners = objects["boxes"].clamp(min=0).minimum(objects["boxes"].new_tensor([width, height, width, height]))
+        boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
+        is_person = torch.tensor([model.config.id2label[label] == PERSON for label in objects["labels"].tolist()])
+        kept = is_person.bool().to(boxes.device) & (boxes[:, 2:] >= 1).all(1)
+        people.append({"boxes": boxes[kept], "scores": objects["scores"][kept]})
+    return people
+
+
+def check_output_type(model: AiTForDenseTokenGeneration, task: str, output_types: Sequence[str]) -> None:
+    """`ValueError` if the model has no such task, or its output is of none of these types."""
+    output_type = model.config.task(task).output_type
+    if output_type not in output_types:
+        raise ValueError(
+            f"The output of {task!r} is of the type {output_type!r}, but {' or '.join(output_types)} is needed."
         )

@@ -16,6 +16,7 @@ from pycocotools import mask as rle_codec
 from torch.utils.data import DataLoader
 from transformers.utils import ModelOutput
 
+from .configuration_ait import AiTConfig, AiTTaskConfig
 from .data.coco import decode_segmentation
 from .evaluation import Row, evaluating, measure_all
 from .image_processing_ait import AiTImageProcessor
@@ -60,6 +61,7 @@ def evaluate_objects(
     accelerator: Accelerator | None = None,
     description: str | None = None,
     score_threshold: float = 0.0,
+    top_k: int | None = None,
     **settings,
 ) -> tuple[dict[str, float], CocoResults]:
     """
@@ -72,10 +74,12 @@ def evaluate_objects(
             with several processes a loader that `accelerator.prepare` has made.
         ground_truth: A COCO dictionary, see [`coco_ground_truth`], or the path of an official JSON file.
         task (`str`): Of the model; its output is objects.
-        category_ids: The ground truth's category of every class of the model.
+        category_ids: The ground truth's category of every class of the task, from its first.
         accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
         description (`str`, *optional*): Title of a progress bar; without it there is none.
         score_threshold (`float`): Least score of an object that counts. COCO counts all, up to 100 per image.
+        top_k (`int`, *optional*): So many pairs of an object and a class of every image, instead of each object with
+            its chosen class; see [`~AiTImageProcessor.post_process_object_detection`]. (Not that of `generate()`.)
         settings: Of `generate()`: `num_objects`, `do_sample`, `top_p`, `soft_solver`, `soft_detokenizer`,
             `soft_temperature`.
 
@@ -90,7 +94,8 @@ def evaluate_objects(
     """
     check_frame(model, processor, task)
     truth = read_coco(ground_truth)
-    _check_categories(truth, category_ids, model.config.num_classes)
+    declared = model.config.task(task)
+    _check_categories(truth, category_ids, _num_classes(model.config, declared))
     kinds = ("bbox",) if model.grammar(task).codebook is None else ("bbox", "segm")
     metrics = {kind: CocoMetric(kind, ground_truth=truth, keep_in_memory=True) for kind in kinds}
 
@@ -108,6 +113,8 @@ def evaluate_objects(
             category_ids,
             processor,
             score_threshold=score_threshold,
+            top_k=top_k,
+            first_class=declared.first_class,
         )
 
     def summarize(rows: list[Row]) -> tuple[dict[str, float], CocoResults]:
@@ -126,6 +133,8 @@ def coco_results(
     processor: AiTImageProcessor,
     *,
     score_threshold: float = 0.0,
+    top_k: int | None = None,
+    first_class: int = 0,
 ) -> list[Row]:
     """
     A batch of generated objects in COCO's results format, in pixels of the original images.
@@ -134,24 +143,27 @@ def coco_results(
         outputs: Of `generate()` on an object task.
         image_ids: Id of every image.
         target_sizes: Height and width of every original image, pixels.
-        category_ids: Category of every class.
+        category_ids: Category of every class of the task.
         processor: The image processor that prepared the images.
         score_threshold: Least score of an object that is kept.
+        top_k: As for [`evaluate_objects`].
+        first_class: The model's number of the task's first class.
 
     Returns:
         For every image `image_id` and `results`: dictionaries with `image_id`, `category_id`, `score`, `bbox` (x, y,
         width, height) and, where the output has masks, `segmentation` (a compressed RLE, as text).
     """
-    detections = processor.post_process_object_detection(outputs, threshold=score_threshold, target_sizes=target_sizes)
+    chosen = {"target_sizes": target_sizes, "top_k": top_k}
+    detections = processor.post_process_object_detection(outputs, threshold=score_threshold, **chosen)
     masks = [[]] * len(image_ids)
     if outputs.pred_masks is not None:
-        masks = processor.object_masks_rle(outputs, target_sizes, score_threshold=score_threshold)
+        masks = processor.object_masks_rle(outputs, score_threshold=score_threshold, **chosen)
     rows = []
     for image_id, detection, image_masks in zip(image_ids, detections, masks, strict=True):
         corners = detection["boxes"].double()
         boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
         results = [
-            {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+            {"image_id": image_id, "category_id": category_ids[label - first_class], "bbox": box, "score": score}
             for label, box, score in zip(
                 detection["labels"].tolist(), boxes.tolist(), detection["scores"].tolist(), strict=True
             )
@@ -205,7 +217,7 @@ def object_gallery_rows(
     Args:
         rows: As for [`image_collator`], with the objects as for [`coco_ground_truth`].
         task, settings: As for [`evaluate_objects`].
-        class_names: Of the classes.
+        class_names: Of the task's classes.
     """
     gallery = []
     for row in rows:
@@ -213,6 +225,7 @@ def object_gallery_rows(
         size = image.shape[:2]
         with evaluating(model):
             (found,) = predict_objects(model, processor, [Image.fromarray(image)], task=task, **settings)
+        found["labels"] -= model.config.task(task).first_class
         prediction = {name: found[name].cpu().numpy() for name in ("boxes", "labels", "scores")}
         truth = {"boxes": np.asarray(row["boxes"]).reshape(-1, 4), "labels": np.asarray(row["class_labels"])}
         if "masks" in found:
@@ -346,6 +359,10 @@ def _coco_values(metrics: dict[str, CocoMetric], rows: Iterable[Row]) -> dict[st
             metric.add_image(row["image_id"], row["results"])
         values |= {f"{kind}_{name}": value for name, value in metric.compute().items()}
     return values
+
+
+def _num_classes(config: AiTConfig, task: AiTTaskConfig) -> int:
+    return config.num_classes if task.class_range is None else task.class_range[1] - task.class_range[0]
 
 
 def _check_categories(truth: dict[str, Any], category_ids: Sequence[int], num_classes: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .pictures import arrange, check_image, check_rows, resize_picture
 from .visualization import colorize_depth, token_grid
 
 
@@ -48,11 +49,11 @@ def draw_objects(
     Raises:
         ValueError: if a shape is wrong or the numbers of objects differ.
     """
-    image = _check_image(image)
+    image = check_image(image)
     boxes, labels, scores, masks = _check_objects(image, boxes, labels, scores, masks)
     if longer_side is None:
         longer_side = max(image.shape[:2]) * math.ceil(SMALLEST_PICTURE / max(image.shape[:2]))
-    picture = _resize(image, longer_side)
+    picture = resize_picture(image, longer_side)
     scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]] * 2)
     order = [number for number in np.argsort(scores, kind="stable") if not scores[number] < threshold]
     colors = {number: _color(place) for place, number in enumerate(reversed(order))}
@@ -68,13 +69,6 @@ def draw_objects(
         text = name if np.isinf(scores[number]) else f"{name} {scores[number]:.2f}"
         taken.append(_write_label(draw, text, font, boxes[number] * scale, colors[number], taken))
     return picture
-
-
-def _check_image(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0 or image.dtype != np.uint8:
-        raise ValueError(f"An image must be uint8 (height, width, 3), but is {image.dtype} {image.shape}.")
-    return image
 
 
 def _check_objects(image, boxes, labels, scores, masks):
@@ -94,13 +88,6 @@ def _check_objects(image, boxes, labels, scores, masks):
                 f"{masks.shape}."
             )
     return boxes, labels, scores, masks
-
-
-def _resize(image: np.ndarray, longer_side: int) -> Image.Image:
-    picture = Image.fromarray(image)
-    factor = longer_side / max(picture.size)
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    return picture.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
 
 
 def _color(number: int) -> tuple[int, int, int]:
@@ -165,20 +152,20 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
     Raises:
         ValueError: if there is no row, a field is missing, or a shape is wrong.
     """
-    _check_rows(rows, ("image", "prediction", "truth"))
+    check_rows(rows, ("image", "prediction", "truth"))
     titles = ["image", "ground truth", "prediction"]
     if any("codes" in row for row in rows):
         titles += ["mask tokens of the best object", "their mask"]
     lines = [
         [
-            _resize(_check_image(row["image"]), cell_size),
+            resize_picture(check_image(row["image"]), cell_size),
             _draw(row, "truth", threshold, cell_size),
             _draw(row, "prediction", threshold, cell_size),
             *(_draw_tokens(row, cell_size) if "codes" in row else ()),
         ]
         for row in rows
     ]
-    return _arrange(titles, lines, cell_size)
+    return arrange(titles, lines, cell_size)
 
 
 def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int = 320) -> Image.Image:
@@ -198,7 +185,7 @@ def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int =
     Raises:
         ValueError: if there is no row, a field is missing, or a shape is wrong.
     """
-    _check_rows(rows, ("image", "prediction", "truth", "depth", "predicted_depth"))
+    check_rows(rows, ("image", "prediction", "truth", "depth", "predicted_depth"))
     depths = np.concatenate([np.ravel(row[field]) for row in rows for field in ("depth", "predicted_depth")])
     depths = depths[depths > 0]
     limits = (depths.min(), depths.max()) if depths.size else (0.0, 1.0)
@@ -206,23 +193,15 @@ def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int =
     titles = ["image", f"predicted depth, {scale}", "predicted instances", f"true depth, {scale}", "true instances"]
     lines = [
         [
-            _resize(_check_image(row["image"]), cell_size),
-            _resize(colorize_depth(row["predicted_depth"], *limits), cell_size),
+            resize_picture(check_image(row["image"]), cell_size),
+            resize_picture(colorize_depth(row["predicted_depth"], *limits), cell_size),
             _draw(row, "prediction", threshold, cell_size),
-            _resize(colorize_depth(row["depth"], *limits), cell_size),
+            resize_picture(colorize_depth(row["depth"], *limits), cell_size),
             _draw(row, "truth", threshold, cell_size),
         ]
         for row in rows
     ]
-    return _arrange(titles, lines, cell_size)
-
-
-def _check_rows(rows: Sequence[dict], fields: Sequence[str]) -> None:
-    if not rows:
-        raise ValueError("A gallery needs at least one row.")
-    for number, row in enumerate(rows):
-        if missing := [field for field in fields if field not in row]:
-            raise ValueError(f"Row {number} of the gallery lacks {', '.join(missing)}.")
+    return arrange(titles, lines, cell_size)
 
 
 def _draw(row: dict, side: str, threshold: float, cell_size: int) -> Image.Image:
@@ -237,27 +216,4 @@ def _draw_tokens(row: dict, cell_size: int) -> tuple[Image.Image, Image.Image]:
     codes = np.asarray(row["codes"])
     grid = Image.fromarray(token_grid(codes, cell_size // max(codes.shape)))
     values = np.clip(np.asarray(row["map"], dtype=float), 0, 1)
-    return grid, _resize(np.repeat((255 * values).round().astype(np.uint8)[..., None], 3, axis=2), cell_size)
-
-
-def _arrange(titles: Sequence[str], lines: Sequence[Sequence[Image.Image]], cell_width: int) -> Image.Image:
-    """Pictures in columns with titles, from the top left on white."""
-    margin, gap, title_height = 10, 8, 26
-    heights = [max(picture.height for picture in line) for line in lines]
-    size = (
-        2 * margin + len(titles) * (cell_width + gap) - gap,
-        title_height + sum(heights) + len(lines) * gap + margin,
-    )
-    page = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(13)
-    for column, title in enumerate(titles):
-        middle = margin + column * (cell_width + gap) + cell_width / 2
-        draw.text((middle, title_height / 2), title, "black", font, anchor="mm")
-    top = title_height
-    for line, height in zip(lines, heights):
-        for column, picture in enumerate(line):
-            left = margin + column * (cell_width + gap) + (cell_width - picture.width) // 2
-            page.paste(picture, (left, top))
-        top += height + gap
-    return page
+    return grid, resize_picture(np.repeat((255 * values).round().astype(np.uint8)[..., None], 3, axis=2), cell_size)

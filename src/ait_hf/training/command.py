@@ -12,7 +12,7 @@ from .recipes import load_recipe
 
 def run_recipe(description: str, kind: type[Recipe], train: Callable[[Recipe], object]) -> None:
     """
-    Reads a recipe, `key=value` overrides and `--seed` from the command line, and trains.
+    Reads a recipe, `key=value` overrides, `--seed` and `--push_to_hub` from the command line, and trains.
 
     Args:
         description: Of the script, for `--help`.
@@ -23,10 +23,12 @@ def run_recipe(description: str, kind: type[Recipe], train: Callable[[Recipe], o
     parser.add_argument("recipe", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
     parser.add_argument("--seed", type=int, help="same as seed=SEED")
+    parser.add_argument("--push_to_hub", metavar="USER/NAME", help="same as hub.repo_id=USER/NAME: publish the result")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("ait_hf").setLevel(logging.INFO)
     overrides = arguments.overrides + ([] if arguments.seed is None else [f"seed={arguments.seed}"])
+    overrides += [] if arguments.push_to_hub is None else [f"hub.repo_id={arguments.push_to_hub}"]
     try:
         recipe = load_recipe(arguments.recipe, kind, overrides)
     except (ValueError, FileNotFoundError) as error:

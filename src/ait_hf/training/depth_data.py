@@ -20,14 +20,15 @@ from .data import DataRecipe, Sample, Stream
 class RandomRooms(Dataset):
     """The rooms of [`~ait_hf.data.synthetic.synthetic_rooms`] by number, without end."""
 
-    def __init__(self, split: str, size: tuple[int, int], seed: int):
+    def __init__(self, split: str, size: tuple[int, int], seed: int, people: bool = False):
         if split not in SPLITS:
             raise ValueError(f"Unknown split {split!r} of synthetic rooms; there are: {', '.join(SPLITS)}.")
         self.key = (SPLITS.index(split), seed)
         self.size = size
+        self.people = people
 
     def __getitem__(self, index: int) -> Sample:
-        return render_room((*self.key, index), self.size)
+        return render_room((*self.key, index), self.size, people=self.people)
 
 
 @strict
@@ -76,18 +77,22 @@ class DepthData(DataRecipe):
 @strict
 @dataclass(kw_only=True)
 class SyntheticData(DepthData):
-    """Rooms rendered on the fly, `size` = height and width in pixels; never the same room twice in training."""
+    """
+    Rooms rendered on the fly, `size` = height and width in pixels, with or without `people` in them; never the same room
+    twice in training.
+    """
 
     name: Literal["synthetic"] = "synthetic"
     size: list[int]
     seed: int = 0
+    people: bool = False
 
     @property
     def is_endless(self) -> bool:
         return True
 
     def load(self, split: str) -> Dataset:
-        return RandomRooms(split, tuple(self.size), self.seed)
+        return RandomRooms(split, tuple(self.size), self.seed, self.people)
 
 
 @strict

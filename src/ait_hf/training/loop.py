@@ -27,6 +27,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from ..hub import HubRecipe, prepare_repository, push_run
 from .data import Batch, Stream, evaluation_batches, mixed_batches
 from .files import checkpoint_to_resume, save_checkpoint, write_folder, write_into_folder, write_text
 from .optimizer import OptimizerRecipe, build_optimizer
@@ -38,7 +39,8 @@ logger = logging.getLogger(__name__)
 
 RECIPE_FILE = "recipe.yaml"
 # What may change when a run is resumed without making it another run.
-_FREE_ON_RESUME = ("output_dir", "train.resume", "train.trackers", "train.num_workers", "train.max_steps")
+_FREE_ON_RESUME = ("output_dir", "train.resume", "train.trackers", "train.num_workers", "train.max_steps", "hub")
+_FREE_ON_RESUME += ("hub.repo_id", "hub.private", "hub.license", "hub.message")
 
 
 @strict
@@ -108,7 +110,12 @@ class EvaluationRecipe:
 @strict
 @dataclass(kw_only=True)
 class Recipe:
-    """What the recipes of tokenizers and task-solvers share; theirs add what to train on and a `model` section."""
+    """
+    What the recipes of tokenizers and task-solvers share; theirs add what to train on and a `model` section.
+
+    Args:
+        hub (`HubRecipe`, *optional*): Where to publish the finished model with its card.
+    """
 
     output_dir: str
     seed: int = 0
@@ -116,6 +123,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=ConstantSchedule)
     train: TrainRecipe
     evaluation: EvaluationRecipe
+    hub: HubRecipe | None = None
 
 
 class TrainingTask(ABC):
@@ -203,6 +211,8 @@ class _Run:
         resumed = checkpoint_to_resume(self.checkpoints, self.options.resume)
         self.accelerator = accelerator = _build_accelerator(recipe)
         if accelerator.is_main_process:
+            if recipe.hub is not None:  # a wrong token shows now, not after days
+                prepare_repository(recipe.hub)
             self.folder.mkdir(parents=True, exist_ok=True)
             _warn_of_differences(self.folder / RECIPE_FILE, recipe, resumed)
             write_text(self.folder / RECIPE_FILE, dump_recipe(recipe))
@@ -305,7 +315,7 @@ class _Run:
             self._log({f"eval_{name}": value for name, value in metrics.items()})
             if self._is_best(metrics[self.task.best_metric]) and self.options.eval_every is not None:
                 write_folder(self.folder / "best", self._save)
-            self._write_history()
+            self._write_history(self.folder)
         accelerator.wait_for_everyone()
 
     def _is_best(self, value: float) -> bool:
@@ -320,17 +330,20 @@ class _Run:
         self.progress.history.append({"step": self.progress.step, **values})
         self.accelerator.log(values, step=self.progress.step)
 
-    def _write_history(self) -> None:
-        write_text(self.folder / "history.json", json.dumps(self.progress.history, indent=1))
+    def _write_history(self, folder: Path) -> None:
+        write_text(folder / "history.json", json.dumps(self.progress.history, indent=1))
 
     def _save(self, folder: Path) -> None:
         self.task.save(self.accelerator.unwrap_model(self.model), folder)
         write_text(folder / RECIPE_FILE, dump_recipe(self.recipe))
+        self._write_history(folder)  # also beside the best model, whose card reads it
 
     def _finish(self) -> None:
         if self.accelerator.is_main_process:
             write_into_folder(self.folder, self._save)
-            self._write_history()
+            self._write_history(self.folder)
+            if self.recipe.hub is not None:
+                logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
         self.accelerator.end_training()
 
 

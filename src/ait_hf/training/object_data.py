@@ -3,6 +3,7 @@
 """Data sections of recipes for objects (images with boxes, classes, masks) and for masks alone."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import datasets
@@ -12,7 +13,7 @@ from torch.utils.data import Dataset, default_collate
 from ..data.coco import coco_classes, load_coco
 from ..data.collation import object_collator
 from ..data.object_transforms import MaskCrops, MaskTrainTransform, ObjectEvalTransform, ObjectTrainTransform
-from ..data.synthetic_objects import OBJECT_CLASSES, SyntheticMaskCrops, SyntheticObjects
+from ..data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ..object_evaluation import coco_ground_truth
 from .data import DataRecipe, Sample, Stream
 
@@ -97,8 +98,11 @@ class ObjectData(DataRecipe):
         """A COCO dictionary, or the path of one, with at least the annotations of the evaluated images."""
         raise NotImplementedError
 
-    def stream(self, every: int, *, max_objects: int, with_masks: bool) -> Stream:
-        """Samples with `pixel_values` and `labels`, dictionaries of boxes, classes and, if wanted, masks."""
+    def stream(self, every: int, *, max_objects: int, with_masks: bool, first_class: int = 0) -> Stream:
+        """
+        Samples with `pixel_values` and `labels`, dictionaries of boxes, classes (the data's first one being
+        `first_class`) and, if wanted, masks.
+        """
         train_transform = ObjectTrainTransform(
             self.image_size,
             scale_range=tuple(self.transform.scale_range),
@@ -108,7 +112,8 @@ class ObjectData(DataRecipe):
             with_masks=with_masks,
         )
         eval_transform = ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
-        return Stream(self, train_transform, eval_transform, object_collator, every)
+        collate = partial(object_collator, first_class=first_class)
+        return Stream(self, train_transform, eval_transform, collate, every)
 
 
 @strict
@@ -139,25 +144,28 @@ class SyntheticObjectsData(ObjectData):
         size (`list[int]`): Height and width in pixels.
         num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
             ones, which are the default.
+        people (`bool`): Put people into the rooms, who are one more class.
     """
 
     name: Literal["synthetic_objects"] = "synthetic_objects"
     size: list[int]
     seed: int = 0
     num_rooms: int | None = None
+    people: bool = False
 
     @property
     def is_endless(self) -> bool:
         return True
 
     def load(self, split: str) -> Dataset:
-        return SyntheticObjects(split, tuple(self.size), self.seed)
+        return SyntheticObjects(split, tuple(self.size), self.seed, people=self.people)
 
     def load_for_training(self) -> Dataset:
-        return SyntheticObjects(self.split, tuple(self.size), self.seed, self.num_rooms)
+        return SyntheticObjects(self.split, tuple(self.size), self.seed, self.num_rooms, self.people)
 
     def classes(self) -> tuple[list[str], list[int]]:
-        return list(OBJECT_CLASSES), list(range(len(OBJECT_CLASSES)))
+        names = PEOPLE_CLASSES if self.people else OBJECT_CLASSES
+        return list(names), list(range(len(names)))
 
     def ground_truth(self, split: str, num_samples: int) -> dict[str, Any]:
         rooms = self.load(split)
@@ -206,18 +214,19 @@ class CocoMasks(CocoFiles, MaskData):
 @strict
 @dataclass(kw_only=True)
 class SyntheticMasks(MaskData):
-    """Masks of the objects of rooms rendered on the fly, `size` = height and width of a room in pixels."""
+    """Masks of the objects (and of the people) of rooms rendered on the fly, `size` = height and width in pixels."""
 
     name: Literal["synthetic_masks"] = "synthetic_masks"
     size: list[int]
     seed: int = 0
+    people: bool = False
 
     @property
     def is_endless(self) -> bool:
         return True
 
     def load(self, split: str) -> Dataset:
-        return SyntheticMaskCrops(split, tuple(self.size), self.seed, self.mask_size)
+        return SyntheticMaskCrops(split, tuple(self.size), self.seed, self.mask_size, self.people)
 
 
 AnyMaskData = CocoMasks | SyntheticMasks

@@ -4,7 +4,8 @@
 Recipes: one YAML file and `key=value` overrides become nested, type-checked dataclasses, or one clear `ValueError`.
 
 What a recipe may hold is written in the dataclasses alone. A field whose type is a union of dataclasses picks the one
-whose `name` the section gives; a `dict[str, ...]` of such a union picks by its keys.
+whose `name` the section gives; a `dict[str, ...]` of such a union picks by its keys, or, where the key is a free name, by
+the section's `kind`.
 """
 
 import difflib
@@ -172,17 +173,34 @@ def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str
     """Sections of a mapping, each of the dataclass that its key names."""
     if not isinstance(values, dict):
         raise ValueError(f"{section} is a section with keys, not the value {values!r}.")
-    names = _by_name(choices)
-    check_keys(f"section {section}", values, names)
-    return {
-        key: build(names[key], {"name": key, **value} if isinstance(value, dict) else value, f"{section}.{key}")
-        for key, value in values.items()
-    }
+    names, kinds = _by_literal(choices, "name"), _by_literal(choices, "kind")
+    built = {}
+    for key, value in values.items():
+        given = value if isinstance(value, dict) else {}
+        if "kind" in given:
+            if given["kind"] not in kinds:
+                raise ValueError(f"{section}.{key}.kind must be one of {', '.join(kinds)}, got {given['kind']!r}.")
+            choice = kinds[given["kind"]]
+        else:
+            check_keys(f"section {section}", [key], names)
+            choice = names[key]
+        built[key] = build(choice, {"name": key, **given} if given else value, f"{section}.{key}")
+    return built
 
 
 def _by_name(choices: Sequence[type]) -> dict[str, type]:
     """Dataclasses by the one value that their field `name` may have."""
-    return {typing.get_args(typing.get_type_hints(choice)["name"])[0]: choice for choice in choices}
+    return _by_literal(choices, "name")
+
+
+def _by_literal(choices: Sequence[type], field_name: str) -> dict[str, type]:
+    """Dataclasses by the one value that a field may have, those left out where it may be any or is missing."""
+    found = {}
+    for choice in choices:
+        hint = typing.get_type_hints(choice).get(field_name)
+        if typing.get_origin(hint) is typing.Literal:
+            found[typing.get_args(hint)[0]] = choice
+    return found
 
 
 def _is_required(field: Field) -> bool:

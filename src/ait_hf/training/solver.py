@@ -59,7 +59,7 @@ class SolverTraining(TrainingTask):
         self.model = build_solver(recipe.tasks, recipe.model)
         declared = {name: self.model.config.task(name) for name in recipe.tasks}
         self.loss_weights = {name: task.loss_weight for name, task in declared.items()}
-        self.streams = {name: task.stream(declared[name].num_groups) for name, task in recipe.tasks.items()}
+        self.streams = {name: task.stream(declared[name]) for name, task in recipe.tasks.items()}
         self.processors = {name: task.processor() for name, task in recipe.tasks.items()}
         name, first = next(iter(recipe.tasks.items()))
         self.best_metric, self.lower_is_better = f"{name}/{first.best_metric}", first.lower_is_better

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model that a task-solver's recipe starts from."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,15 +15,18 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
 
-from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTokenizerConfig
+from ..configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTSwinv2Config
 from ..conversion.swinv2 import load_pretrained_backbone
-from ..modeling_ait import AiTForDenseTokenGeneration
+from ..modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
+from ..objectives_ait import Tokenizer
 from ..tokenization_vq import VQTokenizer
 from .recipes import check_keys
-from .tasks import AnyTask, ObjectTask
+from .solver_task import SolverTask
 
 
-CODEBOOKS = ("mask", "depth")  # their order in the vocabulary, as released
+RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them
+RELEASED_TASK_IDS = 4
+FIRST_OWN_TASK_ID = 5  # behind those of the known tasks
 # What the recipe sets elsewhere is not a key of its sections `model.config` and `model.backbone_config`.
 _CONFIG_KEYS = set(AiTConfig.__annotations__) - {"backbone_config", "tokenizers", "tasks", "parallel", "model_type"}
 _SWINV2_KEYS = {key for key in AiTSwinv2Config.__annotations__ if not key.startswith("_")} - {"image_size"}
@@ -70,7 +74,7 @@ class SolverModelRecipe:
                     raise ValueError(f"{f.name} has no effect with pretrained, which is a whole model: leave it out.")
 
 
-def build_solver(tasks: Mapping[str, AnyTask], options: SolverModelRecipe) -> AiTForDenseTokenGeneration:
+def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) -> AiTForDenseTokenGeneration:
     """
     The model that a recipe starts from, with its tokenizers and its pretrained backbone: the head of its task, or
     [`AiTForDenseTokenGeneration`] for several.
@@ -80,10 +84,9 @@ def build_solver(tasks: Mapping[str, AnyTask], options: SolverModelRecipe) -> Ai
         ValueError: The parts do not fit together.
     """
     kind = next(iter(tasks.values())).model_class if len(tasks) == 1 else AiTForDenseTokenGeneration
-    class_names = _class_names(tasks)
     if options.pretrained is not None:
         model = kind.from_pretrained(options.pretrained)
-        _check_pretrained(model.config, tasks, class_names, options.pretrained)
+        _check_pretrained(model.config, tasks, options.pretrained)
         return model
     tokenizers = {task.codebook: load_tokenizer(task) for task in tasks.values() if task.codebook is not None}
     size = [max(sides) for sides in zip(*(task.data.image_size for task in tasks.values()))]
@@ -94,7 +97,7 @@ def build_solver(tasks: Mapping[str, AnyTask], options: SolverModelRecipe) -> Ai
     else:
         backbone_config, backbone_weights = _backbone(options, size)
     try:
-        config = _config(tasks, options, size, tokenizers, backbone_config, class_names)
+        config = _config(tasks, options, size, tokenizers, backbone_config)
     except StrictDataclassError as error:
         raise ValueError(f"In section model: {error.__cause__ or error}") from error
     if donor is not None:
@@ -109,7 +112,7 @@ def build_solver(tasks: Mapping[str, AnyTask], options: SolverModelRecipe) -> Ai
     return model
 
 
-def load_tokenizer(task: AnyTask) -> VQTokenizer:
+def load_tokenizer(task: SolverTask) -> Tokenizer:
     """
     The trained tokenizer that a task's section names.
 
@@ -120,25 +123,43 @@ def load_tokenizer(task: AnyTask) -> VQTokenizer:
     path = task.tokenizer
     if not Path(path).is_dir() and path.count("/") != 1:  # so it is no Hub name either
         raise FileNotFoundError(f"There is no tokenizer at {path}: run scripts/train_tokenizer.py first.")
-    tokenizer = VQTokenizer.from_pretrained(path)
-    if tokenizer.config.unit != task.unit or tokenizer.config.in_channels != 1:
+    name = VQTokenizer.load_config(path).get("_class_name")
+    classes = {kind.__name__: kind for kind in TOKENIZER_CLASSES.values()}
+    if name not in classes:
+        raise ValueError(f"{path} holds a {name}, not one of {', '.join(classes)}.")
+    tokenizer = classes[name].from_pretrained(path)
+    if tokenizer.config.unit != task.unit:
         raise ValueError(
-            f"tasks.{task.name}.tokenizer ({path}) is of {tokenizer.config.in_channels} channel(s) in "
-            f"{tokenizer.config.unit!r}; this task needs one channel in {task.unit!r}."
+            f"tasks.{task.name}.tokenizer ({path}) is of maps in {tokenizer.config.unit!r}; this task needs one in "
+            f"{task.unit!r}."
         )
     return tokenizer
 
 
-def _class_names(tasks: Mapping[str, AnyTask]) -> list[str]:
-    """Classes of the object tasks' data; empty if there is none."""
-    found = {name: task.data.classes()[0] for name, task in tasks.items() if isinstance(task, ObjectTask)}
-    names = next(iter(found.values()), [])
-    if any(others != names for others in found.values()):
-        raise ValueError(f"The data of {' and '.join(found)} must have the same classes in the same order.")
-    return names
+def class_ranges(tasks: Mapping[str, SolverTask]) -> tuple[list[str], dict[str, list[int]]]:
+    """
+    All classes of a model, and the part of them that every task with classes uses: tasks with the same classes share
+    them, the classes of others follow.
+    """
+    names, ranges, known = [], {}, {}
+    for name, task in tasks.items():
+        classes = tuple(task.class_names())
+        if not classes:
+            continue
+        if classes not in known:
+            known[classes] = [len(names), len(names) + len(classes)]
+            names += classes
+        ranges[name] = known[classes]
+    return names, ranges
 
 
-def _check_pretrained(config: AiTConfig, tasks: Mapping[str, AnyTask], class_names: list[str], path: str) -> None:
+def _task_ids(tasks: Mapping[str, SolverTask]) -> dict[str, int]:
+    own = (name for name, task in tasks.items() if task.task_id is None)
+    free = dict(zip(own, itertools.count(FIRST_OWN_TASK_ID)))
+    return {name: free[name] if task.task_id is None else task.task_id for name, task in tasks.items()}
+
+
+def _check_pretrained(config: AiTConfig, tasks: Mapping[str, SolverTask], path: str) -> None:
     for name, task in tasks.items():
         trained = config.task(name)
         if trained.image_size != list(task.data.image_size):
@@ -146,40 +167,56 @@ def _check_pretrained(config: AiTConfig, tasks: Mapping[str, AnyTask], class_nam
                 f"{path} takes images of {trained.image_size} pixels for {name!r}, but the transform of "
                 f"tasks.{name}.data makes them {list(task.data.image_size)}."
             )
-    _check_num_classes(config.num_classes, class_names, path)
-
-
-def _check_num_classes(num_classes: int, class_names: list[str], where: str) -> None:
-    if class_names and num_classes != len(class_names):
-        raise ValueError(f"The data have {len(class_names)} classes, but num_classes of {where} is {num_classes}.")
+        first, stop = trained.class_range or (0, config.num_classes)
+        if task.class_names() and len(task.class_names()) != stop - first:
+            raise ValueError(
+                f"The data of tasks.{name} have {len(task.class_names())} classes, but that task of {path} has "
+                f"{stop - first}."
+            )
 
 
 def _config(
-    tasks: Mapping[str, AnyTask],
+    tasks: Mapping[str, SolverTask],
     options: SolverModelRecipe,
     size: list[int],
-    tokenizers: Mapping[str, VQTokenizer],
+    tokenizers: Mapping[str, Tokenizer],
     backbone_config: PreTrainedConfig,
-    class_names: list[str],
 ) -> AiTConfig:
+    order = [name for name in RELEASED_CODEBOOKS if name in tokenizers]
+    order += [name for name in tokenizers if name not in RELEASED_CODEBOOKS]
+    task_ids = _task_ids(tasks)
     defaults = {
-        "codebooks": [[name, tokenizers[name].config.num_vq_embeddings] for name in CODEBOOKS if name in tokenizers]
+        "codebooks": [[name, tokenizers[name].config.num_vq_embeddings] for name in order],
+        "num_task_ids": max(RELEASED_TASK_IDS, *(task_id + 1 for task_id in task_ids.values())),
     }
+    class_names, ranges = class_ranges(tasks)
     if class_names:
-        _check_num_classes(options.config.get("num_classes", len(class_names)), class_names, "section model.config")
+        given = options.config.get("num_classes", len(class_names))
+        if given != len(class_names):
+            raise ValueError(
+                f"The data have {len(class_names)} classes, but num_classes of section model.config is {given}."
+            )
         defaults |= {"num_classes": len(class_names), "id2label": dict(enumerate(class_names))}
-    if len({task.data.image_size for task in tasks.values()}) > 1:
+    if len({tuple(task.data.image_size) for task in tasks.values()}) > 1:
         defaults["pad_images_to"] = size
+    declared = {}
+    for name, task in tasks.items():
+        declared[name] = {"task_id": task_ids[name], **task.declaration(tokenizers.get(task.codebook))}
+        if name in ranges and ranges[name] != [0, len(class_names)]:
+            declared[name]["class_range"] = ranges[name]
     arguments = {
         "backbone_config": backbone_config,
-        "tokenizers": {
-            name: {f.name: tokenizer.config[f.name] for f in fields(AiTTokenizerConfig)}
-            for name, tokenizer in tokenizers.items()
-        },
-        "tasks": {name: task.declaration(tokenizers.get(task.codebook)) for name, task in tasks.items()},
+        "tokenizers": {name: _tokenizer_arguments(tokenizer) for name, tokenizer in tokenizers.items()},
+        "tasks": declared,
         "parallel": options.parallel,
     }
     return AiTConfig(**(defaults | options.config | arguments))
+
+
+def _tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
+    tokenizer_type = next(name for name, kind in TOKENIZER_CLASSES.items() if type(tokenizer) is kind)
+    arguments = {f.name: tokenizer.config[f.name] for f in fields(TOKENIZER_CONFIGS[tokenizer_type])}
+    return {"tokenizer_type": tokenizer_type, **arguments}
 
 
 def _donated_backbone(

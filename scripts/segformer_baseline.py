@@ -1,0 +1,122 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Trains the library's SegFormer-B0 from nothing on the data of a recipe for semantic segmentation, for a given time, and
+measures it as AiT is measured: the same images, augmentation, frame, split and metric.
+
+    python scripts/segformer_baseline.py scripts/recipes/sample_camvid_labels_aitp.yaml --minutes 15
+    python scripts/segformer_baseline.py scripts/recipes/rooms_semantic_labels_aitp.yaml --minutes 14 --seed 1
+
+The learning rate rises over the first 5 % of the time and falls linearly to 0. Keys of the recipe can be overridden as in
+train.py; all but the task's data and the evaluation have no effect.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from transformers import SegformerConfig, SegformerForSemanticSegmentation, set_seed
+
+from ait_hf.evaluation import evaluating
+from ait_hf.inference import SEMANTIC_TASK
+from ait_hf.metrics.semantic import SEMANTIC_VALUES
+from ait_hf.semantic_evaluation import measure_label_maps
+from ait_hf.training.data import evaluation_batches, training_batches
+from ait_hf.training.files import write_text
+from ait_hf.training.recipes import load_recipe
+from ait_hf.training.semantic_task import SemanticTask
+from ait_hf.training.solver import SolverRecipe
+
+
+MANY_STEPS = 10**9
+WARM_UP = 0.05
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="recipe of train.py with the task semantic-segmentation")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of the recipe with other values")
+    parser.add_argument("--minutes", type=float, required=True, help="of training")
+    parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate of AdamW (default: 0.001)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="where to write the values")
+    return parser
+
+
+def train(model: torch.nn.Module, task: SemanticTask, accelerator: Accelerator, options: argparse.Namespace) -> int:
+    """Trains for `options.minutes`; how many steps that were."""
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
+    batches = training_batches(
+        task.data.stream(), accelerator, num_batches=MANY_STEPS, done=0, num_workers=0, seed=options.seed
+    )
+    model.train()
+    start, num_steps = time.monotonic(), 0
+    while (share := (time.monotonic() - start) / (60 * options.minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = options.lr * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
+        batch = next(batches)
+        loss = model(pixel_values=batch["pixel_values"], labels=batch["labels"]).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        num_steps += 1
+    return num_steps
+
+
+def evaluate(
+    model: torch.nn.Module, task: SemanticTask, accelerator: Accelerator, recipe: SolverRecipe
+) -> dict[str, float]:
+    options, processor = recipe.evaluation, task.processor()
+    batches = evaluation_batches(
+        task.data.stream(),
+        accelerator,
+        split=options.split,
+        num_samples=options.num_samples,
+        batch_size=options.batch_size,
+        num_workers=0,
+    )
+
+    def predict(batch: dict) -> list[torch.Tensor]:
+        logits = F.interpolate(model(batch["pixel_values"]).logits, size=task.data.image_size, mode="bilinear")
+        sizes = [tuple(label_map.shape) for label_map in batch["label_maps"]]
+        return processor.post_process_semantic_segmentation(SimpleNamespace(class_maps=logits.softmax(1)), sizes)
+
+    with evaluating(model):
+        return measure_label_maps(predict, batches, task.class_names())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = make_parser().parse_intermixed_args(arguments)
+    try:
+        recipe = load_recipe(options.recipe, SolverRecipe, options.overrides)
+        if SEMANTIC_TASK not in recipe.tasks:
+            raise ValueError(f"{options.recipe} has no task {SEMANTIC_TASK}: it has {', '.join(recipe.tasks)}.")
+        if options.minutes <= 0:
+            raise ValueError("--minutes must be above 0.")
+        task = recipe.tasks[SEMANTIC_TASK]
+        set_seed(options.seed)
+        accelerator = Accelerator()
+        model = SegformerForSemanticSegmentation(SegformerConfig(num_labels=len(task.class_names())))
+        model.to(accelerator.device)
+        num_steps = train(model, task, accelerator, options)
+        values = evaluate(model, task, accelerator, recipe)
+    except (ValueError, OSError) as error:
+        print(f"segformer_baseline.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    values |= {"num_steps": num_steps, "minutes": options.minutes, "seed": options.seed}
+    values["num_parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    if options.output is not None:
+        write_text(options.output, json.dumps(values, indent=2) + "\n")
+    print("  ".join(f"{name} {values[name]:.4f}" for name in SEMANTIC_VALUES))
+    print(f"{num_steps} steps in {options.minutes:g} minutes, {values['num_parameters']:,} parameters.")
+
+
+if __name__ == "__main__":
+    main()

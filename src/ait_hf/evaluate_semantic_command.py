@@ -1,0 +1,139 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What [`~ait_hf.evaluate_command`] does for semantic segmentation."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from .data.label_maps import ade20k_classes, load_ade20k, load_label_maps, read_class_names, split_folders
+from .data.subset import evenly
+from .data.synthetic import EVALUATION_EXAMPLES
+from .data.synthetic_labels import LABEL_CLASSES, SyntheticLabelMaps
+from .evaluation import decoding_modes
+from .inference import SEMANTIC_TASK, load_model_and_processor
+from .modeling_ait import AiTForDenseTokenGeneration
+from .semantic_evaluation import (
+    LabelledImage,
+    evaluate_semantic,
+    evaluate_semantic_tokenizer,
+    labelled_image_collator,
+    semantic_gallery_rows,
+    task_classes,
+)
+from .semantic_visualization import semantic_gallery
+from .tokenization_vq import VQTokenizer
+from .visualization import save_image
+
+
+LABELS_PREFIX, ADE20K_PREFIX = "labels:", "ade20k:"
+GALLERY_ROWS = 6
+SEMANTIC_COLUMNS = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
+
+
+def add_semantic_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Adds the options that only semantic segmentation has and returns their names."""
+    group = parser.add_argument_group(SEMANTIC_TASK)
+    actions = [
+        group.add_argument(
+            "--classes", metavar="FILE", help="names of the classes of labels:ROOT (default: those of the model)"
+        ),
+        group.add_argument(
+            "--first-id", type=int, default=0, help="number of the first class in the files (default: 0)"
+        ),
+        group.add_argument(
+            "--ignored-ids",
+            type=int,
+            nargs="+",
+            default=[255],
+            metavar="ID",
+            help="numbers in the files of pixels that do not count (default: 255)",
+        ),
+    ]
+    return [action.dest for action in actions]
+
+
+def check_semantic_options(options: argparse.Namespace) -> None:
+    of_files = options.classes is not None or options.first_id != 0 or options.ignored_ids != [255]
+    if options.split is None:
+        raise ValueError("Give the --split of the data to evaluate.")
+    if options.data.startswith(LABELS_PREFIX):
+        if options.model is None and options.classes is None:
+            raise ValueError("A tokenizer does not know the names of the classes: give --classes FILE.")
+    elif options.data != "synthetic" and not options.data.startswith(ADE20K_PREFIX):
+        raise ValueError(
+            f"Semantic segmentation is evaluated on labels:ROOT, ade20k:ROOT or synthetic, not on {options.data}."
+        )
+    elif of_files:
+        raise ValueError("--classes, --first-id and --ignored-ids go with labels:ROOT.")
+    if options.people and options.data != "synthetic":
+        raise ValueError("--people goes with synthetic rooms.")
+    if options.data == "synthetic" and options.split == "train" and options.limit is None:
+        raise ValueError("Synthetic training rooms have no end: give --limit.")
+
+
+def evaluate_semantic_task(
+    options: argparse.Namespace, tokenizer: VQTokenizer | None, accelerator: Accelerator
+) -> dict[str, dict[str, float]]:
+    """The values of every mode of the model and of every tokenizer, by name; draws the gallery."""
+    model = processor = None
+    tokenizers = {} if tokenizer is None else {"tokenizer": tokenizer}
+    if options.model is not None:
+        model, processor = load_model_and_processor(options.model, SEMANTIC_TASK, accelerator.device, options.dtype)
+        image_size = model.config.task(SEMANTIC_TASK).image_size
+        if options.tokenizer_reconstruction:
+            tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(SEMANTIC_TASK).codebook]
+    else:
+        image_size = [tokenizer.config.sample_size] * 2
+    class_names = _class_names(options, model)
+    rows = _load_rows(options, len(class_names), tuple(image_size))
+
+    results = {}
+    if model is not None:
+        collator = partial(labelled_image_collator, processor=processor)
+        loader = accelerator.prepare(DataLoader(rows, batch_size=options.batch_size, collate_fn=collator))
+        modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
+        common = {"class_names": class_names, "accelerator": accelerator}
+        for mode, settings in modes.items():
+            results[mode] = evaluate_semantic(model, processor, loader, description=mode, **common, **settings)
+    for name, measured in tokenizers.items():
+        results[name] = evaluate_semantic_tokenizer(
+            measured,
+            rows,
+            class_names=class_names,
+            image_size=image_size,
+            accelerator=accelerator,
+            batch_size=options.batch_size,
+            description=name,
+        )
+    if accelerator.is_main_process and options.gallery is not None:
+        chosen = evenly(rows, GALLERY_ROWS)
+        drawn = semantic_gallery_rows(model, processor, [chosen[number] for number in range(len(chosen))])
+        save_image(semantic_gallery(drawn, class_names), options.gallery)
+    return results
+
+
+def _class_names(options: argparse.Namespace, model: AiTForDenseTokenGeneration | None) -> list[str]:
+    """Of the data."""
+    if options.data == "synthetic":
+        return list(LABEL_CLASSES if options.people else LABEL_CLASSES[:-1])
+    if options.data.startswith(ADE20K_PREFIX):
+        return ade20k_classes(options.data.removeprefix(ADE20K_PREFIX))
+    if options.classes is not None:
+        return read_class_names(options.classes)
+    return [model.config.id2label[number] for number in range(*task_classes(model, SEMANTIC_TASK))]
+
+
+def _load_rows(options: argparse.Namespace, num_classes: int, room_size: tuple[int, int]) -> Sequence[LabelledImage]:
+    if options.data == "synthetic":
+        rooms = SyntheticLabelMaps(options.split, room_size, people=options.people)
+        return [rooms[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
+    if options.data.startswith(ADE20K_PREFIX):
+        rows = load_ade20k(options.data.removeprefix(ADE20K_PREFIX), options.split)
+    else:
+        folders = split_folders(options.data.removeprefix(LABELS_PREFIX), options.split)
+        rows = load_label_maps(*folders, num_classes, first_id=options.first_id, ignored_ids=options.ignored_ids)
+    return evenly(rows, options.limit)

@@ -1,0 +1,196 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What `scripts/predict.py` writes for the photographs of a batch, by the type of a task's output."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .data.skeletons import Skeleton
+from .dense_inference import predict_maps, predict_semantics
+from .image_processing_ait import AiTImageProcessor
+from .image_processing_pose_ait import AiTPoseImageProcessor
+from .inference import check_frame, check_skeleton, detect_people, predict_depth, predict_objects, predict_poses
+from .map_visualization import colorize_map
+from .masks_ait import rle_to_mask
+from .modeling_ait import AiTForDenseTokenGeneration
+from .object_visualization import draw_objects
+from .pose_visualization import draw_poses
+from .semantic_visualization import class_palette, draw_label_map
+from .training.files import write_text
+from .visualization import colorize_depth, colorize_uncertainty, save_depth_png, save_image
+
+
+# Writes the predictions of some photographs, given with their files, into a folder.
+Writer = Callable[[Sequence[Path], Sequence[Image.Image]], None]
+# Per photograph, `boxes` (n, 4), x, y, width, height in pixels, and their `scores` (n,).
+FindPeople = Callable[[Sequence[Path], Sequence[Image.Image]], list[dict[str, Any]]]
+
+LARGEST_TABLE = 256  # class numbers in 8 bits
+
+
+def depth_writer(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, **settings) -> Writer:
+    """`NAME_depth.png` (16 bits, millimetres), `NAME_color.png` and `NAME_uncertainty.png`. Settings are those of
+    [`~ait_hf.inference.predict_depth`]."""
+
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+        for path, prediction in zip(paths, predict_depth(model, processor, images, **settings)):
+            depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
+            save_depth_png(depth, output / f"{path.stem}_depth.png")
+            save_image(colorize_depth(depth), output / f"{path.stem}_color.png")
+            save_image(colorize_uncertainty(uncertainty.clip(0, 1)), output / f"{path.stem}_uncertainty.png")
+
+    return write
+
+
+def object_writer(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    output: Path,
+    *,
+    task: str,
+    threshold: float,
+    **settings,
+) -> Writer:
+    """`NAME_objects.json` and `NAME_objects.png`. Settings are those of [`~ait_hf.inference.predict_objects`]."""
+    check_frame(model, processor, task)
+    names = model.config.id2label
+
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+        predictions = predict_objects(model, processor, images, task=task, threshold=threshold, **settings)
+        for path, image, objects in zip(paths, images, predictions):
+            objects |= {name: objects[name].tolist() for name in ("scores", "labels", "boxes")}
+            _write_json(_object_records(objects, names), output / f"{path.stem}_objects.json")
+            masks = [rle_to_mask(rle).numpy() for rle in objects.get("masks", ())]
+            picture = draw_objects(
+                np.asarray(image), objects["boxes"], objects["labels"], objects["scores"],
+                np.stack(masks) if masks else None, names, threshold,
+            )  # fmt: skip
+            save_image(picture, output / f"{path.stem}_objects.png")
+
+    return write
+
+
+def _object_records(objects: dict[str, Any], names: dict[int, str]) -> list[dict[str, Any]]:
+    columns = {"label": [names[label] for label in objects["labels"]]}
+    columns |= {"score": objects["scores"], "box": objects["boxes"]}
+    if "masks" in objects:
+        columns["segmentation"] = objects["masks"]
+    return [dict(zip(columns, values)) for values in zip(*columns.values())]
+
+
+def pose_writer(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTPoseImageProcessor,
+    output: Path,
+    *,
+    task: str,
+    find_people: FindPeople,
+    skeleton: Skeleton,
+    **settings,
+) -> Writer:
+    """`NAME_keypoints.json` and `NAME_keypoints.png`. Settings are those of [`~ait_hf.inference.predict_poses`]."""
+    check_frame(model, processor, task)
+    check_skeleton(model, task, skeleton)
+    predict = partial(predict_poses, model, processor, task=task, skeleton=skeleton, **settings)
+
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+        found = find_people(paths, images)
+        poses = predict(images, [people["boxes"].tolist() for people in found])
+        for path, image, image_poses, people in zip(paths, images, poses, found):
+            records = [
+                _pose_record(pose, box_score, skeleton)
+                for pose, box_score in zip(image_poses, people["scores"].tolist(), strict=True)
+            ]
+            _write_json(records, output / f"{path.stem}_keypoints.json")
+            joints = np.zeros((0, len(skeleton.joints), 2))
+            if image_poses:
+                joints = np.stack([pose["keypoints"].numpy() for pose in image_poses])
+            boxes = np.array([record["box"] for record in records]).reshape(-1, 4)
+            picture = draw_poses(np.asarray(image), joints, boxes=boxes, skeleton=skeleton)
+            save_image(picture, output / f"{path.stem}_keypoints.png")
+
+    return write
+
+
+def _pose_record(pose: dict[str, torch.Tensor], box_score: float, skeleton: Skeleton) -> dict[str, Any]:
+    joints = torch.cat([pose["keypoints"], pose["scores"][:, None]], dim=1).tolist()
+    return {
+        "score": pose["scores"].mean().item() * box_score,
+        "box": pose["bbox"].tolist(),
+        "keypoints": dict(zip(skeleton.joints, joints, strict=True)),
+    }
+
+
+def own_people(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, *, threshold: float) -> FindPeople:
+    """The people that the model itself detects, see [`~ait_hf.inference.detect_people`]."""
+
+    def find(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
+        return detect_people(model, processor, images, threshold=threshold)
+
+    return find
+
+
+def given_people(boxes: dict[Path, list[list[float]]]) -> FindPeople:
+    """The boxes x, y, width, height of every photograph, each with the score 1."""
+
+    def find(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
+        given = [torch.tensor(boxes[path], dtype=torch.float64).reshape(-1, 4) for path in paths]
+        return [{"boxes": of_image, "scores": torch.ones(len(of_image))} for of_image in given]
+
+    return find
+
+
+def semantic_writer(
+    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, *, task: str, **settings
+) -> Writer:
+    """`NAME_labels.png` (numbers of the model's classes, 8 bits with a palette) and `NAME_semantics.png`. Settings are
+    those of [`~ait_hf.dense_inference.predict_semantics`]."""
+    check_frame(model, processor, task)
+    names = [model.config.id2label[number] for number in range(model.config.num_classes)]
+    if len(names) > LARGEST_TABLE:
+        raise ValueError(f"The model has {len(names)} classes, but label maps hold {LARGEST_TABLE}.")
+
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+        label_maps = predict_semantics(model, processor, images, task=task, **settings)
+        for path, image, label_map in zip(paths, images, label_maps):
+            numbers = label_map.cpu().numpy()
+            labels = Image.fromarray(numbers.astype(np.uint8))
+            labels.putpalette(class_palette(len(names)).tobytes())
+            save_image(labels, output / f"{path.stem}_labels.png")
+            save_image(draw_label_map(np.asarray(image), numbers, names), output / f"{path.stem}_semantics.png")
+
+    return write
+
+
+def map_writer(
+    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, *, task: str, **settings
+) -> Writer:
+    """`NAME_TASK.npy`, float32 `(height, width, channels)`, and `NAME_TASK.png`. Settings are those of
+    [`~ait_hf.dense_inference.predict_maps`]."""
+    check_frame(model, processor, task)
+    unit = model.tokenizers[model.grammar(task).codebook].config.unit
+
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+        for path, prediction in zip(paths, predict_maps(model, processor, images, task=task, **settings)):
+            values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
+            _write_array(values, output / f"{path.stem}_{task}.npy")
+            save_image(colorize_map(values, unit), output / f"{path.stem}_{task}.png")
+
+    return write
+
+
+def _write_json(records: list[dict[str, Any]], path: Path) -> None:
+    write_text(path, json.dumps(records) + "\n")
+
+
+def _write_array(values: np.ndarray, path: Path) -> None:
+    temporary = path.with_name(f".{path.stem}.tmp.npy")  # NumPy insists on the ending
+    np.save(temporary, values)
+    temporary.replace(path)

@@ -1,0 +1,77 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Depth as a task of a recipe."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ..configuration_ait import AiTTaskConfig
+from ..image_processing_ait import AiTImageProcessor
+from ..metrics.depth import DepthMetric, depth_errors
+from ..modeling_ait import AiTForDepthEstimation
+from ..tokenization_vq import VQTokenizer
+from .data import Stream
+from .depth_data import AnyDepthData
+from .solver_task import SolverTask
+
+
+@strict
+@dataclass
+class DepthSettings:
+    """Fields of [`AiTTaskConfig`]."""
+
+    soft_temperature: float = 1.0
+    auxiliary_loss: Literal["silog"] | None = "silog"
+    auxiliary_loss_weight: float = 1.0
+    loss_weight: float = 1.0
+
+
+@strict
+@dataclass(kw_only=True)
+class DepthTask(SolverTask):
+    """Depth of the whole image."""
+
+    codebook: ClassVar[str] = "depth"
+    unit: ClassVar[str] = "metre"
+    task_id: ClassVar[int] = 2
+    model_class: ClassVar[type] = AiTForDepthEstimation
+    best_metric: ClassVar[str] = "rmse"
+    lower_is_better: ClassVar[bool] = True
+
+    name: Literal["depth"] = "depth"
+    data: AnyDepthData
+    tokenizer: str | None = None
+    settings: DepthSettings = field(default_factory=DepthSettings)
+
+    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        ratio, (height, width) = tokenizer.config.downsample_ratio, self.data.image_size
+        if height % ratio or width % ratio:
+            raise ValueError(
+                f"tasks.depth.data.transform.crop_size ({height} x {width}) must be a multiple of the tokenizer's "
+                f"{ratio} pixels per code."
+            )
+        return {
+            "slots": ["depth"],
+            "output_type": "depth",
+            "grid_size": [height // ratio, width // ratio],
+            "image_size": [height, width],
+            **asdict(self.settings),
+        }
+
+    def stream(self, declared: AiTTaskConfig) -> Stream:
+        return self.data.stream(self.every)
+
+    def processor(self) -> AiTImageProcessor:
+        height, width = self.data.image_size
+        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+
+    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+        metric = DepthMetric(keep_in_memory=True)
+        for batch in loader:
+            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name, return_dict_in_generate=True)
+            errors = accelerator.gather_for_metrics(depth_errors(outputs.predicted_depth, batch["labels"]))
+            if accelerator.is_main_process:
+                metric.add_errors(errors)
+        return metric.compute() if accelerator.is_main_process else {}

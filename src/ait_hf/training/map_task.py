@@ -1,0 +1,114 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A dense task of one's own, with a map of any number of channels, as a task of a recipe."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ..configuration_ait import AiTTaskConfig
+from ..data.maps import UNIT_VECTOR
+from ..image_processing_ait import AiTImageProcessor
+from ..metrics.maps import MapMetric, map_errors
+from ..modeling_ait import AiTForDenseTokenGeneration
+from ..tokenization_vq import VQTokenizer
+from .data import Stream
+from .map_data import AnyMapData
+from .solver_task import SolverTask
+
+
+# Known tasks, and the words of their sequences: the name of an own task is also that of its codes.
+TAKEN_NAMES = ("depth", "object-detection", "instance-segmentation", "keypoint-detection", "semantic-segmentation") + (
+    "coordinate", "class", "mask", "pose", "segment", "labels"
+)  # fmt: skip
+
+
+@strict
+@dataclass
+class MapSettings:
+    """Fields of [`AiTTaskConfig`]."""
+
+    soft_temperature: float = 1.0
+    auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
+    auxiliary_loss_weight: float = 1.0
+    loss_weight: float = 1.0
+
+
+@strict
+@dataclass(kw_only=True)
+class MapTask(SolverTask):
+    """
+    A map of the whole image. The task's name, which is its key in the recipe's `tasks`, is also that of its codes.
+
+    Args:
+        kind (`str`): "map", which tells the section of an own task from those of the known ones.
+        data (`AnyMapData`): Its `unit` and `num_channels` are those of the tokenizer.
+        tokenizer (`str`, *optional*): Folder or Hub name of the trained [`VQTokenizer`] of a new model.
+        settings (`MapSettings`): Losses and soft tokens.
+    """
+
+    model_class: ClassVar[type] = AiTForDenseTokenGeneration
+    lower_is_better: ClassVar[bool] = True
+
+    kind: Literal["map"] = "map"
+    data: AnyMapData
+    tokenizer: str | None = None
+    settings: MapSettings = field(default_factory=MapSettings)
+
+    def validate_name(self):
+        if not re.fullmatch(r"[A-Za-z_][\w-]*", self.name) or self.name in TAKEN_NAMES:
+            raise ValueError(
+                f"{self.name!r} cannot be the name of an own task: take letters, digits, _ and -, and none of "
+                f"{', '.join(TAKEN_NAMES)}."
+            )
+
+    @property
+    def codebook(self) -> str:
+        return self.name
+
+    @property
+    def unit(self) -> str:
+        return self.data.unit
+
+    @property
+    def best_metric(self) -> str:
+        return "mean_angle" if self.unit == UNIT_VECTOR else "rmse"
+
+    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        ratio, (height, width) = tokenizer.config.downsample_ratio, self.data.image_size
+        if tokenizer.config.in_channels != self.data.num_channels:
+            raise ValueError(
+                f"tasks.{self.name}.tokenizer has {tokenizer.config.in_channels} channel(s), but the maps of "
+                f"tasks.{self.name}.data have {self.data.num_channels}."
+            )
+        if height % ratio or width % ratio:
+            raise ValueError(
+                f"tasks.{self.name}.data.transform.crop_size ({height} x {width}) must be a multiple of the tokenizer's "
+                f"{ratio} pixels per code."
+            )
+        return {
+            "slots": [self.codebook],
+            "output_type": "map",
+            "grid_size": [height // ratio, width // ratio],
+            "image_size": [height, width],
+            **asdict(self.settings),
+        }
+
+    def stream(self, declared: AiTTaskConfig) -> Stream:
+        return self.data.stream(self.every)
+
+    def processor(self) -> AiTImageProcessor:
+        height, width = self.data.image_size
+        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+
+    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+        metric = MapMetric(self.unit, keep_in_memory=True)
+        for batch in loader:
+            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name, return_dict_in_generate=True)
+            errors = map_errors(outputs.predicted_map, batch["labels"], unit=self.unit)
+            errors = accelerator.gather_for_metrics(errors)
+            if accelerator.is_main_process:
+                metric.add_errors(errors)
+        return metric.compute() if accelerator.is_main_process else {}

@@ -1,0 +1,130 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Detection and instance segmentation as tasks of a recipe."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ..configuration_ait import AiTTaskConfig
+from ..image_processing_ait import AiTImageProcessor
+from ..modeling_ait import AiTForInstanceSegmentation, AiTForObjectDetection
+from ..object_evaluation import evaluate_objects
+from ..tokenization_vq import VQTokenizer
+from .data import Stream
+from .object_data import AnyObjectData
+from .solver_task import SolverTask
+
+
+@strict
+@dataclass
+class DetectionSettings:
+    """`num_objects` is how many objects a sequence holds, noise included; the rest are fields of [`AiTTaskConfig`]."""
+
+    num_objects: int = 100
+    object_order: Literal["random", "left_to_right"] = "random"
+    class_loss_weight: float = 1.0
+    loss_weight: float = 1.0
+
+    def validate_num_objects(self):
+        if self.num_objects < 1:
+            raise ValueError(f"num_objects must be at least 1, got {self.num_objects}.")
+
+
+@strict
+@dataclass
+class InstanceSettings(DetectionSettings):
+    """As [`DetectionSettings`]."""
+
+    soft_temperature: float = 1.0
+    dense_loss_weight: float = 0.2
+    auxiliary_loss: Literal["dice_mse"] | None = "dice_mse"
+    auxiliary_loss_weight: float = 5.0
+    mask_supervision: Literal["objects", "duplicates", "none"] = "objects"
+
+
+@strict
+@dataclass(kw_only=True)
+class ObjectTask(SolverTask):
+    """What both object tasks share."""
+
+    lower_is_better: ClassVar[bool] = False
+
+    data: AnyObjectData
+
+    def declaration(self, tokenizer: VQTokenizer | None) -> dict[str, Any]:
+        settings = asdict(self.settings)
+        return {
+            "slots": ["coordinate"] * 4 + ["class"],
+            "output_type": "objects",
+            "num_groups": settings.pop("num_objects"),
+            "image_size": list(self.data.image_size),
+            **settings,
+        }
+
+    def class_names(self) -> list[str]:
+        return self.data.classes()[0]
+
+    def stream(self, declared: AiTTaskConfig) -> Stream:
+        return self.data.stream(
+            self.every,
+            max_objects=declared.num_groups,
+            with_masks=self.codebook is not None,
+            first_class=declared.first_class,
+        )
+
+    def processor(self) -> AiTImageProcessor:
+        height, width = self.data.image_size
+        return AiTImageProcessor(
+            size={"max_height": height, "max_width": width},
+            do_normalize=self.data.transform.normalize,
+            do_pad=True,
+            pad_size={"height": height, "width": width},
+        )
+
+    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+        metrics, _ = evaluate_objects(
+            model,
+            self.processor(),
+            loader,
+            self.data.ground_truth(options.split, options.num_samples),
+            task=self.name,
+            category_ids=self.data.classes()[1],
+            accelerator=accelerator,
+        )
+        return metrics
+
+
+@strict
+@dataclass(kw_only=True)
+class DetectionTask(ObjectTask):
+    """Boxes and classes."""
+
+    model_class: ClassVar[type] = AiTForObjectDetection
+    best_metric: ClassVar[str] = "bbox_AP"
+    task_id: ClassVar[int] = 0
+
+    name: Literal["object-detection"] = "object-detection"
+    settings: DetectionSettings = field(default_factory=DetectionSettings)
+
+
+@strict
+@dataclass(kw_only=True)
+class InstanceTask(ObjectTask):
+    """Boxes, classes and masks."""
+
+    codebook: ClassVar[str] = "mask"
+    unit: ClassVar[str] = "mask"
+    model_class: ClassVar[type] = AiTForInstanceSegmentation
+    best_metric: ClassVar[str] = "segm_AP"
+    task_id: ClassVar[int] = 1
+
+    name: Literal["instance-segmentation"] = "instance-segmentation"
+    tokenizer: str | None = None
+    settings: InstanceSettings = field(default_factory=InstanceSettings)
+
+    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        side = tokenizer.config.sample_size // tokenizer.config.downsample_ratio
+        declaration = super().declaration(tokenizer)
+        return declaration | {"slots": [*declaration["slots"], "mask"], "grid_size": [side, side]}

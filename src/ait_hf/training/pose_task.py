@@ -1,0 +1,90 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Keypoint detection as a task of a recipe."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ..configuration_ait import AiTTaskConfig
+from ..image_processing_pose_ait import AiTPoseImageProcessor
+from ..modeling_ait import AiTForPoseEstimation
+from ..pose_evaluation import evaluate_poses
+from ..tokenization_pose import PoseTokenizer
+from .data import Stream
+from .pose_data import AnyPersonData
+from .solver_task import SolverTask
+
+
+@strict
+@dataclass
+class PoseSettings:
+    """Fields of [`AiTTaskConfig`]."""
+
+    soft_temperature: float = 1.0
+    auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
+    auxiliary_loss_weight: float = 1.0
+    loss_weight: float = 1.0
+
+
+@strict
+@dataclass(kw_only=True)
+class PoseTask(SolverTask):
+    """Joints of one person, in the crop around the person's box. Evaluated with the annotated boxes."""
+
+    codebook: ClassVar[str] = "pose"
+    unit: ClassVar[str] = "pixel"
+    task_id: ClassVar[int] = 3
+    model_class: ClassVar[type] = AiTForPoseEstimation
+    best_metric: ClassVar[str] = "AP"
+    lower_is_better: ClassVar[bool] = False
+
+    name: Literal["keypoint-detection"] = "keypoint-detection"
+    data: AnyPersonData
+    tokenizer: str | None = None
+    settings: PoseSettings = field(default_factory=PoseSettings)
+
+    def declaration(self, tokenizer: PoseTokenizer) -> dict[str, Any]:
+        num_joints, side = tokenizer.config.num_joints, tokenizer.config.sample_size
+        if num_joints != len(self.data.joints.joints):
+            raise ValueError(
+                f"tasks.{self.name}.tokenizer is of {num_joints} joints, but the data's skeleton "
+                f"{self.data.joints.name} has {len(self.data.joints.joints)}."
+            )
+        if self.data.image_size != (side, side):
+            raise ValueError(
+                f"tasks.{self.name}.tokenizer is of poses in crops of {side}x{side} pixels: set "
+                f"tasks.{self.name}.data.transform.image_size to {side}."
+            )
+        return {
+            "slots": ["pose"],
+            "output_type": "pose",
+            "grid_size": [1, tokenizer.config.num_tokens],
+            "image_size": list(self.data.image_size),
+            **asdict(self.settings),
+        }
+
+    def stream(self, declared: AiTTaskConfig) -> Stream:
+        return self.data.stream(self.every)
+
+    def processor(self) -> AiTPoseImageProcessor:
+        height, width = self.data.image_size
+        transform = self.data.transform
+        return AiTPoseImageProcessor(
+            size={"height": height, "width": width},
+            do_normalize=transform.normalize,
+            box_scale=transform.box_scale,
+        )
+
+    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+        metrics, _ = evaluate_poses(
+            model,
+            self.processor(),
+            loader,
+            self.data.ground_truth(options.split, options.num_samples),
+            task=self.name,
+            skeleton=self.data.joints,
+            accelerator=accelerator,
+        )
+        return metrics

@@ -1,0 +1,307 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Data sections of recipes for semantic segmentation, for tokenizers of label maps (the same ones), and for the
+tokenizer of the masks of single classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import datasets
+from huggingface_hub.dataclasses import strict
+from torch.utils.data import Dataset, default_collate
+
+from ..data.collation import depth_collator
+from ..data.label_maps import (
+    ade20k_classes,
+    check_class_names,
+    load_ade20k,
+    load_label_maps,
+    read_class_names,
+    split_folders,
+)
+from ..data.semantic_transforms import (
+    ClassMasks,
+    ClassMaskTransform,
+    EndlessClassMasks,
+    SemanticEvalTransform,
+    SemanticTrainTransform,
+)
+from ..data.synthetic_labels import LABEL_CLASSES, SyntheticLabelMaps
+from ..tokenization_vq import IGNORED_LABEL
+from .data import Batch, DataRecipe, Sample, Stream
+
+
+@strict
+@dataclass
+class SemanticTransformRecipe:
+    """
+    Arguments of [`~ait_hf.data.semantic_transforms.SemanticTrainTransform`].
+
+    Args:
+        image_size (`int` or `list[int]`): Height and width of the frame that images are fitted into, pixels.
+        scale_range (`list[float]`): Of the random scale, 1 being the largest image that fits.
+        flip_p (`float`): Share of mirrored images.
+        color_p (`float`): Share of images whose colours are changed.
+        normalize (`bool`): By ImageNet's mean and standard deviation.
+    """
+
+    image_size: int | list[int]
+    scale_range: list[float] = field(default_factory=lambda: [0.5, 2.0])
+    flip_p: float = 0.5
+    color_p: float = 0.5
+    normalize: bool = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frame, pixels."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else tuple(self.image_size)
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelData(DataRecipe):
+    """
+    What all data sections with label maps share.
+
+    Args:
+        transform (`SemanticTransformRecipe`): Augmentation.
+    """
+
+    transform: SemanticTransformRecipe
+
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their numbers in `label_map`."""
+        raise NotImplementedError
+
+    def label_maps(self, split: str) -> Dataset | datasets.Dataset:
+        """Rows with `image` and `label_map`."""
+        raise NotImplementedError
+
+    def training_label_maps(self) -> Dataset | datasets.Dataset:
+        """The rows to train on."""
+        return self.label_maps(self.split)
+
+
+@strict
+@dataclass(kw_only=True)
+class SemanticData(LabelData):
+    """Images with label maps, for semantic segmentation and for tokenizers of label maps."""
+
+    unit: ClassVar[str] = "class"
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.transform.size
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names())
+
+    def load(self, split: str) -> Dataset | datasets.Dataset:
+        return self.label_maps(split)
+
+    def load_for_training(self) -> Dataset | datasets.Dataset:
+        return self.training_label_maps()
+
+    def stream(self, every: int = 1, *, first_class: int = 0) -> Stream:
+        """
+        Samples with `pixel_values`, `labels` (class numbers, 255 = ignored) and, in evaluation, `label_map`, that of the
+        data set at the image's own size.
+
+        Args:
+            first_class: Number, in `labels`, of the data set's class 0.
+
+        Raises:
+            ValueError: A class would get the number that means ignored.
+        """
+        if first_class + self.num_classes > IGNORED_LABEL:
+            raise ValueError(
+                f"Classes of label maps must have numbers below {IGNORED_LABEL}, but those of {self.name} are "
+                f"{first_class} to {first_class + self.num_classes - 1} in the model: give the task first in `tasks`."
+            )
+        size, normalize = self.image_size, self.transform.normalize
+        train_transform = SemanticTrainTransform(
+            size,
+            scale_range=tuple(self.transform.scale_range),
+            flip_p=self.transform.flip_p,
+            color_p=self.transform.color_p,
+            normalize=normalize,
+            first_class=first_class,
+        )
+        eval_transform = SemanticEvalTransform(size, normalize, first_class)
+        return Stream(self, train_transform, eval_transform, semantic_collator, every)
+
+
+def semantic_collator(samples: Sequence[Sample]) -> Batch:
+    """Stacks `pixel_values` (float32 `(B, 3, H, W)`) and `labels` (int64 `(B, H, W)`); `label_map`, where the samples have
+    it, differs in size and stays a list, `label_maps`. Errors as [`~ait_hf.data.collation.depth_collator`]."""
+    batch = depth_collator(samples)
+    if "label_map" in samples[0]:
+        batch["label_maps"] = [sample["label_map"] for sample in samples]
+    return batch
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelMapFolder(LabelData):
+    """
+    Your own images and label maps, see [`~ait_hf.data.label_maps.load_label_maps`].
+
+    Args:
+        root (`str`): Folder with `images/SPLIT` and `annotations/SPLIT`, or with `SPLIT` and `SPLITannot`.
+        classes (`list[str]` or `str`): Names of the classes, or a file of them (one per line, or a table with the column
+            `Name`).
+        first_id (`int`): Number in the files of the first class.
+        ignored_ids (`list[int]`): Numbers in the files of pixels that do not count.
+    """
+
+    root: str
+    classes: list[str] | str
+    first_id: int = 0
+    ignored_ids: list[int] = field(default_factory=lambda: [IGNORED_LABEL])
+
+    def class_names(self) -> list[str]:
+        if isinstance(self.classes, str):
+            return read_class_names(self.classes)
+        check_class_names(self.classes, f"The list `classes` of the data section {self.name}")
+        return self.classes
+
+    def label_maps(self, split: str) -> datasets.Dataset:
+        folders = split_folders(self.root, split)
+        return load_label_maps(*folders, len(self.class_names()), first_id=self.first_id, ignored_ids=self.ignored_ids)
+
+
+@strict
+@dataclass(kw_only=True)
+class ADE20KFolder(LabelData):
+    """ADE20K's scene parsing benchmark in the folder `root`, see [`~ait_hf.data.label_maps.load_ade20k`]."""
+
+    root: str
+
+    def class_names(self) -> list[str]:
+        return ade20k_classes(self.root)
+
+    def label_maps(self, split: str) -> datasets.Dataset:
+        return load_ade20k(self.root, split)
+
+
+@strict
+@dataclass(kw_only=True)
+class SyntheticRooms(LabelData):
+    """
+    Rooms rendered on the fly, where floor, ceiling, walls and kinds of objects are the classes.
+
+    Args:
+        size (`list[int]`): Height and width in pixels.
+        num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
+            ones, which are the default.
+        people (`bool`): With people, one class more.
+    """
+
+    size: list[int]
+    seed: int = 0
+    num_rooms: int | None = None
+    people: bool = False
+
+    @property
+    def is_endless(self) -> bool:
+        return True
+
+    def class_names(self) -> list[str]:
+        return list(LABEL_CLASSES if self.people else LABEL_CLASSES[:-1])
+
+    def label_maps(self, split: str) -> Dataset:
+        return SyntheticLabelMaps(split, tuple(self.size), self.seed, people=self.people)
+
+    def training_label_maps(self) -> Dataset:
+        return SyntheticLabelMaps(self.split, tuple(self.size), self.seed, self.num_rooms, people=self.people)
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelMapsData(LabelMapFolder, SemanticData):
+    """As [`LabelMapFolder`]."""
+
+    name: Literal["label_maps"] = "label_maps"
+
+
+@strict
+@dataclass(kw_only=True)
+class ADE20KData(ADE20KFolder, SemanticData):
+    """As [`ADE20KFolder`]."""
+
+    name: Literal["ade20k"] = "ade20k"
+
+
+@strict
+@dataclass(kw_only=True)
+class SyntheticLabelsData(SyntheticRooms, SemanticData):
+    """As [`SyntheticRooms`]."""
+
+    name: Literal["synthetic_labels"] = "synthetic_labels"
+
+
+AnySemanticData = LabelMapsData | ADE20KData | SyntheticLabelsData
+
+
+@strict
+@dataclass(kw_only=True)
+class ClassMaskData(LabelData):
+    """
+    What the data sections for masks of whole classes share. Of `transform` the colours have no effect.
+
+    Args:
+        mask_size (`int`): Side of the square that every mask is squeezed into, pixels: the size at which the model
+            knows it.
+    """
+
+    unit: ClassVar[str] = "mask"
+
+    mask_size: int = 64
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.mask_size, self.mask_size
+
+    def load(self, split: str) -> Dataset:
+        return self._masks_of(self.label_maps(split))
+
+    def load_for_training(self) -> Dataset:
+        return self._masks_of(self.training_label_maps())
+
+    def _masks_of(self, label_maps: Dataset | datasets.Dataset) -> Dataset:
+        return EndlessClassMasks(label_maps) if self.is_endless else ClassMasks(label_maps)
+
+    def stream(self) -> Stream:
+        """Samples with `labels`, float32, 0 or 1."""
+        size, transform = self.transform.size, self.transform
+        train_transform = ClassMaskTransform(size, self.mask_size, tuple(transform.scale_range), transform.flip_p)
+        return Stream(self, train_transform, ClassMaskTransform(size, self.mask_size), default_collate)
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelMapMasks(ClassMaskData, LabelMapFolder):
+    """As [`LabelMapFolder`]."""
+
+    name: Literal["label_map_masks"] = "label_map_masks"
+
+
+@strict
+@dataclass(kw_only=True)
+class ADE20KMasks(ClassMaskData, ADE20KFolder):
+    """As [`ADE20KFolder`]."""
+
+    name: Literal["ade20k_masks"] = "ade20k_masks"
+
+
+@strict
+@dataclass(kw_only=True)
+class SyntheticClassMasks(ClassMaskData, SyntheticRooms):
+    """As [`SyntheticRooms`]."""
+
+    name: Literal["synthetic_class_masks"] = "synthetic_class_masks"
+
+
+AnyClassMaskData = LabelMapMasks | ADE20KMasks | SyntheticClassMasks

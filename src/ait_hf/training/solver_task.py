@@ -1,0 +1,78 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the tasks of a task-solver's recipe have in common."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from accelerate import Accelerator
+from huggingface_hub.dataclasses import strict
+from torch.utils.data import DataLoader
+from transformers import BaseImageProcessor
+
+from ..configuration_ait import AiTTaskConfig
+from ..modeling_ait import AiTForDenseTokenGeneration
+from .data import Stream
+from .loop import EvaluationRecipe
+
+
+@strict
+@dataclass(kw_only=True)
+class SolverTask(ABC):
+    """
+    One task of a recipe: data, sequence, losses, evaluation and image processor. (Dense tasks also have `tokenizer`:
+    folder or Hub name of the trained tokenizer of a new model.)
+
+    Args:
+        name (`str`): Name of the task in the model: its key in the recipe's `tasks`.
+        every (`int`): The task takes part in every so-manieth step of the training, from the first on.
+
+    Attributes:
+        codebook: Name of the tokenizer, if the task has dense tokens.
+        unit: What its tokenizer's maps are in.
+        task_id: Row of the task embedding in a new model; `None` for the next free one.
+        model_class: Head of a model that solves nothing else.
+        best_metric, lower_is_better: Which metric says how good a model is, and its direction.
+    """
+
+    codebook: ClassVar[str | None] = None
+    unit: ClassVar[str | None] = None
+    task_id: ClassVar[int | None] = None
+    model_class: ClassVar[type[AiTForDenseTokenGeneration]]
+    best_metric: ClassVar[str]
+    lower_is_better: ClassVar[bool]
+
+    name: str
+    every: int = 1
+
+    def validate_every(self):
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}.")
+
+    def class_names(self) -> list[str]:
+        """Classes of the task's data, numbered from 0; none by default."""
+        return []
+
+    @abstractmethod
+    def declaration(self, tokenizer: Any) -> dict[str, Any]:
+        """Arguments of [`AiTTaskConfig`] in a new model, but `task_id` and `class_range`. `tokenizer` is the trained
+        one, if the task has dense tokens."""
+
+    @abstractmethod
+    def stream(self, declared: AiTTaskConfig) -> Stream:
+        """Training and evaluation samples for a model that declares the task so."""
+
+    @abstractmethod
+    def processor(self) -> BaseImageProcessor:
+        """Makes of any image what the evaluation samples hold."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        model: AiTForDenseTokenGeneration,
+        loader: DataLoader,
+        accelerator: Accelerator,
+        options: EvaluationRecipe,
+    ) -> dict[str, float]:
+        """Metrics on the evaluation samples, at least on the main process; all processes call it."""

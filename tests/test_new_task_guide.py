@@ -1,0 +1,101 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""docs/new_task.md, from its first command to its last: files as they stand there, trainings of two steps."""
+
+import json
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+from ait_hf.metrics.maps import ANGLE_ERRORS
+
+
+REPOSITORY = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```(?P<kind>bash|yaml|python)\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCKS = [match.groupdict() for match in BLOCK.finditer((REPOSITORY / "docs/new_task.md").read_text(encoding="utf-8"))]
+FEW_STEPS = ["train={max_steps: 2, trackers: []}", "evaluation.num_samples=2"]
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """Runs the whole guide. Gives its folder and what every script or snippet printed, by the task's name in it."""
+    folder = tmp_path_factory.mktemp("guide")
+    (folder / "scripts").symlink_to(REPOSITORY / "scripts")
+    write_data(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for block in BLOCKS:
+            if block["kind"] == "yaml":
+                Path(re.match(r"# (\S+)\n", block["text"])[1]).write_text(block["text"], encoding="utf-8")
+            elif block["kind"] == "bash":
+                for line in block["text"].replace("\\\n", "").splitlines():
+                    run(shlex.split(line), patch)
+    yield folder
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def run(command: list[str], patch: pytest.MonkeyPatch) -> None:
+    interpreter, script, *arguments = command
+    assert interpreter == "python"
+    if script.startswith("scripts/train"):
+        arguments += FEW_STEPS
+    arguments = ["2" if before == "--limit" else argument for before, argument in zip(["", *arguments], arguments)]
+    patch.setattr(sys, "argv", [script, *arguments])
+    runpy.run_path(script, run_name="__main__")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def write_data(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (72, 100, 3), dtype=np.uint8)).save(folder / "photo.jpg")
+    for split, number in (("train", 20), ("val", 3)):
+        for kind in ("images", "maps"):
+            (folder / "my-reflectance" / split / kind).mkdir(parents=True)
+        for name in range(number):
+            reflectance = rng.integers(1, 256, (4, 4, 3), dtype=np.uint8).repeat(18, axis=0).repeat(20, axis=1)
+            light = rng.uniform(0.3, 1.0, reflectance.shape[:2])[..., None]
+            Image.fromarray((reflectance * light).astype(np.uint8)).save(
+                folder / f"my-reflectance/{split}/images/{name}.jpg"
+            )
+            Image.fromarray(reflectance).save(folder / f"my-reflectance/{split}/maps/{name}.png")
+
+
+def read_results(path: Path) -> dict[str, dict[str, float]]:
+    return json.loads(path.read_text())["results"]
+
+
+def test_models_and_tokenizers_are_there(output):
+    for folder in ("rooms/normals_tokenizer", "rooms/normals_aitp", "reflectance/tokenizer", "reflectance/model"):
+        assert (output / "runs" / folder / "recipe.yaml").is_file()
+
+
+def test_normals_are_drawn(output):
+    assert np.asarray(Image.open(output / "normals.png")).std() > 10
+
+
+def test_reflectance_is_measured_and_drawn(output):
+    results = read_results(output / "metrics.json")
+    model, tokenizer = results["as the checkpoint says"], results["the model's tokenizer"]
+    assert not set(ANGLE_ERRORS) & set(model)
+    assert 0 < model["rmse"] < 1 and 0 < tokenizer["rmse"] < 1 and 1 <= tokenizer["perplexity"] <= 128
+    assert np.asarray(Image.open(output / "reflectance.png")).std() > 10
+
+
+def test_predictions_have_the_size_of_the_photograph(output):
+    values = np.load(output / "predictions/photo_reflectance.npy")
+    picture = np.asarray(Image.open(output / "predictions/photo_reflectance.png"))
+    assert sorted(values.shape) == [3, 72, 100] and picture.shape == (72, 100, 3)
+
+
+def test_python(output, monkeypatch, capsys):
+    monkeypatch.chdir(output)
+    (code,) = (block["text"] for block in BLOCKS if block["kind"] == "python")
+    exec(compile(code, "docs/new_task.md", "exec"), {})
+    assert capsys.readouterr().out == "torch.Size([3, 72, 100]) torch.Size([72, 100])\n"

@@ -1,0 +1,110 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Trainings with poses: data sections and the task."""
+
+import pytest
+import torch
+from test_training_recipes import RECIPES
+
+from ait_hf import AiTForPoseEstimation, PoseTokenizer
+from ait_hf.data.skeletons import COCO_SKELETON
+from ait_hf.training.pose_data import CocoKeypointsData, CocoPoses, PoseTransformRecipe, SyntheticPeopleData
+from ait_hf.training.recipes import build, load_recipe
+from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
+
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder(tmp_path_factory):
+    torch.manual_seed(0)
+    tokenizer = PoseTokenizer(
+        num_tokens=4, num_vq_embeddings=16, vq_embed_dim=8, hidden_size=16, encoder_layers=1, sample_size=SIDE
+    )
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def recipe(tokenizer_folder, output_dir="unused", *overrides: str) -> SolverRecipe:
+    section = "tasks.keypoint-detection"
+    small = [f"{section}.tokenizer={tokenizer_folder}", f"{section}.data.transform.image_size={SIDE}"]
+    small += [f"{section}.data.num_images=4", f"{section}.data.size=[48, 48]", f"{section}.data.batch_size=2"]
+    small += ["train.max_steps=3", "train.log_every=1", "evaluation.num_samples=3", f"output_dir={output_dir}"]
+    return load_recipe(RECIPES / "rooms_pose_aitp.yaml", SolverRecipe, [*small, *overrides])
+
+
+def test_a_training_from_its_recipe(tokenizer_folder, tmp_path):
+    history = train_solver(recipe(tokenizer_folder, tmp_path))
+    assert {"eval_keypoint-detection/AP", "eval_keypoint-detection/num_persons"} <= history[-1].keys()
+    assert history[-1]["eval_keypoint-detection/num_persons"] == 3
+    model = AiTForPoseEstimation.from_pretrained(tmp_path)
+    task = model.config.task("keypoint-detection")
+    assert (task.task_id, task.slots, task.output_type, task.grid_size) == (3, ["pose"], "pose", [1, 4])
+
+
+def test_the_streams_samples(tokenizer_folder):
+    training = SolverTraining(recipe(tokenizer_folder))
+    (stream,) = training.streams.values()
+    rows = stream.data.load_for_training()
+    batch = stream.collate([stream.train_transform(rows[number]) for number in (0, 1)])
+    assert batch["pixel_values"].shape == (2, 3, SIDE, SIDE) and batch["labels"].shape == (2, 17, 3)
+    processor = training.processors["keypoint-detection"]
+    row = stream.data.load("validation")[0]
+    x1, y1, x2, y2 = row["box"]
+    expected = processor(row["image"], boxes=[[[x1, y1, x2 - x1, y2 - y1]]], return_tensors="pt")["pixel_values"][0]
+    torch.testing.assert_close(stream.eval_transform(row)["pixel_values"], expected, rtol=0, atol=1e-5)
+
+
+def test_pictures_come_again():
+    data = SyntheticPeopleData(batch_size=1, size=[32, 32], num_images=2, transform=PoseTransformRecipe(image_size=16))
+    rows = data.load_for_training()
+    assert rows[0] is rows[2] and data.is_endless and data.joints is COCO_SKELETON
+    assert data.load("validation")[2]["path"] != data.load("validation")[0]["path"]
+
+
+@pytest.fixture(scope="module")
+def coco(data_dir):
+    root = data_dir / "coco_tiny"
+    split = {
+        "annotations": str(root / "annotations/person_keypoints_train2017.json"),
+        "images": str(root / "train2017"),
+    }
+    return {"batch_size": 2, "train": split, "transform": {"image_size": SIDE}}
+
+
+def test_poses_alone_are_those_of_the_people(coco):
+    people, poses = build(CocoKeypointsData, coco), build(CocoPoses, coco)
+    rows, alone = people.load("train"), poses.load("train")
+    assert len(rows) == len(alone) == 57 and "image" not in alone.column_names
+    sample = poses.stream().eval_transform(alone[3])
+    assert sample.keys() == {"labels"}
+    assert torch.equal(sample["labels"], people.stream().eval_transform(rows[3])["labels"])
+    torch.manual_seed(0)
+    batch = poses.stream().collate([poses.stream().train_transform(alone[number]) for number in (0, 1)])
+    assert batch["labels"].shape == (2, 17, 3) and poses.unit == "pixel" and poses.image_size == (SIDE, SIDE)
+
+
+def test_ground_truth_is_of_the_evaluated_people(coco):
+    for kind in (CocoKeypointsData, CocoPoses):
+        data = build(kind, coco)
+        everybody, some = data.ground_truth("train", None), data.ground_truth("train", 5)
+        assert len(everybody["annotations"]) == 57 and len(some["annotations"]) == 5
+
+
+def test_unknown_skeleton_and_missing_split(coco):
+    with pytest.raises(ValueError, match="Unknown skeleton 'hand'"):
+        build(CocoKeypointsData, coco | {"skeleton": "hand"})
+    with pytest.raises(ValueError, match="no files of split 'test'"):
+        build(CocoKeypointsData, coco).load("test")
+
+
+def test_tokenizer_and_data_must_fit(tokenizer_folder, tmp_path):
+    section = "tasks.keypoint-detection"
+    with pytest.raises(ValueError, match=f"set {section}.data.transform.image_size to 32"):
+        SolverTraining(recipe(tokenizer_folder, "unused", f"{section}.data.transform.image_size=64"))
+    other = PoseTokenizer(num_joints=14, num_tokens=4, num_vq_embeddings=16, vq_embed_dim=8, hidden_size=16)
+    other.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is of 14 joints, but the data's skeleton coco has 17"):
+        SolverTraining(recipe(tmp_path))
