@@ -19,9 +19,18 @@ import pytest
 import torch
 from PIL import Image
 from tiny import TINY_BACKBONE, tiny_config
+from tiny_dense import SEMANTICS, dense_config, dense_model
 from tiny_objects import DETECTION, INSTANCES, object_config, object_model, object_processor
+from tiny_pose import SIDE, pose_config, pose_model
 
-from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor, VQTokenizer
+from ait_hf import (
+    AiTForDepthEstimation,
+    AiTForInstanceSegmentation,
+    AiTForSemanticSegmentation,
+    AiTImageProcessor,
+    AiTPoseImageProcessor,
+    VQTokenizer,
+)
 from ait_hf.remote_code import save_with_remote_code
 from ait_hf.training.recipes import dump_recipe, load_recipe
 from ait_hf.training.solver import SolverRecipe
@@ -72,6 +81,16 @@ RECIPES = {
             "train.num_workers=0",
         ],
     ),
+    "sample_camvid_labels_aitp.yaml": (
+        SolverRecipe,
+        [
+            f"tasks.{SEMANTICS}.data.transform={{image_size: 64}}",
+            f"tasks.{SEMANTICS}.data.batch_size=2",
+            f"model.config={json.dumps(TINY_SOLVER | {'num_coordinate_bins': 0})}",
+            "train.num_workers=0",
+            "evaluation.split=val",
+        ],
+    ),
 }
 
 
@@ -87,6 +106,9 @@ def workspace(tmp_path_factory) -> Path:
     write_coco(folder / "my-coco", rng)
     save_models(folder)
     save_object_models(folder)
+    save_dense_models(folder)
+    write_labels(folder / "my-labels", rng)
+    (folder / "boxes.json").write_text(json.dumps({"photo.jpg": [[20, 10, 40, 50]]}), encoding="utf-8")
     shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name, (kind, overrides) in RECIPES.items():
         recipe = load_recipe(REPOSITORY / "scripts/recipes" / name, kind, SHORT + overrides)
@@ -122,6 +144,28 @@ def save_object_models(folder: Path) -> None:
     save_with_remote_code(detector, object_processor(), folder / "my-detector")
     tokenizer = VQTokenizer(**TINY_TOKENIZER, **MASKS, sample_size=64)
     tokenizer.save_pretrained(folder / "runs/my-mask-tokenizer")  # which one slow snippet trains and another builds on
+
+
+def save_dense_models(folder: Path) -> None:
+    pose_processor = AiTPoseImageProcessor(size={"height": SIDE, "width": SIDE}, do_normalize=False)
+    save_with_remote_code(pose_model(pose_config()), pose_processor, folder / "my-pose-model")
+    semantic = dense_model(dense_config((SEMANTICS,)), AiTForSemanticSegmentation)
+    processor = AiTImageProcessor(size={"height": 96, "width": 96}, do_normalize=False)
+    save_with_remote_code(semantic, processor, folder / "my-semantic-model")
+    classes = {"in_channels": 3, "out_channels": 3, "unit": "class", "loss_type": "cross_entropy"}
+    tokenizer = VQTokenizer(**TINY_TOKENIZER, **classes, sample_size=64)
+    tokenizer.save_pretrained(folder / "my-label-tokenizer")
+
+
+def write_labels(folder: Path, rng: np.random.Generator) -> None:
+    """Photographs with the numbers of three classes."""
+    for split in ("train", "val"):
+        for part in ("images", "annotations"):
+            (folder / part / split).mkdir(parents=True)
+        for number in range(3):
+            write_photo(folder / f"images/{split}/{number}.jpg", rng)
+            labels = Image.fromarray(rng.integers(0, 3, PHOTO_SIZE, dtype=np.uint8))
+            labels.save(folder / f"annotations/{split}/{number}.png")
 
 
 def write_photo(path: Path, rng: np.random.Generator) -> None:
@@ -207,7 +251,17 @@ def check_object_pipelines(folder: Path, names: dict) -> None:
     assert all(mask["mask"].size == PHOTO_SIZE[::-1] and mask["score"] >= 0.3 for mask in names["masks"])
 
 
+def check_dense_pipelines(folder: Path, names: dict) -> None:
+    (person,) = names["people"]
+    assert len(person["keypoints"]) == 17 and {"x", "y", "score"} <= set(person["keypoints"][0])
+    assert all(part["mask"].size == PHOTO_SIZE[::-1] for part in names["label"]("photo.jpg"))
+
+
 def check_predict(folder: Path, names: dict) -> None:
+    (person,) = json.loads((folder / "predictions/photo_keypoints.json").read_text(encoding="utf-8"))
+    assert len(person["keypoints"]) == 17
+    with Image.open(folder / "predictions/photo_labels.png") as labels:
+        assert labels.size == PHOTO_SIZE[::-1]
     assert load_depth_png(folder / "predictions/photo_depth.png").shape == PHOTO_SIZE
     objects = json.loads((folder / "predictions/photo_objects.json").read_text(encoding="utf-8"))
     assert objects and all(found["segmentation"]["size"] == list(PHOTO_SIZE) for found in objects)
@@ -262,6 +316,13 @@ def check_train_objects(folder: Path, names: dict) -> None:
     assert list(config.id2label.values()) == NAMES and config.tasks[INSTANCES]["image_size"] == [64, 64]
 
 
+def check_train_semantics(folder: Path, names: dict) -> None:
+    history = json.loads((folder / "runs/my-semantic-model/history.json").read_text(encoding="utf-8"))
+    assert history[-1]["step"] == 2 and 0 <= history[-1][f"eval_{SEMANTICS}/mIoU"] <= 1
+    config = AiTForSemanticSegmentation.from_pretrained(folder / "runs/my-semantic-model").config
+    assert list(config.id2label.values()) == ["road", "sky", "tree"]
+
+
 def check_evaluate_objects(folder: Path, names: dict) -> None:
     result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["results"]
     assert all(0 <= values[name] <= 1 for values in result.values() for name in ("bbox_AP", "segm_AP50"))
@@ -286,6 +347,7 @@ def check_remote_code(folder: Path, names: dict) -> None:
 CHECKS = {
     'pipeline("depth-estimation"': check_pipeline,
     'pipeline("object-detection"': check_object_pipelines,
+    'pipeline("keypoint-estimation"': check_dense_pipelines,
     "scripts/predict.py": check_predict,
     'task="depth", soft_temperature': check_generate,
     'task="instance-segmentation", num_objects': check_generate_objects,
@@ -295,6 +357,7 @@ CHECKS = {
     "sample_rgbd_aitp.yaml": check_train,
     "tokenizer_mask_coco.yaml": check_train_mask_tokenizer,
     "ait_swinv2_b_insseg.yaml": check_train_objects,
+    "sample_camvid_labels_aitp.yaml": check_train_semantics,
     "evaluate.py --model my-model": check_evaluate,
     "evaluate.py --model my-segmenter": check_evaluate_objects,
     "scripts/convert_original_checkpoint.py": check_convert,
