@@ -234,8 +234,10 @@ def test_parts_that_do_not_fit_show_before_training(tmp_path, tokenizers):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             built(recipe(tmp_path, tasks, *overrides))
 
-    wrong(instances(tokenizers, tokenizer=str(tokenizers["depth"])), "1 channel.* in 'metre'; this task needs one")
-    wrong(depth(tokenizers, tokenizer=str(tokenizers["mask"])), "needs one channel in 'metre'")
+    wrong(
+        instances(tokenizers, tokenizer=str(tokenizers["depth"])), "of maps in 'metre'; this task needs one in 'mask'"
+    )
+    wrong(depth(tokenizers, tokenizer=str(tokenizers["mask"])), "needs one in 'metre'")
     wrong(instances(tokenizers, tokenizer="runs/no/where"), "no tokenizer at runs/no/where")
     wrong(detection(), "3 classes, but num_classes of section model.config is 2", "model.config.num_classes=2")
     wrong(detection(settings={"num_objects": 40}), "200 tokens")

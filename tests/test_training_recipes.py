@@ -91,7 +91,7 @@ def test_override_that_is_none(override):
         (["data.name=rgbd"], "in section data"),
         (
             ["data.name=nyu"],
-            "data.name must be one of synthetic, rgbd, nyu_depth, hub, coco_masks, synthetic_masks, ",
+            "data.name must be one of synthetic, rgbd, nyu_depth, hub, ",
         ),
         (["data.batch_size=0"], "section data: batch_size must be at least 1"),
         (["schedule.name=cosin"], "schedule.name must be one of constant, step, "),

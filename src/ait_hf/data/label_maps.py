@@ -20,6 +20,7 @@ import numpy as np
 import PIL.Image
 
 from ..tokenization_vq import IGNORED_LABEL
+from .files import files_by_stem
 
 
 logger = logging.getLogger(__name__)
@@ -236,7 +237,7 @@ def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
     for folder in (images, annotations):
         if not folder.is_dir():
             raise FileNotFoundError(f"The folder {folder} does not exist.")
-    by_stem = [_files_by_stem(images, _IMAGE_SUFFIXES), _files_by_stem(annotations, _LABEL_SUFFIXES)]
+    by_stem = [files_by_stem(images, _IMAGE_SUFFIXES), files_by_stem(annotations, _LABEL_SUFFIXES)]
     unpaired = sorted(by_stem[0].keys() ^ by_stem[1].keys())
     if unpaired:
         path = by_stem[0].get(unpaired[0]) or by_stem[1][unpaired[0]]
@@ -247,16 +248,6 @@ def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
     if not by_stem[0]:
         raise ValueError(f"There are no images in {images}.")
     return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
-
-
-def _files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes:
-            if path.stem in files:
-                raise ValueError(f"{path} and {files[path.stem]} have the same stem: keep one.")
-            files[path.stem] = path
-    return files
 
 
 def _read_rows(pairs: list[tuple[Path, Path]], table: np.ndarray) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import numpy as np
 import PIL.Image
 from torch.utils.data import Dataset
 
+from .files import files_by_stem
 from .rgbd import load_any
 
 
@@ -130,8 +131,8 @@ class MapFolder(Dataset):
 
     def __init__(self, folder: str | PathLike, scale: float = 1.0, offset: float = 0.0):
         folder = Path(folder)
-        images = _files_by_stem(folder / "images", _IMAGE_SUFFIXES)
-        maps = _files_by_stem(folder / "maps", _MAP_SUFFIXES)
+        images = _files_of(folder / "images", _IMAGE_SUFFIXES)
+        maps = _files_of(folder / "maps", _MAP_SUFFIXES)
         if unpaired := sorted(images.keys() ^ maps.keys()):
             path = images.get(unpaired[0]) or maps[unpaired[0]]
             raise ValueError(f"{len(unpaired)} files have no partner of the same stem in {folder}, first {path}.")
@@ -157,18 +158,12 @@ class MapFolder(Dataset):
         return {"image": picture, MAP_COLUMN: values, "path": str(path)}
 
 
-def _files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def _files_of(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} does not exist: a folder of maps has one folder images and one folder maps."
         )
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes:
-            if path.stem in files:
-                raise ValueError(f"{path} and {files[path.stem]} have the same stem: keep one.")
-            files[path.stem] = path
-    return files
+    return files_by_stem(folder, suffixes)
 
 
 def _image_size(path: Path) -> tuple[int, int]:

@@ -18,11 +18,11 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from ..image_processing_ait import fitted_size
 from ..masks_ait import crop_masks
 from .coco import decode_segmentation
+from .pixels import pixel_values
 
 
 logger = logging.getLogger(__name__)
@@ -288,14 +288,8 @@ def _mask(row: dict[str, Any], number: int) -> np.ndarray:
 
 def _in_frame(objects: dict[str, Any], image_size: tuple[int, int], normalize: bool) -> dict[str, Any]:
     """Pixels as floats, and image and masks with zeros at the right and bottom up to the frame's size."""
-    image = objects["image"].as_subclass(torch.Tensor)
-    # The same operations as in transformers' image processors, for the same floats.
-    if normalize:
-        mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
-        pixels = F.normalize(image.float(), mean, std)
-    else:
-        pixels = image.float() * (1 / 255)
-    height, width = image.shape[-2:]
+    pixels = pixel_values(objects["image"], normalize)
+    height, width = pixels.shape[-2:]
     padding = [0, 0, image_size[1] - width, image_size[0] - height]
     labels = {
         "boxes": objects["boxes"].as_subclass(torch.Tensor),

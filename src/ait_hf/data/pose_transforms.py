@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional as F
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from ..poses_ait import crop_to_image, cut_out, joints_in_crop
 from .collation import depth_collator
+from .pixels import pixel_values
 from .skeletons import COCO_SKELETON, Skeleton
 
 
@@ -79,7 +78,7 @@ class PoseEvalTransform:
         sample = {"path": row["path"]} if "path" in row else {}
         if self.with_images:
             crop = cut_out(_image(row), to_image, self.image_size)
-            sample["pixel_values"] = _pixel_values(crop, self.normalize)
+            sample["pixel_values"] = pixel_values(crop, self.normalize)
         return sample | {"labels": labels}
 
 
@@ -195,14 +194,6 @@ def _image(row: dict[str, Any]) -> torch.Tensor:
         size = (row["height"], row["width"])
         raise ValueError(f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}.")
     return torch.tensor(image).permute(2, 0, 1)
-
-
-def _pixel_values(crop: torch.Tensor, normalize: bool) -> torch.Tensor:
-    # The same operations as in transformers' image processors, for the same floats.
-    if not normalize:
-        return crop * (1 / 255)
-    mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
-    return F.normalize(crop, mean, std)
 
 
 def _name(row: dict[str, Any]) -> str:

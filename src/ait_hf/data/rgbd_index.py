@@ -13,6 +13,7 @@ from pathlib import Path
 import PIL.Image
 
 from .depth_feature import read_depth_header
+from .files import files_by_stem
 
 
 _IMAGE_FOLDERS = ("rgb", "images", "image")
@@ -186,8 +187,8 @@ def _read_csv(index: Path) -> list[tuple[str, dict]]:
 
 
 def _read_folder(folder: Path) -> list[Frame]:
-    images = _files_by_stem(_one_subfolder(folder, _IMAGE_FOLDERS), _IMAGE_SUFFIXES)
-    depths = _files_by_stem(_one_subfolder(folder, _DEPTH_FOLDERS), _DEPTH_SUFFIXES)
+    images = files_by_stem(_one_subfolder(folder, _IMAGE_FOLDERS), _IMAGE_SUFFIXES)
+    depths = files_by_stem(_one_subfolder(folder, _DEPTH_FOLDERS), _DEPTH_SUFFIXES)
     unpaired = sorted(images.keys() ^ depths.keys())
     if unpaired:
         path = images.get(unpaired[0]) or depths[unpaired[0]]
@@ -200,16 +201,6 @@ def _one_subfolder(folder: Path, names: tuple[str, ...]) -> Path:
     if len(found) != 1:
         raise ValueError(f"{folder} must have exactly one of the subfolders {', '.join(names)}; it has {len(found)}.")
     return found[0]
-
-
-def _files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes:
-            if path.stem in files:
-                raise ValueError(f"{path} and {files[path.stem]} have the same stem: keep one.")
-            files[path.stem] = path
-    return files
 
 
 def _read_text(path: Path) -> str:

@@ -16,10 +16,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from ..tokenization_vq import IGNORED_LABEL
 from .object_transforms import FitFrame, LargeScaleJitter
+from .pixels import pixel_values
 
 
 COLOR_JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05}
@@ -189,16 +189,9 @@ def _in_frame(
     image: tv_tensors.Image, label_map: tv_tensors.Mask, frame: tuple[int, int], normalize: bool, first_class: int
 ) -> dict[str, torch.Tensor]:
     """Pixels as floats, labels in the model's numbers, both filled up to the frame."""
-    pixels = image.as_subclass(torch.Tensor).float()
-    # The same operations as in transformers' image processors, for the same floats.
-    if normalize:
-        mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
-        pixels = F.normalize(pixels, mean, std)
-    else:
-        pixels = pixels * (1 / 255)
     labels = _pad(label_map, frame, IGNORED_LABEL)[0].long()
     labels = torch.where(labels == IGNORED_LABEL, labels, labels + first_class)
-    return {"pixel_values": _pad(pixels, frame, 0), "labels": labels}
+    return {"pixel_values": _pad(pixel_values(image, normalize), frame, 0), "labels": labels}
 
 
 def _pad(values: torch.Tensor, frame: tuple[int, int], fill: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from ..data.collation import depth_collator
 from ..data.depth_transforms import DepthEvalTransform, DepthTrainTransform
 from ..data.nyu_depth import load_nyu_depth
+from ..data.pixels import height_and_width
 from ..data.rgbd import load_hub_rgbd, load_rgbd
 from ..data.synthetic import SPLITS, render_room
 from .data import DataRecipe, Sample, Stream
@@ -47,7 +48,7 @@ class TransformRecipe:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of what the model sees, pixels."""
-        return (self.crop_size, self.crop_size) if isinstance(self.crop_size, int) else tuple(self.crop_size)
+        return height_and_width(self.crop_size)
 
 
 @strict

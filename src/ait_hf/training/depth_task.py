@@ -14,18 +14,15 @@ from ..modeling_ait import AiTForDepthEstimation
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .depth_data import AnyDepthData
-from .solver_task import SolverTask
+from .solver_task import DenseSettings, SolverTask, code_grid
 
 
 @strict
 @dataclass
-class DepthSettings:
-    """Fields of [`AiTTaskConfig`]."""
+class DepthSettings(DenseSettings):
+    """As [`DenseSettings`]."""
 
-    soft_temperature: float = 1.0
     auxiliary_loss: Literal["silog"] | None = "silog"
-    auxiliary_loss_weight: float = 1.0
-    loss_weight: float = 1.0
 
 
 @strict
@@ -46,17 +43,12 @@ class DepthTask(SolverTask):
     settings: DepthSettings = field(default_factory=DepthSettings)
 
     def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
-        ratio, (height, width) = tokenizer.config.downsample_ratio, self.data.image_size
-        if height % ratio or width % ratio:
-            raise ValueError(
-                f"tasks.depth.data.transform.crop_size ({height} x {width}) must be a multiple of the tokenizer's "
-                f"{ratio} pixels per code."
-            )
+        where = "tasks.depth.data.transform.crop_size"
         return {
             "slots": ["depth"],
             "output_type": "depth",
-            "grid_size": [height // ratio, width // ratio],
-            "image_size": [height, width],
+            "grid_size": code_grid(where, self.data.image_size, tokenizer),
+            "image_size": list(self.data.image_size),
             **asdict(self.settings),
         }
 

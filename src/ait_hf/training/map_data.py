@@ -10,6 +10,7 @@ from huggingface_hub.dataclasses import strict
 from ..data.collation import depth_collator
 from ..data.map_transforms import MapEvalTransform, MapTrainTransform
 from ..data.maps import MAP_COLUMN, UNIT_VECTOR, HubMaps, MapFolder, load_hub_maps
+from ..data.pixels import height_and_width
 from ..data.rgbd_normals import load_rgbd_normals
 from ..data.synthetic_normals import SyntheticNormals
 from .data import DataRecipe, Stream
@@ -44,7 +45,7 @@ class MapTransformRecipe:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of what the model sees, pixels."""
-        return (self.crop_size, self.crop_size) if isinstance(self.crop_size, int) else tuple(self.crop_size)
+        return height_and_width(self.crop_size)
 
 
 @strict

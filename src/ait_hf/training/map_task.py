@@ -16,7 +16,7 @@ from ..modeling_ait import AiTForDenseTokenGeneration
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .map_data import AnyMapData
-from .solver_task import SolverTask
+from .solver_task import DenseSettings, SolverTask, code_grid
 
 
 # Known tasks, and the words of their sequences: the name of an own task is also that of its codes.
@@ -27,13 +27,10 @@ TAKEN_NAMES = ("depth", "object-detection", "instance-segmentation", "keypoint-d
 
 @strict
 @dataclass
-class MapSettings:
-    """Fields of [`AiTTaskConfig`]."""
+class MapSettings(DenseSettings):
+    """As [`DenseSettings`]."""
 
-    soft_temperature: float = 1.0
     auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
-    auxiliary_loss_weight: float = 1.0
-    loss_weight: float = 1.0
 
 
 @strict
@@ -77,22 +74,17 @@ class MapTask(SolverTask):
         return "mean_angle" if self.unit == UNIT_VECTOR else "rmse"
 
     def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
-        ratio, (height, width) = tokenizer.config.downsample_ratio, self.data.image_size
         if tokenizer.config.in_channels != self.data.num_channels:
             raise ValueError(
                 f"tasks.{self.name}.tokenizer has {tokenizer.config.in_channels} channel(s), but the maps of "
                 f"tasks.{self.name}.data have {self.data.num_channels}."
             )
-        if height % ratio or width % ratio:
-            raise ValueError(
-                f"tasks.{self.name}.data.transform.crop_size ({height} x {width}) must be a multiple of the tokenizer's "
-                f"{ratio} pixels per code."
-            )
+        where = f"tasks.{self.name}.data.transform.crop_size"
         return {
             "slots": [self.codebook],
             "output_type": "map",
-            "grid_size": [height // ratio, width // ratio],
-            "image_size": [height, width],
+            "grid_size": code_grid(where, self.data.image_size, tokenizer),
+            "image_size": list(self.data.image_size),
             **asdict(self.settings),
         }
 

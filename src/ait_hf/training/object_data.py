@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, default_collate
 from ..data.coco import coco_classes, load_coco
 from ..data.collation import object_collator
 from ..data.object_transforms import MaskCrops, MaskTrainTransform, ObjectEvalTransform, ObjectTrainTransform
+from ..data.pixels import height_and_width
 from ..data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ..object_evaluation import coco_ground_truth
 from .data import DataRecipe, Sample, Stream
@@ -87,8 +88,7 @@ class ObjectData(DataRecipe):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        size = self.transform.image_size
-        return (size, size) if isinstance(size, int) else tuple(size)
+        return height_and_width(self.transform.image_size)
 
     def classes(self) -> tuple[list[str], list[int]]:
         """Names and category ids (of annotation files) of the classes, in the order of `class_labels`."""

@@ -10,6 +10,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
 from ..data.coco_keypoints import load_coco_keypoints
+from ..data.pixels import height_and_width
 from ..data.pose_transforms import PoseEvalTransform, PoseTrainTransform, pose_collator
 from ..data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ..data.subset import evenly
@@ -47,7 +48,7 @@ class PoseTransformRecipe:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of what the model sees, pixels."""
-        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else tuple(self.image_size)
+        return height_and_width(self.image_size)
 
 
 @strict

@@ -14,18 +14,15 @@ from ..pose_evaluation import evaluate_poses
 from ..tokenization_pose import PoseTokenizer
 from .data import Stream
 from .pose_data import AnyPersonData
-from .solver_task import SolverTask
+from .solver_task import DenseSettings, SolverTask
 
 
 @strict
 @dataclass
-class PoseSettings:
-    """Fields of [`AiTTaskConfig`]."""
+class PoseSettings(DenseSettings):
+    """As [`DenseSettings`]."""
 
-    soft_temperature: float = 1.0
     auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
-    auxiliary_loss_weight: float = 1.0
-    loss_weight: float = 1.0
 
 
 @strict

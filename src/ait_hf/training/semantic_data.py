@@ -20,6 +20,7 @@ from ..data.label_maps import (
     read_class_names,
     split_folders,
 )
+from ..data.pixels import height_and_width
 from ..data.semantic_transforms import (
     ClassMasks,
     ClassMaskTransform,
@@ -55,7 +56,7 @@ class SemanticTransformRecipe:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the frame, pixels."""
-        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else tuple(self.image_size)
+        return height_and_width(self.image_size)
 
 
 @strict

@@ -15,7 +15,7 @@ from ..semantic_evaluation import evaluate_semantic, frame_processor
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .semantic_data import AnySemanticData
-from .solver_task import SolverTask
+from .solver_task import SolverTask, code_grid
 
 
 @strict
@@ -105,16 +105,11 @@ class SemanticTask(SolverTask):
         }
 
     def _declare_label_map(self, tokenizer: VQTokenizer) -> dict[str, Any]:
-        ratio, (height, width) = tokenizer.config.downsample_ratio, self.data.image_size
-        if height % ratio or width % ratio:
-            raise ValueError(
-                f"tasks.{self.name}.data.transform.image_size ({height} x {width}) must be a multiple of the tokenizer's "
-                f"{ratio} pixels per code."
-            )
+        where = f"tasks.{self.name}.data.transform.image_size"
         return {
             "slots": [self.codebook],
             "output_type": "label_map",
-            "grid_size": [height // ratio, width // ratio],
+            "grid_size": code_grid(where, self.data.image_size, tokenizer),
             "auxiliary_loss": "cross_entropy" if self.settings.auxiliary_loss else None,
         }
 

@@ -13,8 +13,19 @@ from transformers import BaseImageProcessor
 
 from ..configuration_ait import AiTTaskConfig
 from ..modeling_ait import AiTForDenseTokenGeneration
+from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .loop import EvaluationRecipe
+
+
+@strict
+@dataclass
+class DenseSettings:
+    """Settings that tasks of one dense block share: fields of [`AiTTaskConfig`]. Each adds its `auxiliary_loss`."""
+
+    soft_temperature: float = 1.0
+    auxiliary_loss_weight: float = 1.0
+    loss_weight: float = 1.0
 
 
 @strict
@@ -76,3 +87,21 @@ class SolverTask(ABC):
         options: EvaluationRecipe,
     ) -> dict[str, float]:
         """Metrics on the evaluation samples, at least on the main process; all processes call it."""
+
+
+def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:
+    """
+    Rows and columns of codes that stand for an image.
+
+    Args:
+        where (`str`): Key of the recipe that the image's size comes from, for the message.
+
+    Raises:
+        ValueError: A side is no multiple of the tokenizer's pixels per code.
+    """
+    ratio, (height, width) = tokenizer.config.downsample_ratio, image_size
+    if height % ratio or width % ratio:
+        raise ValueError(
+            f"{where} ({height} x {width}) must be a multiple of the tokenizer's {ratio} pixels per code."
+        )
+    return [height // ratio, width // ratio]

@@ -1,0 +1,30 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the transforms of all tasks do with pixels and sizes."""
+
+import torch
+from torchvision.transforms.v2 import functional as F
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+
+def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
+    """
+    An image as a model sees it, by the same operations as in transformers' image processors, for the same floats.
+
+    Args:
+        image (`torch.Tensor` of shape `(3, height, width)`): 0..255, of any dtype.
+        normalize (`bool`): Subtract ImageNet's mean and divide by its standard deviation; else pixels are 0..1.
+
+    Returns:
+        `torch.FloatTensor` of shape `(3, height, width)`.
+    """
+    image = image.as_subclass(torch.Tensor).float()
+    if not normalize:
+        return image * (1 / 255)
+    mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+    return F.normalize(image, mean, std)
+
+
+def height_and_width(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+    """A size as recipes give it, one number for a square, as height and width."""
+    return (size, size) if isinstance(size, int) else tuple(size)
