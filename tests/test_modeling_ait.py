@@ -241,7 +241,7 @@ def test_bad_input_is_refused_in_one_sentence(model, images):
         model(torch.rand(1, 3, 64, 96))
     with pytest.raises(ValueError, match="Unknown task 'pose'"):
         model.generate(pixel_values=images, task="pose")
-    with pytest.raises(ValueError, match="must be maps of shape"):
+    with pytest.raises(ValueError, match=r"must be of shape \(batch, 96, 96\)"):
         model(images, labels=torch.rand(3, 48, 48))
     with pytest.raises(ValueError, match="beam search"):
         model.generate(pixel_values=images, num_beams=3)

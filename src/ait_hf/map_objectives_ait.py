@@ -19,7 +19,7 @@ class MapObjective(Objective):
         expected = self._expected_shape(tokenizer)
         if tuple(labels.shape[1:]) != expected:
             raise ValueError(
-                f"Labels of task {self.grammar.name!r} must be of shape {('batch', *expected)}, got "
+                f"Labels of task {self.grammar.name!r} must be of shape (batch, {', '.join(map(str, expected))}), got "
                 f"{tuple(labels.shape)}."
             )
         target = self._target(labels)

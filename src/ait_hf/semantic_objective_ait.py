@@ -21,8 +21,9 @@ class SemanticObjective(GroupObjective):
         """`labels`: (batch, height, width), classes of the model's table, 255 ignored. Of more classes than groups
         those with the most pixels are kept."""
         if tuple(labels.shape[1:]) != tuple(self.task.image_size):
+            height, width = self.task.image_size
             raise ValueError(
-                f"Labels of task {self.grammar.name!r} must be of shape {('batch', *self.task.image_size)}, got "
+                f"Labels of task {self.grammar.name!r} must be of shape (batch, {height}, {width}), got "
                 f"{tuple(labels.shape)}."
             )
         classes, is_present = (torch.stack(parts) for parts in zip(*map(self._groups, labels)))
