@@ -150,7 +150,7 @@ def losses_on_one_batch(task, num_steps: int, lr: float) -> list[float]:
     task.start(task.model, {name: batch})
     losses = []
     for _ in range(num_steps):
-        loss = task.loss(task.model, {name: batch}, accelerator)["loss"]
+        loss = task.loss(task.model, {name: batch}, accelerator, task.divisors([{name: batch}], accelerator))["loss"]
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -166,7 +166,42 @@ def test_loss_is_each_tasks_sum_over_its_tokens(tmp_path, tokenizers):
     losses = task.model(batches=batches).losses
     weights = {INSTANCES: 1.0, "depth": 0.2}
     expected = sum(weights[name] * values["total"] / values["num_tokens"] for name, values in losses.items())
-    torch.testing.assert_close(task.loss(task.model, batches, Accelerator())["loss"], expected)
+    accelerator = Accelerator()
+    divisors = task.divisors([batches], accelerator)
+    assert {name: int(value) for name, value in divisors.items()} == {
+        name: int(values["num_tokens"]) for name, values in losses.items()
+    }
+    torch.testing.assert_close(task.loss(task.model, batches, accelerator, divisors)["loss"], expected)
+
+
+@pytest.mark.parametrize("supervision", ["objects", "duplicates", "none"])
+def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path, tokenizers, supervision):
+    """Images have different numbers of objects, so a mean of means would not do."""
+    task = SolverTraining(recipe(tmp_path, instances(tokenizers, settings={"num_objects": 4, "mask_supervision": supervision})))
+    model, accelerator = task.model.eval(), Accelerator()
+    (height, width), generator = model.config.task(INSTANCES).image_size, torch.Generator().manual_seed(0)
+    images, labels = torch.rand(3, 3, height, width, generator=generator), []
+    for number, count in enumerate((3, 0, 1)):
+        corners = torch.rand(count, 4, generator=generator) * 15 + torch.tensor([0.0, 0, 16, 16])
+        masks = torch.ones(count, height, width, dtype=torch.uint8)
+        labels.append(
+            {"boxes": corners, "class_labels": torch.arange(count) % 2, "masks": masks, "seed": torch.tensor(number)}
+        )
+
+    def gradients(parts):
+        forwards = [
+            {INSTANCES: {"pixel_values": images[part], "labels": [labels[index] for index in part]}} for part in parts
+        ]
+        divisors = task.divisors(forwards, accelerator)
+        model.zero_grad()
+        for batches in forwards:
+            (task.loss(model, batches, accelerator, divisors)["loss"] / len(forwards)).backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    whole, accumulated = gradients([[0, 1, 2]]), gradients([[0], [1], [2]])
+    assert whole.keys() == accumulated.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(accumulated[name], gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_images_without_objects_log_the_same_names(tmp_path, tokenizers):
@@ -186,7 +221,9 @@ def test_images_without_objects_log_the_same_names(tmp_path, tokenizers):
     logged = []
     for labels in (nothing, something):
         batch = {"pixel_values": torch.rand(1, 3, 32, 40), "labels": [labels]}
-        values = task.loss(task.model, {INSTANCES: batch}, Accelerator())
+        accelerator = Accelerator()
+        divisors = task.divisors([{INSTANCES: batch}], accelerator)
+        values = task.loss(task.model, {INSTANCES: batch}, accelerator, divisors)
         values["loss"].backward()
         assert all(value.isfinite() for value in values.values())
         logged.append(set(values))

@@ -103,7 +103,7 @@ def test_masked_training_learns_a_batch(kind, tmp_path):
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     losses = []
     for _ in range(120):
-        values = task.loss(model, batch, accelerator=None)
+        values = task.loss(model, batch, accelerator=None, divisors={})
         optimizer.zero_grad()
         values["loss"].backward()
         optimizer.step()

@@ -26,6 +26,9 @@ class MapObjective(Objective):
         tokens = self.grammar.codes_to_tokens(tokenizer.tokenize(target))
         return TrainingSequence(tokens, tokens, target=target)
 
+    def num_tokens(self, labels: torch.Tensor) -> int:
+        return len(labels) * self.grammar.length
+
     def _map_size(self, tokenizer: Tokenizer) -> tuple[int, int]:
         """Height and width of the maps that the block's codes stand for."""
         return tuple(side * tokenizer.config.downsample_ratio for side in self.task.grid_size)

@@ -28,6 +28,17 @@ class ObjectObjective(GroupObjective):
         groups = [self._groups(image) for image in labels]
         return self.sequence_of_groups(groups, [image.get("masks") for image in labels], tokenizer)
 
+    def num_tokens(self, labels: list[dict[str, torch.Tensor]]) -> int:
+        """As of the parent class. Where the masks of duplicates are learned, these are drawn, from each image's `seed`."""
+        if self.task.mask_supervision == "duplicates":
+            kinds = torch.stack([self._groups(image).kinds for image in labels])
+            return int(self._supervised(kinds).sum())
+        learned = torch.ones(1, 1, dtype=torch.long) * OBJECT
+        per_object = int(self._supervised(learned).sum())
+        num_objects = sum(len(image["boxes"]) for image in labels)
+        # Noise objects are supervised in their class alone.
+        return num_objects * per_object + (len(labels) * self.task.num_groups - num_objects)
+
     def _groups(self, image: dict[str, torch.Tensor]) -> ObjectGroups:
         self._check(image)
         generator = torch.Generator().manual_seed(int(image["seed"])) if "seed" in image else None

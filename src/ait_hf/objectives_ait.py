@@ -84,6 +84,10 @@ class Objective(ABC):
         """Annotations of a batch to sequences; `ValueError` names what does not fit."""
 
     @abstractmethod
+    def num_tokens(self, labels: Any) -> int:
+        """How many tokens of the sequences of these annotations are supervised, without building them."""
+
+    @abstractmethod
     def loss(self, logits: torch.Tensor, sequence: TrainingSequence, tokenizer: Tokenizer | None) -> ObjectiveOutput:
         """Loss of the logits (supervised tokens, vocab_size) at `sequence.supervised`."""
 

@@ -49,6 +49,13 @@ class SemanticObjective(GroupObjective):
             is_object=is_object,
         )
 
+    def num_tokens(self, labels: torch.LongTensor) -> int:
+        num_groups = len(labels) * self.task.num_groups
+        present = (len(label_map[label_map != IGNORED_LABEL].unique()) for label_map in labels)
+        num_present = sum(min(count, self.task.num_groups) for count in present)
+        num_masks = {"objects": num_present, "absent": num_groups, "none": 0}[self.task.mask_supervision]
+        return num_groups + num_masks * (len(self.grammar.group) - 1)
+
     def _groups(self, label_map: torch.LongTensor) -> tuple[torch.LongTensor, torch.BoolTensor]:
         """Class of every group of one image, and whether the image shows it."""
         first, count = self.task.first_class, len(self.grammar.classes)

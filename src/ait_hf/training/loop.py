@@ -6,10 +6,10 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,12 +144,24 @@ class TrainingTask(ABC):
 
     @abstractmethod
     def loss(
-        self, model: nn.Module, batches: Mapping[str, Batch], accelerator: Accelerator
+        self,
+        model: nn.Module,
+        batches: Mapping[str, Batch],
+        accelerator: Accelerator,
+        divisors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         """
         `"loss"` and other scalars to log, on every process the same names; `model` is `self.model` as Accelerate
-        wrapped it, `batches` has a batch of every stream that takes part in this step.
+        wrapped it, `batches` has a batch of every stream that takes part in this step, `divisors` are its
+        [`~TrainingTask.divisors`].
         """
+
+    def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
+        """
+        What the losses of one step are divided by, from the batches of all its forwards, so that accumulated gradients
+        are those of one large batch. None by default, for losses that are means over samples of one size.
+        """
+        return {}
 
     @abstractmethod
     def evaluate(
@@ -287,22 +299,22 @@ class _Run:
     def _steps(self) -> Iterator[dict[str, torch.Tensor]]:
         """One optimiser step per item, whose scalars stay on the device: nothing here waits for it."""
         accelerator, parameters = self.accelerator, [p for p in self.model.parameters() if p.requires_grad]
-        forwards = []
-        for batches in self.batches:
-            with accelerator.accumulate(self.model):
-                values = self.task.loss(self.model, batches, accelerator)
-                accelerator.backward(values["loss"])
-                forwards.append({name: value.detach() for name, value in values.items()})
-                if not accelerator.sync_gradients:
-                    continue
-                values = _mean(forwards)
-                if self.options.max_grad_norm is not None:
-                    values["grad_norm"] = accelerator.clip_grad_norm_(parameters, self.options.max_grad_norm)
-                self.rate = max(self.schedule.get_last_lr())
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-                self.schedule.step()
-            forwards = []
+        while forwards := list(islice(self.batches, self.options.gradient_accumulation_steps)):
+            divisors, losses = self.task.divisors(forwards, accelerator), []
+            for batches in forwards:
+                with accelerator.accumulate(self.model):
+                    values = self.task.loss(self.model, batches, accelerator, divisors)
+                    accelerator.backward(values["loss"])
+                    losses.append({name: value.detach() for name, value in values.items()})
+                    if not accelerator.sync_gradients:
+                        continue
+                    values = _mean(losses)
+                    if self.options.max_grad_norm is not None:
+                        values["grad_norm"] = accelerator.clip_grad_norm_(parameters, self.options.max_grad_norm)
+                    self.rate = max(self.schedule.get_last_lr())
+                    self.optimizer.step()
+                    self.optimizer.zero_grad()
+                    self.schedule.step()
             yield values
 
     def _evaluate(self) -> None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of the task-solver on one task or several, its tokenizers being fixed (AiT paper, section 3.3)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class SolverTraining(TrainingTask):
         self.recipe = recipe
         self.model = build_solver(recipe.tasks, recipe.model)
         declared = {name: self.model.config.task(name) for name in recipe.tasks}
+        self.objectives = self.model.objectives
         self.loss_weights = {name: task.loss_weight for name, task in declared.items()}
         self.streams = {name: task.stream(declared[name]) for name, task in recipe.tasks.items()}
         self.processors = {name: task.processor() for name, task in recipe.tasks.items()}
@@ -66,14 +67,28 @@ class SolverTraining(TrainingTask):
         if recipe.model.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()
 
+    def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
+        """Supervised tokens of every task, averaged over the forwards of the step and over processes (at least 1)."""
+        means = {}
+        for name in forwards[0]:
+            objective = self.objectives[name]
+            count = sum(objective.num_tokens(batches[name]["labels"]) for batches in forwards) / len(forwards)
+            mean = accelerator.reduce(torch.tensor(count, device=accelerator.device), "mean")
+            means[name] = mean.clamp(min=1)
+        return means
+
     def loss(
-        self, model: torch.nn.Module, batches: Mapping[str, Batch], accelerator: Accelerator
+        self,
+        model: torch.nn.Module,
+        batches: Mapping[str, Batch],
+        accelerator: Accelerator,
+        divisors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
-        """Every task's sum divided by its number of supervised tokens, which is averaged over processes, weighted."""
+        """Every task's sum divided by its number of supervised tokens, weighted (reference §5)."""
         values, weighted = {}, []
         for name, losses in model(batches=batches).losses.items():
-            total, num_tokens = losses.pop("total"), losses.pop("num_tokens")
-            mean = total / accelerator.reduce(num_tokens.detach().clone(), "mean").clamp(min=1)
+            mean = losses.pop("total") / divisors[name]
+            del losses["num_tokens"]
             weighted.append(self.loss_weights[name] * mean)
             values |= {f"{name}/{key}": value for key, value in {"loss": mean, **losses}.items()}
         return {"loss": sum(weighted), **values}

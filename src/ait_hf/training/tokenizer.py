@@ -130,7 +130,11 @@ class TokenizerTraining(TrainingTask):
             model.init_codebook(self._mask(batches[SAMPLES]["labels"]))
 
     def loss(
-        self, model: torch.nn.Module, batches: Mapping[str, Batch], accelerator: Accelerator
+        self,
+        model: torch.nn.Module,
+        batches: Mapping[str, Batch],
+        accelerator: Accelerator,
+        divisors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         samples = batches[SAMPLES]["labels"]
         _, loss, reconstruction_loss, commit_loss, _, perplexity = model(
