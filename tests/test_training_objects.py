@@ -177,7 +177,9 @@ def test_loss_is_each_tasks_sum_over_its_tokens(tmp_path, tokenizers):
 @pytest.mark.parametrize("supervision", ["objects", "duplicates", "none"])
 def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path, tokenizers, supervision):
     """Images have different numbers of objects, so a mean of means would not do."""
-    task = SolverTraining(recipe(tmp_path, instances(tokenizers, settings={"num_objects": 4, "mask_supervision": supervision})))
+    task = SolverTraining(
+        recipe(tmp_path, instances(tokenizers, settings={"num_objects": 4, "mask_supervision": supervision}))
+    )
     model, accelerator = task.model.eval(), Accelerator()
     (height, width), generator = model.config.task(INSTANCES).image_size, torch.Generator().manual_seed(0)
     images, labels = torch.rand(3, 3, height, width, generator=generator), []

@@ -227,7 +227,7 @@ def test_wrong_label_maps_stop_a_training_before_it_starts(tmp_path, tokenizers)
     Image.fromarray(np.full((8, 8), 17, dtype=np.uint8)).save(tmp_path / "annotations/train/a.png")
     data = {"name": "label_maps", "root": str(tmp_path), "classes": CAMVID, "batch_size": 1}
     data["transform"] = {"image_size": [32, 40]}
-    tasks = {TASK: {"data": data, "tokenizer": str(tokenizers["masks"])}}
+    tasks = {TASK: {"data": data, "tokenizer": str(tokenizers["masks"]), "settings": {"method": "masks"}}}
     with pytest.raises(ValueError, match="has the number 17, but classes are 0 to 10"):
         train_solver(recipe(tmp_path / "run", tasks, "evaluation.split=train"))
 

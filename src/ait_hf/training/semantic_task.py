@@ -24,7 +24,8 @@ class SemanticSettings:
     """
     Args:
         method (`str`): `"masks"`: for every class its name and then the codes of the mask of all its pixels, squeezed
-            into the square that the mask tokenizer was trained on; `"label_map"`: the codes of the whole label map.
+            into the square that the mask tokenizer was trained on, as in the paper; `"label_map"`: the codes of the whole
+            label map, by default, as it was ahead on rooms (README).
         num_groups (`int`, *optional*): How many classes a sequence of masks holds, absent ones included; all by
             default. Of more classes in an image the largest are kept.
         object_order, mask_supervision, class_loss_weight: Of masks only; fields of [`AiTTaskConfig`].
@@ -33,7 +34,7 @@ class SemanticSettings:
         soft_temperature, dense_loss_weight, auxiliary_loss_weight, loss_weight: Fields of [`AiTTaskConfig`].
     """
 
-    method: Literal["masks", "label_map"] = "masks"
+    method: Literal["masks", "label_map"] = "label_map"
     num_groups: int | None = None
     object_order: Literal["random", "by_class"] = "random"
     mask_supervision: Literal["objects", "absent", "none"] = "objects"
