@@ -25,7 +25,6 @@ AUXILIARY_LOSSES = {
     "map": ("smooth_l1",),
 }
 OUTPUT_TYPES = tuple(AUXILIARY_LOSSES)
-CLASS_OUTPUT_TYPES = ("objects", "semantic", "label_map")
 COORDINATE_INITIALIZATIONS = ("normal", "sine")
 # What only one type of output has; everything else has the first value.
 OBJECT_ORDERS = {"random": OUTPUT_TYPES, "left_to_right": ("objects",), "by_class": ("semantic",)}

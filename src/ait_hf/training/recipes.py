@@ -158,7 +158,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return None
     choices = [choice for choice in (hint, *typing.get_args(hint)) if is_dataclass(choice)]
     if len(choices) > 1:
-        names, given = _by_name(choices), value.get("name") if isinstance(value, dict) else None
+        names, given = _by_literal(choices, "name"), value.get("name") if isinstance(value, dict) else None
         if given not in names:
             raise ValueError(f"{name}.name must be one of {', '.join(names)}, got {given!r}.")
         return build(names[given], value, name)
@@ -186,11 +186,6 @@ def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str
             choice = names[key]
         built[key] = build(choice, {"name": key, **given} if given else value, f"{section}.{key}")
     return built
-
-
-def _by_name(choices: Sequence[type]) -> dict[str, type]:
-    """Dataclasses by the one value that their field `name` may have."""
-    return _by_literal(choices, "name")
 
 
 def _by_literal(choices: Sequence[type], field_name: str) -> dict[str, type]:
