@@ -9,6 +9,7 @@ What a saved model sees in photographs: depth, objects, poses, classes of pixels
     python scripts/predict.py --model DIR --task keypoint-detection --output predictions --boxes boxes.json photo.jpg
     python scripts/predict.py --model DIR --task semantic-segmentation --output predictions photo.jpg
     python scripts/predict.py --model DIR --task normals --output predictions photo.jpg
+    python scripts/predict.py --model DIR --task all --output predictions photo.jpg
 
 For every image `NAME.*`, at its size:
 
@@ -22,7 +23,10 @@ For every image `NAME.*`, at its size:
   ...], ...}` in pixels, or where the same model detects them, if it has learned objects with the class "person";
 - semantic-segmentation: `NAME_labels.png`, 8 bits, the numbers of the model's classes (`id2label` in its config.json),
   and `NAME_semantics.png`, where they are drawn;
-- a dense task of your own, say TASK: `NAME_TASK.npy`, float32 (height, width, channels), and `NAME_TASK.png`.
+- a dense task of your own, say TASK: `NAME_TASK.npy`, float32 (height, width, channels), and `NAME_TASK.png`;
+- all: what every task of the model gives, and `NAME_all.png`, their pictures side by side. Of tasks whose files have the
+  same names (object-detection and instance-segmentation, say) it is the one with the higher number, `task_id` in
+  config.json. People need boxes.json, or a class "person" among the objects.
 """
 
 import argparse
@@ -36,14 +40,14 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 from transformers.utils import logging
 
-from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
+from ait_hf import AiTConfig, AiTForDenseTokenGeneration
 from ait_hf.data.coco_files import finite_numbers
 from ait_hf.data.skeletons import COCO_SKELETON, skeleton
 from ait_hf.inference import (
     find_images,
     image_height_and_width,
     input_size,
-    load_model_and_processor,
+    load_model,
     load_processor,
     person_task,
     read_image,
@@ -58,7 +62,19 @@ from ait_hf.prediction_writers import (
     own_people,
     pose_writer,
     semantic_writer,
+    write_overview,
 )
+
+
+ALL_TASKS = "all"
+# What the names of files are made of, by the type of a task's output; those of a map have the task's name.
+OUTPUT_FILES = {
+    "depth": "depth",
+    "objects": "objects",
+    "pose": "keypoints",
+    "semantic": "semantics",
+    "label_map": "semantics",
+}
 
 
 # Options that only some types of output have.
@@ -77,7 +93,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
-    parser.add_argument("--task", required=True, help="what to predict: a task of the model")
+    parser.add_argument("--task", required=True, help="what to predict: a task of the model, or all")
     parser.add_argument("--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     parser.add_argument(
         "--tta",
@@ -139,9 +155,21 @@ def generation_settings(options: argparse.Namespace, parallel: bool) -> dict[str
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def check_options(options: argparse.Namespace, output_type: str) -> None:
+def chosen_tasks(config: AiTConfig, name: str) -> list[str]:
+    """The task of that name, or one for every kind of files that the model's tasks can fill."""
+    if name != ALL_TASKS:
+        return [name]
+    by_files = {}
+    for task in sorted(config.tasks, key=lambda task: config.task(task).task_id):
+        output_type = config.task(task).output_type
+        if output_type is not None:
+            by_files[task if output_type == "map" else OUTPUT_FILES[output_type]] = task
+    return list(by_files.values())
+
+
+def check_options(options: argparse.Namespace, output_types: set[str]) -> None:
     for name, types in OWN_OPTIONS.items():
-        if getattr(options, name) not in (None, False) and output_type not in types:
+        if getattr(options, name) not in (None, False) and not output_types & set(types):
             raise ValueError(f"--{name.replace('_', '-')} has no meaning for the task {options.task}: leave it out.")
     if options.boxes is not None and options.threshold is not None:
         raise ValueError("--threshold is that of people whom the model finds itself: leave out it or --boxes.")
@@ -198,11 +226,12 @@ def least_score(options: argparse.Namespace) -> float:
 def make_writer(
     options: argparse.Namespace,
     model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor,
+    task: str,
     sizes: dict[Path, tuple[int, int]],
 ) -> Writer:
+    processor = load_processor(options.model, task)
     settings = generation_settings(options, model.config.parallel)
-    match model.config.task(options.task).output_type:
+    match model.config.task(task).output_type:
         case "depth":
             return depth_writer(model, processor, options.output, tta=options.tta, **settings)
         case "objects":
@@ -219,8 +248,8 @@ def make_writer(
         case "map":
             make = map_writer
         case None:
-            raise ValueError(f"The task {options.task} declares no type of output: there is nothing to write.")
-    return make(model, processor, options.output, task=options.task, **settings)
+            raise ValueError(f"The task {task} declares no type of output: there is nothing to write.")
+    return make(model, processor, options.output, task=task, **settings)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -230,11 +259,12 @@ def main(arguments: list[str] | None = None) -> None:
     set_seed(options.seed)
     try:
         paths = find_images(options.images)
-        model, processor = load_model_and_processor(options.model, options.task, options.device, options.dtype)
-        task = model.config.task(options.task)
-        check_options(options, task.output_type)
-        sizes = check_images(paths, task.image_size, options.tta)
-        write = make_writer(options, model, processor, sizes)
+        model = load_model(options.model, options.device, options.dtype)
+        tasks = chosen_tasks(model.config, options.task)
+        check_options(options, {model.config.task(task).output_type for task in tasks})
+        for task in tasks:
+            sizes = check_images(paths, model.config.task(task).image_size, options.tta)
+        writers = {task: make_writer(options, model, task, sizes) for task in tasks}
         options.output.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"predict.py: {error}", file=sys.stderr)
@@ -242,9 +272,14 @@ def main(arguments: list[str] | None = None) -> None:
     with tqdm(total=len(paths), desc="predicting", unit="image") as progress:
         for start in range(0, len(paths), options.batch_size):
             batch = paths[start : start + options.batch_size]
-            write(batch, [read_image(path) for path in batch])
+            images = [read_image(path) for path in batch]
+            pictures = {task: write(batch, images) for task, write in writers.items()}
+            if options.task == ALL_TASKS:
+                for number, (path, image) in enumerate(zip(batch, images)):
+                    of_image = {task: drawn[number] for task, drawn in pictures.items()}
+                    write_overview(path, image, of_image, options.output)
             progress.update(len(batch))
-    print(f"Wrote what {options.task} gives of {len(paths)} images to {options.output}.")
+    print(f"Wrote what {', '.join(tasks)} gives of {len(paths)} images to {options.output}.")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from ait_hf.inference import (
     predict_poses,
 )
 from ait_hf.map_visualization import colorize_map
+from ait_hf.pictures import resize_picture
 from ait_hf.remote_code import save_with_remote_code
 
 
@@ -300,6 +301,24 @@ def test_predict_finds_the_people_itself(saved, photos, tmp_path):
         assert person["box"] == pytest.approx([x, y, x + width, y + height], abs=1e-3)
         mean = np.mean([joint[2] for joint in person["keypoints"].values()])
         assert person["score"] == pytest.approx(mean * score, rel=1e-3)
+
+
+def test_predict_writes_all_tasks_and_an_overview(saved, photos, tmp_path):
+    """Of the two tasks that write NAME_labels.png, that with the higher number is done."""
+    files = ["objects.json", "objects.png", "keypoints.json", "keypoints.png", "labels.png", "semantics.png"]
+    assert run(saved, "all", tmp_path, "--threshold", 0) == written(*files, "normals.npy", "normals.png", "all.png")
+    model, processor = load_model_and_processor(saved, SEMANTICS)
+    assert model.config.task(SEMANTICS).task_id > model.config.task(LABELS).task_id
+    (expected,) = predict_semantics(model, processor, [photos["wide"]], task=SEMANTICS)
+    with Image.open(tmp_path / "out" / "wide_labels.png") as labels:
+        assert np.array_equal(np.asarray(labels), expected.numpy())
+    with Image.open(tmp_path / "out" / "wide_all.png") as overview:
+        page = np.asarray(overview)
+        assert overview.width > 5 * 320  # the image and four tasks
+    with Image.open(tmp_path / "out" / "wide_normals.png") as normals:
+        expected = np.asarray(resize_picture(np.asarray(normals), 320))
+    last = page[26 : 26 + len(expected), 10 + 4 * (320 + 8) :]  # below its title, after four columns with gaps
+    np.testing.assert_array_equal(last[:, : expected.shape[1]], expected)
 
 
 def test_predict_refuses_what_does_not_fit_the_task(saved, photos, tmp_path, capsys):

@@ -52,6 +52,14 @@ def load_model_and_processor(
         ValueError: It holds another architecture, a damaged or incomplete checkpoint, or a model without the task.
     """
     processor = load_processor(folder, task)
+    return load_model(folder, device, dtype), processor
+
+
+def load_model(
+    folder: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
+) -> AiTForDenseTokenGeneration:
+    """The model alone, as [`load_model_and_processor`] loads it."""
+    load_config(folder)
     try:
         model, report = AiTForDenseTokenGeneration.from_pretrained(
             folder,
@@ -69,7 +77,7 @@ def load_model_and_processor(
                 f"The checkpoint in {folder} does not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, "
                 f"first {keys[0]}."
             )
-    return model.to(device), processor
+    return model.to(device)
 
 
 def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
@@ -80,18 +88,36 @@ def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
         FileNotFoundError: The folder or a file in it is missing.
         ValueError: It holds another architecture, a damaged file, or a model without the task.
     """
-    folder = Path(folder)
-    own = folder / "image_processors" / task
-    processor_folder = own if own.is_dir() else folder
-    for path in (folder, folder / "config.json", processor_folder / "preprocessor_config.json"):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist: give the folder of a saved AiT model.")
+    output_type = load_config(folder).task(task).output_type
+    own = Path(folder) / "image_processors" / task
+    processor_folder = own if own.is_dir() else Path(folder)
+    _check_exists(processor_folder / "preprocessor_config.json")
+    processor_class = AiTPoseImageProcessor if output_type == "pose" else AiTImageProcessor
     try:
-        output_type = AiTConfig.from_pretrained(folder).task(task).output_type
-        processor_class = AiTPoseImageProcessor if output_type == "pose" else AiTImageProcessor
         return processor_class.from_pretrained(processor_folder)
+    except OSError as error:
+        raise _cannot_be_loaded(folder, error) from error
+
+
+def load_config(folder: str | Path) -> AiTConfig:
+    """
+    The configuration of a saved model.
+
+    Raises:
+        FileNotFoundError: The folder or the file in it is missing.
+        ValueError: It is that of another architecture, or damaged.
+    """
+    _check_exists(Path(folder))
+    _check_exists(Path(folder) / "config.json")
+    try:
+        return AiTConfig.from_pretrained(folder)
     except (OSError, StrictDataclassError) as error:
         raise _cannot_be_loaded(folder, error) from error
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: give the folder of a saved AiT model.")
 
 
 def _cannot_be_loaded(folder: str | Path, error: Exception) -> ValueError:

@@ -21,30 +21,36 @@ from .map_visualization import colorize_map
 from .masks_ait import rle_to_mask
 from .modeling_ait import AiTForDenseTokenGeneration
 from .object_visualization import draw_objects
+from .pictures import arrange, resize_picture
 from .pose_visualization import draw_poses
 from .semantic_visualization import class_palette, draw_label_map
 from .training.files import write_text
 from .visualization import colorize_depth, colorize_uncertainty, save_depth_png, save_image
 
 
-# Writes the predictions of some photographs, given with their files, into a folder.
-Writer = Callable[[Sequence[Path], Sequence[Image.Image]], None]
+# Writes the predictions of some photographs, given with their files, into a folder; gives a picture of each photograph's,
+# uint8 (height, width, 3) at its size.
+Writer = Callable[[Sequence[Path], Sequence[Image.Image]], list[np.ndarray]]
 # Per photograph, `boxes` (n, 4), x, y, width, height in pixels, and their `scores` (n,).
 FindPeople = Callable[[Sequence[Path], Sequence[Image.Image]], list[dict[str, Any]]]
 
 LARGEST_TABLE = 256  # class numbers in 8 bits
+OVERVIEW_CELL = 320  # longer side of each picture, pixels
 
 
 def depth_writer(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, **settings) -> Writer:
     """`NAME_depth.png` (16 bits, millimetres), `NAME_color.png` and `NAME_uncertainty.png`. Settings are those of
     [`~ait_hf.inference.predict_depth`]."""
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
+        pictures = []
         for path, prediction in zip(paths, predict_depth(model, processor, images, **settings)):
             depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
             save_depth_png(depth, output / f"{path.stem}_depth.png")
-            save_image(colorize_depth(depth), output / f"{path.stem}_color.png")
+            pictures.append(colorize_depth(depth))
+            save_image(pictures[-1], output / f"{path.stem}_color.png")
             save_image(colorize_uncertainty(uncertainty.clip(0, 1)), output / f"{path.stem}_uncertainty.png")
+        return pictures
 
     return write
 
@@ -62,7 +68,8 @@ def object_writer(
     check_frame(model, processor, task)
     names = model.config.id2label
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
+        pictures = []
         predictions = predict_objects(model, processor, images, task=task, threshold=threshold, **settings)
         for path, image, objects in zip(paths, images, predictions):
             objects |= {name: objects[name].tolist() for name in ("scores", "labels", "boxes")}
@@ -72,7 +79,9 @@ def object_writer(
                 np.asarray(image), objects["boxes"], objects["labels"], objects["scores"],
                 np.stack(masks) if masks else None, names, threshold,
             )  # fmt: skip
+            pictures.append(np.asarray(picture))
             save_image(picture, output / f"{path.stem}_objects.png")
+        return pictures
 
     return write
 
@@ -100,7 +109,8 @@ def pose_writer(
     check_skeleton(model, task, skeleton)
     predict = partial(predict_poses, model, processor, task=task, skeleton=skeleton, **settings)
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
+        pictures = []
         found = find_people(paths, images)
         poses = predict(images, [people["boxes"].tolist() for people in found])
         for path, image, image_poses, people in zip(paths, images, poses, found):
@@ -114,7 +124,9 @@ def pose_writer(
                 joints = np.stack([pose["keypoints"].numpy() for pose in image_poses])
             boxes = np.array([record["box"] for record in records]).reshape(-1, 4)
             picture = draw_poses(np.asarray(image), joints, boxes=boxes, skeleton=skeleton)
+            pictures.append(np.asarray(picture))
             save_image(picture, output / f"{path.stem}_keypoints.png")
+        return pictures
 
     return write
 
@@ -157,14 +169,17 @@ def semantic_writer(
     if len(names) > LARGEST_TABLE:
         raise ValueError(f"The model has {len(names)} classes, but label maps hold {LARGEST_TABLE}.")
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
+        pictures = []
         label_maps = predict_semantics(model, processor, images, task=task, **settings)
         for path, image, label_map in zip(paths, images, label_maps):
             numbers = label_map.cpu().numpy()
             labels = Image.fromarray(numbers.astype(np.uint8))
             labels.putpalette(class_palette(len(names)).tobytes())
             save_image(labels, output / f"{path.stem}_labels.png")
-            save_image(draw_label_map(np.asarray(image), numbers, names), output / f"{path.stem}_semantics.png")
+            pictures.append(draw_label_map(np.asarray(image), numbers, names))
+            save_image(pictures[-1], output / f"{path.stem}_semantics.png")
+        return pictures
 
     return write
 
@@ -177,13 +192,23 @@ def map_writer(
     check_frame(model, processor, task)
     unit = model.tokenizers[model.grammar(task).codebook].config.unit
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> None:
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
+        pictures = []
         for path, prediction in zip(paths, predict_maps(model, processor, images, task=task, **settings)):
             values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
             _write_array(values, output / f"{path.stem}_{task}.npy")
-            save_image(colorize_map(values, unit), output / f"{path.stem}_{task}.png")
+            pictures.append(colorize_map(values, unit))
+            save_image(pictures[-1], output / f"{path.stem}_{task}.png")
+        return pictures
 
     return write
+
+
+def write_overview(path: Path, image: Image.Image, pictures: dict[str, np.ndarray], output: Path) -> None:
+    """`NAME_all.png`: the photograph and beside it the pictures of several tasks, by their names."""
+    cells = [np.asarray(image), *pictures.values()]
+    line = [resize_picture(cell, OVERVIEW_CELL) for cell in cells]
+    save_image(arrange(["image", *pictures], [line], OVERVIEW_CELL), output / f"{path.stem}_all.png")
 
 
 def _write_json(records: list[dict[str, Any]], path: Path) -> None:
