@@ -101,22 +101,19 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path, revi
     mp.start_processes(_train_worker, args=(str(tmp_path), latents, revival_threshold), nprocs=2, start_method="fork")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
-    if revival_threshold == 0:
-        single = _trained_codebook()
-        output = single(latents)
-        for key, value in {**single.state_dict(), "perplexity": output.perplexity}.items():
-            torch.testing.assert_close(first[key], value, msg=lambda message, key=key: f"{key}: {message}")
-    else:
-        reachable = latents.permute(0, 2, 3, 1).reshape(-1, 4)
-        codes = first["embedding.weight"]
-        revived = (codes[:, None] == reachable).all(dim=-1).any(dim=-1)
-        assert revived.any()
-    # The fresh codebooks lie on latents of the first process.
-    assert (
-        (torch.cdist(first["fresh.embedding.weight"], latents[:2].permute(0, 2, 3, 1).reshape(-1, 4)) < 1e-3)
-        .any(1)
-        .all()
-    )
+    torch.manual_seed(0)
+    single = _trained_codebook(revival_threshold=revival_threshold)
+    output = single(latents)
+    fresh = EMACodebook(6, 4)
+    fresh.init_from_latents(latents)
+    expected = {**single.state_dict(), "perplexity": output.perplexity}
+    expected |= {f"fresh.{key}": value for key, value in fresh.state_dict().items()}
+    for key, value in expected.items():
+        torch.testing.assert_close(first[key], value, msg=lambda message, key=key: f"{key}: {message}")
+    reachable = latents.permute(0, 2, 3, 1).reshape(-1, 4)
+    revived = (first["embedding.weight"][:, None] == reachable).all(dim=-1).any(dim=-1)
+    assert revived.any() == (revival_threshold > 0)
+    assert single.num_dead() == revived.sum()
 
 
 def test_revival_places_dead_codes_on_latents_with_consistent_statistics():

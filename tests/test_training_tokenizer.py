@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from ait_hf.data.synthetic_labels import LABEL_CLASSES
@@ -98,12 +99,12 @@ def test_masked_training_learns_a_batch(kind, tmp_path):
     stream = task.streams["samples"]
     rows = stream.data.load_for_training()
     batch = {"samples": stream.collate([stream.train_transform(rows[number]) for number in range(4)])}
-    model = task.model.train()
+    model, accelerator = task.model.train(), Accelerator()
     task.start(model, batch)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     losses = []
     for _ in range(120):
-        values = task.loss(model, batch, accelerator=None, divisors={})
+        values = task.loss(model, batch, accelerator, task.divisors([batch], accelerator))
         optimizer.zero_grad()
         values["loss"].backward()
         optimizer.step()

@@ -60,9 +60,9 @@ class EMACodebook(nn.Module):
         epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the sizes.
         revival_threshold (`float`, *optional*, defaults to 0.0):
             After a step, a code whose size is below this share of the mean size is dead: it is placed on a random
-            latent of the batch (of process 0, drawn with torch's global generator) with just this size, so that it
-            lives on if latents choose it in the next step and tries another place if not. 0 never revives, as in the
-            released recipes; 0.1 to 0.3 are good values.
+            latent of the batches of all processes (drawn with torch's global generator of process 0) with just this
+            size, so that it lives on if latents choose it in the next step and tries another place if not. 0 never
+            revives, as in the released recipes; 0.1 to 0.3 are good values.
     """
 
     def __init__(
@@ -152,7 +152,8 @@ class EMACodebook(nn.Module):
         Places the codes on latents of a batch, spread out as k-means++ does (each next code is drawn with probability
         proportional to the squared distance to the nearest code so far), with sizes 1 and sums that agree. Where
         the batch has fewer distinct latents than there are codes, some codes coincide. With several processes all
-        must call it; they share the draw of process 0. Uses torch's global generator.
+        must call it, with batches of one size; the codes are those that process 0 draws from the latents of all. Uses
+        torch's global generator.
 
         Args:
             latents (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`).
@@ -160,7 +161,7 @@ class EMACodebook(nn.Module):
         Raises:
             ValueError: If `latents` do not have `embedding_dim` channels.
         """
-        flat = self._flatten(latents)
+        flat = _of_all_processes(self._flatten(latents))
         codes = torch.empty_like(self.embedding.weight)
         weights = flat.new_ones(len(flat))
         distances = flat.new_full((len(flat),), math.inf)
@@ -198,17 +199,35 @@ class EMACodebook(nn.Module):
             self._revive(latents)
         return counts
 
+    @torch.no_grad()
+    def num_dead(self) -> torch.LongTensor:
+        """
+        How many codes are next to unused, or were until they were revived in this step; shape `()`: those whose size
+        is at most `revival_threshold` of the mean size, or a hundredth of it, if that is more.
+        """
+        share = max(self.revival_threshold, 0.01)
+        return (self.ema_cluster_size <= share * self.ema_cluster_size.mean()).sum()
+
     def _revive(self, latents: torch.Tensor) -> None:
         """Re-seeds dead codes. Without a look at how many there are, so that the device is not made to wait."""
         smallest_size = self.revival_threshold * self.ema_cluster_size.mean()
         dead = self.ema_cluster_size < smallest_size
-        order = torch.randperm(len(latents), device=latents.device)
-        # A latent for every code, distinct as long as there are enough.
-        seeds = latents[order.repeat(math.ceil(self.num_embeddings / len(order)))[: self.num_embeddings]]
-        _from_first_process(seeds)
+        seeds = self._draw(latents)
         self.embedding.weight.copy_(torch.where(dead[:, None], seeds, self.embedding.weight))
         self.ema_sums.copy_(torch.where(dead[:, None], seeds * smallest_size, self.ema_sums))
         self.ema_cluster_size.copy_(torch.where(dead, smallest_size, self.ema_cluster_size))
+
+    def _draw(self, latents: torch.Tensor) -> torch.Tensor:
+        """
+        A latent for every code `(K, D)`, of all processes, distinct as long as there are enough. Process 0 draws their
+        numbers, and only those latents are sent around; every process must have as many.
+        """
+        rank, num_processes = (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
+        order = torch.randperm(num_processes * len(latents), device=latents.device)
+        numbers = order.repeat(math.ceil(self.num_embeddings / len(order)))[: self.num_embeddings]
+        numbers = _from_first_process(numbers) - rank * len(latents)
+        mine = (numbers >= 0) & (numbers < len(latents))
+        return _sum_over_processes(torch.where(mine[:, None], latents[numbers.clamp(0, len(latents) - 1)], 0.0))
 
 
 def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -257,9 +276,19 @@ def _sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _from_first_process(tensor: torch.Tensor) -> None:
+def _from_first_process(tensor: torch.Tensor) -> torch.Tensor:
     if _is_distributed():
         dist.broadcast(tensor, src=0)
+    return tensor
+
+
+def _of_all_processes(tensor: torch.Tensor) -> torch.Tensor:
+    """Rows of all processes, which have the same number each."""
+    if not _is_distributed():
+        return tensor
+    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
 
 
 __all__ = ["EMACodebook", "QuantizerOutput", "apply_temperature", "token_entropy"]

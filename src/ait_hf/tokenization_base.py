@@ -64,6 +64,10 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         """Scalar loss of the decoder's output, before it is brought into the config's unit."""
         raise NotImplementedError
 
+    def num_targets(self, target: torch.Tensor) -> torch.FloatTensor:
+        """How many values of `target` [`~TokenizerBase.reconstruction_loss`] is a mean over; float32, shape `()`."""
+        raise NotImplementedError
+
     def freeze(self) -> "TokenizerBase":
         """
         Fixes the tokenizer for good, as inside a task-solver: no parameter has a gradient, and `train()`, also that of

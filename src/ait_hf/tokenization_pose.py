@@ -183,6 +183,9 @@ class PoseTokenizer(TokenizerBase):
         predicted = self._from_network_range(prediction.float())
         return smooth_l1_loss(predicted, coordinates, known, self.config.smooth_l1_beta)
 
+    def num_targets(self, target: torch.Tensor) -> torch.FloatTensor:
+        return 2 * (target[..., 2] > 0).sum().float()
+
     def _network_input(self, x: torch.Tensor) -> torch.Tensor:
         num_joints = self.config.num_joints
         if x.ndim != 3 or x.shape[1:] != (num_joints, 3):

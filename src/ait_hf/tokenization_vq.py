@@ -203,10 +203,17 @@ class VQTokenizer(TokenizerBase):
             return F.mse_loss(prediction, goal)
         if loss_type == "smooth_l1":
             return F.smooth_l1_loss(prediction, goal, beta=0.05)
-        known = (target.nan_to_num(nan=0.0) != 0).any(dim=1, keepdim=True).expand_as(target)
+        known = _known(target)
         # Where nothing is known the prediction is its own target: error and gradient are 0 even if the target is NaN.
         total = F.mse_loss(prediction, torch.where(known, goal, prediction.detach()), reduction="sum")
         return total / known.sum().clamp_min(1)
+
+    def num_targets(self, target: torch.Tensor) -> torch.FloatTensor:
+        if self.config.loss_type == "cross_entropy":
+            return (_label_map(target) != IGNORED_LABEL).sum().float()
+        if self.config.loss_type == "masked_mse":
+            return _known(target.unsqueeze(1) if target.ndim == 3 else target).sum().float()
+        return torch.tensor(float(target.numel()), device=target.device)
 
     def _network_input(self, x: torch.Tensor) -> torch.Tensor:
         channels, ratio = self.config.in_channels, self.config.downsample_ratio
@@ -271,6 +278,11 @@ def mask_augmentation(
     masked = masked.view(batch_size, rows, columns)
     masked = masked.repeat_interleave(patch_size, dim=1).repeat_interleave(patch_size, dim=2)
     return x.masked_fill(masked if x.ndim == 3 else masked.unsqueeze(1), value)
+
+
+def _known(target: torch.Tensor) -> torch.BoolTensor:
+    """Where maps `(B, C, H, W)` have a value, which all their channels have or none."""
+    return (target.nan_to_num(nan=0.0) != 0).any(dim=1, keepdim=True).expand_as(target)
 
 
 def _label_map(labels: torch.Tensor) -> torch.LongTensor:

@@ -4,10 +4,12 @@
 
 import argparse
 import logging
+import sys
 from collections.abc import Callable
 
-from .loop import Recipe
+from .files import WriteError
 from .recipes import load_recipe
+from .settings import Recipe
 
 
 def run_recipe(description: str, kind: type[Recipe], train: Callable[[Recipe], object]) -> None:
@@ -33,4 +35,7 @@ def run_recipe(description: str, kind: type[Recipe], train: Callable[[Recipe], o
         recipe = load_recipe(arguments.recipe, kind, overrides)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
-    train(recipe)
+    try:
+        train(recipe)
+    except (FloatingPointError, WriteError) as error:
+        sys.exit(f"{parser.prog}: {error}")

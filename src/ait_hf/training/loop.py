@@ -2,37 +2,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop of tokenizers and task-solvers, on 🤗 Accelerate."""
 
+import copy
 import json
 import logging
-import time
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.tracking import get_available_trackers
 from accelerate.utils import (
+    DistributedType,
     GradientAccumulationPlugin,
     ProjectConfiguration,
+    TorchDynamoPlugin,
     is_tensorboard_available,
     set_seed,
 )
-from huggingface_hub.dataclasses import strict
+from diffusers.training_utils import EMAModel
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ..hub import HubRecipe, prepare_repository, push_run
+from ..hub import prepare_repository, push_run
+from ..tokenization_base import TokenizerBase
+from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
 from .data import Batch, Stream, evaluation_batches, mixed_batches
-from .files import checkpoint_to_resume, save_checkpoint, write_folder, write_into_folder, write_text
-from .optimizer import OptimizerRecipe, build_optimizer
+from .files import write_folder, write_into_folder, write_text, write_together
+from .guard import StepGuard, poison
+from .monitoring import SKIPPED, Meter
+from .optimizer import build_optimizer
 from .recipes import dump_recipe, flatten, read_values, to_values
-from .schedules import ConstantSchedule, Schedule, build_schedule
+from .schedules import build_schedule
+from .settings import Recipe
 
 
 logger = logging.getLogger(__name__)
@@ -41,89 +51,6 @@ RECIPE_FILE = "recipe.yaml"
 # What may change when a run is resumed without making it another run.
 _FREE_ON_RESUME = ("output_dir", "train.resume", "train.trackers", "train.num_workers", "train.max_steps", "hub")
 _FREE_ON_RESUME += ("hub.repo_id", "hub.private", "hub.license", "hub.message")
-
-
-@strict
-@dataclass(kw_only=True)
-class TrainRecipe:
-    """
-    Args:
-        max_steps (`int`): Optimiser steps.
-        gradient_accumulation_steps (`int`): Forwards per optimiser step.
-        max_grad_norm (`float`, *optional*): Gradients are clipped to this norm.
-        mixed_precision (`str`): `"no"`, `"fp16"` or `"bf16"`.
-        num_workers (`int`): Data worker processes per process and source of data; 0 for none. The result does not
-            depend on it.
-        log_every (`int`): Steps between rows of `history.json`, which hold means over these steps.
-        eval_every (`int`, *optional*): Steps between evaluations; `None` for one at the end. The best model is
-            kept in `output_dir/best` if set.
-        save_every (`int`, *optional*): Steps between checkpoints to resume from; `None` for none.
-        keep_checkpoints (`int`): How many of the newest checkpoints stay.
-        resume (`str`): `"auto"` (the newest checkpoint in `output_dir`, if any), `"never"` or a checkpoint's path.
-        trackers (`list[str]`, *optional*): Names that Accelerate knows (tensorboard, wandb, ...); `[]` for none.
-            TensorBoard by default, if it is installed.
-    """
-
-    max_steps: int
-    gradient_accumulation_steps: int = 1
-    max_grad_norm: float | None = None
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    num_workers: int = 0
-    log_every: int = 50
-    eval_every: int | None = None
-    save_every: int | None = None
-    keep_checkpoints: int = 2
-    resume: str = "auto"
-    trackers: list[str] | None = None
-
-    def validate_counts(self):
-        for name in ("max_steps", "gradient_accumulation_steps", "log_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("eval_every", "save_every"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, or null for never, got {getattr(self, name)}.")
-
-    def validate_trackers(self):
-        known = {tracker if isinstance(tracker, str) else tracker.value for tracker in get_available_trackers()}
-        if unknown := sorted(set(self.trackers or []) - known):
-            raise ValueError(
-                f"Trackers {unknown} are unknown or not installed; there are: {', '.join(sorted(known))}."
-            )
-
-
-@strict
-@dataclass(kw_only=True)
-class EvaluationRecipe:
-    """
-    Args:
-        split (`str`): Split to evaluate on.
-        num_samples (`int`, *optional*): How many of its samples, spread evenly; all if `None`.
-        batch_size (`int`): Samples per batch of one process.
-    """
-
-    split: str
-    num_samples: int | None = None
-    batch_size: int = 32
-
-
-@strict
-@dataclass(kw_only=True)
-class Recipe:
-    """
-    What the recipes of tokenizers and task-solvers share; theirs add what to train on and a `model` section.
-
-    Args:
-        hub (`HubRecipe`, *optional*): Where to publish the finished model with its card.
-    """
-
-    output_dir: str
-    seed: int = 0
-    optimizer: OptimizerRecipe
-    schedule: Schedule = field(default_factory=ConstantSchedule)
-    train: TrainRecipe
-    evaluation: EvaluationRecipe
-    hub: HubRecipe | None = None
 
 
 class TrainingTask(ABC):
@@ -183,13 +110,15 @@ class Progress:
 
     step: int = 0
     best: float | None = None  # value of the task's `best_metric`
+    skipped: int = 0  # steps that were not finite, in all
+    skipped_in_a_row: int = 0  # up to now
     history: list[dict[str, float]] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "best": self.best, "history": list(self.history)}
+        return vars(self) | {"history": list(self.history)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.best, self.history = state["step"], state["best"], list(state["history"])
+        vars(self).update(state)
 
 
 def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
@@ -202,10 +131,11 @@ def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
 
     Returns:
         The history: rows with `step` and means since the row before of the losses, `lr` (the highest of all groups),
-        `grad_norm` and `samples_per_second`; rows with `step` and `eval_*`.
+        `grad_norm`, `skipped_steps`, `samples_per_second` and `peak_memory_gb`; rows with `step` and `eval_*`.
 
     Raises:
-        FloatingPointError: The loss became NaN or infinite; the message names the step.
+        FloatingPointError: More steps in a row than the recipe allows were not finite; the message names the first.
+        WriteError: A file could not be written; the message names the last good checkpoint.
         FileNotFoundError, ValueError: From the data or the checkpoint, before training starts.
     """
     return _Run(task, recipe).train()
@@ -220,14 +150,13 @@ class _Run:
         self.checkpoints = self.folder / "checkpoints"
         self.progress = Progress()
         self.rate = 0.0
-        resumed = checkpoint_to_resume(self.checkpoints, self.options.resume)
         self.accelerator = accelerator = _build_accelerator(recipe)
-        if accelerator.is_main_process:
-            if recipe.hub is not None:  # a wrong token shows now, not after days
-                prepare_repository(recipe.hub)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _warn_of_differences(self.folder / RECIPE_FILE, recipe, resumed)
-            write_text(self.folder / RECIPE_FILE, dump_recipe(recipe))
+        self.is_sharded = _is_sharded(task, recipe, accelerator)
+        resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
+        self.last_checkpoint = resumed
+        if accelerator.is_main_process and recipe.hub is not None:  # a wrong token shows now, not after days
+            prepare_repository(recipe.hub)
+        self._write("The recipe", lambda: self._write_recipe(resumed))
         self.loaders = {
             name: evaluation_batches(
                 stream,
@@ -239,15 +168,29 @@ class _Run:
             )
             for name, stream in task.streams.items()
         }
+        if self.is_sharded:
+            # The tokenizers are not run by their `forward`, before which alone shards are gathered.
+            tokenizers = [module for module in task.model.modules() if isinstance(module, TokenizerBase)]
+            accelerator.state.fsdp_plugin.ignored_modules = tokenizers
+            self.whole = copy.deepcopy(task.model).to(accelerator.device)
         optimizer = build_optimizer(task.model, recipe.optimizer)
         self.schedule = build_schedule(optimizer, recipe.schedule, self.options.max_steps)
         # Not prepared: Accelerate would step it once per process, and skip it with an overflowing fp16 step.
         accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.average = None
+        if self.options.ema_decay is not None:
+            self.average = EMAModel(self.parameters, self.options.ema_decay, foreach=True)
+            accelerator.register_for_checkpointing(self.average)
         set_seed(recipe.seed, device_specific=True)  # processes draw different dropout masks
         if resumed is not None:
             accelerator.load_state(str(resumed))
             logger.info("Resumed from %s.", resumed)
+            if self.average is not None:
+                self.average.to(accelerator.device)
+        self.model.train()
+        self.guard = StepGuard(self.model, self.optimizer, accelerator)
         self.batches = mixed_batches(
             task.streams,
             accelerator,
@@ -262,7 +205,7 @@ class _Run:
         accelerator, options, progress = self.accelerator, self.options, self.progress
         if progress.step == 0:
             first = next(self.batches)
-            self.task.start(accelerator.unwrap_model(self.model), first)
+            self.task.start(self._unwrapped(), first)
             self.batches = chain([first], self.batches)
         accelerator.init_trackers("ait_hf", config=_tracked_config(self.recipe))
         bar = tqdm(
@@ -273,8 +216,7 @@ class _Run:
             disable=not accelerator.is_main_process,
         )
         samples_per_forward = sum(stream.data.batch_size / stream.every for stream in self.task.streams.values())
-        meter = _Meter(accelerator, samples_per_forward * options.gradient_accumulation_steps)
-        self.model.train()
+        meter = Meter(accelerator, samples_per_forward * options.gradient_accumulation_steps)
         for values in self._steps():
             meter.add(values)
             progress.step += 1
@@ -283,56 +225,101 @@ class _Run:
             evaluates = last or _is_due(progress.step, options.eval_every)
             saves = options.save_every is not None and (last or _is_due(progress.step, options.save_every))
             if last or evaluates or saves or _is_due(progress.step, options.log_every):
-                means = meter.means(progress.step)
+                means, skipped = meter.read()
                 self._log({**means, "lr": self.rate})
-                bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
+                self._count_skipped(skipped)
+                bar.set_postfix({name: f"{means[name]:.4g}" for name in ("loss",) if name in means}, refresh=False)
             if evaluates:
                 with meter.paused():
                     self._evaluate()
             if saves:
                 with meter.paused():
-                    save_checkpoint(accelerator, self.checkpoints, progress.step, options.keep_checkpoints)
+                    self.last_checkpoint = save_checkpoint(
+                        accelerator, self.checkpoints, progress.step, options.keep_checkpoints, self.last_checkpoint
+                    )
         bar.close()
         self._finish()
         return progress.history
 
     def _steps(self) -> Iterator[dict[str, torch.Tensor]]:
         """One optimiser step per item, whose scalars stay on the device: nothing here waits for it."""
-        accelerator, parameters = self.accelerator, [p for p in self.model.parameters() if p.requires_grad]
+        accelerator = self.accelerator
+        largest_norm = math.inf if self.options.max_grad_norm is None else self.options.max_grad_norm
         while forwards := list(islice(self.batches, self.options.gradient_accumulation_steps)):
             divisors, losses = self.task.divisors(forwards, accelerator), []
+            self.guard.remember()
             for batches in forwards:
                 with accelerator.accumulate(self.model):
                     values = self.task.loss(self.model, batches, accelerator, divisors)
-                    accelerator.backward(values["loss"])
+                    accelerator.backward(poison(values["loss"]))
                     losses.append({name: value.detach() for name, value in values.items()})
                     if not accelerator.sync_gradients:
                         continue
                     values = _mean(losses)
-                    if self.options.max_grad_norm is not None:
-                        values["grad_norm"] = accelerator.clip_grad_norm_(parameters, self.options.max_grad_norm)
+                    values["grad_norm"] = _plain(accelerator.clip_grad_norm_(self.parameters, largest_norm))
+                    values[SKIPPED] = self.guard.judge(values["grad_norm"])
                     self.rate = max(self.schedule.get_last_lr())
                     self.optimizer.step()
                     self.optimizer.zero_grad()
                     self.schedule.step()
+                    if self.average is not None:
+                        self.average.step(self.parameters)
             yield values
 
+    def _count_skipped(self, skipped: list[bool]) -> None:
+        """Takes note of whether the last steps were skipped; `FloatingPointError` if too many were in a row."""
+        progress = self.progress
+        progress.skipped += sum(skipped)
+        for step, is_skipped in enumerate(skipped, start=progress.step - len(skipped) + 1):
+            progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if is_skipped else 0
+            if progress.skipped_in_a_row > self.options.max_skipped_steps:
+                raise FloatingPointError(
+                    f"Loss or gradients were not finite in {progress.skipped_in_a_row} steps in a row, from step "
+                    f"{step - progress.skipped_in_a_row + 1} on; none of them changed the model. Lower the learning "
+                    "rate, clip gradients (train.max_grad_norm), or check the data; train.mixed_precision=no rules out "
+                    f"overflow. {name_last_good(self.last_checkpoint)}"
+                )
+        if any(skipped) and self.accelerator.is_main_process:
+            logger.warning("%d of the last %d steps were not finite and skipped.", sum(skipped), len(skipped))
+
     def _evaluate(self) -> None:
-        accelerator, model = self.accelerator, self.accelerator.unwrap_model(self.model)
-        model.eval()
-        with torch.no_grad(), accelerator.autocast():
-            metrics = self.task.evaluate(model, self.loaders, accelerator)
-        self.model.train()
-        if accelerator.is_main_process:
-            self._log({f"eval_{name}": value for name, value in metrics.items()})
-            if self._is_best(metrics[self.task.best_metric]) and self.options.eval_every is not None:
-                write_folder(self.folder / "best", self._save)
-            self._write_history(self.folder)
-        accelerator.wait_for_everyone()
+        accelerator = self.accelerator
+        with self._finished_model() as model:
+            model.eval()
+            with torch.no_grad(), accelerator.autocast():
+                metrics = self.task.evaluate(model, self.loaders, accelerator)
+            self.model.train()
+            is_best = False
+            if accelerator.is_main_process:
+                self._log({f"eval_{name}": value for name, value in metrics.items()})
+                is_best = self._is_best(metrics[self.task.best_metric]) and self.options.eval_every is not None
+            save = partial(self._save, model)
+            self._write("The best model", lambda: is_best and write_folder(self.folder / "best", save))
+        self._write("The history", lambda: self._write_history(self.folder))
+
+    @contextmanager
+    def _finished_model(self) -> Iterator[nn.Module]:
+        """What is evaluated and saved: the whole model, with its averaged weights if there are any."""
+        if self.is_sharded:
+            options = StateDictOptions(full_state_dict=True)
+            self.whole.load_state_dict(get_model_state_dict(self.model, options=options))
+            yield self.whole
+        elif self.average is not None:
+            self.average.store(self.parameters)
+            self.average.copy_to(self.parameters)
+            yield self._unwrapped()
+            self.average.restore(self.parameters)
+        else:
+            yield self._unwrapped()
+
+    def _unwrapped(self) -> nn.Module:
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     def _is_best(self, value: float) -> bool:
         """Whether it is better than all before; remembers it then."""
         best = self.progress.best
+        if math.isnan(value):
+            return False
         is_best = best is None or (value < best if self.task.lower_is_better else value > best)
         if is_best:
             self.progress.best = value
@@ -342,75 +329,40 @@ class _Run:
         self.progress.history.append({"step": self.progress.step, **values})
         self.accelerator.log(values, step=self.progress.step)
 
+    def _write(self, what: str, write: Callable[[], Any]) -> None:
+        """On the main process, but every one calls it and hears of a failure."""
+        what, intact = f"{what} in {self.folder}", name_last_good(self.last_checkpoint)
+        write_together(self.accelerator, what, write, intact=intact)
+
+    def _write_recipe(self, resumed: Path | None) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _warn_of_differences(self.folder / RECIPE_FILE, self.recipe, resumed)
+        write_text(self.folder / RECIPE_FILE, dump_recipe(self.recipe))
+
     def _write_history(self, folder: Path) -> None:
         write_text(folder / "history.json", json.dumps(self.progress.history, indent=1))
 
-    def _save(self, folder: Path) -> None:
-        self.task.save(self.accelerator.unwrap_model(self.model), folder)
+    def _save(self, model: nn.Module, folder: Path) -> None:
+        self.task.save(model, folder)
         write_text(folder / RECIPE_FILE, dump_recipe(self.recipe))
         self._write_history(folder)  # also beside the best model, whose card reads it
 
     def _finish(self) -> None:
-        if self.accelerator.is_main_process:
-            write_into_folder(self.folder, self._save)
-            self._write_history(self.folder)
-            if self.recipe.hub is not None:
-                logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
+        with self._finished_model() as model:
+            self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
+        if self.accelerator.is_main_process and self.recipe.hub is not None:
+            logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
         self.accelerator.end_training()
-
-
-class _Meter:
-    """Collects the scalars of every step on the device and reads them all at once."""
-
-    def __init__(self, accelerator: Accelerator, samples_per_step: float):
-        self.accelerator = accelerator
-        self.samples_per_step = samples_per_step * accelerator.num_processes
-        self.steps: list[dict[str, torch.Tensor]] = []
-        self.start = time.perf_counter()
-
-    def add(self, values: dict[str, torch.Tensor]) -> None:
-        self.steps.append(values)
-
-    def means(self, step: int) -> dict[str, float]:
-        """
-        Means over the steps since the last call, the last of which was number `step`, and over processes. A scalar
-        that not every step has is averaged over those that have it.
-        """
-        columns: dict[str, list[torch.Tensor]] = {}
-        for values in self.steps:
-            for name, value in values.items():
-                columns.setdefault(name, []).append(value.float())
-        local = torch.stack(list(chain.from_iterable(columns.values())))
-        tables = self.accelerator.reduce(local, "mean").cpu().split([len(column) for column in columns.values()])
-        table = dict(zip(columns, tables))
-        finite = torch.isfinite(table["loss"])
-        if not finite.all():
-            bad = step - len(self.steps) + 1 + int(finite.logical_not().nonzero()[0])
-            raise FloatingPointError(
-                f"The loss of step {bad} is not finite. Lower the learning rate, clip gradients (train.max_grad_norm), "
-                "or check the data; train.mixed_precision=no rules out overflow."
-            )
-        elapsed = time.perf_counter() - self.start
-        means = {name: column.mean().item() for name, column in table.items()}
-        means["samples_per_second"] = len(self.steps) * self.samples_per_step / elapsed
-        self.steps = []
-        self.start = time.perf_counter()
-        return means
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """The time inside does not count."""
-        start = time.perf_counter()
-        yield
-        self.start += time.perf_counter() - start
 
 
 def _build_accelerator(recipe: Recipe) -> Accelerator:
     trackers = recipe.train.trackers
     if trackers is None:
         trackers = ["tensorboard"] if is_tensorboard_available() else []
+    compiled = recipe.train.compile
     return Accelerator(
         mixed_precision=recipe.train.mixed_precision,
+        dynamo_plugin=None if compiled is None else TorchDynamoPlugin(backend=compiled),
         # Forwards alone say when a step is done: streams of data may end before the training does.
         gradient_accumulation_plugin=GradientAccumulationPlugin(
             num_steps=recipe.train.gradient_accumulation_steps, sync_with_dataloader=False
@@ -418,6 +370,21 @@ def _build_accelerator(recipe: Recipe) -> Accelerator:
         log_with=trackers or None,
         project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
     )
+
+
+def _is_sharded(task: TrainingTask, recipe: Recipe, accelerator: Accelerator) -> bool:
+    """Whether processes hold parts of the weights (FSDP2); `ValueError` for what does not go with that."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return False
+    if not accelerator.is_fsdp2:
+        raise ValueError("Sharded training needs FSDP2: set fsdp_version: 2 in Accelerate's configuration file.")
+    if isinstance(task.model, TokenizerBase):
+        raise ValueError("Tokenizers are small, and their codebooks are not sharded: train them without FSDP.")
+    if recipe.train.ema_decay is not None:
+        raise ValueError(
+            "train.ema_decay needs whole weights on every process: train without FSDP, or set it to null."
+        )
+    return True
 
 
 def _warn_of_differences(path: Path, recipe: Recipe, resumed: Path | None) -> None:
@@ -439,6 +406,11 @@ def _mean(forwards: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     if len(forwards) == 1:
         return forwards[0]
     return {name: torch.stack([values[name] for values in forwards]).mean() for name in forwards[0]}
+
+
+def _plain(norm: torch.Tensor) -> torch.Tensor:
+    """A norm over shards as one of all of them."""
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def _is_due(step: int, every: int | None) -> bool:

@@ -15,7 +15,7 @@ from ..configuration_ait import AiTTaskConfig
 from ..modeling_ait import AiTForDenseTokenGeneration
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
-from .loop import EvaluationRecipe
+from .settings import EvaluationRecipe
 
 
 @strict

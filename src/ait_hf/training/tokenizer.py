@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of tokenizers: of depth, masks, label maps, poses and one's own maps (AiT paper, sections 3.2 and 3.4)."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..data.maps import UNIT_VECTOR
 from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
 from ..tokenization_pose import PoseTokenizer, mask_joints
 from ..tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
-from .data import Batch
+from .data import Batch, Sample, Stream
 from .depth_data import AnyDepthData
 from .loop import Recipe, TrainingTask, train
 from .map_data import AnyMapData, MapData
@@ -30,6 +30,7 @@ from .semantic_data import AnyClassMaskData, AnySemanticData, SemanticData
 
 
 SAMPLES = "samples"  # the one source of samples
+TARGETS = "targets"  # what its reconstruction loss is divided by
 PATCH_SIZE = 16  # of masked maps, pixels, unless the recipe says otherwise
 
 AnyTokenizerData = AnyDepthData | AnyMaskData | AnySemanticData | AnyClassMaskData | AnyPoseData | AnyMapData
@@ -114,12 +115,18 @@ class TokenizerTraining(TrainingTask):
     def __init__(self, recipe: TokenizerRecipe):
         self.recipe = recipe
         self.model = build_tokenizer(recipe)
-        self.streams = {SAMPLES: recipe.data.stream()}
         self.kind = KINDS.get(recipe.data.unit, ANY_MAP)
         self.best_metric = self.kind.best_metric
         self.lower_is_better = self.kind.lower_is_better
         ratio = recipe.mask_augmentation.ratio
         self.mask_ratio = self.kind.mask_ratio if ratio is None else ratio
+        self._mask = InputMask(
+            self.mask_ratio,
+            recipe.mask_augmentation.patch_size or PATCH_SIZE,
+            IGNORED_LABEL if isinstance(recipe.data, SemanticData) else 0,
+            isinstance(recipe.data, PersonData),
+        )
+        self.streams = {SAMPLES: masked_stream(recipe.data.stream(), self._mask)}
         # Wrong sizes show now, not in the first step.
         blank = _blank_sample(recipe.data)
         self.model.tokenize(blank)
@@ -127,7 +134,12 @@ class TokenizerTraining(TrainingTask):
 
     def start(self, model: Tokenizer, batches: Mapping[str, Batch]) -> None:
         if self.recipe.model.pretrained is None:
-            model.init_codebook(self._mask(batches[SAMPLES]["labels"]))
+            model.init_codebook(batches[SAMPLES]["inputs"])
+
+    def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
+        """Known values of a forward, averaged over the forwards of the step and over processes."""
+        counts = [self.model.num_targets(batches[SAMPLES]["labels"]) for batches in forwards]
+        return {TARGETS: accelerator.reduce(torch.stack(counts).mean(), "mean").clamp(min=1)}
 
     def loss(
         self,
@@ -136,15 +148,19 @@ class TokenizerTraining(TrainingTask):
         accelerator: Accelerator,
         divisors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
+        """`dead_codes` are those whose share of the latents is, or was before their revival, next to nothing."""
         samples = batches[SAMPLES]["labels"]
-        _, loss, reconstruction_loss, commit_loss, _, perplexity = model(
-            self._mask(samples), samples, return_dict=False
+        _, _, reconstruction_loss, commit_loss, _, perplexity = model(
+            batches[SAMPLES]["inputs"], samples, return_dict=False
         )
+        # A mean over the known values of this forward becomes its part of the mean over those of the whole step.
+        reconstruction_loss = reconstruction_loss * self.model.num_targets(samples) / divisors[TARGETS]
         return {
-            "loss": loss,
+            "loss": reconstruction_loss + commit_loss,
             "reconstruction_loss": reconstruction_loss,
             "commit_loss": commit_loss,
             "perplexity": perplexity,
+            "dead_codes": self.model.quantizer.num_dead().float(),
         }
 
     def evaluate(
@@ -164,14 +180,60 @@ class TokenizerTraining(TrainingTask):
     def save(self, model: Tokenizer, folder: Path) -> None:
         model.save_pretrained(folder)
 
-    def _mask(self, samples: torch.Tensor) -> torch.Tensor:
-        if self.mask_ratio == 0:
+
+@dataclass(frozen=True)
+class InputMask:
+    """
+    What a tokenizer in training sees of a batch of samples; draws from torch's global generator.
+
+    Args:
+        ratio, patch_size: See [`MaskAugmentationRecipe`].
+        unknown: What hidden pixels become.
+        are_poses: Joints are hidden, not patches.
+    """
+
+    ratio: float
+    patch_size: int
+    unknown: int
+    are_poses: bool
+
+    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+        if self.ratio == 0:
             return samples
-        if isinstance(self.recipe.data, PersonData):
-            return mask_joints(samples, self.mask_ratio)
-        patch_size = self.recipe.mask_augmentation.patch_size or PATCH_SIZE
-        unknown = IGNORED_LABEL if isinstance(self.recipe.data, SemanticData) else 0
-        return mask_augmentation(samples, self.mask_ratio, patch_size, value=unknown)
+        if self.are_poses:
+            return mask_joints(samples, self.ratio)
+        return mask_augmentation(samples, self.ratio, self.patch_size, value=self.unknown)
+
+
+def masked_stream(stream: Stream, mask: InputMask) -> Stream:
+    """
+    The same samples, in training with `inputs` beside their `labels`: what of them the tokenizer sees.
+
+    What is hidden is drawn where a sample is made, like its augmentation, so that it depends on the sample alone and not
+    on the process that trains with it.
+    """
+    return replace(
+        stream, train_transform=_Masked(stream.train_transform, mask), collate=_CollatedInputs(stream.collate)
+    )
+
+
+@dataclass(frozen=True)
+class _Masked:
+    transform: Callable[[Sample], Sample]
+    mask: InputMask
+
+    def __call__(self, example: Sample) -> Sample:
+        sample = self.transform(example)
+        return sample | {"inputs": self.mask(sample["labels"][None])[0]}
+
+
+@dataclass(frozen=True)
+class _CollatedInputs:
+    collate: Callable[[Sequence[Sample]], Batch]
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        inputs = [sample["inputs"] for sample in samples if "inputs" in sample]  # evaluation has none
+        return self.collate(samples) | ({"inputs": torch.stack(inputs)} if inputs else {})
 
 
 def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:

@@ -1,0 +1,175 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Checkpoints to resume from: Accelerate's whole state in a folder per step, sealed by a manifest that is written last.
+
+(Accelerate's own naming writes in place, and removes the old checkpoint before it writes the new one.)
+"""
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from .files import WriteError, replace_folder, write_text, write_together
+
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_STEP = re.compile(r"^step-(\d+)$")
+
+
+def save_checkpoint(
+    accelerator: Accelerator, checkpoints: Path, step: int, keep: int, before: Path | None = None
+) -> Path:
+    """
+    Saves Accelerate's whole state as `checkpoints/step-<step>` and then removes all but the newest `keep` up to it, and
+    those of later steps, which a run has that was taken back to an earlier step. All processes call it.
+
+    Args:
+        before: The run's checkpoint before this one, for the message.
+
+    Raises:
+        WriteError: It could not be written. The checkpoints before it are as they were; nothing is left of it.
+    """
+    folder = checkpoints / f"step-{step:08d}"
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    what, intact = f"Checkpoint {folder}", name_last_good(before)
+
+    def seal() -> None:
+        _write_manifest(temporary, step, accelerator.num_processes)
+        replace_folder(temporary, folder)
+
+    if accelerator.is_main_process:
+        shutil.rmtree(temporary, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    try:
+        save = lambda: accelerator.save_state(str(temporary))  # noqa: E731
+        write_together(accelerator, what, save, everywhere=True, intact=intact)
+        write_together(accelerator, what, seal, intact=intact)
+    except WriteError:
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if accelerator.is_main_process:
+        others = [path for path in list_checkpoints(checkpoints) if path != folder]
+        earlier = [path for path in others if path < folder]
+        for old in set(others) - set(earlier[len(earlier) - keep + 1 :]):
+            shutil.rmtree(old)
+        for half_written in checkpoints.glob(".step-*"):  # by a run that was killed
+            shutil.rmtree(half_written)
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def list_checkpoints(checkpoints: Path) -> list[Path]:
+    """Checkpoints by their names, oldest first."""
+    if not checkpoints.is_dir():
+        return []
+    found = {int(match[1]): path for path in checkpoints.iterdir() if (match := _STEP.match(path.name))}
+    return [found[step] for step in sorted(found)]
+
+
+def name_last_good(checkpoint: Path | None) -> str:
+    """A sentence for messages."""
+    return "There is no checkpoint yet." if checkpoint is None else f"The last good checkpoint is {checkpoint}."
+
+
+def checkpoint_to_resume(accelerator: Accelerator, checkpoints: Path, resume: str) -> Path | None:
+    """
+    All processes call it and get what the main process finds.
+
+    Args:
+        checkpoints: Folder of the run's checkpoints; need not exist.
+        resume: `"auto"` for the newest that is whole, if there are any, `"never"`, or the path of a checkpoint.
+
+    Raises:
+        FileNotFoundError: The given checkpoint does not exist.
+        ValueError: The given checkpoint or all that there are are damaged; or `"never"`, but there are checkpoints
+            that a new run would mix with its own.
+    """
+    found: list[Path | Exception | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            found = [_find(checkpoints, resume)]
+        except (FileNotFoundError, ValueError) as error:
+            found = [error]
+    (result,) = broadcast_object_list(found)
+    if isinstance(result, Exception):
+        raise result
+    if result is not None:
+        saved_by = json.loads((result / MANIFEST).read_text(encoding="utf-8"))["num_processes"]
+        if saved_by != accelerator.num_processes and accelerator.is_main_process:
+            logger.warning(
+                "%s was saved by %d processes and is resumed by %d: batches and random numbers will not be those of an "
+                "uninterrupted run.",
+                *(result, saved_by, accelerator.num_processes),
+            )
+    return result
+
+
+def what_is_wrong(checkpoint: Path) -> str | None:
+    """Says which file of a checkpoint is missing, truncated or changed; `None` if it is whole."""
+    if not (checkpoint / MANIFEST).is_file():
+        return f"{MANIFEST} is missing"
+    try:
+        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError):
+        return f"{MANIFEST} is damaged"
+    for name, expected in files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != expected["size"]:
+            return f"{name} has {path.stat().st_size} of {expected['size']} bytes"
+        if _digest(path) != expected["sha256"]:
+            return f"{name} has changed"
+    return None
+
+
+def _find(checkpoints: Path, resume: str) -> Path | None:
+    found = list_checkpoints(checkpoints)
+    if resume == "never":
+        if found:
+            raise ValueError(f"{checkpoints} has checkpoints: remove it, choose another output_dir or resume=auto.")
+        return None
+    if resume != "auto":
+        if not Path(resume).is_dir():
+            raise FileNotFoundError(f"There is no checkpoint at {resume} to resume from.")
+        if problem := what_is_wrong(Path(resume)):
+            raise ValueError(f"The checkpoint {resume} cannot be resumed from: {problem}.")
+        return Path(resume)
+    problems = {}
+    for path in reversed(found):
+        problem = what_is_wrong(path)
+        if problem is None:
+            for bad, reason in problems.items():
+                logger.warning("%s is skipped: %s. %s is used instead.", bad, reason, path)
+            return path
+        problems[path] = problem
+    if problems:
+        listed = "; ".join(f"{path.name}: {problem}" for path, problem in problems.items())
+        raise ValueError(f"No checkpoint in {checkpoints} is whole ({listed}): remove the folder to start anew.")
+    return None
+
+
+def _write_manifest(folder: Path, step: int, num_processes: int) -> None:
+    """Last of all: a folder with a manifest that agrees is a whole checkpoint."""
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _digest(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {"step": step, "num_processes": num_processes, "files": files}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

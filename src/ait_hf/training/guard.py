@@ -1,0 +1,71 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Steps whose loss or gradients are not finite pass without a trace."""
+
+import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import nn
+
+from ..quantization_ait import EMACodebook
+
+
+class StepGuard:
+    """
+    Undoes what a step with NaN or infinity would do to weights, optimiser, codebooks and running statistics.
+
+    Nothing here asks the device whether a step was good, so it never has to wait: the optimiser is told by the tensor
+    that torch's fused optimisers take for this (`found_inf`, as of gradient scaling), and all else that a forward
+    changes is chosen from two copies.
+
+    Args:
+        model: What is trained, in training mode, as Accelerate wrapped it.
+        optimizer: One of torch's fused ones, as Accelerate wrapped it.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: AcceleratedOptimizer, accelerator: Accelerator):
+        self.optimizer = optimizer.optimizer
+        self.has_scaler = accelerator.scaler is not None
+        self.state = list(_changed_by_forward(model))
+        self.before = [tensor.clone() for tensor in self.state]
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Before the first forward of a step."""
+        for before, tensor in zip(self.before, self.state):
+            before.copy_(tensor)
+
+    @torch.no_grad()
+    def judge(self, grad_norm: torch.Tensor) -> torch.Tensor:
+        """
+        Before the optimiser's step.
+
+        Args:
+            grad_norm (`torch.Tensor` of shape `()`): Norm of all gradients over all processes.
+
+        Returns:
+            `torch.Tensor`: 1 if the step is skipped, else 0; float32 of shape `()`, the same on all processes.
+        """
+        skipped = torch.isfinite(grad_norm).logical_not()
+        if not self.has_scaler:  # which tells the optimiser by itself
+            self.optimizer.found_inf = skipped.float()
+        for before, tensor in zip(self.before, self.state):
+            tensor.copy_(torch.where(skipped, before, tensor))
+        return skipped.float()
+
+
+def poison(loss: torch.Tensor) -> torch.Tensor:
+    """
+    The same loss, whose gradients are NaN if it is not finite. Gradients are shared by all processes, losses are not: so
+    all learn of it without a further message. (A loss can be infinite while its gradients are finite.)
+    """
+    return loss * torch.where(torch.isfinite(loss.detach()), 1.0, torch.nan)
+
+
+def _changed_by_forward(model: nn.Module):
+    """Running statistics and codebooks. What is frozen is in evaluation mode and does not change."""
+    for module in model.modules():
+        if module.training:
+            yield from (buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point())
+            if isinstance(module, EMACodebook):
+                yield module.embedding.weight

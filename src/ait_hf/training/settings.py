@@ -1,0 +1,118 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Sections that the recipes of tokenizers and task-solvers share."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import DynamoBackend
+from huggingface_hub.dataclasses import strict
+
+from ..hub import HubRecipe
+from .optimizer import OptimizerRecipe
+from .schedules import ConstantSchedule, Schedule
+
+
+@strict
+@dataclass(kw_only=True)
+class TrainRecipe:
+    """
+    Args:
+        max_steps (`int`): Optimiser steps.
+        gradient_accumulation_steps (`int`): Forwards per optimiser step.
+        max_grad_norm (`float`, *optional*): Gradients are clipped to this norm.
+        mixed_precision (`str`, *optional*): `"no"`, `"fp16"` or `"bf16"`; by default what `accelerate launch` or its
+            configuration file says, which is `"no"` without either.
+        compile (`str`, *optional*): Backend of `torch.compile`, such as `"inductor"`; by default what `accelerate
+            launch` says, which is not to compile.
+        ema_decay (`float`, *optional*): Evaluates and saves an exponential moving average of the weights instead of the
+            last ones: after step n it keeps `min(ema_decay, n / (n + 9))` of itself.
+        max_skipped_steps (`int`): Steps whose loss or gradients are not finite change nothing and are counted; more
+            than so many in a row stop the run.
+        num_workers (`int`): Data worker processes per process and source of data; 0 for none. The result does not
+            depend on it.
+        log_every (`int`): Steps between rows of `history.json`, which hold means over these steps.
+        eval_every (`int`, *optional*): Steps between evaluations; `None` for one at the end. The best model is
+            kept in `output_dir/best` if set.
+        save_every (`int`, *optional*): Steps between checkpoints to resume from; `None` for none.
+        keep_checkpoints (`int`): How many of the newest checkpoints stay.
+        resume (`str`): `"auto"` (the newest good checkpoint in `output_dir`, if any), `"never"` or a checkpoint's path.
+        trackers (`list[str]`, *optional*): Names that Accelerate knows (tensorboard, wandb, ...); `[]` for none.
+            TensorBoard by default, if it is installed.
+    """
+
+    max_steps: int
+    gradient_accumulation_steps: int = 1
+    max_grad_norm: float | None = None
+    mixed_precision: Literal["no", "fp16", "bf16"] | None = None
+    compile: str | None = None
+    ema_decay: float | None = None
+    max_skipped_steps: int = 10
+    num_workers: int = 0
+    log_every: int = 50
+    eval_every: int | None = None
+    save_every: int | None = None
+    keep_checkpoints: int = 2
+    resume: str = "auto"
+    trackers: list[str] | None = None
+
+    def validate_counts(self):
+        for name in ("max_steps", "gradient_accumulation_steps", "log_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("eval_every", "save_every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, or null for never, got {getattr(self, name)}.")
+        if self.max_skipped_steps < 0:
+            raise ValueError(f"max_skipped_steps must be at least 0, got {self.max_skipped_steps}.")
+
+    def validate_ema_decay(self):
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be above 0 and below 1, or null for none, got {self.ema_decay}.")
+
+    def validate_compile(self):
+        known = sorted(backend.value.lower() for backend in DynamoBackend if backend is not DynamoBackend.NO)
+        if self.compile is not None and self.compile not in known:
+            raise ValueError(f"compile must be one of {', '.join(known)}, or null, got {self.compile!r}.")
+
+    def validate_trackers(self):
+        known = {tracker if isinstance(tracker, str) else tracker.value for tracker in get_available_trackers()}
+        if unknown := sorted(set(self.trackers or []) - known):
+            raise ValueError(
+                f"Trackers {unknown} are unknown or not installed; there are: {', '.join(sorted(known))}."
+            )
+
+
+@strict
+@dataclass(kw_only=True)
+class EvaluationRecipe:
+    """
+    Args:
+        split (`str`): Split to evaluate on.
+        num_samples (`int`, *optional*): How many of its samples, spread evenly; all if `None`.
+        batch_size (`int`): Samples per batch of one process.
+    """
+
+    split: str
+    num_samples: int | None = None
+    batch_size: int = 32
+
+
+@strict
+@dataclass(kw_only=True)
+class Recipe:
+    """
+    What the recipes of tokenizers and task-solvers share; theirs add what to train on and a `model` section.
+
+    Args:
+        hub (`HubRecipe`, *optional*): Where to publish the finished model with its card.
+    """
+
+    output_dir: str
+    seed: int = 0
+    optimizer: OptimizerRecipe
+    schedule: Schedule = field(default_factory=ConstantSchedule)
+    train: TrainRecipe
+    evaluation: EvaluationRecipe
+    hub: HubRecipe | None = None
