@@ -25,6 +25,7 @@ _FEATURES = datasets.Features(
         "scene": datasets.Value("string"),
     }
 )
+_ROWS_CHECKED = 8
 
 
 @dataclass
@@ -129,7 +130,7 @@ def load_hub_rgbd(
         Examples with `image` (PIL, RGB) and `depth` (float32 `(H, W)` array, metres, 0 = missing).
 
     Raises:
-        ValueError: if the split or a column does not exist, or the first depth map cannot be used.
+        ValueError: if the split or a column does not exist, or none of the first depth maps can be used.
         TypeError: if the depth column stores something else.
     """
     dataset = load_any(path_or_repo, split, streaming)
@@ -142,12 +143,32 @@ def load_hub_rgbd(
     if depth_scale is not None and not isinstance(features[depth_column], datasets.Image):
         raise ValueError(f"Column {depth_column!r} stores no images but metres: leave out depth_scale.")
     dataset = dataset.select_columns([image_column, depth_column])
+    if streaming:  # which would decode every row, and encode it again, to rename its columns
+        dataset = dataset.decode(False)
     names = {image_column: "image", depth_column: "depth"}
-    dataset = dataset.rename_columns({old: new for old, new in names.items() if old != new})
+    if names := {old: new for old, new in names.items() if old != new}:
+        dataset = dataset.rename_columns(names)
     dataset = dataset.cast_column("image", datasets.Image(mode="RGB"))
     dataset = dataset.cast_column("depth", DepthMap(depth_scale=depth_scale))
-    next(iter(dataset))  # a wrong column or divisor shows in the first example, before long work starts
+    _check_first_rows(dataset)
     return dataset
+
+
+def _check_first_rows(dataset: datasets.Dataset | datasets.IterableDataset) -> None:
+    """A wrong column or divisor shows in the first examples, before long work starts. One broken file is none of these."""
+    if isinstance(dataset, datasets.IterableDataset):
+        rows = list(dataset.decode(False).take(_ROWS_CHECKED))
+    else:
+        rows = dataset.with_format("arrow")[:_ROWS_CHECKED].to_pylist()
+    first_error = None
+    for row in rows:
+        try:
+            dataset.features.decode_example(row)
+            return
+        except (OSError, ValueError, SyntaxError) as error:
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error
 
 
 def load_any(path_or_repo: str | PathLike, split: str, streaming: bool) -> datasets.Dataset | datasets.IterableDataset:

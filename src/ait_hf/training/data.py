@@ -8,11 +8,15 @@ alone. So a run gives the same batches with any number of worker processes, one 
 step of one process with twice the batch sees, and to resume is to start counting elsewhere, without reading again what
 was seen before. One iterator lasts the whole training: small data sets do not restart their workers at every epoch.
 (Accelerate's seedable sampler and `skip_first_batches` fix the order of examples only, not their augmentation.)
+
+Streams have no numbered examples: processes and workers share their shards, so that what comes also follows from how
+many of these there are, and a resumed run reads, without decoding, past the rows it has seen.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,10 +30,12 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ..data.subset import evenly
+from .unreadable import READING_ERRORS, Unreadable, UnreadableLog, check_in_a_row, name_of, path_in
 
 
 Batch = dict[str, Any]
 Sample = dict[str, Any]
+Drawn = tuple[Sample, tuple[Unreadable, ...]]  # a sample, and those that could not be read in its place
 AnyDataset = Dataset | datasets.Dataset | datasets.IterableDataset
 SHUFFLE_BUFFER = 256  # samples that a stream holds to draw the next one from
 
@@ -44,14 +50,21 @@ class DataRecipe:
         batch_size (`int`): Training samples per process and forward; a step sees `batch_size *
             train.gradient_accumulation_steps * processes` of them.
         split (`str`): Split to train on.
+        max_unreadable_share (`float`): A training sample that cannot be read is replaced, counted and named in the log;
+            more than this share of the samples drawn (counted as 1,000 at least) stops the run, 0 at the first.
     """
 
     batch_size: int
     split: str = "train"
+    max_unreadable_share: float = 0.01
 
     def validate_batch_size(self):
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
+
+    def validate_max_unreadable_share(self):
+        if not 0 <= self.max_unreadable_share <= 1:
+            raise ValueError(f"max_unreadable_share must be from 0 to 1, got {self.max_unreadable_share}.")
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -82,6 +95,9 @@ class Stream:
         train_transform, eval_transform: From an example to a sample; training draws from torch's CPU generator.
         collate: From samples to a batch.
         every: Takes part in every so-manieth step of the training, from the first on.
+
+    Attributes:
+        unreadable: Account of the training samples that this process drew.
     """
 
     data: DataRecipe
@@ -89,6 +105,10 @@ class Stream:
     eval_transform: Callable[[Sample], Sample]
     collate: Callable[[Sequence[Sample]], Batch]
     every: int = 1
+    unreadable: UnreadableLog = field(init=False)
+
+    def __post_init__(self):
+        self.unreadable = UnreadableLog(self.data.name, self.data.max_unreadable_share)
 
     def steps_before(self, step: int) -> int:
         """In how many of the first `step` steps it takes part."""
@@ -128,43 +148,114 @@ class SampleOrder(Sampler):
 
 
 class TrainSamples(Dataset):
-    """Augmented samples by the pairs of a [`SampleOrder`]."""
+    """
+    Augmented samples by the pairs of a [`SampleOrder`]. In the place of one that cannot be read comes another, drawn by
+    the sample's number.
 
-    def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], seed: int):
+    Args:
+        num_examples (`int`, *optional*): Size of the data set; one without end is made, not read.
+    """
+
+    def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], seed: int, num_examples: int | None):
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
+        self.num_examples = num_examples
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, int]) -> Drawn:
         index, number = key
+        failures: list[Unreadable] = []
+        while True:
+            try:
+                return self._sample(index, number), tuple(failures)
+            except READING_ERRORS as error:
+                if self.num_examples is None:
+                    raise
+                failures.append(Unreadable(name_of(self.dataset, index), str(error)))
+            check_in_a_row(failures)
+            draw = np.random.default_rng((self.seed, number, len(failures)))
+            index = int(draw.integers(self.num_examples))
+
+    def _sample(self, index: int, number: int) -> Sample:
         return _seeded(lambda: self.transform(self.dataset[index]), (self.seed, number))
 
 
 class StreamedSamples(IterableDataset):
     """
     Augmented samples of a 🤗 `IterableDataset`, epoch after epoch, each shuffled within a buffer. What comes and how
-    it is augmented follows from the seed, and from the numbers of processes and workers, which share its shards.
+    it is augmented follows from the seed, and from the numbers of processes and workers, which share its shards. In the
+    place of a row that cannot be read comes the next one, which then comes again as itself: so row n is sample n,
+    whatever can be read, and resuming is counting rows.
+
+    Args:
+        rank (`int`): Number of this process.
+        skip (`int`): Rows, of each worker, that were seen before; they are not decoded.
     """
 
-    def __init__(self, dataset: datasets.IterableDataset, transform: Callable[[Sample], Sample], seed: int, rank: int):
-        self.dataset = dataset.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
+    def __init__(
+        self,
+        dataset: datasets.IterableDataset,
+        transform: Callable[[Sample], Sample],
+        seed: int,
+        rank: int,
+        skip: int = 0,
+    ):
+        self.rows = dataset.decode(False).shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
+        self.features = dataset.features
         self.transform = transform
         self.seed = seed
         self.rank = rank
+        self.skip = skip
 
-    def __iter__(self) -> Iterator[Sample]:
-        worker = get_worker_info()
-        key = (self.seed, self.rank, 0 if worker is None else worker.id)
-        number = 0
+    def __iter__(self) -> Iterator[Drawn]:
+        rows, ahead = itertools.islice(self._all_rows(), self.skip, None), deque()
+        for number in itertools.count(self.skip):
+            yield self._sample(number, rows, ahead)
+            ahead.popleft()
+
+    def _all_rows(self) -> Iterator[Sample]:
         for epoch in itertools.count():
-            self.dataset.set_epoch(epoch)
-            for sample in self.dataset:
-                yield _seeded(partial(self.transform, sample), (*key, number))
-                number += 1
+            self.rows.set_epoch(epoch)
+            row = None
+            for row in self.rows:  # noqa: UP028 (whether there was one is asked below)
+                yield row
+            if row is None:
+                raise ValueError(
+                    "A data worker has no rows: the stream has fewer than there are processes and workers."
+                )
+
+    def _sample(self, number: int, rows: Iterator[Sample], ahead: deque[Sample]) -> Drawn:
+        """From the first readable one of the rows from `number` on, those that were looked at being left in `ahead`."""
+        worker = get_worker_info()
+        key = (self.seed, self.rank, 0 if worker is None else worker.id, number)
+        failures: list[Unreadable] = []
+        while True:
+            if len(ahead) == len(failures):
+                ahead.append(next(rows))
+            row = ahead[len(failures)]
+            try:
+                return _seeded(lambda: self.transform(self.features.decode_example(row)), key), tuple(failures)  # noqa: B023
+            except READING_ERRORS as error:
+                failures.append(Unreadable(path_in(row) or f"row {key[2:]}", str(error)))
+            check_in_a_row(failures)
+
+
+class EncodedRows(Dataset):
+    """The rows of a finite stream, decoded when they are asked for."""
+
+    def __init__(self, dataset: datasets.IterableDataset):
+        self.rows = list(dataset.decode(False))
+        self.features = dataset.features
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.features.decode_example(self.rows[index])
 
 
 class EvalSamples(Dataset):
-    """Samples by index, without chance."""
+    """Samples by index, without chance; `ValueError` for one that cannot be read, as errors of others do not compare."""
 
     def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], num_samples: int):
         self.dataset = dataset
@@ -175,7 +266,12 @@ class EvalSamples(Dataset):
         return self.num_samples
 
     def __getitem__(self, index: int) -> Sample:
-        return self.transform(self.dataset[index])
+        try:
+            return self.transform(self.dataset[index])
+        except READING_ERRORS as error:
+            raise ValueError(
+                f"{name_of(self.dataset, index)} of the evaluation cannot be read ({error}): mend it or leave it out."
+            ) from error
 
 
 def mixed_batches(
@@ -223,21 +319,33 @@ def training_batches(
     """
     batch_size = stream.data.batch_size
     dataset = stream.data.load_for_training()
-    loader_arguments = {"batch_size": batch_size, "drop_last": True} | _loader_arguments(stream, num_workers)
-    if isinstance(dataset, datasets.IterableDataset):
+    is_stream = isinstance(dataset, datasets.IterableDataset)
+    if is_stream:
+        num_workers = min(num_workers, _shards_to_share(dataset, accelerator.num_processes))
+    loader_arguments = _loader_arguments(num_workers) | {
+        "collate_fn": partial(_collate, stream.collate),
+        "batch_size": batch_size,
+        "drop_last": True,
+    }
+    if is_stream:
+        # Workers take turns, the first one first, also when a run is resumed in the middle of a round.
+        rounds, in_round = divmod(done, max(num_workers, 1))
         share = split_dataset_by_node(dataset, accelerator.process_index, accelerator.num_processes)
-        samples = StreamedSamples(share, stream.train_transform, seed, accelerator.process_index)
+        samples = StreamedSamples(
+            share, stream.train_transform, seed, accelerator.process_index, skip=rounds * batch_size
+        )
         loader = DataLoader(samples, **loader_arguments)
-        # Already shared out: accelerate would have every process read everything. A stream can only be read past.
+        # Already shared out: accelerate would have every process read everything.
         loader = prepare_data_loader(
             loader, accelerator.device, num_processes=1, put_on_device=True, dispatch_batches=False
         )
-        return itertools.islice(loader, done, num_batches)
+        return _counted(itertools.islice(loader, in_round, in_round + num_batches - done), stream.unreadable)
     num_examples = None if stream.data.is_endless else len(dataset)
     per_batch = batch_size * accelerator.num_processes
     order = SampleOrder(num_examples, done * per_batch, num_batches * per_batch, seed)
-    loader = DataLoader(TrainSamples(dataset, stream.train_transform, seed), sampler=order, **loader_arguments)
-    return iter(accelerator.prepare(loader))
+    samples = TrainSamples(dataset, stream.train_transform, seed, num_examples)
+    loader = DataLoader(samples, sampler=order, **loader_arguments)
+    return _counted(accelerator.prepare(loader), stream.unreadable)
 
 
 def evaluation_batches(
@@ -260,7 +368,7 @@ def evaluation_batches(
     """
     dataset = stream.data.load(split)
     if isinstance(dataset, datasets.IterableDataset):
-        dataset = list(dataset if num_samples is None else dataset.take(num_samples))
+        dataset = EncodedRows(dataset if num_samples is None else dataset.take(num_samples))
         num_examples = len(dataset)
     elif stream.data.is_endless:
         num_examples = num_samples
@@ -270,12 +378,30 @@ def evaluation_batches(
         dataset = evenly(dataset, num_samples)
         num_examples = len(dataset)
     samples = EvalSamples(dataset, stream.eval_transform, num_examples)
-    return accelerator.prepare(DataLoader(samples, batch_size=batch_size, **_loader_arguments(stream, num_workers)))
+    loader = DataLoader(samples, batch_size=batch_size, collate_fn=stream.collate, **_loader_arguments(num_workers))
+    return accelerator.prepare(loader)
 
 
-def _loader_arguments(stream: Stream, num_workers: int) -> dict[str, Any]:
+def _collate(collate: Callable[[Sequence[Sample]], Batch], drawn: Sequence[Drawn]) -> tuple[Batch, list]:
+    """A batch, and for each of its samples those that could not be read in its place."""
+    return collate([sample for sample, _ in drawn]), [failures for _, failures in drawn]
+
+
+def _counted(loader: Iterable[tuple[Batch, list]], log: UnreadableLog) -> Iterator[Batch]:
+    for batch, failures in loader:
+        log.add(failures)
+        yield batch
+
+
+def _shards_to_share(dataset: datasets.IterableDataset, num_processes: int) -> int:
+    """Shards that a process has for its workers: more of these would have nothing to read. Shards that cannot be shared
+    out evenly are read by all processes, each of which takes its part of the rows."""
+    num_shards = dataset.num_shards
+    return num_shards if num_shards % num_processes else num_shards // num_processes
+
+
+def _loader_arguments(num_workers: int) -> dict[str, Any]:
     return {
-        "collate_fn": stream.collate,
         "num_workers": num_workers,
         "pin_memory": torch.cuda.is_available(),
         # Without its own, a loader draws its workers' seed from the generator that dropout uses.
