@@ -16,6 +16,7 @@ from ..modeling_ait import AiTForDenseTokenGeneration
 from ..remote_code import save_with_remote_code
 from .data import Batch
 from .loop import Recipe, TrainingTask, train
+from .lora import merged
 from .solver_model import SolverModelRecipe, build_solver
 from .tasks import AnyTask
 
@@ -45,8 +46,11 @@ class SolverRecipe(Recipe):
                         "AiT model) is given."
                     )
                 continue
-            if task.codebook is not None and task.tokenizer is not None:
-                raise ValueError(f"tasks.{name}.tokenizer has no effect with model.pretrained: leave it out.")
+            if task.codebook is not None and task.tokenizer is not None and not self.model.adapt:
+                raise ValueError(
+                    f"tasks.{name}.tokenizer has no effect with model.pretrained: leave it out, or set model.adapt to "
+                    "replace the model's."
+                )
             if task.settings != type(task.settings)():
                 raise ValueError(f"tasks.{name}.settings has no effect with model.pretrained: leave it out.")
 
@@ -104,6 +108,10 @@ class SolverTraining(TrainingTask):
 
     def save(self, model: AiTForDenseTokenGeneration, folder: Path) -> None:
         """The first task's image processor lies beside the model; with several tasks each also in its own folder."""
+        if self.recipe.model.lora is not None:
+            if not self.recipe.model.adapt:  # else they would not fit the model that they are named after
+                model.save_pretrained(folder / "adapter")
+            model = merged(model)
         save_with_remote_code(model, self.processors, folder)
 
 

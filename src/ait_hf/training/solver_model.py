@@ -15,13 +15,15 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
 
-from ..configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTSwinv2Config
+from ..configuration_ait import AiTConfig, AiTSwinv2Config
 from ..conversion.swinv2 import load_pretrained_backbone
 from ..modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
 from ..tokenization_vq import VQTokenizer
+from .adaptation import adapt_solver
+from .lora import LoRARecipe, add_adapters
 from .recipes import check_keys
-from .solver_task import SolverTask
+from .solver_task import SolverTask, tokenizer_arguments
 
 
 RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them
@@ -31,6 +33,7 @@ FIRST_OWN_TASK_ID = 5  # behind those of the known tasks
 _CONFIG_KEYS = set(AiTConfig.__annotations__) - {"backbone_config", "tokenizers", "tasks", "parallel", "model_type"}
 _SWINV2_KEYS = {key for key in AiTSwinv2Config.__annotations__ if not key.startswith("_")} - {"image_size"}
 _PRETRAINED_SWINV2_KEYS = {"window_sizes", "shifted_stages", "drop_path_rate"}
+_KEYS_WITH_PRETRAINED = ("pretrained", "adapt", "lora", "gradient_checkpointing")
 _ENCODER_KEYS = ("d_model", "encoder_layers", "num_heads", "ffn_dim")
 
 
@@ -39,8 +42,13 @@ _ENCODER_KEYS = ("d_model", "encoder_layers", "num_heads", "ffn_dim")
 class SolverModelRecipe:
     """
     Args:
-        pretrained (`str`, *optional*): Folder or Hub name of a whole AiT model to train on; nothing else but
-            `gradient_checkpointing` goes with it, and no tokenizers and settings in the tasks.
+        pretrained (`str`, *optional*): Folder or Hub name of a whole AiT model to train on; nothing else but `adapt`,
+            `lora` and `gradient_checkpointing` goes with it, and no tokenizers and settings in the tasks.
+        adapt (`bool`): Changes the pretrained model to classes and image sizes of the data, and to tokenizers that
+            tasks name; what does not mean the same any more starts anew, and is named in the log. Without it, other
+            classes or sizes are an error.
+        lora (`LoRARecipe`, *optional*): Trains low-rank adapters of the pretrained model's attentions instead of all
+            weights. The saved model has them merged; without `adapt` they also lie beside it, in `adapter/`.
         initialize_from (`str`, *optional*): Folder or Hub name of an AiT model whose backbone and encoder are taken
             over; decoder, embeddings and classifier are new. `backbone_config` may change `window_sizes`,
             `shifted_stages` and `drop_path_rate` of a SwinV2.
@@ -56,6 +64,8 @@ class SolverModelRecipe:
     """
 
     pretrained: str | None = None
+    adapt: bool = False
+    lora: LoRARecipe | None = None
     initialize_from: str | None = None
     backbone: str | None = None
     backbone_config: dict[str, Any] = field(default_factory=dict)
@@ -67,11 +77,14 @@ class SolverModelRecipe:
         check_keys("section model.config", self.config, _CONFIG_KEYS)
         if self.initialize_from is not None and self.backbone is not None:
             raise ValueError("backbone has no effect with initialize_from, which brings its own: leave it out.")
-        if self.pretrained is not None:
-            for f in fields(self):
-                default = f.default_factory() if callable(f.default_factory) else f.default
-                if f.name not in ("pretrained", "gradient_checkpointing") and getattr(self, f.name) != default:
-                    raise ValueError(f"{f.name} has no effect with pretrained, which is a whole model: leave it out.")
+        if self.pretrained is None:
+            if self.adapt or self.lora is not None:
+                raise ValueError("adapt and lora go with pretrained, the model to change: give that.")
+            return
+        for f in fields(self):
+            default = f.default_factory() if callable(f.default_factory) else f.default
+            if f.name not in _KEYS_WITH_PRETRAINED and getattr(self, f.name) != default:
+                raise ValueError(f"{f.name} has no effect with pretrained, which is a whole model: leave it out.")
 
 
 def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) -> AiTForDenseTokenGeneration:
@@ -85,9 +98,7 @@ def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) ->
     """
     kind = next(iter(tasks.values())).model_class if len(tasks) == 1 else AiTForDenseTokenGeneration
     if options.pretrained is not None:
-        model = kind.from_pretrained(options.pretrained)
-        _check_pretrained(model.config, tasks, options.pretrained)
-        return model
+        return _pretrained(kind, tasks, options)
     tokenizers = {task.codebook: load_tokenizer(task) for task in tasks.values() if task.codebook is not None}
     size = [max(sides) for sides in zip(*(task.data.image_size for task in tasks.values()))]
     donor = None
@@ -109,6 +120,25 @@ def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) ->
         model.model.encoder.backbone.load_state_dict(backbone_weights)
     for name, tokenizer in tokenizers.items():
         model.load_tokenizer(name, tokenizer)
+    return model
+
+
+def _pretrained(
+    kind: type[AiTForDenseTokenGeneration], tasks: Mapping[str, SolverTask], options: SolverModelRecipe
+) -> AiTForDenseTokenGeneration:
+    model, has_new_tokens = kind.from_pretrained(options.pretrained), False
+    if options.adapt:
+        tokenizers = {
+            task.codebook: load_tokenizer(task)
+            for task in tasks.values()
+            if task.codebook is not None and task.tokenizer is not None
+        }
+        adaptation = adapt_solver(model, tasks, tokenizers, options.pretrained)
+        model, has_new_tokens = adaptation.model, bool(adaptation.fresh_ids)
+    else:
+        _check_pretrained(model.config, tasks, options.pretrained)
+    if options.lora is not None:
+        add_adapters(model, options.lora, train_tokens=has_new_tokens)
     return model
 
 
@@ -165,13 +195,13 @@ def _check_pretrained(config: AiTConfig, tasks: Mapping[str, SolverTask], path: 
         if trained.image_size != list(task.data.image_size):
             raise ValueError(
                 f"{path} takes images of {trained.image_size} pixels for {name!r}, but the transform of "
-                f"tasks.{name}.data makes them {list(task.data.image_size)}."
+                f"tasks.{name}.data makes them {list(task.data.image_size)}; model.adapt=true changes the model."
             )
         first, stop = trained.class_range or (0, config.num_classes)
         if task.class_names() and len(task.class_names()) != stop - first:
             raise ValueError(
                 f"The data of tasks.{name} have {len(task.class_names())} classes, but that task of {path} has "
-                f"{stop - first}."
+                f"{stop - first}; model.adapt=true changes the model."
             )
 
 
@@ -206,17 +236,11 @@ def _config(
             declared[name]["class_range"] = ranges[name]
     arguments = {
         "backbone_config": backbone_config,
-        "tokenizers": {name: _tokenizer_arguments(tokenizer) for name, tokenizer in tokenizers.items()},
+        "tokenizers": {name: tokenizer_arguments(tokenizer) for name, tokenizer in tokenizers.items()},
         "tasks": declared,
         "parallel": options.parallel,
     }
     return AiTConfig(**(defaults | options.config | arguments))
-
-
-def _tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
-    tokenizer_type = next(name for name, kind in TOKENIZER_CLASSES.items() if type(tokenizer) is kind)
-    arguments = {f.name: tokenizer.config[f.name] for f in fields(TOKENIZER_CONFIGS[tokenizer_type])}
-    return {"tokenizer_type": tokenizer_type, **arguments}
 
 
 def _donated_backbone(

@@ -3,7 +3,7 @@
 """What the tasks of a task-solver's recipe have in common."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from accelerate import Accelerator
@@ -11,8 +11,9 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader
 from transformers import BaseImageProcessor
 
-from ..configuration_ait import AiTTaskConfig
-from ..modeling_ait import AiTForDenseTokenGeneration
+from ..configuration_ait import TOKENIZER_CONFIGS, AiTTaskConfig
+from ..modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
+from ..objectives_ait import Tokenizer
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .settings import EvaluationRecipe
@@ -105,3 +106,10 @@ def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -
             f"{where} ({height} x {width}) must be a multiple of the tokenizer's {ratio} pixels per code."
         )
     return [height // ratio, width // ratio]
+
+
+def tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What [`AiTConfig`] says of a trained tokenizer."""
+    tokenizer_type = next(name for name, kind in TOKENIZER_CLASSES.items() if type(tokenizer) is kind)
+    arguments = {f.name: tokenizer.config[f.name] for f in fields(TOKENIZER_CONFIGS[tokenizer_type])}
+    return {"tokenizer_type": tokenizer_type, **arguments}

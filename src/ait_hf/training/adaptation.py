@@ -1,0 +1,254 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+A trained model for other data: other classes, another image size, another tokenizer. Everything that still means the
+same keeps its weights; what does not starts anew, and is named.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub.errors import StrictDataclassError
+
+from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
+from ..modeling_ait import AiTForDenseTokenGeneration
+from ..objectives_ait import Tokenizer
+from .solver_task import SolverTask, code_grid, tokenizer_arguments
+
+
+logger = logging.getLogger(__name__)
+
+# Rows by token: the table of embeddings, which is the classifier's too, and the classifier's biases.
+_TOKEN_TABLES = ("model.decoder.embed_tokens.weight", "lm_head.weight", "lm_head.bias")
+_POSITIONS = "model.decoder.embed_positions.weight"
+_MAPS = ("depth", "label_map", "map")  # outputs whose grid of codes covers the image
+_NUM_NAMED = 10
+
+
+@dataclass
+class Adaptation:
+    """
+    What is new in an adapted model.
+
+    Args:
+        model: With the weights of the trained one wherever they fit.
+        fresh_ids: Vocabulary ids whose rows start anew.
+        changes: What was changed, in words.
+    """
+
+    model: AiTForDenseTokenGeneration
+    fresh_ids: list[int] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+
+
+def adapt_solver(
+    trained: AiTForDenseTokenGeneration,
+    tasks: Mapping[str, SolverTask],
+    tokenizers: Mapping[str, Tokenizer],
+    name: str,
+) -> Adaptation:
+    """
+    The trained model with the classes and image sizes of other data.
+
+    Classes of the same name keep their rows, and so do coordinates, noise, codes and tasks. A new image size changes
+    grids of codes, whose positions are then resampled; window sizes stay, as their position bias does. Tasks of the
+    model that are not among `tasks` stay as they are.
+
+    Args:
+        trained: Any task head.
+        tasks: Sections of the recipe by name, all of them tasks of the model.
+        tokenizers: Trained ones that replace the model's, by the name of their codebook; these codes start anew.
+        name: What the model is called in messages; what has changed is logged.
+
+    Raises:
+        ValueError: The model does not have a task, a tokenizer cannot take the data's classes or image size, or a
+            sequence becomes longer than the model's positions.
+    """
+    for task in tasks:
+        if task not in trained.config.tasks:
+            raise ValueError(
+                f"{name} was not trained for {task!r} but for {', '.join(trained.config.tasks)}: a new task needs a new "
+                "decoder, see model.initialize_from."
+            )
+    config = _adapted_config(trained, tasks, tokenizers, name)
+    if not tokenizers and config.to_dict() == trained.config.to_dict():
+        return Adaptation(trained)
+    model = type(trained)(config)
+    result = Adaptation(model, changes=list(_changed_sizes(trained.config, config)))
+    own, state = model.state_dict(), dict(trained.state_dict())
+    before, after = (_meanings(each.config, without) for each, without in ((trained, tokenizers), (model, ())))
+    kept = {after[meaning]: id for meaning, id in before.items() if meaning in after}
+    for key in _TOKEN_TABLES:
+        table = own[key].clone()
+        table[list(kept)] = state[key][list(kept.values())].to(table)
+        state[key] = table
+    state[_POSITIONS] = _resampled_positions(state[_POSITIONS], trained.config, config)
+    for codebook in tokenizers:
+        prefix = f"tokenizers.{codebook}."
+        state = {key: value for key, value in state.items() if not key.startswith(prefix)}
+        state |= {key: value for key, value in own.items() if key.startswith(prefix)}
+    model.load_state_dict(state)
+    for codebook, tokenizer in tokenizers.items():
+        model.load_tokenizer(codebook, tokenizer)
+    model.generation_config = trained.generation_config
+    result.fresh_ids = sorted(set(after.values()) - set(kept))
+    result.changes += _changed_tokens(before, after, tokenizers)
+    logger.info("%s is adapted: %s. All else is kept.", name, "; ".join(result.changes))
+    return result
+
+
+def _adapted_config(
+    trained: AiTForDenseTokenGeneration,
+    tasks: Mapping[str, SolverTask],
+    tokenizers: Mapping[str, Tokenizer],
+    name: str,
+) -> AiTConfig:
+    old = trained.config
+    values = old.to_dict()
+    for codebook, tokenizer in tokenizers.items():
+        values["tokenizers"][codebook] = tokenizer_arguments(tokenizer)
+    values["codebooks"] = [
+        [book, tokenizers[book].config.num_vq_embeddings if book in tokenizers else count]
+        for book, count in old.codebooks
+    ]
+    names, ranges = _class_table(old, tasks)
+    values |= {"num_classes": len(names), "id2label": dict(enumerate(names)), "label2id": None}
+    for key, declared in values["tasks"].items():
+        codebook = next((slot for slot in declared["slots"] if slot in values["tokenizers"]), None)
+        tokenizer = tokenizers.get(codebook, trained.tokenizers[codebook] if codebook is not None else None)
+        if key in ranges:
+            _set_classes(key, declared, old, ranges[key], names, codebook in tokenizers, name)
+        if key in tasks:
+            _set_image_size(key, declared, tasks[key], tokenizer)
+    sizes = [tuple(declared["image_size"]) for declared in values["tasks"].values()]
+    if sizes != [tuple(declared["image_size"]) for declared in old.tasks.values()]:
+        largest = [max(sides) for sides in zip(*sizes)]
+        values["pad_images_to"] = largest if len(set(sizes)) > 1 else None
+        if isinstance(old.backbone_config, AiTSwinv2Config):
+            values["backbone_config"]["image_size"] = largest
+    try:
+        return AiTConfig.from_dict(values)
+    except StrictDataclassError as error:
+        raise ValueError(f"{name} cannot be adapted to these data: {error.__cause__ or error}") from error
+
+
+def _class_table(old: AiTConfig, tasks: Mapping[str, SolverTask]) -> tuple[list[str], dict[str, list[int]]]:
+    """Names of all classes, and the part that each task with classes uses; the same lists are there once."""
+    table, ranges, known = [], {}, {}
+    for name in old.tasks:
+        given = tasks[name].class_names() if name in tasks else []
+        classes = tuple(given) or tuple(_classes_of(old, name))
+        if not classes:
+            continue
+        if classes not in known:
+            known[classes] = [len(table), len(table) + len(classes)]
+            table += classes
+        ranges[name] = known[classes]
+    return table, ranges
+
+
+def _classes_of(config: AiTConfig, task: str) -> list[str]:
+    declared = config.task(task)
+    if "class" not in declared.slots and declared.output_type != "label_map":
+        return []
+    first, stop = declared.class_range or (0, config.num_classes)
+    return [config.id2label[number] for number in range(first, stop)]
+
+
+def _set_classes(
+    task: str,
+    declared: dict[str, Any],
+    old: AiTConfig,
+    class_range: list[int],
+    names: list[str],
+    has_new_tokenizer: bool,
+    model: str,
+) -> None:
+    before, after = _classes_of(old, task), names[slice(*class_range)]
+    if declared["output_type"] == "label_map" and before != after and not has_new_tokenizer:
+        raise ValueError(
+            f"The tokenizer of {task!r} in {model} writes label maps of other classes than those of "
+            f"tasks.{task}.data: train one on these (scripts/train_tokenizer.py) and name it in tasks.{task}.tokenizer."
+        )
+    if declared["output_type"] == "semantic":  # one group for every class, or for as many as fit
+        every = declared["num_groups"] == len(before)
+        declared["num_groups"] = len(after) if every else min(declared["num_groups"], len(after))
+    declared["class_range"] = None if class_range == [0, len(names)] else class_range
+
+
+def _set_image_size(task: str, declared: dict[str, Any], section: SolverTask, tokenizer: Tokenizer | None) -> None:
+    size = list(section.data.image_size)
+    if declared["output_type"] == "pose" and size != [tokenizer.config.sample_size] * 2:
+        raise ValueError(
+            f"The poses of {task!r} are written in crops of {tokenizer.config.sample_size} pixels: set "
+            f"tasks.{task}.data.transform.image_size to that."
+        )
+    declared["image_size"] = size
+    if declared["output_type"] in _MAPS:
+        declared["grid_size"] = code_grid(f"The image size of tasks.{task}.data", tuple(size), tokenizer)
+    elif tokenizer is not None and declared["output_type"] != "pose":
+        declared["grid_size"] = [tokenizer.config.sample_size // tokenizer.config.downsample_ratio] * 2
+
+
+def _meanings(config: AiTConfig, without: Mapping[str, Any] | tuple[()]) -> dict[tuple, int]:
+    """What every id stands for, but the codes of the codebooks `without`; a class is told by its name."""
+    vocabulary, count, meanings = config.vocabulary, {}, {}
+    for id in vocabulary.coordinates:
+        meanings["coordinate", id] = id
+    for number, id in enumerate(vocabulary.classes):
+        label = config.id2label[number]
+        count[label] = count.get(label, 0) + 1  # tasks with different lists may share a name
+        meanings["class", label, count[label]] = id
+    meanings["unused",], meanings["noise",] = vocabulary.noise_id - 1, vocabulary.noise_id
+    for book, ids in vocabulary.codebooks.items():
+        if book not in without:
+            meanings |= {("code", book, number): id for number, id in enumerate(ids)}
+    end = vocabulary.size - config.num_reserved_ids
+    return meanings | {("reserved", number): end + number for number in range(config.num_reserved_ids)}
+
+
+def _resampled_positions(table: torch.Tensor, old: AiTConfig, new: AiTConfig) -> torch.Tensor:
+    """The position table, its rows of tasks that write one grid resampled linearly from the old grid to the new one."""
+    table, length = table.clone(), old.max_position_embeddings
+    for name, before, after in _changed_grids(old, new):
+        (rows, columns), first = before.grid_size, new.tasks[name]["task_id"] * length
+        grid = table[first : first + rows * columns].T.reshape(1, -1, rows, columns)
+        grid = F.interpolate(grid, size=after.grid_size, mode="bilinear", align_corners=False)
+        table[first : first + after.grid_size[0] * after.grid_size[1]] = grid.flatten(2)[0].T
+    return table
+
+
+def _changed_grids(old: AiTConfig, new: AiTConfig) -> Iterator[tuple[str, AiTTaskConfig, AiTTaskConfig]]:
+    for name in old.tasks:
+        before, after = old.task(name), new.task(name)
+        if before.output_type in _MAPS and before.grid_size != after.grid_size:
+            yield name, before, after
+
+
+def _changed_sizes(old: AiTConfig, new: AiTConfig) -> Iterator[str]:
+    for name in old.tasks:
+        before, after = old.task(name), new.task(name)
+        if before.image_size != after.image_size:
+            yield f"images of {name!r} have {after.image_size} pixels instead of {before.image_size}"
+    for name, before, after in _changed_grids(old, new):
+        yield f"positions of {name!r} are resampled from {before.grid_size} to {after.grid_size} codes"
+
+
+def _changed_tokens(before: dict[tuple, int], after: dict[tuple, int], tokenizers: Mapping[str, Any]) -> Iterator[str]:
+    fresh = [meaning[1] for meaning in after if meaning[0] == "class" and meaning not in before]
+    gone = [meaning[1] for meaning in before if meaning[0] == "class" and meaning not in after]
+    if fresh:
+        yield f"rows of the classes {_listed(fresh)} start anew"
+    if gone:
+        yield f"the classes {_listed(gone)} are gone"
+    for codebook in tokenizers:
+        yield f"the tokenizer {codebook!r} is another one, and rows of its codes start anew"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    return ", ".join(names[:_NUM_NAMED]) + more

@@ -1,0 +1,275 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A recipe made from a checkpoint and a folder: what `scripts/finetune.py` trains."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import PIL.Image
+from transformers import AutoConfig, AutoImageProcessor
+
+from ..configuration_ait import AiTConfig
+from ..data.coco_files import read_annotations
+from ..data.label_maps import split_folders
+from ..data.pixels import height_and_width
+from ..data.rgbd import load_hub_rgbd
+from ..data.rgbd_index import Frame, apply_depth_scale, read_index
+from .files import write_text
+
+
+HOLD_OUT = 10  # one in so many samples, where the data have no validation split
+_VALIDATION_NAMES = ("validation", "val", "valid", "test")
+_IMAGE_FOLDERS = ("rgb", "images", "image")
+_LEARNING_RATE, _LORA_LEARNING_RATE = 1e-4, 1e-3
+
+
+@dataclass(kw_only=True)
+class FineTuning:
+    """
+    What is asked for.
+
+    Args:
+        model (`str`): Folder or Hub name of an AiT model.
+        task (`str`): One of its tasks: `"depth"`, `"object-detection"`, `"instance-segmentation"` or
+            `"semantic-segmentation"`.
+        data (`str`): depth: an index or a folder of pairs ([`~ait_hf.data.rgbd_index.read_index`]), or a folder of
+            parquet or WebDataset shards or a Hub name ([`~ait_hf.data.rgbd.load_hub_rgbd`]); objects: a COCO json file,
+            or a folder that holds one; semantic: a folder ([`~ait_hf.data.label_maps.split_folders`]).
+        output (`str`): Folder of the new model.
+        images (`str`, *optional*): Folder of the images that a COCO json file names; by default the file's own folder, or
+            `images` in it.
+        validation (`str`, *optional*): A second COCO json file to evaluate on. Without it, and where other data have no
+            split for it, every tenth sample is held out.
+        classes (`list[str]`, *optional*): Names of the classes of label maps. (Objects: those of the json file.)
+        depth_scale (`float`, *optional*): Divisor from stored depth to metres.
+        image_column, depth_column (`str`): Of shards and data sets of the Hub.
+        image_size (`list[int]`, *optional*): Height and width in pixels; by default as the model was trained.
+        steps, batch_size (`int`): Optimiser steps; samples per process and step.
+        lr (`float`, *optional*): Learning rate; 1e-4 by default, 1e-3 with adapters.
+        lora (`int`, *optional*): Rank of low-rank adapters to train instead of all weights.
+        seed (`int`): Of everything.
+    """
+
+    model: str
+    task: str
+    data: str
+    output: str
+    images: str | None = None
+    validation: str | None = None
+    classes: Sequence[str] | None = None
+    depth_scale: float | None = None
+    image_column: str = "image"
+    depth_column: str = "depth"
+    image_size: Sequence[int] | None = None
+    steps: int = 1000
+    batch_size: int = 8
+    lr: float | None = None
+    lora: int | None = None
+    seed: int = 0
+
+
+def fine_tuning_values(request: FineTuning) -> dict[str, Any]:
+    """
+    The values of a [`~ait_hf.training.solver.SolverRecipe`]. Lists of frames and annotations that are divided into a
+    training and a validation part are written to `data/` in the output folder.
+
+    Raises:
+        FileNotFoundError, OSError: The model or the data do not exist.
+        ValueError: The model has no such task, or an argument does not go with it.
+    """
+    config = AutoConfig.from_pretrained(request.model)
+    if not isinstance(config, AiTConfig):
+        raise ValueError(f"{request.model} holds a {config.model_type!r} model, not an AiT model.")
+    if request.task not in config.tasks:
+        raise ValueError(f"{request.model} was not trained for {request.task!r} but for {', '.join(config.tasks)}.")
+    sections = {
+        "depth": _depth_data,
+        "object-detection": _object_data,
+        "instance-segmentation": _object_data,
+        "semantic-segmentation": _semantic_data,
+    }
+    if request.task not in sections:
+        raise ValueError(
+            f"Fine-tuning of {request.task!r} needs a recipe (model.pretrained and model.adapt); here there are: "
+            f"{', '.join(sections)}."
+        )
+    _check_arguments(request)
+    given = request.image_size
+    size = list(config.tasks[request.task]["image_size"]) if given is None else list(height_and_width(tuple(given)))
+    data, validation = sections[request.task](request, config, size)
+    return {
+        "output_dir": request.output,
+        "seed": request.seed,
+        "tasks": {request.task: {"data": data | {"batch_size": request.batch_size}}},
+        "model": {
+            "pretrained": request.model,
+            "adapt": True,
+            "lora": None if request.lora is None else {"rank": request.lora},
+        },
+        "optimizer": {
+            "name": "adamw",
+            "lr": request.lr or (_LEARNING_RATE if request.lora is None else _LORA_LEARNING_RATE),
+            "weight_decay": 0.05,
+            "layer_decay": 0.9 if request.lora is None else 1.0,
+        },
+        "schedule": {"name": "cosine", "warmup_steps": max(1, request.steps // 20)},
+        "train": {
+            "max_steps": request.steps,
+            "max_grad_norm": 1.0,
+            "eval_every": max(1, request.steps // 5),
+            "save_every": max(1, request.steps // 5),
+        },
+        "evaluation": {"split": validation, "num_samples": 200, "batch_size": request.batch_size},
+    }
+
+
+def _check_arguments(request: FineTuning) -> None:
+    """What does nothing for a task is an error."""
+    is_depth, is_semantic = request.task == "depth", request.task == "semantic-segmentation"
+    is_coco = not (is_depth or is_semantic)
+    allowed = {"depth_scale": is_depth, "images": is_coco, "validation": is_coco, "classes": is_semantic}
+    for name, is_allowed in allowed.items():
+        if getattr(request, name) is not None and not is_allowed:
+            raise ValueError(f"{name} has no meaning for {request.task!r}: leave it out.")
+    if is_semantic and request.classes is None:
+        raise ValueError("Label maps have numbers only: name their classes in order (classes).")
+
+
+def _depth_data(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[dict[str, Any], str]:
+    path = Path(request.data)
+    is_index = path.suffix in (".json", ".csv") or any((path / name).is_dir() for name in _IMAGE_FOLDERS)
+    section, validation = (_frames if is_index else _hub)(request, size)
+    return section, validation
+
+
+def _frames(request: FineTuning, size: list[int]) -> tuple[dict[str, Any], str]:
+    """Frames in files: a new index gives each its split."""
+    frames = apply_depth_scale(read_index(request.data), request.depth_scale)
+    validation = _validation_split(frame.split for frame in frames)
+    if validation is None:
+        validation = "validation"
+        frames = [_held_out(frame, number) for number, frame in enumerate(frames)]
+    sizes = {_image_size(frame.rgb) for frame in frames}
+    entries = [{key: value for key, value in asdict(frame).items() if value} for frame in frames]
+    index = _write(request, "index.json", entries)
+    section = {"name": "rgbd", "index": str(index)}
+    return section | {"transform": _depth_transform(size, sizes)}, validation
+
+
+def _held_out(frame: Frame, number: int) -> Frame:
+    return replace(frame, split="train" if (number + 1) % HOLD_OUT else "validation")
+
+
+def _hub(request: FineTuning, size: list[int]) -> tuple[dict[str, Any], str]:
+    """Shards or a data set of the Hub, whose rows are read at random."""
+    saved = Path(request.data) / "dataset_dict.json"
+    splits = (
+        json.loads(saved.read_text())["splits"] if saved.is_file() else datasets.get_dataset_split_names(request.data)
+    )
+    validation, train = _validation_split(splits), "train"
+    if validation is None:
+        if saved.is_file():
+            raise ValueError(f"{request.data} has the splits {splits}: save one named 'validation' too.")
+        train, validation = (f"train[{part}]" for part in (f":{100 - HOLD_OUT}%", f"{100 - HOLD_OUT}%:"))
+    columns = {"image_column": request.image_column, "depth_column": request.depth_column}
+    section = {"name": "hub", "path": request.data, "split": train, "depth_scale": request.depth_scale, **columns}
+    rows = load_hub_rgbd(request.data, train, depth_scale=request.depth_scale, **columns)
+    first = rows[0]["image"]
+    return section | {"transform": _depth_transform(size, [(first.height, first.width)])}, validation
+
+
+def _depth_transform(size: list[int], images: Iterable[tuple[int, int]]) -> dict[str, Any]:
+    """As evaluation and inference see images: just covering the crop."""
+    shorter = (math.ceil(min(image) * max(crop / side for crop, side in zip(size, image))) for image in images)
+    return {"crop_size": size, "resize": max(shorter)}
+
+
+def _object_data(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[dict[str, Any], str]:
+    annotations = _annotation_file(Path(request.data))
+    images = _image_folder(annotations) if request.images is None else Path(request.images)
+    if request.validation is None:
+        files = _divided(request, annotations)
+    else:
+        files = {"train": annotations, "validation": Path(request.validation)}
+    splits = {name: {"annotations": str(path), "images": str(images)} for name, path in files.items()}
+    transform = {"image_size": size, "normalize": _normalizes(request, config)}
+    return {"name": "coco", **splits, "transform": transform}, "validation"
+
+
+def _annotation_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.json")) or sorted(path.glob("annotations/*.json"))
+    if len(found) != 1:
+        raise ValueError(f"{path} must hold exactly one COCO json file, but has {len(found)}: name the file.")
+    return found[0]
+
+
+def _image_folder(annotations: Path) -> Path:
+    folders = (annotations.parent / "images", annotations.parent.parent / "images")
+    return next((folder for folder in folders if folder.is_dir()), annotations.parent)
+
+
+def _divided(request: FineTuning, annotations: Path) -> dict[str, Path]:
+    """Two files from one, by images."""
+    content = read_annotations(annotations)
+    images = content.get("images", [])
+    parts: dict[str, Callable[[int], bool]] = {
+        "train": lambda number: (number + 1) % HOLD_OUT != 0,
+        "validation": lambda number: (number + 1) % HOLD_OUT == 0,
+    }
+    files = {}
+    for name, takes in parts.items():
+        chosen = [image for number, image in enumerate(images) if takes(number)]
+        if not chosen:
+            raise ValueError(
+                f"{annotations} lists {len(images)} image(s): to hold out every {HOLD_OUT}th there must be at least "
+                f"{HOLD_OUT}; or give a second file (validation)."
+            )
+        ids = {image.get("id") for image in chosen}
+        own = [entry for entry in content.get("annotations", []) if entry.get("image_id") in ids]
+        files[name] = _write(request, f"{name}.json", content | {"images": chosen, "annotations": own})
+    return files
+
+
+def _semantic_data(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[dict[str, Any], str]:
+    for validation in _VALIDATION_NAMES:
+        try:
+            split_folders(request.data, validation)
+        except ValueError:  # no such split; a folder that has none at all is another error
+            continue
+        break
+    else:
+        raise ValueError(f"{request.data} has no split to evaluate on: name one of {', '.join(_VALIDATION_NAMES)}.")
+    split_folders(request.data, "train")
+    transform = {"image_size": size, "normalize": _normalizes(request, config)}
+    section = {"name": "label_maps", "root": request.data, "classes": list(request.classes), "transform": transform}
+    return section, validation
+
+
+def _normalizes(request: FineTuning, config: AiTConfig) -> bool:
+    """Whether the model knows images by ImageNet's mean and standard deviation."""
+    folder = {"subfolder": f"image_processors/{request.task}"} if len(config.tasks) > 1 else {}
+    return AutoImageProcessor.from_pretrained(request.model, **folder).do_normalize
+
+
+def _validation_split(splits: Iterable[str]) -> str | None:
+    splits = set(splits)
+    return next((name for name in _VALIDATION_NAMES if name in splits), None)
+
+
+def _image_size(path: str) -> tuple[int, int]:
+    with PIL.Image.open(path) as image:
+        return image.height, image.width
+
+
+def _write(request: FineTuning, name: str, content: Any) -> Path:
+    path = Path(request.output).absolute() / "data" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content))
+    return path
