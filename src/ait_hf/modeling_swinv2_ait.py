@@ -25,6 +25,7 @@ from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_swinv2_ait import AiTSwinv2Config
+from .window_attention_ait import at_least_float32, unfold_table, window_attention
 
 
 logger = logging.get_logger(__name__)
@@ -32,6 +33,7 @@ logger = logging.get_logger(__name__)
 MAX_LOGIT_SCALE = math.log(100.0)
 POSITION_BIAS_WIDTH = 512  # hidden width of the position-bias network
 REGION_PENALTY = 100.0  # subtracted from the score of two tokens that only the cyclic shift made neighbours
+LARGE_WINDOW = 16  # from here on, scores are worth computing twice instead of writing them to memory
 REGION_CHANNELS = 8  # four regions at most; fused attention kernels want head sizes that are multiples of 8
 
 
@@ -81,11 +83,6 @@ def shifted_regions(height: int, width: int, window: int, shift: int, like: torc
     right = torch.arange(width, device=like.device) >= width - shift
     region = F.one_hot(2 * bottom.long()[:, None] + right.long(), REGION_CHANNELS)
     return partition_windows(region[None].to(like.dtype), window, shift=0)
-
-
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """The type for sums and quotients that half precision cannot hold."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def eager_attention_forward(
@@ -152,6 +149,16 @@ class AiTSwinv2PositionBias(nn.Module):
         self.fc1 = nn.Linear(2, POSITION_BIAS_WIDTH)
         self.fc2 = nn.Linear(POSITION_BIAS_WIDTH, num_heads, bias=False)
 
+    def table(self, window: int) -> torch.Tensor:
+        """The bias by offset, `(heads, 2 * window - 1, 2 * window - 1)`, from large offsets to small ones."""
+        weight = self.fc1.weight
+        offsets = torch.arange(window - 1, -window, -1, device=weight.device, dtype=at_least_float32(weight.dtype))
+        offsets = offsets / self.reach * 8.0
+        offsets = offsets.sign() * torch.log2(offsets.abs() + 1.0) / math.log2(8.0)
+        offsets = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1).to(weight.dtype)
+        table = 16.0 * torch.sigmoid(self.fc2(F.relu(self.fc1(offsets))))
+        return table.permute(2, 0, 1).contiguous()
+
     def forward(self, window: int, buffer: torch.Tensor | None = None) -> torch.Tensor:
         """
         Args:
@@ -163,13 +170,7 @@ class AiTSwinv2PositionBias(nn.Module):
             with the **queries in reverse order** and the keys in row-major order. That order turns the whole tensor
             into overlapping slices of one small table, which are copied instead of gathered.
         """
-        weight = self.fc1.weight
-        offsets = torch.arange(window - 1, -window, -1, device=weight.device, dtype=at_least_float32(weight.dtype))
-        offsets = offsets / self.reach * 8.0
-        offsets = offsets.sign() * torch.log2(offsets.abs() + 1.0) / math.log2(8.0)
-        offsets = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1).to(weight.dtype)
-        table = 16.0 * torch.sigmoid(self.fc2(F.relu(self.fc1(offsets))))
-        bias = table.permute(2, 0, 1).contiguous().unfold(1, window, 1).unfold(2, window, 1)
+        bias = unfold_table(self.table(window), window)
         bias = bias if buffer is None else buffer.copy_(bias)
         return bias.reshape(1, -1, window**2, window**2)
 
@@ -220,6 +221,22 @@ class AiTSwinv2Attention(nn.Module):
         key = torch.cat((key, regions - 1.0), dim=-1)
         return query, key, F.pad(value, (0, REGION_CHANNELS))
 
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias_buffer: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Softmax attention with the position bias; queries, keys and values are `(windows, heads, tokens, channels)`, the
+        queries in reverse order. Returns the result, `(windows, tokens, heads, channels)`, and the weights or `None`.
+        """
+        implementation = self.config._attn_implementation
+        is_cpu_training = query.requires_grad and query.device.type == "cpu" and not torch.compiler.is_compiling()
+        if implementation == "sdpa" and is_cpu_training and self.window >= LARGE_WINDOW:
+            attended = window_attention(query, key, value, self.position_bias.table(self.window))
+            return attended.transpose(1, 2), None
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        bias = self.position_bias(self.window, bias_buffer).to(query.dtype)
+        return attend(self, query, key, value, attention_mask=bias, scaling=1.0, dropout=0.0, is_causal=False)
+
     def forward(
         self, hidden_states: torch.Tensor, bias_buffer: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -242,11 +259,7 @@ class AiTSwinv2Attention(nn.Module):
         if self.shift:
             query, key, value = self.separate_regions(query, key, value, height, width)
 
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        bias = self.position_bias(self.window, bias_buffer).to(query.dtype)
-        attended, weights = attend(
-            self, query.flip(2), key, value, attention_mask=bias, scaling=1.0, dropout=0.0, is_causal=False
-        )
+        attended, weights = self.attend(query.flip(2), key, value, bias_buffer)
         attended = attended[..., : self.head_dim].flip(1).flatten(2)
         attended = merge_windows(attended, self.window, self.shift, height, width)
         # The weights of a query sum to one, hence the value bias can be added to the result instead of every value.
