@@ -13,7 +13,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
+from training_runs import (
+    ROOT,
+    assert_equal_weights,
+    save_tokenizer,
+    solver_recipe,
+    tokenizer_recipe,
+    without_measurements,
+)
 from transformers import (
     AutoImageProcessor,
     AutoModelForDepthEstimation,
@@ -33,51 +40,8 @@ from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, build_tokenizer, train_tokenizer
 
 
-ROOT = Path(__file__).parents[1]
-COMMON = [
-    "evaluation.num_samples=6",
-    "evaluation.batch_size=4",
-    "train.num_workers=0",
-    "train.log_every=2",
-    "train.eval_every=null",
-    "train.trackers=[]",
-]
-TOKENIZER = [
-    "data.size=[32, 32]",
-    "data.transform.crop_size=32",
-    "data.batch_size=4",
-    "model.config={downsample_ratio: 8, base_channels: 4, num_vq_embeddings: 16, vq_embed_dim: 8}",
-]
-SOLVER = [
-    "tasks.depth.data.size=[32, 32]",
-    "tasks.depth.data.transform.crop_size=32",
-    "tasks.depth.data.batch_size=4",
-    "model.backbone_config={embed_dim: 8, depths: [1, 1], num_heads: [1, 2], window_sizes: [4, 4], "
-    "shifted_stages: [true, false], pretrained_window_sizes: [0, 0], drop_path_rate: 0.1}",
-    "model.config={codebooks: [[depth, 16]], num_coordinate_bins: 0, num_classes: 0, d_model: 16, encoder_layers: 1, "
-    "decoder_layers: 1, num_heads: 2, ffn_dim: 32, dropout: 0.1, drop_path_rate: 0.1, max_position_embeddings: 17}",
-]
-
-
-def tokenizer_recipe(folder: Path, *overrides: str) -> TokenizerRecipe:
-    overrides = [*COMMON, *TOKENIZER, f"output_dir={folder}", "train.max_steps=4", *overrides]
-    return load_recipe(ROOT / "scripts/recipes/demo_tokenizer.yaml", TokenizerRecipe, overrides)
-
-
 def built(recipe: SolverRecipe) -> AiTForDenseTokenGeneration:
     return build_solver(recipe.tasks, recipe.model)
-
-
-def solver_recipe(folder: Path, tokenizer: Path | str, *overrides: str) -> SolverRecipe:
-    overrides = [
-        *COMMON,
-        *SOLVER,
-        f"output_dir={folder}",
-        f"tasks.depth.tokenizer={tokenizer}",
-        "train.max_steps=4",
-        *overrides,
-    ]
-    return load_recipe(ROOT / "scripts/recipes/demo_ait.yaml", SolverRecipe, overrides)
 
 
 @pytest.fixture(autouse=True)
@@ -89,19 +53,7 @@ def fresh_accelerate():
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    torch.manual_seed(0)  # how far losses can fall depends on it
-    build_tokenizer(tokenizer_recipe(folder)).save_pretrained(folder)
-    return folder
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    (file,) = folder.glob("*.safetensors")
-    return load_file(file)
-
-
-def assert_equal_weights(first: Path, second: Path) -> None:
-    torch.testing.assert_close(weights(first), weights(second), rtol=0, atol=0)
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
 def test_tokenizer_training_leaves_what_it_says(tmp_path):
@@ -212,11 +164,7 @@ def test_resumed_tokenizer_equals_uninterrupted(tmp_path, interrupt):
     resumed = train_tokenizer(recipe)
     assert_equal_weights(tmp_path / "whole", tmp_path / "resumed")
 
-    def without_speed(history):
-        measured = ("samples_per_second", "peak_memory_gb")
-        return [{key: value for key, value in row.items() if key not in measured} for row in history]
-
-    assert without_speed(resumed) == without_speed(whole)
+    assert without_measurements(resumed) == without_measurements(whole)
 
 
 def test_resumed_solver_equals_uninterrupted(tmp_path, tokenizer, interrupt):
@@ -230,18 +178,6 @@ def test_resumed_solver_equals_uninterrupted(tmp_path, tokenizer, interrupt):
     interrupt(SolverTraining, None)
     train_solver(recipe)
     assert_equal_weights(tmp_path / "whole", tmp_path / "resumed")
-
-
-def test_half_written_checkpoints_are_not_used(tmp_path):
-    recipe = tokenizer_recipe(tmp_path, "train.save_every=2", "train.max_steps=2")
-    train_tokenizer(recipe)
-    half = tmp_path / "checkpoints" / ".step-00000004.tmp"
-    half.mkdir()
-    (half / "model.safetensors").write_bytes(b"half")
-    recipe.train.max_steps = 4
-    assert train_tokenizer(recipe)[-1]["step"] == 4
-    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000002", "step-00000004"]
-    assert not half.exists()
 
 
 def test_failed_writing_keeps_what_was_there(tmp_path):
@@ -260,39 +196,11 @@ def test_failed_writing_keeps_what_was_there(tmp_path):
     assert (folder / "weights").read_text() == "new"
 
 
-def test_only_the_newest_checkpoints_stay_and_never_refuses_to_mix(tmp_path):
-    recipe = tokenizer_recipe(tmp_path, "train.save_every=1", "train.keep_checkpoints=1")
-    train_tokenizer(recipe)
-    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-00000004"]
-    recipe.train.resume = "never"
-    with pytest.raises(ValueError, match="has checkpoints"):
-        train_tokenizer(recipe)
-    recipe.train.resume = str(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        train_tokenizer(recipe)
-
-
 def test_resuming_with_another_recipe_is_said(tmp_path, caplog):
     train_tokenizer(tokenizer_recipe(tmp_path, "train.save_every=2", "train.max_steps=2"))
     with caplog.at_level("WARNING"):
         train_tokenizer(tokenizer_recipe(tmp_path, "train.save_every=2", "optimizer.lr=1e-5"))
     assert "optimizer.lr" in caplog.text and "max_steps" not in caplog.text
-
-
-@pytest.mark.parametrize("bad", [3, 4])
-def test_not_finite_loss_stops_with_its_step(tmp_path, monkeypatch, bad):
-    original, calls = TokenizerTraining.loss, []
-
-    def loss(self, *arguments):
-        calls.append(None)
-        values = original(self, *arguments)
-        return values | {"loss": values["loss"] * (math.nan if len(calls) >= bad else 1)}
-
-    monkeypatch.setattr(TokenizerTraining, "loss", loss)
-    options = ["train.log_every=100", "train.save_every=100", "train.max_skipped_steps=0"]
-    with pytest.raises(FloatingPointError, match=f"1 steps in a row, from step {bad} on.* There is no checkpoint yet"):
-        train_tokenizer(tokenizer_recipe(tmp_path, *options))
-    assert not (tmp_path / "config.json").exists() and list_checkpoints(tmp_path / "checkpoints") == []
 
 
 def test_bf16_and_tensorboard(tmp_path, tokenizer):
@@ -359,21 +267,6 @@ def as_overrides(recipe: Recipe, folder: Path) -> str:
     path = folder / "input.yaml"
     path.write_text(dump_recipe(recipe))
     return str(path)
-
-
-@pytest.mark.slow
-def test_two_processes_learn_what_one_learns_from_twice_the_batch(tmp_path):
-    """Nearly: losses are means over each process's valid pixels. Without the mask, which every process draws anew."""
-    train_tokenizer(tokenizer_recipe(tmp_path / "start"))
-    options = ["mask_augmentation.ratio=0.0", "optimizer.lr=1e-4", f"model={{pretrained: {tmp_path / 'start'}}}"]
-    one = tokenizer_recipe(tmp_path / "one", *options, "data.batch_size=4")
-    two = tokenizer_recipe(tmp_path / "two", *options, "data.batch_size=2", "train.save_every=4")
-    train_tokenizer(one)
-    run_processes(2, "train_tokenizer.py", as_overrides(two, tmp_path))
-    torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-2, atol=2e-3)
-    rows = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two")]
-    assert rows[0][0]["loss"] == pytest.approx(rows[1][0]["loss"], rel=1e-2)
-    assert rows[0][-1]["eval_rmse"] == pytest.approx(rows[1][-1]["eval_rmse"], rel=1e-2)
 
 
 @pytest.mark.slow

@@ -29,11 +29,12 @@ def save_checkpoint(
     accelerator: Accelerator, checkpoints: Path, step: int, keep: int, before: Path | None = None
 ) -> Path:
     """
-    Saves Accelerate's whole state as `checkpoints/step-<step>` and then removes all but the newest `keep` up to it, and
-    those of later steps, which a run has that was taken back to an earlier step. All processes call it.
+    Saves Accelerate's whole state as `checkpoints/step-<step>` and then removes all but the newest `keep`. All processes
+    call it.
 
     Args:
-        before: The run's checkpoint before this one, for the message.
+        before: The run's checkpoint before this one. Any that lie between the two are damaged, later ones are of a run
+            that was taken back: these are removed too.
 
     Raises:
         WriteError: It could not be written. The checkpoints before it are as they were; nothing is left of it.
@@ -59,8 +60,8 @@ def save_checkpoint(
         raise
     if accelerator.is_main_process:
         others = [path for path in list_checkpoints(checkpoints) if path != folder]
-        earlier = [path for path in others if path < folder]
-        for old in set(others) - set(earlier[len(earlier) - keep + 1 :]):
+        earlier = [path for path in others if before is not None and path.name <= before.name]
+        for old in set(others) - set(earlier[max(0, len(earlier) - keep + 1) :]):
             shutil.rmtree(old)
         for half_written in checkpoints.glob(".step-*"):  # by a run that was killed
             shutil.rmtree(half_written)

@@ -1,0 +1,118 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny trainings on rooms of 32 x 32 pixels, for the tests of the training loop, in one process or several."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.multiprocessing as mp
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from ait_hf.training.recipes import load_recipe
+from ait_hf.training.solver import SolverRecipe
+from ait_hf.training.tokenizer import TokenizerRecipe, build_tokenizer
+
+
+ROOT = Path(__file__).parents[1]
+COMMON = [
+    "evaluation.num_samples=6",
+    "evaluation.batch_size=4",
+    "train.num_workers=0",
+    "train.log_every=2",
+    "train.eval_every=null",
+    "train.trackers=[]",
+]
+TOKENIZER = [
+    "data.size=[32, 32]",
+    "data.transform.crop_size=32",
+    "data.batch_size=4",
+    "model.config={downsample_ratio: 8, base_channels: 4, num_vq_embeddings: 16, vq_embed_dim: 8}",
+]
+SOLVER = [
+    "tasks.depth.data.size=[32, 32]",
+    "tasks.depth.data.transform.crop_size=32",
+    "tasks.depth.data.batch_size=4",
+    "model.backbone_config={embed_dim: 8, depths: [1, 1], num_heads: [1, 2], window_sizes: [4, 4], "
+    "shifted_stages: [true, false], pretrained_window_sizes: [0, 0], drop_path_rate: 0.1}",
+    "model.config={codebooks: [[depth, 16]], num_coordinate_bins: 0, num_classes: 0, d_model: 16, encoder_layers: 1, "
+    "decoder_layers: 1, num_heads: 2, ffn_dim: 32, dropout: 0.1, drop_path_rate: 0.1, max_position_embeddings: 17}",
+]
+
+
+def tokenizer_recipe(folder: Path, *overrides: str) -> TokenizerRecipe:
+    overrides = [*COMMON, *TOKENIZER, f"output_dir={folder}", "train.max_steps=4", *overrides]
+    return load_recipe(ROOT / "scripts/recipes/demo_tokenizer.yaml", TokenizerRecipe, overrides)
+
+
+def solver_recipe(folder: Path, tokenizer: Path | str, *overrides: str) -> SolverRecipe:
+    """With dropout and stochastic depth."""
+    overrides = [
+        *COMMON,
+        *SOLVER,
+        f"output_dir={folder}",
+        f"tasks.depth.tokenizer={tokenizer}",
+        "train.max_steps=4",
+        *overrides,
+    ]
+    return load_recipe(ROOT / "scripts/recipes/demo_ait.yaml", SolverRecipe, overrides)
+
+
+def save_tokenizer(folder: Path) -> Path:
+    torch.manual_seed(0)  # how far losses of solvers can fall depends on it
+    build_tokenizer(tokenizer_recipe(folder)).save_pretrained(folder)
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def assert_equal_weights(first: Path, second: Path) -> None:
+    torch.testing.assert_close(weights(first), weights(second), rtol=0, atol=0)
+
+
+def without_measurements(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """What of a history must be the same when a run is repeated."""
+    measured = ("samples_per_second", "peak_memory_gb")
+    return [{key: value for key, value in row.items() if key not in measured} for row in history]
+
+
+def run_in_processes(number: int, function: Callable, *arguments) -> None:
+    """
+    `function(*arguments)` in processes that Accelerate takes for those of a launch on the CPU. They are forked: to import
+    everything anew takes longer than these trainings.
+    """
+    context = start_processes(number, function, *arguments)
+    while not context.join():
+        pass
+
+
+def start_processes(number: int, function: Callable, *arguments) -> mp.ProcessContext:
+    """As [`run_in_processes`], without waiting for them."""
+    arguments = (number, _free_port(), function, arguments)
+    return mp.start_processes(_as_launched, arguments, number, join=False, start_method="fork")
+
+
+def _as_launched(rank: int, number: int, port: int, function: Callable, arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(number),
+        "LOCAL_WORLD_SIZE": str(number),
+    }
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {"OMP_NUM_THREADS": "1"}
+    function(*arguments)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
