@@ -84,6 +84,7 @@ def test_mixer_block_mixes_first_over_places_then_over_channels():
         ({"num_joints": 0}, "num_joints must be at least 1"),
         ({"num_tokens": 0}, "num_tokens must be at least 1"),
         ({"sample_size": 0}, "sample_size must be at least 1"),
+        ({"token_per_joint": True}, "num_tokens must be num_joints, 5, got 4"),
         ({"num_vq_embeddings": 1}, "num_vq_embeddings must be at least 2"),
         ({"smooth_l1_beta": 0.0}, "smooth_l1_beta must be above 0"),
         ({"ema_decay": 1.0}, "ema_decay"),
@@ -138,6 +139,18 @@ def test_known_joints_do_change_the_latents():
     hidden[:, 1, 2] = 1
     for other in (moved, hidden):
         assert not torch.allclose(tokenizer.encode(other).latents, tokenizer.encode(poses).latents, atol=1e-4)
+
+
+def test_token_per_joint_says_where_its_joint_is_and_nothing_else():
+    tokenizer = _tiny(token_per_joint=True, num_tokens=5, encoder_layers=0)
+    poses, moved = _poses(16), _poses(16)
+    moved[:, 2] = torch.tensor([3.0, 60.0, 2.0])
+    before, after = (tokenizer.encode(part).latents for part in (poses, moved))
+    others = [0, 1, 3, 4]
+    torch.testing.assert_close(after[..., others], before[..., others], rtol=0, atol=0)
+    assert (after[..., 2] != before[..., 2]).flatten(1).any(1).all()
+    swapped = poses[:, [1, 0, 2, 3, 4]]  # one codebook of places, whichever joint is there
+    torch.testing.assert_close(tokenizer.encode(swapped).latents, before[..., [1, 0, 2, 3, 4]], rtol=0, atol=0)
 
 
 def test_scale_follows_the_sample_size():

@@ -82,6 +82,7 @@ class AiTPoseTokenizerConfig:
     ema_decay: float = 0.9
     ema_epsilon: float = 1e-5
     revival_threshold: float = 0.0
+    token_per_joint: bool = False
 
 
 TOKENIZER_CONFIGS = {"map": AiTTokenizerConfig, "pose": AiTPoseTokenizerConfig}

@@ -30,16 +30,14 @@ class MixerBlock(nn.Module):
 class PoseEncoder(nn.Module):
     """Joints `(batch, num_joints, 3)`, coordinates in -1..1 and visibility, to latents `(batch, channels, 1, tokens)`."""
 
-    def __init__(
-        self, num_joints: int, num_tokens: int, hidden_size: int, latent_channels: int, blocks: nn.ModuleList
-    ):
+    def __init__(self, joints_to_tokens: nn.Module, hidden_size: int, latent_channels: int, blocks: nn.ModuleList):
         super().__init__()
         self.embed = nn.Linear(2, hidden_size)
         self.unknown_joint = nn.Embedding(1, hidden_size)
         nn.init.trunc_normal_(self.unknown_joint.weight, std=0.02)
         self.blocks = blocks
         self.norm = nn.LayerNorm(hidden_size)
-        self.joints_to_tokens = nn.Linear(num_joints, num_tokens)
+        self.joints_to_tokens = joints_to_tokens
         self.out = nn.Linear(hidden_size, latent_channels)
 
     def forward(self, joints: torch.Tensor) -> torch.Tensor:
@@ -54,11 +52,16 @@ class PoseDecoder(nn.Module):
     """Latents `(batch, channels, 1, num_tokens)` to coordinates `(batch, num_joints, 2)`, in -1..1 inside the crop."""
 
     def __init__(
-        self, num_joints: int, num_tokens: int, hidden_size: int, latent_channels: int, blocks: nn.ModuleList
+        self,
+        num_tokens: int,
+        tokens_to_joints: nn.Module,
+        hidden_size: int,
+        latent_channels: int,
+        blocks: nn.ModuleList,
     ):
         super().__init__()
         self.num_tokens = num_tokens
-        self.tokens_to_joints = nn.Linear(num_tokens, num_joints)
+        self.tokens_to_joints = tokens_to_joints
         self.embed = nn.Linear(latent_channels, hidden_size)
         self.blocks = blocks
         self.norm = nn.LayerNorm(hidden_size)
@@ -79,7 +82,7 @@ class PoseTokenizer(TokenizerBase):
     r"""
     VQ-VAE that turns the joints of a person into a row of codes and back: the keypoint tokenizer for AiT (paper, section
     4.4), after "Human Pose as Compositional Tokens" (PCT, https://arxiv.org/abs/2303.11638) without its image guidance.
-    Every code can speak of every joint. The interface is that of [`VQTokenizer`].
+    Every code can speak of every joint, unless `token_per_joint`. The interface is that of [`VQTokenizer`].
 
     Samples are poses `(batch_size, num_joints, 3)`: x and y in pixels of the person's crop, and a visibility, 0 for a
     joint of unknown place, anything above for a known one. The coordinates of unknown joints are not looked at. What is
@@ -110,6 +113,10 @@ class PoseTokenizer(TokenizerBase):
         ema_decay (`float`, *optional*, defaults to 0.9): See [`EMACodebook`], as the next two.
         ema_epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the code sizes.
         revival_threshold (`float`, *optional*, defaults to 0.0): Relative size below which a code is re-seeded.
+        token_per_joint (`bool`, *optional*, defaults to `False`):
+            Token i stands for joint i, instead of every token for the whole pose, which is how it was published; needs
+            `num_tokens == num_joints`. With `encoder_layers=0` a code then says where its joint is and nothing else,
+            which a task-solver learns many times sooner; `docs/log.md` has the numbers.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -137,12 +144,15 @@ class PoseTokenizer(TokenizerBase):
         ema_decay: float = 0.9,
         ema_epsilon: float = 1e-5,
         revival_threshold: float = 0.0,
+        token_per_joint: bool = False,
     ):
         super().__init__()
         counts = {"num_joints": num_joints, "num_tokens": num_tokens, "sample_size": sample_size}
         for name, count in counts.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}.")
+        if token_per_joint and num_tokens != num_joints:
+            raise ValueError(f"With token_per_joint, num_tokens must be num_joints, {num_joints}, got {num_tokens}.")
         if smooth_l1_beta <= 0:
             raise ValueError(f"smooth_l1_beta must be above 0, got {smooth_l1_beta}.")
         check_codebook(num_vq_embeddings, ema_decay, revival_threshold)
@@ -154,9 +164,11 @@ class PoseTokenizer(TokenizerBase):
             MixerBlock(num_joints, decoder_hidden_size, decoder_token_mlp_dim, decoder_channel_mlp_dim)
             for _ in range(decoder_layers)
         )
-        self.encoder = PoseEncoder(num_joints, num_tokens, hidden_size, vq_embed_dim, encoder_blocks)
+        to_tokens = nn.Identity() if token_per_joint else nn.Linear(num_joints, num_tokens)
+        to_joints = nn.Identity() if token_per_joint else nn.Linear(num_tokens, num_joints)
+        self.encoder = PoseEncoder(to_tokens, hidden_size, vq_embed_dim, encoder_blocks)
         self.quantizer = EMACodebook(num_vq_embeddings, vq_embed_dim, ema_decay, ema_epsilon, revival_threshold)
-        self.decoder = PoseDecoder(num_joints, num_tokens, decoder_hidden_size, vq_embed_dim, decoder_blocks)
+        self.decoder = PoseDecoder(num_tokens, to_joints, decoder_hidden_size, vq_embed_dim, decoder_blocks)
 
     @property
     def num_tokens(self) -> int:
