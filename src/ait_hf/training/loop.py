@@ -28,6 +28,7 @@ from accelerate.utils import (
 from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -169,9 +170,7 @@ class _Run:
             for name, stream in task.streams.items()
         }
         if self.is_sharded:
-            # The tokenizers are not run by their `forward`, before which alone shards are gathered.
-            tokenizers = [module for module in task.model.modules() if isinstance(module, TokenizerBase)]
-            accelerator.state.fsdp_plugin.ignored_modules = tokenizers
+            _set_up_sharding(task.model, accelerator)
             self.whole = copy.deepcopy(task.model).to(accelerator.device)
         optimizer = build_optimizer(task.model, recipe.optimizer)
         self.schedule = build_schedule(optimizer, recipe.schedule, self.options.max_steps)
@@ -228,7 +227,8 @@ class _Run:
                 means, skipped = meter.read()
                 self._log({**means, "lr": self.rate})
                 self._count_skipped(skipped)
-                bar.set_postfix({name: f"{means[name]:.4g}" for name in ("loss",) if name in means}, refresh=False)
+                if "loss" in means:
+                    bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
             if evaluates:
                 with meter.paused():
                     self._evaluate()
@@ -250,7 +250,8 @@ class _Run:
             self.guard.remember()
             for batches in forwards:
                 with accelerator.accumulate(self.model):
-                    values = self.task.loss(self.model, batches, accelerator, divisors)
+                    with accelerator.autocast():  # which Accelerate adds to the forward of whole models only
+                        values = self.task.loss(self.model, batches, accelerator, divisors)
                     accelerator.backward(poison(values["loss"]))
                     losses.append({name: value.detach() for name, value in values.items()})
                     if not accelerator.sync_gradients:
@@ -385,6 +386,15 @@ def _is_sharded(task: TrainingTask, recipe: Recipe, accelerator: Accelerator) ->
             "train.ema_decay needs whole weights on every process: train without FSDP, or set it to null."
         )
     return True
+
+
+def _set_up_sharding(model: nn.Module, accelerator: Accelerator) -> None:
+    plugin = accelerator.state.fsdp_plugin
+    # The tokenizers are not run by their `forward`, before which alone shards are gathered.
+    plugin.ignored_modules = [module for module in model.modules() if isinstance(module, TokenizerBase)]
+    # Precision by autocast, as without shards. FSDP2's own also casts what goes into the model, labels in pixels and
+    # metres too.
+    plugin.mixed_precision_policy = MixedPrecisionPolicy(cast_forward_inputs=False)
 
 
 def _warn_of_differences(path: Path, recipe: Recipe, resumed: Path | None) -> None:

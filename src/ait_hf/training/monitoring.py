@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
 
 import torch
 from accelerate import Accelerator
@@ -42,16 +41,19 @@ class Meter:
             `samples_per_second` and `peak_memory_gb` (see [`peak_memory`]). And for each of these steps whether it was
             skipped.
         """
-        columns: dict[str, list[torch.Tensor]] = {}
-        for values in self.steps:
+        columns: dict[str, dict[int, torch.Tensor]] = {}  # by the number of the step
+        for number, values in enumerate(self.steps):
             for name, value in values.items():
-                columns.setdefault(name, []).append(value.float())
-        local = torch.stack(list(chain.from_iterable(columns.values())))
+                columns.setdefault(name, {})[number] = value.float()
+        local = torch.stack([value for column in columns.values() for value in column.values()])
         tables = self.accelerator.reduce(local, "mean").cpu().split([len(column) for column in columns.values()])
         table = dict(zip(columns, tables))
-        skipped = table.pop(SKIPPED) > 0
-        finite = {name: column[column.isfinite()] for name, column in table.items()}
-        means = {name: column.mean().item() for name, column in finite.items() if len(column)}
+        skipped = table[SKIPPED] > 0
+        means = {}
+        for name, column in table.items():
+            counted = column[~skipped[list(columns[name])]]
+            if len(counted):
+                means[name] = counted.mean().item()
         means[SKIPPED] = int(skipped.sum())
         means["samples_per_second"] = len(self.steps) * self.samples_per_step / (time.perf_counter() - self.start)
         means["peak_memory_gb"] = peak_memory(self.accelerator.device) / 1e9

@@ -1,0 +1,111 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Averaged weights, activation checkpointing, compilation and precision."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+from training_runs import save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
+
+from ait_hf.training.solver import train_solver
+from ait_hf.training.tokenizer import train_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def test_averaged_weights_in_closed_form(tmp_path, tokenizer):
+    """The last and the best model hold the average of the weights after every step, the checkpoints the weights."""
+    options = ["train.max_steps=4", "train.save_every=1", "train.keep_checkpoints=4", "train.eval_every=4"]
+    train_solver(solver_recipe(tmp_path, tokenizer, *options, "train.ema_decay=0.25"))
+    steps = [load_file(path / "model.safetensors") for path in sorted((tmp_path / "checkpoints").iterdir())]
+    assert len(steps) == 4
+    decays = [0.0, 2 / 11, 3 / 12, 0.25]  # min(0.25, n / (n + 9)), from the second step on
+    for name, saved in weights(tmp_path).items():
+        average = steps[0][name]
+        for decay, tensors in list(zip(decays, steps))[1:]:
+            average = decay * average + (1 - decay) * tensors[name]
+        torch.testing.assert_close(saved, average, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(weights(tmp_path / "best")[name], saved, rtol=0, atol=0)
+    moved = "model.decoder.embed_tokens.weight"
+    assert not torch.equal(weights(tmp_path)[moved], steps[-1][moved])
+
+
+def losses(history) -> list[float]:
+    return [row["loss"] for row in history if "loss" in row]
+
+
+def test_activation_checkpointing_changes_no_loss(tmp_path, tokenizer):
+    """With dropout and stochastic depth."""
+    histories = [
+        train_solver(solver_recipe(tmp_path / value, tokenizer, f"model.gradient_checkpointing={value}"))
+        for value in ("false", "true")
+    ]
+    assert losses(histories[1]) == pytest.approx(losses(histories[0]), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_compiled_training_has_the_same_losses_and_resumes(tmp_path, tokenizer):
+    options = [
+        "model.config.dropout=0.0",
+        "model.config.drop_path_rate=0.0",
+        "model.backbone_config.drop_path_rate=0.0",
+    ]
+    options += ["train.save_every=2", "train.eval_every=2"]
+    plain = train_solver(solver_recipe(tmp_path / "plain", tokenizer, *options))
+    compiled = ["train.compile=aot_eager"]  # the inductor's code needs a C++ compiler and a minute
+    AcceleratorState._reset_state(reset_partial_state=True)
+    for _ in range(2):
+        history = train_solver(solver_recipe(tmp_path / "compiled", tokenizer, *options, *compiled))
+        for row, expected in zip(without_measurements(history), without_measurements(plain), strict=True):
+            assert row == pytest.approx(expected, rel=1e-4), row
+        assert weights(tmp_path / "compiled").keys() == weights(tmp_path / "plain").keys()
+        shutil.rmtree(tmp_path / "compiled/checkpoints/step-00000004", ignore_errors=True)  # then goes on from step 2
+
+
+def test_precision_is_what_the_launch_says_unless_the_recipe_does(tmp_path, monkeypatch):
+    for launched, in_recipe, expected in [(None, "null", "no"), ("bf16", "null", "bf16"), ("bf16", "no", "no")]:
+        if launched is None:
+            monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+        else:
+            monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+        folder = tmp_path / f"{launched}-{in_recipe}"
+        train_tokenizer(tokenizer_recipe(folder, f"train.mixed_precision={in_recipe}", "train.max_steps=1"))
+        assert Accelerator().mixed_precision == expected
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.ema_decay=1.0", "ema_decay must be above 0 and below 1"),
+        ("train.compile=gcc", "compile must be one of aot_eager"),
+        ("train.max_skipped_steps=-1", "max_skipped_steps must be at least 0"),
+    ],
+)
+def test_wrong_values_are_refused(tmp_path, override, message):
+    with pytest.raises(ValueError, match=message):
+        tokenizer_recipe(tmp_path, override)
+
+
+def test_the_log_of_a_tokenizer_has_what_one_watches(tmp_path):
+    history = train_tokenizer(tokenizer_recipe(tmp_path, "train.max_grad_norm=null", "train.log_every=1"))
+    rows = [row for row in history if "lr" in row]
+    assert len(rows) == 4
+    for row in rows:
+        assert row["grad_norm"] > 0 and 0 <= row["dead_codes"] <= 16 and row["samples_per_second"] > 0
+        assert 0.1 < row["peak_memory_gb"] < 100
+    assert json.loads((tmp_path / "history.json").read_text()) == history

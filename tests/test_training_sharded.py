@@ -1,0 +1,129 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""FSDP2 on two processes, and the configuration files of Accelerate."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils.dataclasses import get_module_class_from_name
+from training_runs import ROOT, run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements
+
+from ait_hf.training import loop
+from ait_hf.training.solver import SolverTraining, train_solver
+
+
+CONFIGS = ROOT / "scripts/accelerate"
+OPTIONS = ["model.config.dropout=0.0", "model.config.drop_path_rate=0.0", "model.backbone_config.drop_path_rate=0.0"]
+OPTIONS += ["train.log_every=1", "train.eval_every=2", "train.save_every=2", "train.max_grad_norm=1.0"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def train_sharded(recipe, spoiled_forward: int | None = None) -> None:
+    """As if launched with fsdp2.yaml; Accelerate itself knows FSDP on accelerators only, torch also on the CPU."""
+    settings = load_config_from_file(str(CONFIGS / "fsdp2.yaml")).fsdp_config
+    original, loss, calls = loop._build_accelerator, SolverTraining.loss, []
+
+    def build(recipe):
+        accelerator = original(recipe)
+        for state in (AcceleratorState, PartialState):
+            state._shared_state["distributed_type"] = DistributedType.FSDP
+        plugin = FullyShardedDataParallelPlugin(
+            fsdp_version=settings["fsdp_version"],
+            auto_wrap_policy=settings["fsdp_auto_wrap_policy"].lower(),
+            transformer_cls_names_to_wrap=settings["fsdp_transformer_layer_cls_to_wrap"].split(","),
+            reshard_after_forward=settings["fsdp_reshard_after_forward"],
+            cpu_ram_efficient_loading=settings["fsdp_cpu_ram_efficient_loading"],
+            state_dict_type=settings["fsdp_state_dict_type"],
+        )
+        if accelerator.mixed_precision != "no":
+            plugin.set_mixed_precision(accelerator.mixed_precision)
+        AcceleratorState._shared_state["fsdp_plugin"] = plugin
+        return accelerator
+
+    def spoiled(self, model, batches, accelerator, divisors):
+        calls.append(None)
+        values = loss(self, model, batches, accelerator, divisors)
+        is_bad = len(calls) == spoiled_forward and accelerator.process_index == 1
+        return values | {"loss": values["loss"] * (math.nan if is_bad else 1)}
+
+    loop._build_accelerator, SolverTraining.loss = build, spoiled
+    train_solver(recipe)
+
+
+def history(folder) -> list[dict[str, float]]:
+    return without_measurements(json.loads((folder / "history.json").read_text()))
+
+
+def test_shards_learn_what_whole_models_learn_and_resume(tmp_path):
+    tokenizer = save_tokenizer(tmp_path / "tokenizer")
+    whole, sharded = (solver_recipe(tmp_path / name, tokenizer, *OPTIONS) for name in ("whole", "sharded"))
+    run_in_processes(2, train_solver, whole)
+    for _ in range(2):
+        run_in_processes(2, train_sharded, sharded)
+        for row, expected in zip(history(tmp_path / "sharded"), history(tmp_path / "whole"), strict=True):
+            assert row == pytest.approx(expected, rel=1e-5)
+        for folder in ("", "best"):
+            torch.testing.assert_close(weights(tmp_path / "sharded" / folder), weights(tmp_path / "whole" / folder))
+        shutil.rmtree(tmp_path / "sharded/checkpoints/step-00000004")  # then goes on from step 2
+
+
+@pytest.mark.slow
+def test_precision_and_skipped_steps_of_shards(tmp_path):
+    tokenizer = save_tokenizer(tmp_path / "tokenizer")
+    options = [*OPTIONS, "train.mixed_precision=bf16"]
+    whole, sharded = (solver_recipe(tmp_path / name, tokenizer, *options) for name in ("whole", "sharded"))
+    run_in_processes(2, train_solver, whole)
+    run_in_processes(2, train_sharded, sharded, 3)
+    rows, expected = history(tmp_path / "sharded"), history(tmp_path / "whole")
+    assert [row["skipped_steps"] for row in rows if "lr" in row] == [0, 0, 1, 0]
+    for number in range(2):
+        assert rows[number] == pytest.approx(expected[number], rel=1e-3)
+    assert rows[3].keys() == {"step", "lr", "skipped_steps"}  # nothing was learned from it
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "sharded").values())
+
+
+def test_what_does_not_go_with_shards_is_refused(tmp_path, monkeypatch):
+    tokenizer = save_tokenizer(tmp_path / "tokenizer")
+    task = SolverTraining(solver_recipe(tmp_path, tokenizer))
+
+    class Sharded:
+        distributed_type = DistributedType.FSDP
+        is_fsdp2 = True
+
+    with pytest.raises(ValueError, match="train.ema_decay needs whole weights"):
+        loop._is_sharded(task, solver_recipe(tmp_path, tokenizer, "train.ema_decay=0.9"), Sharded())
+    with pytest.raises(ValueError, match="Tokenizers are small"):
+        task.model = task.model.tokenizers["depth"]
+        loop._is_sharded(task, solver_recipe(tmp_path, tokenizer), Sharded())
+    Sharded.is_fsdp2 = False
+    with pytest.raises(ValueError, match="fsdp_version: 2"):
+        loop._is_sharded(task, solver_recipe(tmp_path, tokenizer), Sharded())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_configuration_files_are_what_accelerate_reads(path):
+    arguments = launch_command_parser().parse_args(["--config_file", str(path), "scripts/train.py", "recipe.yaml"])
+    arguments, config, precision_is_set = _validate_launch_command(arguments)
+    assert arguments.mixed_precision == config.mixed_precision == "bf16" and precision_is_set
+    processes, machines = {"one": (1, 1), "two": (16, 2)}.get(path.stem.partition("_")[0], (8, 1))
+    assert (arguments.num_processes, arguments.num_machines) == (processes, machines)
+    assert arguments.multi_gpu == (config.distributed_type == "MULTI_GPU")
+    assert arguments.use_fsdp == (path.stem == "fsdp2") and arguments.use_deepspeed == ("deepspeed" in path.stem)
+
+
+def test_classes_to_wrap_are_those_of_the_model(tmp_path):
+    model = SolverTraining(solver_recipe(tmp_path, save_tokenizer(tmp_path / "tokenizer"))).model
+    names = load_config_from_file(str(CONFIGS / "fsdp2.yaml")).fsdp_config["fsdp_transformer_layer_cls_to_wrap"]
+    assert all(get_module_class_from_name(model, name) is not None for name in names.split(","))
