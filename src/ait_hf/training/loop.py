@@ -26,6 +26,7 @@ from accelerate.utils import (
     set_seed,
 )
 from diffusers.training_utils import EMAModel
+from PIL import Image
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import MixedPrecisionPolicy
@@ -43,7 +44,7 @@ from .monitoring import SKIPPED, Meter
 from .optimizer import build_optimizer
 from .recipes import dump_recipe, flatten, read_values, to_values
 from .schedules import build_schedule
-from .settings import Recipe
+from .settings import EvaluationRecipe, Recipe
 
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,10 @@ class TrainingTask(ABC):
         self, model: nn.Module, loaders: Mapping[str, DataLoader], accelerator: Accelerator
     ) -> dict[str, float]:
         """Metrics, `best_metric` among them, at least on the main process; all processes call it."""
+
+    def pictures(self, model: nn.Module, options: EvaluationRecipe) -> dict[str, Image.Image]:
+        """Predictions beside the truth, drawn for every task by its name; called on the main process, if asked for."""
+        return {}
 
     @abstractmethod
     def save(self, model: nn.Module, folder: Path) -> None:
@@ -232,6 +237,9 @@ class _Run:
             if evaluates:
                 with meter.paused():
                     self._evaluate()
+            if _is_due(progress.step, self.recipe.evaluation.pictures_every):
+                with meter.paused():
+                    self._draw()
             if saves:
                 with meter.paused():
                     self.last_checkpoint = save_checkpoint(
@@ -297,6 +305,17 @@ class _Run:
             save = partial(self._save, model)
             self._write("The best model", lambda: is_best and write_folder(self.folder / "best", save))
         self._write("The history", lambda: self._write_history(self.folder))
+
+    def _draw(self) -> None:
+        from .pictures import publish_pictures  # drawing needs packages that training does not
+
+        with self._finished_model() as model:
+            model.eval()
+            is_main = self.accelerator.is_main_process
+            pictures = self.task.pictures(model, self.recipe.evaluation) if is_main else {}
+            folder, step = self.folder / "pictures", self.progress.step
+            self._write("Pictures", lambda: publish_pictures(self.accelerator, pictures, folder, step))
+        self.model.train()
 
     @contextmanager
     def _finished_model(self) -> Iterator[nn.Module]:

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from huggingface_hub.dataclasses import strict
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from ..modeling_ait import AiTForDenseTokenGeneration
@@ -17,6 +18,7 @@ from ..remote_code import save_with_remote_code
 from .data import Batch
 from .loop import Recipe, TrainingTask, train
 from .lora import merged
+from .settings import EvaluationRecipe
 from .solver_model import SolverModelRecipe, build_solver
 from .tasks import AnyTask
 
@@ -105,6 +107,14 @@ class SolverTraining(TrainingTask):
             for name, task in self.recipe.tasks.items()
         }
         return {f"{name}/{key}": value for name, metrics in results.items() for key, value in metrics.items()}
+
+    def pictures(self, model: AiTForDenseTokenGeneration, options: EvaluationRecipe) -> dict[str, Image.Image]:
+        from .pictures import draw_predictions, picture_rows  # drawing needs packages that training does not
+
+        return {
+            name: draw_predictions(task, model, picture_rows(task.data, options.split, options.num_pictures))
+            for name, task in self.recipe.tasks.items()
+        }
 
     def save(self, model: AiTForDenseTokenGeneration, folder: Path) -> None:
         """The first task's image processor lies beside the model; with several tasks each also in its own folder."""

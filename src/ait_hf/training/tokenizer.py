@@ -107,6 +107,8 @@ class TokenizerRecipe(Recipe):
         check_keys("section model.config", self.model.config, known)
         if isinstance(self.data, PersonData) and self.mask_augmentation.patch_size is not None:
             raise ValueError("Poses have no patches: leave mask_augmentation.patch_size out.")
+        if self.evaluation.pictures_every is not None:
+            raise ValueError("Pictures are drawn of task-solvers: leave evaluation.pictures_every out.")
 
 
 class TokenizerTraining(TrainingTask):

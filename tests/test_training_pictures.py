@@ -1,0 +1,62 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of predictions while a model trains."""
+
+import pytest
+from accelerate.state import AcceleratorState
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_runs import ROOT, save_tokenizer, solver_recipe, tokenizer_recipe
+
+from ait_hf.training.pictures import draw_predictions, picture_rows
+from ait_hf.training.recipes import load_recipe
+from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
+from ait_hf.training.tokenizer import TokenizerRecipe, build_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_pictures_are_written_and_tracked(tmp_path):
+    options = ["evaluation.pictures_every=2", "evaluation.num_pictures=2", "train.trackers=[tensorboard]"]
+    recipe = solver_recipe(tmp_path, save_tokenizer(tmp_path / "tokenizer"), *options)
+    train_solver(recipe)
+    names = ["depth-step-00000002.png", "depth-step-00000004.png"]
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == names
+    one_row = solver_recipe(tmp_path, tmp_path / "tokenizer", "evaluation.num_pictures=1")
+    task = SolverTraining(one_row)
+    lower = task.pictures(task.model.eval(), one_row.evaluation)["depth"]
+    picture = Image.open(tmp_path / "pictures" / names[1])
+    assert picture.width == lower.width and picture.height > 1.5 * lower.height
+    assert len(picture.convert("RGB").getcolors(2**24)) > 100
+    accumulator = EventAccumulator(str(tmp_path / "logs/ait_hf"), size_guidance={"images": 0}).Reload()
+    assert [event.step for event in accumulator.Images("predictions/depth")] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    "name", ["rooms_insseg_aitp", "rooms_pose_aitp", "rooms_semantic_labels_aitp", "rooms_normals_aitp"]
+)
+def test_every_kind_of_task_has_pictures(tmp_path, name):
+    """With an untrained model of the recipe."""
+    recipe = load_recipe(ROOT / f"scripts/recipes/{name}.yaml", SolverRecipe)
+    tokenizer_file = {
+        "insseg": "demo_mask_tokenizer",
+        "pose": "rooms_pose_tokenizer",
+        "semantic": "rooms_label_tokenizer",
+        "normals": "rooms_normals_tokenizer",
+    }[name.split("_")[1]]
+    (task,) = recipe.tasks.values()
+    task.tokenizer = str(tmp_path)
+    tokenizer = load_recipe(ROOT / f"scripts/recipes/{tokenizer_file}.yaml", TokenizerRecipe)
+    build_tokenizer(tokenizer).save_pretrained(tmp_path)
+    model = SolverTraining(recipe).model.eval()
+    picture = draw_predictions(task, model, picture_rows(task.data, recipe.evaluation.split, 2))
+    assert picture.width > 300 and len(picture.convert("RGB").getcolors(2**24)) > 100
+
+
+def test_tokenizers_have_none(tmp_path):
+    with pytest.raises(ValueError, match="leave evaluation.pictures_every out"):
+        tokenizer_recipe(tmp_path, "evaluation.pictures_every=10")
