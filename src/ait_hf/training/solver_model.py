@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -21,6 +21,7 @@ from ..modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
 from ..tokenization_vq import VQTokenizer
 from .adaptation import adapt_solver
+from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
 from .recipes import check_keys
 from .solver_task import SolverTask, tokenizer_arguments
@@ -61,6 +62,8 @@ class SolverModelRecipe:
         config (`dict`): Other fields of [`AiTConfig`]. `codebooks` are those of the tasks' tokenizers by default,
             `num_classes` and `id2label` those of the data, `pad_images_to` the largest image if they differ.
         gradient_checkpointing (`bool`): Computes activations twice instead of keeping them.
+        code_embeddings (`str`): What the embeddings of codes start from: `"normal"` (as released) or `"waves"` over
+            the codebooks, from which small models learn several times sooner (`docs/log.md`).
     """
 
     pretrained: str | None = None
@@ -72,6 +75,7 @@ class SolverModelRecipe:
     parallel: bool = False
     config: dict[str, Any] = field(default_factory=dict)
     gradient_checkpointing: bool = False
+    code_embeddings: Literal["normal", "waves"] = "normal"
 
     def validate_source(self):
         check_keys("section model.config", self.config, _CONFIG_KEYS)
@@ -104,11 +108,11 @@ def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) ->
     donor = None
     if options.initialize_from is not None:
         donor = AiTForDenseTokenGeneration.from_pretrained(options.initialize_from)
-        backbone_config, backbone_weights = _donated_backbone(options, size, donor), None
+        backbone_config, backbone_weights = donated_backbone(options, size, donor.config), None
     else:
-        backbone_config, backbone_weights = _backbone(options, size)
+        backbone_config, backbone_weights = named_backbone(options, size)
     try:
-        config = _config(tasks, options, size, tokenizers, backbone_config)
+        config = solver_config(tasks, options, size, tokenizers, backbone_config)
     except StrictDataclassError as error:
         raise ValueError(f"In section model: {error.__cause__ or error}") from error
     if donor is not None:
@@ -120,6 +124,8 @@ def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) ->
         model.model.encoder.backbone.load_state_dict(backbone_weights)
     for name, tokenizer in tokenizers.items():
         model.load_tokenizer(name, tokenizer)
+    if options.code_embeddings == "waves":
+        start_from_codebooks(model)
     return model
 
 
@@ -205,13 +211,14 @@ def _check_pretrained(config: AiTConfig, tasks: Mapping[str, SolverTask], path: 
             )
 
 
-def _config(
+def solver_config(
     tasks: Mapping[str, SolverTask],
     options: SolverModelRecipe,
     size: list[int],
     tokenizers: Mapping[str, Tokenizer],
     backbone_config: PreTrainedConfig,
 ) -> AiTConfig:
+    """Configuration of a new model for images of `size` (height, width in pixels) at most."""
     order = [name for name in RELEASED_CODEBOOKS if name in tokenizers]
     order += [name for name in tokenizers if name not in RELEASED_CODEBOOKS]
     task_ids = _task_ids(tasks)
@@ -243,11 +250,9 @@ def _config(
     return AiTConfig(**(defaults | options.config | arguments))
 
 
-def _donated_backbone(
-    options: SolverModelRecipe, size: list[int], donor: AiTForDenseTokenGeneration
-) -> PreTrainedConfig:
+def donated_backbone(options: SolverModelRecipe, size: list[int], donor: AiTConfig) -> PreTrainedConfig:
     """Configuration of another model's backbone, at the size of the tasks' images."""
-    config = donor.config.backbone_config
+    config = donor.backbone_config
     is_ours = isinstance(config, AiTSwinv2Config)
     allowed = _PRETRAINED_SWINV2_KEYS if is_ours else ()
     check_keys("section model.backbone_config beside model.initialize_from", options.backbone_config, allowed)
@@ -263,7 +268,9 @@ def _check_encoders(donor: AiTConfig, config: AiTConfig, path: str) -> None:
             )
 
 
-def _backbone(options: SolverModelRecipe, size: list[int]) -> tuple[PreTrainedConfig, dict[str, torch.Tensor] | None]:
+def named_backbone(
+    options: SolverModelRecipe, size: list[int]
+) -> tuple[PreTrainedConfig, dict[str, torch.Tensor] | None]:
     """Configuration and, if there are any, weights of the backbone."""
     arguments = dict(options.backbone_config)
     if options.backbone is None:
