@@ -5,13 +5,15 @@
 import errno
 import json
 import os
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from training_runs import assert_equal_weights, tokenizer_recipe
+from torch.multiprocessing.spawn import ProcessRaisedException
+from training_runs import assert_equal_weights, run_in_processes, tokenizer_recipe
 
 from ait_hf.training import checkpoints as checkpoints_module
 from ait_hf.training import loop
@@ -36,7 +38,7 @@ def trained(tmp_path_factory) -> Path:
 
 
 def copied(trained: Path, folder: Path, steps: int) -> Path:
-    """The checkpoints of the first so many steps, as links to files that nobody changes."""
+    """A run's folder with copies of the checkpoints of the first so many steps."""
     for path in list_checkpoints(trained / "checkpoints")[:steps]:
         (folder / "checkpoints" / path.name).mkdir(parents=True)
         for file in path.iterdir():
@@ -152,3 +154,20 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch, module, function, wr
         train_tokenizer(tokenizer_recipe(tmp_path, *options))
     left = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()}
     assert left == before and not list(tmp_path.rglob("*.tmp"))
+
+
+def train_with_small_files(recipe, largest: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    train_tokenizer(recipe)
+
+
+def test_files_that_may_not_grow(tmp_path):
+    """A limit of the system's own instead of one that a test invents."""
+    options = ["train.save_every=2", "train.max_steps=4"]
+    train_tokenizer(tokenizer_recipe(tmp_path, *options[:1], "train.max_steps=2"))
+    good = tmp_path / "checkpoints/step-00000002"
+    largest = (good / "model.safetensors").stat().st_size // 2
+    with pytest.raises(ProcessRaisedException, match=f"WriteError: Checkpoint .* The last good checkpoint is {good}"):
+        run_in_processes(1, train_with_small_files, tokenizer_recipe(tmp_path, *options), largest)
+    assert what_is_wrong(good) is None and [path.name for path in (tmp_path / "checkpoints").iterdir()] == [good.name]
+    assert train_tokenizer(tokenizer_recipe(tmp_path, *options))[-1]["step"] == 4

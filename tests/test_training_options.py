@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from training_runs import save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
 
+from ait_hf.modeling_solver_ait import AiTMLP
 from ait_hf.training.solver import train_solver
 from ait_hf.training.tokenizer import train_tokenizer
 
@@ -48,12 +49,21 @@ def losses(history) -> list[float]:
     return [row["loss"] for row in history if "loss" in row]
 
 
-def test_activation_checkpointing_changes_no_loss(tmp_path, tokenizer):
-    """With dropout and stochastic depth."""
-    histories = [
-        train_solver(solver_recipe(tmp_path / value, tokenizer, f"model.gradient_checkpointing={value}"))
-        for value in ("false", "true")
-    ]
+def test_activation_checkpointing_changes_no_loss(tmp_path, tokenizer, monkeypatch):
+    """With dropout and stochastic depth. What a layer computes is computed again in the backward pass."""
+    original, calls, histories = AiTMLP.forward, [], []
+
+    def forward(self, hidden_states):
+        calls[-1] += self.training
+        return original(self, hidden_states)
+
+    monkeypatch.setattr(AiTMLP, "forward", forward)
+    for value in ("false", "true"):
+        calls.append(0)
+        histories.append(
+            train_solver(solver_recipe(tmp_path / value, tokenizer, f"model.gradient_checkpointing={value}"))
+        )
+    assert calls == [4 * 3, 4 * 5]  # of encoder layer, decoder layer and, never again, memory
     assert losses(histories[1]) == pytest.approx(losses(histories[0]), rel=1e-6)
 
 

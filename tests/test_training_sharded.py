@@ -16,6 +16,7 @@ from accelerate.utils.dataclasses import get_module_class_from_name
 from training_runs import ROOT, run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements
 
 from ait_hf.training import loop
+from ait_hf.training.processes import is_sharded
 from ait_hf.training.solver import SolverTraining, train_solver
 
 
@@ -33,7 +34,7 @@ def fresh_accelerate():
 def train_sharded(recipe, spoiled_forward: int | None = None) -> None:
     """As if launched with fsdp2.yaml; Accelerate itself knows FSDP on accelerators only, torch also on the CPU."""
     settings = load_config_from_file(str(CONFIGS / "fsdp2.yaml")).fsdp_config
-    original, loss, calls = loop._build_accelerator, SolverTraining.loss, []
+    original, loss, calls = loop.build_accelerator, SolverTraining.loss, []
 
     def build(recipe):
         accelerator = original(recipe)
@@ -58,7 +59,7 @@ def train_sharded(recipe, spoiled_forward: int | None = None) -> None:
         is_bad = len(calls) == spoiled_forward and accelerator.process_index == 1
         return values | {"loss": values["loss"] * (math.nan if is_bad else 1)}
 
-    loop._build_accelerator, SolverTraining.loss = build, spoiled
+    loop.build_accelerator, SolverTraining.loss = build, spoiled
     train_solver(recipe)
 
 
@@ -94,22 +95,22 @@ def test_precision_and_skipped_steps_of_shards(tmp_path):
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "sharded").values())
 
 
-def test_what_does_not_go_with_shards_is_refused(tmp_path, monkeypatch):
+def test_what_does_not_go_with_shards_is_refused(tmp_path):
     tokenizer = save_tokenizer(tmp_path / "tokenizer")
-    task = SolverTraining(solver_recipe(tmp_path, tokenizer))
+    recipe = solver_recipe(tmp_path, tokenizer)
+    model = SolverTraining(recipe).model
 
     class Sharded:
         distributed_type = DistributedType.FSDP
         is_fsdp2 = True
 
     with pytest.raises(ValueError, match="train.ema_decay needs whole weights"):
-        loop._is_sharded(task, solver_recipe(tmp_path, tokenizer, "train.ema_decay=0.9"), Sharded())
+        is_sharded(model, solver_recipe(tmp_path, tokenizer, "train.ema_decay=0.9"), Sharded())
     with pytest.raises(ValueError, match="Tokenizers are small"):
-        task.model = task.model.tokenizers["depth"]
-        loop._is_sharded(task, solver_recipe(tmp_path, tokenizer), Sharded())
+        is_sharded(model.tokenizers["depth"], recipe, Sharded())
     Sharded.is_fsdp2 = False
     with pytest.raises(ValueError, match="fsdp_version: 2"):
-        loop._is_sharded(task, solver_recipe(tmp_path, tokenizer), Sharded())
+        is_sharded(model, recipe, Sharded())
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -6,8 +6,7 @@ import copy
 import json
 import logging
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,35 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import (
-    DistributedType,
-    GradientAccumulationPlugin,
-    ProjectConfiguration,
-    TorchDynamoPlugin,
-    is_tensorboard_available,
     set_seed,
 )
 from diffusers.training_utils import EMAModel
-from PIL import Image
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..hub import prepare_repository, push_run
-from ..tokenization_base import TokenizerBase
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
-from .data import Batch, Stream, evaluation_batches, mixed_batches
+from .data import evaluation_batches, mixed_batches
 from .files import write_folder, write_into_folder, write_text, write_together
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter
 from .optimizer import build_optimizer
+from .processes import build_accelerator, is_sharded, set_up_sharding
 from .recipes import dump_recipe, flatten, read_values, to_values
 from .schedules import build_schedule
-from .settings import EvaluationRecipe, Recipe
+from .settings import Recipe
+from .training_task import TrainingTask
 
 
 logger = logging.getLogger(__name__)
@@ -53,61 +44,6 @@ RECIPE_FILE = "recipe.yaml"
 # What may change when a run is resumed without making it another run.
 _FREE_ON_RESUME = ("output_dir", "train.resume", "train.trackers", "train.num_workers", "train.max_steps", "hub")
 _FREE_ON_RESUME += ("hub.repo_id", "hub.private", "hub.license", "hub.message")
-
-
-class TrainingTask(ABC):
-    """
-    What is particular to one kind of model.
-
-    Attributes:
-        model: What is trained.
-        streams: Sources of samples by name.
-        best_metric: Name of the metric that the best model is chosen by.
-        lower_is_better: Whether the best is the lowest.
-    """
-
-    model: nn.Module
-    streams: dict[str, Stream]
-    best_metric: str
-    lower_is_better: bool
-
-    @abstractmethod
-    def loss(
-        self,
-        model: nn.Module,
-        batches: Mapping[str, Batch],
-        accelerator: Accelerator,
-        divisors: Mapping[str, torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        """
-        `"loss"` and other scalars to log, on every process the same names; `model` is `self.model` as Accelerate
-        wrapped it, `batches` has a batch of every stream that takes part in this step, `divisors` are its
-        [`~TrainingTask.divisors`].
-        """
-
-    def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
-        """
-        What the losses of one step are divided by, from the batches of all its forwards, so that accumulated gradients
-        are those of one large batch. None by default, for losses that are means over samples of one size.
-        """
-        return {}
-
-    @abstractmethod
-    def evaluate(
-        self, model: nn.Module, loaders: Mapping[str, DataLoader], accelerator: Accelerator
-    ) -> dict[str, float]:
-        """Metrics, `best_metric` among them, at least on the main process; all processes call it."""
-
-    def pictures(self, model: nn.Module, options: EvaluationRecipe) -> dict[str, Image.Image]:
-        """Predictions beside the truth, drawn for every task by its name; called on the main process, if asked for."""
-        return {}
-
-    @abstractmethod
-    def save(self, model: nn.Module, folder: Path) -> None:
-        """Writes what `from_pretrained` loads."""
-
-    def start(self, model: nn.Module, batches: Mapping[str, Batch]) -> None:  # noqa: B027 (most models need no start)
-        """Called once before the first step with its batches, but not when a run is resumed."""
 
 
 @dataclass
@@ -156,8 +92,8 @@ class _Run:
         self.checkpoints = self.folder / "checkpoints"
         self.progress = Progress()
         self.rate = 0.0
-        self.accelerator = accelerator = _build_accelerator(recipe)
-        self.is_sharded = _is_sharded(task, recipe, accelerator)
+        self.accelerator = accelerator = build_accelerator(recipe)
+        self.is_sharded = is_sharded(task.model, recipe, accelerator)
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self.last_checkpoint = resumed
         if accelerator.is_main_process and recipe.hub is not None:  # a wrong token shows now, not after days
@@ -175,7 +111,7 @@ class _Run:
             for name, stream in task.streams.items()
         }
         if self.is_sharded:
-            _set_up_sharding(task.model, accelerator)
+            set_up_sharding(task.model, accelerator)
             self.whole = copy.deepcopy(task.model).to(accelerator.device)
         optimizer = build_optimizer(task.model, recipe.optimizer)
         self.schedule = build_schedule(optimizer, recipe.schedule, self.options.max_steps)
@@ -373,47 +309,6 @@ class _Run:
         if self.accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
         self.accelerator.end_training()
-
-
-def _build_accelerator(recipe: Recipe) -> Accelerator:
-    trackers = recipe.train.trackers
-    if trackers is None:
-        trackers = ["tensorboard"] if is_tensorboard_available() else []
-    compiled = recipe.train.compile
-    return Accelerator(
-        mixed_precision=recipe.train.mixed_precision,
-        dynamo_plugin=None if compiled is None else TorchDynamoPlugin(backend=compiled),
-        # Forwards alone say when a step is done: streams of data may end before the training does.
-        gradient_accumulation_plugin=GradientAccumulationPlugin(
-            num_steps=recipe.train.gradient_accumulation_steps, sync_with_dataloader=False
-        ),
-        log_with=trackers or None,
-        project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
-    )
-
-
-def _is_sharded(task: TrainingTask, recipe: Recipe, accelerator: Accelerator) -> bool:
-    """Whether processes hold parts of the weights (FSDP2); `ValueError` for what does not go with that."""
-    if accelerator.distributed_type != DistributedType.FSDP:
-        return False
-    if not accelerator.is_fsdp2:
-        raise ValueError("Sharded training needs FSDP2: set fsdp_version: 2 in Accelerate's configuration file.")
-    if isinstance(task.model, TokenizerBase):
-        raise ValueError("Tokenizers are small, and their codebooks are not sharded: train them without FSDP.")
-    if recipe.train.ema_decay is not None:
-        raise ValueError(
-            "train.ema_decay needs whole weights on every process: train without FSDP, or set it to null."
-        )
-    return True
-
-
-def _set_up_sharding(model: nn.Module, accelerator: Accelerator) -> None:
-    plugin = accelerator.state.fsdp_plugin
-    # The tokenizers are not run by their `forward`, before which alone shards are gathered.
-    plugin.ignored_modules = [module for module in model.modules() if isinstance(module, TokenizerBase)]
-    # Precision by autocast, as without shards. FSDP2's own also casts what goes into the model, labels in pixels and
-    # metres too.
-    plugin.mixed_precision_policy = MixedPrecisionPolicy(cast_forward_inputs=False)
 
 
 def _warn_of_differences(path: Path, recipe: Recipe, resumed: Path | None) -> None:

@@ -71,7 +71,7 @@ class SolverTraining(TrainingTask):
         name, first = next(iter(recipe.tasks.items()))
         self.best_metric, self.lower_is_better = f"{name}/{first.best_metric}", first.lower_is_better
         if recipe.model.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable()
+            self.model.activation_checkpointing_enable()
 
     def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
         """Supervised tokens of every task, averaged over the forwards of the step and over processes (at least 1)."""
