@@ -1,0 +1,62 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How the processes of a run share their work: Accelerate as a recipe wants it, and weights in shards."""
+
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import (
+    DistributedType,
+    GradientAccumulationPlugin,
+    ProjectConfiguration,
+    TorchDynamoPlugin,
+    is_tensorboard_available,
+)
+from torch import nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
+
+from ..tokenization_base import TokenizerBase
+from .settings import Recipe
+
+
+def build_accelerator(recipe: Recipe) -> Accelerator:
+    """What the recipe says beats what `accelerate launch` and its configuration file say."""
+    trackers = recipe.train.trackers
+    if trackers is None:
+        trackers = ["tensorboard"] if is_tensorboard_available() else []
+    compiled = recipe.train.compile
+    return Accelerator(
+        mixed_precision=recipe.train.mixed_precision,
+        dynamo_plugin=None if compiled is None else TorchDynamoPlugin(backend=compiled),
+        # Forwards alone say when a step is done: streams of data may end before the training does.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=recipe.train.gradient_accumulation_steps, sync_with_dataloader=False
+        ),
+        log_with=trackers or None,
+        project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
+    )
+
+
+def is_sharded(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> bool:
+    """Whether processes hold parts of the weights (FSDP2); `ValueError` for what does not go with that."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return False
+    if not accelerator.is_fsdp2:
+        raise ValueError("Sharded training needs FSDP2: set fsdp_version: 2 in Accelerate's configuration file.")
+    if isinstance(model, TokenizerBase):
+        raise ValueError("Tokenizers are small, and their codebooks are not sharded: train them without FSDP.")
+    if recipe.train.ema_decay is not None:
+        raise ValueError(
+            "train.ema_decay needs whole weights on every process: train without FSDP, or set it to null."
+        )
+    return True
+
+
+def set_up_sharding(model: nn.Module, accelerator: Accelerator) -> None:
+    """Before the model is prepared: which of it is not sharded, and in which precision it computes."""
+    plugin = accelerator.state.fsdp_plugin
+    # The tokenizers are not run by their `forward`, before which alone shards are gathered.
+    plugin.ignored_modules = [module for module in model.modules() if isinstance(module, TokenizerBase)]
+    # Precision by autocast, as without shards. FSDP2's own also casts what goes into the model, labels in pixels and
+    # metres too.
+    plugin.mixed_precision_policy = MixedPrecisionPolicy(cast_forward_inputs=False)
