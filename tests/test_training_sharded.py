@@ -111,6 +111,9 @@ def test_what_does_not_go_with_shards_is_refused(tmp_path):
     Sharded.is_fsdp2 = False
     with pytest.raises(ValueError, match="fsdp_version: 2"):
         is_sharded(model, recipe, Sharded())
+    Sharded.distributed_type = DistributedType.DEEPSPEED
+    with pytest.raises(ValueError, match="does not run under DeepSpeed"):
+        is_sharded(model, recipe, Sharded())
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -121,7 +124,7 @@ def test_configuration_files_are_what_accelerate_reads(path):
     processes, machines = {"one": (1, 1), "two": (16, 2)}.get(path.stem.partition("_")[0], (8, 1))
     assert (arguments.num_processes, arguments.num_machines) == (processes, machines)
     assert arguments.multi_gpu == (config.distributed_type == "MULTI_GPU")
-    assert arguments.use_fsdp == (path.stem == "fsdp2") and arguments.use_deepspeed == ("deepspeed" in path.stem)
+    assert arguments.use_fsdp == (path.stem == "fsdp2")
 
 
 def test_classes_to_wrap_are_those_of_the_model(tmp_path):

@@ -38,7 +38,12 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
 
 
 def is_sharded(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> bool:
-    """Whether processes hold parts of the weights (FSDP2); `ValueError` for what does not go with that."""
+    """Whether processes hold parts of the weights (FSDP2); `ValueError` for what training does not do."""
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        # It steps the optimiser by itself, before anyone could see whether the gradients are finite.
+        raise ValueError(
+            "Training does not run under DeepSpeed: FSDP2 shards the same (scripts/accelerate/fsdp2.yaml)."
+        )
     if accelerator.distributed_type != DistributedType.FSDP:
         return False
     if not accelerator.is_fsdp2:
