@@ -20,6 +20,8 @@ import dataclasses
 import logging
 import sys
 
+from accelerate import PartialState
+
 from ait_hf.training.files import WriteError
 from ait_hf.training.fine_tuning import FineTuning, fine_tuning_values
 from ait_hf.training.recipes import apply_override, build
@@ -56,7 +58,8 @@ def main() -> None:
         if getattr(options, field.name) is not None
     }
     try:
-        values = fine_tuning_values(FineTuning(**given))
+        with PartialState().main_process_first():
+            values = fine_tuning_values(FineTuning(**given))
         for override in options.override:
             apply_override(values, override)
         recipe = build(SolverRecipe, values)

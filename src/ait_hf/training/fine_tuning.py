@@ -269,7 +269,8 @@ def _image_size(path: str) -> tuple[int, int]:
 
 
 def _write(request: FineTuning, name: str, content: Any) -> Path:
-    path = Path(request.output).absolute() / "data" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content))
+    path, text = Path(request.output).absolute() / "data" / name, json.dumps(content)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:  # not twice, where several processes ask
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
     return path

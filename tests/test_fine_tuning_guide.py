@@ -1,0 +1,85 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""docs/fine_tuning.md: its commands as they stand there, on tiny models and two steps; and that docs/data.md names what is."""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+import yaml
+from accelerate.state import AcceleratorState
+from test_training_fine_tuning import randomized, write_objects, write_rooms
+from tiny import tiny_config
+from tiny_objects import INSTANCES, object_config, object_processor
+
+from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor
+from ait_hf.remote_code import save_with_remote_code
+from ait_hf.training.recipes import build
+from ait_hf.training.solver_model import SolverModelRecipe
+
+
+REPOSITORY = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```(?P<kind>bash|yaml)\n(?P<text>.*?)^```$", re.M | re.S)
+GUIDE = (REPOSITORY / "docs/fine_tuning.md").read_text(encoding="utf-8")
+BLOCKS = [match.groupdict() for match in BLOCK.finditer(GUIDE)]
+FEW_STEPS = ["--steps", "2", "--batch-size", "2", "--override", "train.trackers=[]"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where all commands of the guide were run, one after the other."""
+    folder = tmp_path_factory.mktemp("guide")
+    write_rooms(folder / "my-rooms")
+    write_objects(folder / "my-objects")
+    square = AiTImageProcessor(size={"height": 96, "width": 96}, do_normalize=False)
+    save_with_remote_code(randomized(AiTForDepthEstimation(tiny_config())), square, folder / "runs/depth-model")
+    objects = randomized(AiTForInstanceSegmentation(object_config(tasks=(INSTANCES,))))
+    save_with_remote_code(objects, object_processor(), folder / "runs/object-model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+        for block in BLOCKS:
+            for line in block["text"].replace("\\\n", "").splitlines() if block["kind"] == "bash" else ():
+                run(shlex.split(line), patch)
+    return folder
+
+
+def run(command: list[str], patch: pytest.MonkeyPatch) -> None:
+    if command[:2] == ["accelerate", "launch"]:
+        command = ["python", *command[2:]]
+    interpreter, script, *arguments = command
+    assert interpreter == "python"
+    few = FEW_STEPS if script.endswith("finetune.py") else []
+    patch.setattr(sys, "argv", [script, *arguments, *few])
+    runpy.run_path(str(REPOSITORY / script), run_name="__main__")
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_every_command_leaves_a_model(folder):
+    outputs = re.findall(r"--output (\S+)", GUIDE)
+    assert len(outputs) == 3
+    for output in outputs:
+        assert (folder / output / "recipe.yaml").is_file() and (folder / output / "best/model.safetensors").is_file()
+    classes = AiTForInstanceSegmentation.from_pretrained(folder / "runs/my-objects").config.id2label
+    assert classes == {0: "cat", 1: "yak"}
+    model = AiTForDepthEstimation.from_pretrained(folder / "runs/my-rooms-lora").eval()
+    assert model(torch.rand(1, 3, 96, 96)).predicted_depth.shape == (1, 96, 96)
+
+
+def test_snippets_are_sections_of_recipes():
+    (snippet,) = (yaml.safe_load(block["text"]) for block in BLOCKS if block["kind"] == "yaml")
+    assert build(SolverModelRecipe, snippet["model"], "model").lora.rank == 8
+
+
+def test_kinds_of_data_that_the_documentation_names_are_those_there_are():
+    text = (REPOSITORY / "docs/data.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text() for path in (REPOSITORY / "src/ait_hf/training").glob("*_data.py"))
+    kinds = set(re.findall(r'name: Literal\["(\w+)"\]', source))
+    table = text.split("## Kinds")[1].split("##")[0]
+    named = {name for row in re.findall(r"^\| (`[^|]+) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
+    assert named - {"name"} == {kind for kind in kinds if not kind.startswith("synthetic")}
