@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from test_training_loop import run_processes
+from training_runs import without_measurements
 from transformers import AutoImageProcessor, AutoModel
 
 from ait_hf import (
@@ -99,10 +100,6 @@ def built(recipe: SolverRecipe) -> AiTForDenseTokenGeneration:
     return build_solver(recipe.tasks, recipe.model)
 
 
-def without_speed(history: list[dict]) -> list[dict]:
-    return [{key: value for key, value in row.items() if key != "samples_per_second"} for row in history]
-
-
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_streams_keep_their_own_count(every):
     """A stream that takes part in every n-th step sees what it would see alone, and resumes at any step."""
@@ -152,7 +149,7 @@ def test_resumed_joint_training_equals_uninterrupted(tmp_path, tokenizers):
     train_solver(recipe(tmp_path / "resumed", tasks, *options))
     shutil.rmtree(tmp_path / "resumed/checkpoints/step-00000004")
     resumed = train_solver(recipe(tmp_path / "resumed", tasks, *options))
-    assert without_speed(resumed) == without_speed(whole)
+    assert without_measurements(resumed) == without_measurements(whole)
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed")]
     torch.testing.assert_close(*weights, rtol=0, atol=0)
 
