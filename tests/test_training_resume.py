@@ -103,6 +103,7 @@ def test_killed_in_a_forward(tmp_path, tokenizer, uninterrupted):
     assert_same_run(whole, tmp_path)
 
 
+@pytest.mark.parametrize("uninterrupted", [1], indirect=True, ids=["one process"])  # the main process writes
 @pytest.mark.parametrize(
     ("module", "function", "number"),
     [
@@ -114,8 +115,6 @@ def test_killed_in_a_forward(tmp_path, tokenizer, uninterrupted):
 )
 def test_killed_in_the_writing_of_files(tmp_path, tokenizer, uninterrupted, module, function, number):
     processes, whole = uninterrupted
-    if processes > 1:
-        pytest.skip("the main process writes")
     recipe = solver_recipe(tmp_path, tokenizer, *OPTIONS)
     killed(processes, train_until_write, module, function, number, recipe)
     assert [what_is_wrong(path) for path in list_checkpoints(tmp_path / "checkpoints")] == [None]

@@ -73,7 +73,8 @@ def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
 
     Returns:
         The history: rows with `step` and means since the row before of the losses, `lr` (the highest of all groups),
-        `grad_norm`, `skipped_steps`, `samples_per_second` and `peak_memory_gb`; rows with `step` and `eval_*`.
+        `grad_norm`, `skipped_steps`, `unreadable_samples`, `samples_per_second` and `peak_memory_gb`; rows with `step`
+        and `eval_*`.
 
     Raises:
         FloatingPointError: More steps in a row than the recipe allows were not finite; the message names the first.
@@ -92,6 +93,7 @@ class _Run:
         self.checkpoints = self.folder / "checkpoints"
         self.progress = Progress()
         self.rate = 0.0
+        self.num_unreadable = 0  # of what this process has drawn
         self.accelerator = accelerator = build_accelerator(recipe)
         self.is_sharded = is_sharded(task.model, recipe, accelerator)
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
@@ -166,7 +168,7 @@ class _Run:
             saves = options.save_every is not None and (last or _is_due(progress.step, options.save_every))
             if last or evaluates or saves or _is_due(progress.step, options.log_every):
                 means, skipped = meter.read()
-                self._log({**means, "lr": self.rate})
+                self._log({**means, "lr": self.rate, "unreadable_samples": self._count_unreadable()})
                 self._count_skipped(skipped)
                 if "loss" in means:
                     bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
@@ -210,6 +212,13 @@ class _Run:
                     if self.average is not None:
                         self.average.step(self.parameters)
             yield values
+
+    def _count_unreadable(self) -> int:
+        """How many samples others took the place of since the last call, on all processes."""
+        counted = sum(stream.unreadable.count for stream in self.task.streams.values())
+        new = torch.tensor(counted - self.num_unreadable, device=self.accelerator.device)
+        self.num_unreadable = counted
+        return int(self.accelerator.reduce(new, "sum"))
 
     def _count_skipped(self, skipped: list[bool]) -> None:
         """Takes note of whether the last steps were skipped; `FloatingPointError` if too many were in a row."""
