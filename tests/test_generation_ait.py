@@ -1,5 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -182,6 +184,48 @@ def test_num_objects_and_max_new_tokens_shorten_the_sequence(images):
         model.detokenize(cut)
     with pytest.raises(ValueError, match="num_objects must lie in 1..3"):
         model.generate(pixel_values=images, num_objects=4)
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_stopping_below_a_score(images, parallel):
+    model = make_model(mixed_config(parallel=parallel))
+    whole = model.generate(pixel_values=images)
+    best = whole.class_scores.amax(0)  # over the images: all of them have to be done
+    for lowest in [0.0, *(best + 1e-4).tolist(), 1.1]:
+        low = (best < lowest).nonzero()
+        num_groups = int(low[0]) + 1 if len(low) else 3
+        stopped = model.generate(pixel_values=images, stop_below_score=lowest)
+        assert torch.equal(stopped.sequences, whole.sequences[:, : 9 * num_groups])
+        torch.testing.assert_close(model.detokenize(stopped), model.detokenize(whole)[:, :num_groups])
+    with pytest.raises(ValueError, match="task 'depth' does not write"):
+        make_model(tiny_config()).generate(pixel_values=images, stop_below_score=0.5)
+
+
+def test_single_steps_run_through_the_models_own_layers(model, images):
+    """Adapters, quantised layers and placement hook onto the linear layers of the decoder; no pass may go around them."""
+    decoder, calls = model.model.decoder, dict.fromkeys(("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"), 0)
+    hooks = []
+    for name, module in decoder.layers[0].named_modules():
+        leaf = name.split(".")[-1]
+        if leaf in calls:
+            count = functools.partial(lambda leaf, *_: calls.update({leaf: calls[leaf] + 1}), leaf)
+            hooks.append(module.register_forward_hook(count))
+    forwards = model.generate(pixel_values=images).num_forwards
+    for hook in hooks:
+        hook.remove()
+    once = {"k_proj": 1, "v_proj": 1}  # of the memory, whose keys and values are computed once
+    twice = {"q_proj": forwards, "out_proj": forwards}
+    expected = {name: forwards + once.get(name, 0) + twice.get(name, 0) for name in calls}
+    assert calls == expected
+
+
+def test_scores_do_not_change_what_is_generated(model, images):
+    plain = model.generate(pixel_values=images)
+    scored = model.generate(pixel_values=images, output_scores=True)
+    same(plain, scored)
+    grammar, codes = model.grammar(plain.task), model.grammar(plain.task).code_range
+    dense = [scored.scores[p][:, codes.start : codes.stop].softmax(-1) for p in grammar.dense_positions()]
+    torch.testing.assert_close(torch.stack(dense, 1), plain.soft_tokens)
 
 
 def test_generation_continues_a_given_prefix(model, images):

@@ -8,8 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
-from transformers.generation import GenerateEncoderDecoderOutput, GenerationMode, StoppingCriteriaList
+from transformers.generation import (
+    GenerateEncoderDecoderOutput,
+    GenerationMode,
+    MaxLengthCriteria,
+    StoppingCriteriaList,
+)
 
+from .caching_ait import new_cache
 from .loss_ait import MINIMUM_DEPTH
 from .quantization_ait import token_entropy
 from .sequences_ait import TaskGrammar
@@ -22,6 +28,7 @@ AIT_SETTINGS = {
     "soft_detokenizer": True,
     "soft_temperature": None,
     "num_objects": None,
+    "stop_below_score": None,
 }
 
 
@@ -38,6 +45,8 @@ class AiTGenerationConfig(GenerationConfig):
         soft_temperature (`float`, *optional*): `tau` of `softmax(tau * logits)` at the detokenizer; the task's own by
             default.
         num_objects (`int`, *optional*): Stop after so many groups of the sequence; all by default.
+        stop_below_score (`float`, *optional*): Stop after the first group whose class score is below this in every image
+            of the batch. Models learn to write noise behind the objects, so that little is left to come. Off by default.
         kwargs: The library's settings. `temperature`, `top_k` and `top_p` act on sparse slots only; `top_k` is off
             unless asked for, as the library's 50 of 2000 coordinate bins would hardly be sampling.
     """
@@ -183,6 +192,10 @@ class AiTGenerationMixin(GenerationMixin):
         _refuse_shared_hypotheses(generation_config.get_generation_mode())
         grammar = self.grammar(self._task_name(generation_config.task))
         generation_config.task = grammar.name
+        if generation_config.stop_below_score is not None and "class" not in grammar.group:
+            raise ValueError(
+                f"stop_below_score needs classes with scores, which task {grammar.name!r} does not write."
+            )
         if generation_config.decoder_start_token_id is None:
             generation_config.decoder_start_token_id = grammar.start_token_id
         if generation_config.max_new_tokens is None and "max_length" not in kwargs and not given:
@@ -192,6 +205,13 @@ class AiTGenerationMixin(GenerationMixin):
     def _validate_generation_mode(self, generation_mode, generation_config, generation_mode_kwargs):
         _refuse_shared_hypotheses(generation_mode)  # here an assistant model is known as well
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
+
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
+        chosen = generation_config.cache_implementation is not None or model_kwargs.get("past_key_values") is not None
+        if generation_config.use_cache and not chosen:
+            model_kwargs["past_key_values"] = new_cache(self.config)
+            return
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
 
     @staticmethod
     def _sequence_length(grammar: TaskGrammar, generation_config: GenerationConfig) -> int:
@@ -236,13 +256,14 @@ class AiTGenerationMixin(GenerationMixin):
         needs no extra ones.
         """
         grammar = self.grammar(generation_config.task)
-        length = min(generation_config.max_length - 1, grammar.length)
         loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, model_kwargs)
-        while loop.position < length:
-            new_tokens = loop.step(length)
+        # The loop knows its length; asking the device for it at every step would make the host wait.
+        criteria = StoppingCriteriaList(c for c in stopping_criteria if not isinstance(c, MaxLengthCriteria))
+        while loop.position < loop.length:
+            new_tokens = loop.step()
             if streamer is not None:
                 streamer.put(new_tokens.cpu())
-            if stopping_criteria(loop.sequences, None).all() and loop.position < length:
+            if criteria and criteria(loop.sequences, None).all():
                 break
         if streamer is not None:
             streamer.end()
@@ -374,6 +395,7 @@ class _DecodingLoop:
         self.model = model
         self.grammar = grammar
         self.settings = generation_config
+        self.length = min(generation_config.max_length - 1, grammar.length)  # slots to decide
         self.sequences = input_ids
         self.cache = model_kwargs.pop("past_key_values", None)
         self.encoder_outputs = model_kwargs.pop("encoder_outputs")
@@ -398,9 +420,9 @@ class _DecodingLoop:
         """Index of the next slot."""
         return self.sequences.shape[1] - 1
 
-    def step(self, limit: int) -> torch.LongTensor:
-        """One pass: decides the next block of slots, at most up to slot `limit`; returns the new tokens (batch, n)."""
-        block = self.grammar.block_length(self.position, limit)
+    def step(self) -> torch.LongTensor:
+        """One pass: decides the next block of slots; returns the new tokens (batch, n)."""
+        block = self.grammar.block_length(self.position, self.length)
         logits = self._forward(block)
         before = self.sequences.shape[1]
         num_dense = sum(self.grammar.is_dense(self.position + offset) for offset in range(block))
@@ -411,14 +433,16 @@ class _DecodingLoop:
         return self.sequences[:, before:]
 
     def _forward(self, block: int) -> torch.FloatTensor:
-        ids = self.grammar.replace_dense_inputs(self.sequences)[:, self.num_read :]
-        ids = nn.functional.pad(ids, (0, block - 1), value=self.grammar.vocabulary.parallel_token_id)
+        ids = self.grammar.replace_dense_inputs(self.sequences[:, self.num_read :], start=self.num_read)
+        if block > 1:
+            ids = nn.functional.pad(ids, (0, block - 1), value=self.grammar.vocabulary.parallel_token_id)
         ids = ids.clone(memory_format=torch.contiguous_format)  # else the strides grow, and every step recompiles
         single_step = self.compiled_call is not None and self.num_forwards > 0 and ids.shape[1] == 1
         outputs = (self.compiled_call if single_step else self.model)(
             decoder_input_ids=ids,
             task_ids=self.task_ids,
             decoder_soft_tokens=self._soft_inputs(),
+            soft_token_start=0 if self.grammar.codebook is None else self.grammar.code_range.start,
             encoder_outputs=self.encoder_outputs,
             past_key_values=self.cache,
             use_cache=self.cache is not None,
@@ -432,16 +456,14 @@ class _DecodingLoop:
         return outputs.logits.to(dtype=torch.float32, copy=True)
 
     def _soft_inputs(self) -> torch.FloatTensor | None:
-        """Soft tokens among the next inputs, (batch, inputs, vocab_size) with zeros where the id counts."""
+        """Soft tokens among the next inputs, (batch, inputs, codes) with zeros where the id counts."""
         generated = range(max(self.num_read, self.prompt_length), self.sequences.shape[1])
         soft_positions = [p - self.num_read for p in generated if self.grammar.is_dense(p - 1)]
         if not self.feed_soft or not soft_positions:
             return None
-        codes = self.grammar.code_range
         recent = torch.cat(self.soft_tokens[-len(soft_positions) :], dim=1)  # one slot each: nothing is parallel here
-        size = (recent.shape[0], self.sequences.shape[1] - self.num_read, self.grammar.vocabulary.size)
-        soft = recent.new_zeros(size)
-        soft[:, soft_positions, codes.start : codes.stop] = recent
+        soft = recent.new_zeros(recent.shape[0], self.sequences.shape[1] - self.num_read, recent.shape[-1])
+        soft[:, soft_positions] = recent
         return soft
 
     def _record(self, outputs) -> None:
@@ -453,12 +475,13 @@ class _DecodingLoop:
 
     def _decide_dense(self, logits: torch.FloatTensor) -> None:
         """A run of dense slots, (batch, n, vocab_size) logits: keeps their distributions."""
-        batch_size, count, vocab_size = logits.shape
-        scores = self.soften(self.sequences, logits.reshape(-1, vocab_size)).view(batch_size, count, vocab_size)
-        probabilities = scores.softmax(-1)
         codes = self.grammar.code_range
-        self.soft_tokens.append(probabilities[..., codes.start : codes.stop])
-        self._append(logits, scores, scores.argmax(-1))
+        code_logits = logits[..., codes.start : codes.stop]
+        self.soft_tokens.append(code_logits.softmax(-1))
+        scores = None
+        if self.settings.output_scores:
+            scores = self.soften(self.sequences, logits.flatten(0, 1)).view_as(logits)
+        self._append(logits, scores, code_logits.argmax(-1) + codes.start)
 
     def _decide_sparse(self, logits: torch.FloatTensor) -> None:
         """One sparse slot, (batch, vocab_size) logits: chooses an id."""
@@ -471,6 +494,9 @@ class _DecodingLoop:
             self.class_logits.append(self._class_logits(logits))
             chosen = tokens - self.grammar.vocabulary.classes.start
             self.class_scores.append(self.class_logits[-1].softmax(-1).gather(1, chosen))
+            lowest = self.settings.stop_below_score
+            if lowest is not None and (self.class_scores[-1] < lowest).all():
+                self.length = min(self.length, self.grammar.group_end(self.position))
         self._append(logits[:, None], scores[:, None], tokens)
 
     def _class_logits(self, logits: torch.FloatTensor) -> torch.FloatTensor:
@@ -484,7 +510,7 @@ class _DecodingLoop:
         classes[:, inside] = logits[:, own.start : own.stop]
         return torch.cat([classes, logits[:, vocabulary.noise_id : vocabulary.noise_id + 1]], dim=-1)
 
-    def _append(self, logits: torch.FloatTensor, scores: torch.FloatTensor, tokens: torch.LongTensor) -> None:
+    def _append(self, logits: torch.FloatTensor, scores: torch.FloatTensor | None, tokens: torch.LongTensor) -> None:
         if self.settings.output_logits:
             self.logits += logits.unbind(1)
         if self.settings.output_scores:

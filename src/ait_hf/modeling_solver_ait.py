@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.backbone_utils import load_backbone
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
@@ -27,6 +27,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .caching_ait import new_cache
 from .configuration_ait import AiTConfig
 from .modeling_swinv2_ait import AiTSwinv2Backbone
 from .quantization_ait import EMACodebook
@@ -66,21 +67,26 @@ class AiTAttention(nn.Module):
         self.v_proj = nn.Linear(config.d_model, config.d_model)
         self.out_proj = nn.Linear(config.d_model, config.d_model)
 
-    def _split_heads(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return hidden_states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+    def split_heads(self, states: torch.Tensor) -> torch.Tensor:
+        """(batch, length, d_model) to (batch, heads, length, head_dim), a view."""
+        return states.view(*states.shape[:2], -1, self.head_dim).transpose(1, 2)
 
-    def _key_value(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
-
-    def _attend(self, hidden_states, key, value, attention_mask, **kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def attend(
+        self,
+        hidden_states: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        query = self._split_heads(self.q_proj(hidden_states))
+        query = self.split_heads(self.q_proj(hidden_states))
         output, weights = attention_interface(
             self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs
         )
-        return self.out_proj(output.reshape(*hidden_states.shape[:-1], -1)), weights
+        return self.out_proj(output.flatten(2)), weights
 
     def forward(
         self,
@@ -89,10 +95,10 @@ class AiTAttention(nn.Module):
         past_key_values: EncoderDecoderCache | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        key, value = self._key_value(hidden_states)
+        key, value = self.split_heads(self.k_proj(hidden_states)), self.split_heads(self.v_proj(hidden_states))
         if past_key_values is not None:
             key, value = past_key_values.self_attention_cache.update(key, value, self.layer_idx)
-        return self._attend(hidden_states, key, value, attention_mask, **kwargs)
+        return self.attend(hidden_states, key, value, attention_mask, **kwargs)
 
 
 class AiTCrossAttention(AiTAttention):
@@ -106,16 +112,16 @@ class AiTCrossAttention(AiTAttention):
         past_key_values: EncoderDecoderCache | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        cached = past_key_values is not None and past_key_values.is_updated.get(self.layer_idx)
-        if cached:
+        if past_key_values is not None and past_key_values.is_updated.get(self.layer_idx):
             layer = past_key_values.cross_attention_cache.layers[self.layer_idx]
             key, value = layer.keys, layer.values
         else:
-            key, value = self._key_value(memory_norm(memory))
+            memory = memory_norm(memory)
+            key, value = self.split_heads(self.k_proj(memory)), self.split_heads(self.v_proj(memory))
             if past_key_values is not None:
                 key, value = past_key_values.cross_attention_cache.update(key, value, self.layer_idx)
                 past_key_values.is_updated[self.layer_idx] = True
-        return self._attend(hidden_states, key, value, None, **kwargs)
+        return self.attend(hidden_states, key, value, None, **kwargs)
 
 
 class AiTMLP(nn.Module):
@@ -129,15 +135,26 @@ class AiTMLP(nn.Module):
         self.fc2 = nn.Linear(config.ffn_dim, config.d_model)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.dropout(self.activation(self.fc1(hidden_states))))
+        hidden_states = self.activation(self.fc1(hidden_states))
+        return self.fc2(self.dropout(hidden_states) if self.training else hidden_states)
 
 
-class AiTEncoderLayer(GradientCheckpointingLayer):
-    """Pre-norm block: self-attention, MLP."""
+class AiTLayer(GradientCheckpointingLayer):
+    """What the layers of encoder and decoder share: stochastic depth."""
 
     def __init__(self, config: AiTConfig):
         super().__init__()
         self.drop_path_rate = config.drop_path_rate
+
+    def drop_path(self, update: torch.Tensor) -> torch.Tensor:
+        return stochastic_depth(update, self.drop_path_rate, "row") if self.training else update
+
+
+class AiTEncoderLayer(AiTLayer):
+    """Pre-norm block: self-attention, MLP."""
+
+    def __init__(self, config: AiTConfig):
+        super().__init__(config)
         self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.self_attn = AiTAttention(config)
         self.mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
@@ -145,17 +162,16 @@ class AiTEncoderLayer(GradientCheckpointingLayer):
 
     def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
         attended, _ = self.self_attn(self.self_attn_norm(hidden_states), **kwargs)
-        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
+        hidden_states = hidden_states + self.drop_path(attended)
         transformed = self.mlp(self.mlp_norm(hidden_states))
-        return hidden_states + stochastic_depth(transformed, self.drop_path_rate, "row", self.training)
+        return hidden_states + self.drop_path(transformed)
 
 
-class AiTDecoderLayer(GradientCheckpointingLayer):
+class AiTDecoderLayer(AiTLayer):
     """Pre-norm block: self-attention, cross-attention (its query norm also normalises the memory), MLP."""
 
     def __init__(self, config: AiTConfig, layer_idx: int):
-        super().__init__()
-        self.drop_path_rate = config.drop_path_rate
+        super().__init__(config)
         self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.self_attn = AiTAttention(config, layer_idx, is_causal=True)
         self.cross_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
@@ -171,10 +187,12 @@ class AiTDecoderLayer(GradientCheckpointingLayer):
         past_key_values: EncoderDecoderCache | None = None,
         **kwargs,
     ) -> torch.Tensor:
+        if self._is_plain_step(hidden_states, attention_mask, past_key_values):
+            return self._step(hidden_states, past_key_values)
         attended, _ = self.self_attn(
             self.self_attn_norm(hidden_states), attention_mask, past_key_values=past_key_values, **kwargs
         )
-        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
+        hidden_states = hidden_states + self.drop_path(attended)
         attended, _ = self.cross_attn(
             self.cross_attn_norm(hidden_states),
             memory,
@@ -182,9 +200,40 @@ class AiTDecoderLayer(GradientCheckpointingLayer):
             past_key_values=past_key_values,
             **kwargs,
         )
-        hidden_states = hidden_states + stochastic_depth(attended, self.drop_path_rate, "row", self.training)
+        hidden_states = hidden_states + self.drop_path(attended)
         transformed = self.mlp(self.mlp_norm(hidden_states))
-        return hidden_states + stochastic_depth(transformed, self.drop_path_rate, "row", self.training)
+        return hidden_states + self.drop_path(transformed)
+
+    def _is_plain_step(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, past_key_values: Cache | None
+    ) -> bool:
+        """Whether this is one more token of sequences without padding, to be attended to by torch's own function."""
+        return (
+            hidden_states.shape[1] == 1
+            and attention_mask is None
+            and past_key_values is not None
+            and past_key_values.is_updated.get(self.cross_attn.layer_idx, False)
+            and self.self_attn.config._attn_implementation == "sdpa"
+            and not self.training
+        )
+
+    def _step(self, hidden_states: torch.Tensor, past_key_values: EncoderDecoderCache) -> torch.Tensor:
+        """
+        The same for one token (batch, 1, d_model). Arithmetic on one token takes so little time that half of it would
+        go into preparing attention for every length, mask and implementation.
+        """
+        attention, states = self.self_attn, self.self_attn_norm(hidden_states)
+        heads = (len(states), -1, 1, attention.head_dim)
+        key, value = past_key_values.self_attention_cache.update(
+            attention.k_proj(states).view(heads), attention.v_proj(states).view(heads), attention.layer_idx
+        )
+        attended = F.scaled_dot_product_attention(attention.q_proj(states).view(heads), key, value)
+        hidden_states = hidden_states + attention.out_proj(attended.view_as(states))
+        attention, states = self.cross_attn, self.cross_attn_norm(hidden_states)
+        memory = past_key_values.cross_attention_cache.layers[attention.layer_idx]
+        attended = F.scaled_dot_product_attention(attention.q_proj(states).view(heads), memory.keys, memory.values)
+        hidden_states = hidden_states + attention.out_proj(attended.view_as(states))
+        return hidden_states + self.mlp(self.mlp_norm(hidden_states))
 
 
 def sine_positions(rows: int, columns: int, dim: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
@@ -333,7 +382,9 @@ class AiTDecoder(AiTPreTrainedModel):
         self.norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.post_init()
 
-    def _embed(self, input_ids: torch.LongTensor, soft_tokens: torch.Tensor | None) -> torch.Tensor:
+    def _embed(
+        self, input_ids: torch.LongTensor, soft_tokens: torch.Tensor | None, soft_token_start: int
+    ) -> torch.Tensor:
         num_tokens = self.embed_tokens.num_embeddings
         tokens = self.embed_tokens(input_ids.clamp(max=num_tokens - 1))
         special = self.embed_special((input_ids - num_tokens).clamp(min=0))
@@ -341,7 +392,8 @@ class AiTDecoder(AiTPreTrainedModel):
         if soft_tokens is None:
             return embeddings
         # Paper Eq. 4. Here and not in the generation loop, so that sharded embeddings are gathered.
-        expected = soft_tokens.to(embeddings.dtype) @ self.embed_tokens.weight
+        soft_ids = slice(soft_token_start, soft_token_start + soft_tokens.shape[-1])
+        expected = soft_tokens.to(embeddings.dtype) @ self.embed_tokens.weight[soft_ids]
         return torch.where((soft_tokens.sum(-1) > 0)[..., None], expected, embeddings)
 
     def _task_ids(self, input_ids: torch.LongTensor, task_ids: torch.LongTensor | None) -> torch.LongTensor:
@@ -360,15 +412,16 @@ class AiTDecoder(AiTPreTrainedModel):
         encoder_hidden_states: torch.Tensor,
         task_ids: torch.LongTensor | None = None,
         soft_tokens: torch.Tensor | None = None,
+        soft_token_start: int = 0,
         attention_mask: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         if use_cache and past_key_values is None:
-            past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
+            past_key_values = new_cache(self.config)
         past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
-        inputs_embeds = self._embed(input_ids, soft_tokens)
+        inputs_embeds = self._embed(input_ids, soft_tokens, soft_token_start)
         positions = torch.arange(input_ids.shape[1], device=input_ids.device) + past_length
         rows = self._task_ids(input_ids, task_ids)[:, None] * self.config.max_position_embeddings + positions
         hidden_states = inputs_embeds + self.embed_positions(rows)
@@ -415,6 +468,7 @@ class AiTModel(AiTPreTrainedModel):
         decoder_input_ids: torch.LongTensor | None = None,
         task_ids: torch.LongTensor | None = None,
         decoder_soft_tokens: torch.FloatTensor | None = None,
+        soft_token_start: int = 0,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: BaseModelOutput | tuple | None = None,
         past_key_values: Cache | None = None,
@@ -430,8 +484,9 @@ class AiTModel(AiTPreTrainedModel):
                 with one task.
             task_ids (`torch.LongTensor` of shape `(batch,)`, *optional*): Row of the position table; needed in a model
                 with several tasks where `decoder_input_ids` do not begin with the task token (cached decoding).
-            decoder_soft_tokens (`torch.FloatTensor` of shape `(batch, length, vocab_size)`, *optional*): Where a row
-                is not all zero, the input is the probability-weighted embedding (paper Eq. 4) and the id is ignored.
+            decoder_soft_tokens (`torch.FloatTensor` of shape `(batch, length, ids)`, *optional*): Where a row is not all
+                zero, the input is the probability-weighted embedding (paper Eq. 4) and the id is ignored.
+            soft_token_start (`int`): The id that the first column of the soft tokens stands for; the next ones follow.
             decoder_attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 for padding.
             encoder_outputs: What the encoder returned, to encode an image once and decode several times.
             past_key_values ([`EncoderDecoderCache`], *optional*): Keys and values of earlier calls.
@@ -459,6 +514,7 @@ class AiTModel(AiTPreTrainedModel):
             encoder_hidden_states=memory,
             task_ids=task_ids,
             soft_tokens=decoder_soft_tokens,
+            soft_token_start=soft_token_start,
             attention_mask=decoder_attention_mask,
             past_key_values=past_key_values,
             use_cache=use_cache,

@@ -80,6 +80,10 @@ class TaskGrammar:
         """Ids that a slot of this kind may take (`"class"` without the noise class)."""
         return self.classes if slot == "class" else self.vocabulary.slot_range(slot)
 
+    def group_end(self, position: int) -> int:
+        """Position behind the group that a position of the sequence belongs to."""
+        return (position // len(self.group) + 1) * len(self.group)
+
     def slot(self, position: int) -> str:
         """Kind of the slot at a position of the sequence (0 is the first token after the task token)."""
         return self.group[position % len(self.group)]
@@ -116,11 +120,16 @@ class TaskGrammar:
         start = torch.full_like(tokens[:, :1], self.start_token_id)
         return self.replace_dense_inputs(torch.cat([start, tokens[:, :-1]], dim=1))
 
-    def replace_dense_inputs(self, input_ids: torch.LongTensor) -> torch.LongTensor:
-        """`input_ids` (batch, 1 + tokens; the task token first) with parallel tokens in dense places if parallel."""
+    def replace_dense_inputs(self, input_ids: torch.LongTensor, start: int = 0) -> torch.LongTensor:
+        """
+        `input_ids` (batch, length), inputs `start`, `start + 1`, ... of the sequence (input 0 is the task token), with
+        parallel tokens in dense places if parallel.
+        """
         if not self.parallel:
             return input_ids
-        dense = [False] + [self.is_dense(p) for p in range(input_ids.shape[1] - 1)]
+        dense = [p > 0 and self.is_dense(p - 1) for p in range(start, start + input_ids.shape[1])]
+        if not any(dense):
+            return input_ids
         return input_ids.masked_fill(torch.tensor(dense, device=input_ids.device), self.vocabulary.parallel_token_id)
 
     def codes_to_tokens(self, codes: torch.LongTensor) -> torch.LongTensor:
