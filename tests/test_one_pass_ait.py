@@ -1,0 +1,98 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One graph against `generate()`."""
+
+import pytest
+import torch
+from tiny import mixed_config, tiny_config
+
+from ait_hf import AiTForDenseTokenGeneration, AiTSwinv2Backbone
+from ait_hf.one_pass_ait import AiTOnePass
+
+
+def random_model(config):
+    torch.manual_seed(0)
+    model = AiTForDenseTokenGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
+        model.tokenizers["depth"].quantizer.embedding.weight.normal_()
+        model.tokenizers["depth"].decoder.conv_out.bias.fill_(3.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model(tiny_config(parallel=True))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def expected(model, images):
+    depth = model.generate(pixel_values=images).predicted_depth
+    assert depth.std() > 1e-3  # else everything would be equal
+    return depth
+
+
+def test_same_as_generate(model, images, expected):
+    with torch.no_grad():
+        torch.testing.assert_close(AiTOnePass(model, "depth")(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_exported(model, images, expected, tmp_path):
+    with torch.no_grad():
+        program = torch.export.export(AiTOnePass(model, "depth"), (images,))
+    torch.export.save(program, tmp_path / "depth.pt2")
+    loaded = torch.export.load(tmp_path / "depth.pt2").module()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_compiled_as_one_graph(model, images, expected):
+    torch.compiler.reset()
+    compiled = torch.compile(AiTOnePass(model, "depth"), fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_by_inductor(model, images, expected):
+    torch.compiler.reset()
+    compiled = torch.compile(AiTOnePass(model, "depth"), fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_backbone_compiled_as_one_graph(training, images):
+    torch.manual_seed(0)
+    backbone = AiTSwinv2Backbone(tiny_config().backbone_config)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.normal_(std=0.3)
+    torch.compiler.reset()
+    compiled = torch.compile(backbone, fullgraph=True, backend="aot_eager")
+    gradients = []
+    for run in (backbone, compiled):
+        backbone.zero_grad()
+        with torch.set_grad_enabled(training):
+            features = run(images).feature_maps[0]
+        if training:
+            features.square().mean().backward()
+            gradients.append([features.detach()] + [parameter.grad for parameter in backbone.parameters()])
+        else:
+            gradients.append([features])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-4)
+
+
+def test_what_one_graph_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match="'depth' takes several passes"):
+        AiTOnePass(random_model(tiny_config()), "depth")
+    parallel = AiTForDenseTokenGeneration(mixed_config(parallel=True))
+    with pytest.raises(ValueError, match="'objects' takes several passes"):
+        AiTOnePass(parallel, "objects")
