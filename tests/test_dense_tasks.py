@@ -21,6 +21,7 @@ from tiny_dense import (
 from transformers import AutoModel, AutoModelForPoseEstimation, AutoModelForSemanticSegmentation
 
 from ait_hf import AiTForPoseEstimation, AiTForSemanticSegmentation
+from ait_hf.quantization_ait import token_agreement
 
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
@@ -154,8 +155,9 @@ def test_generated_outputs_follow_from_the_sequence(model, task):
         torch.testing.assert_close(
             outputs.pred_keypoints, (decoded + 0.5) * 2 - 0.5
         )  # the images are twice the tokenizer's crop
-        confidence = outputs.soft_tokens.max(-1).values.mean(1)
-        torch.testing.assert_close(outputs.keypoint_scores, confidence[:, None].expand(2, NUM_JOINTS))
+        codes = model.tokenizers["pose"].quantizer.embedding.weight
+        agreement = token_agreement(outputs.soft_tokens, codes).mean(1)
+        torch.testing.assert_close(outputs.keypoint_scores, agreement[:, None].expand(2, NUM_JOINTS))
     elif task == NORMALS:
         assert outputs.predicted_map.shape == (2, 3, SIZE, SIZE)
         assert torch.equal(outputs.predicted_map, decoded)

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ait_hf.quantization_ait import EMACodebook, apply_temperature, token_entropy
+from ait_hf.quantization_ait import EMACodebook, apply_temperature, token_agreement, token_entropy
 
 
 def _codebook(codes, **kwargs):
@@ -221,3 +221,14 @@ def test_temperature_keeps_zeros_and_their_gradient_finite():
 def test_token_entropy_closed_forms():
     probabilities = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
     torch.testing.assert_close(token_entropy(probabilities), torch.tensor([0.0, 0.5, 1.0]))
+
+
+def test_token_agreement_closed_forms():
+    square = torch.tensor([[0.0, 0.0], [0.0, 2.0], [2.0, 0.0], [2.0, 2.0]])  # codes sqrt(2) from the middle
+    probabilities = torch.tensor(
+        [[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0], [0.5, 0, 0, 0.5], [0.9, 0.1, 0, 0]]
+    )
+    expected = torch.tensor([1.0, 0.0, 0.5, 0.0, 1 - 0.9 * 0.1 * 4 / 2])
+    torch.testing.assert_close(token_agreement(probabilities, square), expected)
+    torch.testing.assert_close(token_agreement(probabilities, 3 * square + 5), expected)
+    assert torch.equal(token_agreement(probabilities, torch.zeros(4, 2)), torch.ones(5))

@@ -17,7 +17,7 @@ from transformers.generation import (
 
 from .caching_ait import new_cache
 from .loss_ait import MINIMUM_DEPTH
-from .quantization_ait import token_entropy
+from .quantization_ait import token_agreement, token_entropy
 from .sequences_ait import TaskGrammar
 
 
@@ -90,8 +90,8 @@ class AiTGenerateOutput(GenerateEncoderDecoderOutput):
             masks inside the boxes, about 0..1, not thresholded. For semantic tasks: of the classes, whole images.
         pred_keypoints (`torch.FloatTensor` of shape `(batch, joints, 2)`): For poses: x, y in pixels of the task's
             images.
-        keypoint_scores (`torch.FloatTensor` of shape `(batch, joints)`): For poses: the mean probability of the pose's
-            likeliest codes, the same for all joints, 0..1.
+        keypoint_scores (`torch.FloatTensor` of shape `(batch, joints)`): For poses: how far the codes agree
+            ([`token_agreement`]), 0..1; of each joint's token, or, if tokens stand for whole poses, their mean.
         class_maps (`torch.FloatTensor` of shape `(batch, num_classes, height, width)`): For semantic tasks and label
             maps: score of every class of the model's table at every place, 0..1.
         predicted_map (`torch.FloatTensor` of shape `(batch, channels, height, width)`): For other maps, with
@@ -287,13 +287,16 @@ class AiTGenerationMixin(GenerationMixin):
                 outputs.pred_boxes = boxes / boxes.new_tensor([width, height, width, height])
                 outputs.pred_masks = None if grammar.codebook is None else self.detokenize(outputs)
             case "pose":
-                size = self.tokenizers[grammar.codebook].config.sample_size
+                tokenizer = self.tokenizers[grammar.codebook]
+                size = tokenizer.config.sample_size
                 height, width = grammar.task.image_size
                 keypoints = self.detokenize(outputs)
                 scale = keypoints.new_tensor([width / size, height / size])
                 outputs.pred_keypoints = (keypoints + 0.5) * scale - 0.5  # whole numbers are the centres of pixels
-                confidence = outputs.soft_tokens.amax(-1).mean(1, keepdim=True)
-                outputs.keypoint_scores = confidence.expand(keypoints.shape[:2])
+                scores = token_agreement(outputs.soft_tokens, tokenizer.quantizer.embedding.weight)
+                if not tokenizer.config.token_per_joint:
+                    scores = scores.mean(1, keepdim=True).expand(keypoints.shape[:2])
+                outputs.keypoint_scores = scores
             case "semantic":
                 outputs.class_labels = grammar.tokens_to_class_labels(outputs.sequences)
                 outputs.pred_masks = self.detokenize(outputs)

@@ -266,6 +266,26 @@ def token_entropy(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(probabilities).sum(dim=-1) / math.log(probabilities.shape[-1])
 
 
+def token_agreement(probabilities: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """
+    How far the codes of soft tokens agree: 1 minus the mean squared distance of a soft token's codes from their mean,
+    relative to that of the whole codebook. Unlike the entropy it does not count against a token that it hesitates
+    between codes that are nearly the same.
+
+    Args:
+        probabilities (`torch.Tensor` of shape `(..., codes)`): Summing to 1.
+        codebook (`torch.Tensor` of shape `(codes, width)`).
+
+    Returns:
+        `torch.Tensor` of shape `(...)`, float32, 0 (no more than chance) to 1 (one place in the codebook).
+    """
+    codes = codebook.float() - codebook.float().mean(0)
+    squares = codes.square().sum(1)
+    probabilities = probabilities.float()
+    spread = probabilities @ squares - (probabilities @ codes).square().sum(-1)
+    return (1 - spread / squares.mean().clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
+
+
 def _is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
@@ -291,4 +311,4 @@ def _of_all_processes(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-__all__ = ["EMACodebook", "QuantizerOutput", "apply_temperature", "token_entropy"]
+__all__ = ["EMACodebook", "QuantizerOutput", "apply_temperature", "token_agreement", "token_entropy"]
