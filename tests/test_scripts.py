@@ -260,9 +260,14 @@ def test_evaluate_refuses_bad_input_and_writes_nothing(saved, tmp_path, capsys):
 # benchmark.py
 
 
-@pytest.mark.parametrize("suite", ["decode", "tokenizer", "backbone"])
+LONG_SUITES = ["end-to-end", "end-to-end-objects", "objects", "precision", "train-step"]
+SUITES = ["backbone", "decode", "loader", "tokenizer", "train-backbone"]
+
+
+@pytest.mark.parametrize("suite", SUITES + [pytest.param(name, marks=pytest.mark.slow) for name in LONG_SUITES])
 def test_benchmark_prints_json(suite, capsys):
-    benchmark([suite, "--json", "--size", "64", "--repeats", "2", "--warmup", "0"])
+    objects = ["--objects", "1"] if suite.endswith("objects") else []
+    benchmark([suite, "--json", "--size", "64", "--repeats", "2", "--warmup", "0", *objects])
     report = json.loads(capsys.readouterr().out)
     assert report["suite"] == suite and report["settings"]["size"] == 64
     contestants = report["contestants"]
@@ -270,3 +275,17 @@ def test_benchmark_prints_json(suite, capsys):
     for result in contestants.values():
         low, high = sorted(result["times_ms"])
         assert len(result["times_ms"]) == 2 and 0 < low <= result["median_ms"] <= high
+        assert result["images_per_second"] > 0 and (result["gflop"] > 0) == (suite != "loader")
+
+
+def test_benchmark_refuses_options_without_effect(capsys):
+    for arguments, sentence in (
+        (["tokenizer", "--full"], "--full has no effect on tokenizer"),
+        (["growth", "--size", "64"], "--size has no effect on growth"),
+        (["decode", "--objects", "3"], "--objects has no effect on decode"),
+        (["backbone", "--size", "100"], "multiple of 32"),
+        (["objects", "--objects", "101"], "must lie in 1..100"),
+    ):
+        with pytest.raises(SystemExit):
+            benchmark(arguments)
+        assert sentence in capsys.readouterr().err

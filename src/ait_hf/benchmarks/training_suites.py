@@ -1,0 +1,138 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Suites of training: forward and backward pass, whole steps, and the data that they wait for."""
+
+import io
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from huggingface_hub.dataclasses import strict
+from PIL import Image
+from torch import nn
+from torch.utils.data import Dataset
+
+from ..training.data import training_batches
+from ..training.depth_data import DepthData, TransformRecipe
+from ..training.optimizer import OptimizerRecipe, build_optimizer
+from .inference_suites import images_for
+from .measuring import Suite, saved_activations
+from .models import backbones, depth_model
+
+
+def train_backbone(options: Namespace) -> Suite:
+    """Forward and backward pass of SwinV2 here, in transformers and in timm, and what is kept in between."""
+    size = options.size or (480 if options.full else 192)
+    images = images_for(options, size, size)
+    models = {name: model.train().to(options.device) for name, model in backbones(size, options.full).items()}
+
+    def forward(name: str) -> torch.Tensor:
+        model = models[name]
+        with torch.autocast(options.device.type, options.dtype, enabled=options.dtype != torch.float32):
+            return model.forward_features(images) if name == "timm" else model(images).feature_maps[0]
+
+    def step(name: str) -> None:
+        models[name].zero_grad(set_to_none=True)
+        forward(name).float().square().mean().backward()
+
+    return Suite(
+        contestants={name: lambda name=name: step(name) for name in models},
+        settings={"size": size},
+        learns=True,
+        images=dict.fromkeys(models, len(images)),
+        details={
+            name: lambda name=name: {"activations_mb": saved_activations(lambda: forward(name), models[name])}
+            for name in models
+        },
+    )
+
+
+def train_step(options: Namespace) -> Suite:
+    """A whole step of AiT-P on depth maps: loss, gradients, AdamW; the baseline has transformers' backbone."""
+    size = options.size or (480 if options.full else 192)
+    models: dict[str, Any] = {
+        "transformers' backbone, eager attention": depth_model(
+            size, options.full, parallel=True, library_backbone=True, attn_implementation="eager"
+        ),
+        "ait_hf": depth_model(size, options.full, parallel=True),
+        "ait_hf, activation checkpointing": depth_model(size, options.full, parallel=True),
+    }
+    models["ait_hf, activation checkpointing"].activation_checkpointing_enable()
+    depth = torch.rand(options.batch_size, size, size, device=options.device) * 9 + 0.5
+    batch = {"pixel_values": torch.rand(options.batch_size, 3, size, size, device=options.device), "labels": depth}
+    optimizers = {
+        name: build_optimizer(model.train().to(options.device), OptimizerRecipe(lr=1e-4, weight_decay=0.05))
+        for name, model in models.items()
+    }
+
+    def loss(model: nn.Module) -> torch.Tensor:
+        with torch.autocast(options.device.type, options.dtype, enabled=options.dtype != torch.float32):
+            return model(batches={"depth": batch}).loss
+
+    def step(name: str) -> None:
+        loss(models[name]).backward()
+        optimizers[name].step()
+        optimizers[name].zero_grad(set_to_none=True)
+
+    return Suite(
+        contestants={name: lambda name=name: step(name) for name in models},
+        settings={"size": size},
+        learns=True,
+        images=dict.fromkeys(models, options.batch_size),
+        details={
+            name: lambda model=model: {"activations_mb": saved_activations(lambda: loss(model), model)}
+            for name, model in models.items()
+        },
+    )
+
+
+class Frames(Dataset):
+    """One camera frame, a JPEG and a 16-bit PNG of millimetres, read anew for every sample."""
+
+    def __init__(self, height: int, width: int):
+        generator = np.random.default_rng(0)
+        coarse = generator.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        depth = (np.asarray(image)[..., 0].astype(np.uint16) + 20) * 30
+        self.image, self.depth = io.BytesIO(), io.BytesIO()
+        image.save(self.image, format="jpeg", quality=92)
+        Image.fromarray(depth).save(self.depth, format="png")
+
+    def __len__(self) -> int:
+        return 1024
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        depth = np.asarray(Image.open(io.BytesIO(self.depth.getvalue())), dtype=np.float32) / 1000
+        return {"image": Image.open(io.BytesIO(self.image.getvalue())).convert("RGB"), "depth": depth}
+
+
+@strict
+@dataclass(kw_only=True)
+class FramesData(DepthData):
+    """Frames a third wider than high, as cameras make them; `height` in pixels."""
+
+    name: Literal["frames"] = "frames"
+    height: int
+
+    def load(self, split: str) -> Dataset:
+        return Frames(self.height, self.height * 4 // 3)
+
+
+def loader(options: Namespace) -> Suite:
+    """Batches of augmented camera frames, as the training on NYU Depth v2 reads them, by number of worker processes."""
+    size = options.size or 480
+    data = FramesData(height=size, batch_size=options.batch_size, transform=TransformRecipe(crop_size=size))
+    accelerator = Accelerator(cpu=True)
+    contestants: dict[str, Any] = {}
+    for workers in (0, 1, 2):
+        batches = training_batches(
+            data.stream(), accelerator, num_batches=10**6, done=0, num_workers=workers, seed=options.seed
+        )
+        contestants[f"{workers} workers"] = lambda batches=batches: next(batches)
+    return Suite(contestants, {"size": size}, learns=True, images=dict.fromkeys(contestants, options.batch_size))
+
+
+__all__ = ["Frames", "loader", "train_backbone", "train_step"]
