@@ -276,6 +276,9 @@ def test_benchmark_prints_json(suite, capsys):
         low, high = sorted(result["times_ms"])
         assert len(result["times_ms"]) == 2 and 0 < low <= result["median_ms"] <= high
         assert result["images_per_second"] > 0 and (result["gflop"] > 0) == (suite != "loader")
+    if suite == "precision":
+        assert contestants["float32"]["relative_error"] == 0
+        assert 0 < contestants["float16"]["relative_error"] < contestants["bfloat16"]["relative_error"] < 0.5
 
 
 def test_benchmark_refuses_options_without_effect(capsys):

@@ -179,6 +179,7 @@ def precision(options: Namespace) -> Suite:
     size = options.size or (480 if options.full else 192)
     exact = depth_model(size, options.full, parallel=True).to(options.device)
     spread_weights(exact)
+    exact.tokenizers["depth"].decoder.conv_out.bias.data.fill_(3.0)  # metres; depths below 0 would all be clipped
     models = {"float32": exact}
     for dtype in (torch.bfloat16, torch.float16):
         models[str(dtype).removeprefix("torch.")] = copy.deepcopy(exact)

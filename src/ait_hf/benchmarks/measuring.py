@@ -71,6 +71,7 @@ def run_suite(suite: Suite, *, repeats: int, warmup: int, device: torch.device, 
             results[name].gflop = counter.get_total_flops() / 1e9
             results[name].peak_memory_mb = peak_memory(run, device)
             results[name].details = suite.details[name]() if name in suite.details else {}
+            release_memory()
         peaks = []
         for number in tqdm(range(warmup + repeats), unit="round", disable=None):
             peak = matrix_peak(device, dtype)
@@ -113,7 +114,7 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> float | None:
     Megabytes that a call takes beyond what there was before: of the device, or of this process on Linux, where the
     kernel keeps the highest mark and forgets it on request. `None` elsewhere.
     """
-    gc.collect()
+    release_memory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -121,11 +122,20 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> float | None:
         return (torch.cuda.max_memory_allocated(device) - before) / MEGABYTE
     if sys.platform != "linux":
         return None
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory that the allocator keeps would hide what is taken
     Path("/proc/self/clear_refs").write_text("5")
     before = _process_memory("VmRSS")
     run()
     return _process_memory("VmHWM") - before
+
+
+def release_memory() -> None:
+    """
+    Gives freed memory back to the system. The allocator keeps it otherwise, which would hide what the next call takes,
+    and after passes of several large models there might be none left.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _process_memory(name: str) -> float:

@@ -4,7 +4,9 @@
 
 import io
 from argparse import Namespace
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +25,10 @@ from .measuring import Suite, saved_activations
 from .models import backbones, depth_model
 
 
+PREFETCHED = 2  # batches that torch's loader has each worker make ahead
+LOADER_BATCHES = 8  # batches that are made within a call
+
+
 def train_backbone(options: Namespace) -> Suite:
     """Forward and backward pass of SwinV2 here, in transformers and in timm, and what is kept in between."""
     size = options.size or (480 if options.full else 192)
@@ -35,8 +41,8 @@ def train_backbone(options: Namespace) -> Suite:
             return model.forward_features(images) if name == "timm" else model(images).feature_maps[0]
 
     def step(name: str) -> None:
-        models[name].zero_grad(set_to_none=True)
         forward(name).float().square().mean().backward()
+        models[name].zero_grad(set_to_none=True)
 
     return Suite(
         contestants={name: lambda name=name: step(name) for name in models},
@@ -122,7 +128,10 @@ class FramesData(DepthData):
 
 
 def loader(options: Namespace) -> Suite:
-    """Batches of augmented camera frames, as the training on NYU Depth v2 reads them, by number of worker processes."""
+    """
+    Batches of augmented camera frames, as the training on NYU Depth v2 reads them, by number of worker processes. Workers
+    have made some batches already when a call begins; these are read, but not counted as its images.
+    """
     size = options.size or 480
     data = FramesData(height=size, batch_size=options.batch_size, transform=TransformRecipe(crop_size=size))
     accelerator = Accelerator(cpu=True)
@@ -131,8 +140,14 @@ def loader(options: Namespace) -> Suite:
         batches = training_batches(
             data.stream(), accelerator, num_batches=10**6, done=0, num_workers=workers, seed=options.seed
         )
-        contestants[f"{workers} workers"] = lambda batches=batches: next(batches)
-    return Suite(contestants, {"size": size}, learns=True, images=dict.fromkeys(contestants, options.batch_size))
+        number = PREFETCHED * workers + LOADER_BATCHES
+        contestants[f"{workers} workers"] = lambda batches=batches, number=number: deque(islice(batches, number), 0)
+    return Suite(
+        contestants,
+        {"size": size},
+        learns=True,
+        images=dict.fromkeys(contestants, LOADER_BATCHES * options.batch_size),
+    )
 
 
 __all__ = ["Frames", "loader", "train_backbone", "train_step"]
