@@ -4,10 +4,10 @@
 
 import copy
 from argparse import Namespace
-from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torchao.quantization import Int8WeightOnlyConfig, quantize_
 from transformers.modeling_outputs import BaseModelOutput
 
 from ..modeling_ait import AiTForDenseTokenGeneration
@@ -174,7 +174,7 @@ def end_to_end_objects(options: Namespace) -> Suite:
 def precision(options: Namespace) -> Suite:
     """
     AiT-P in reduced precision: time, and the mean absolute difference of depths from those of float32, divided by the
-    standard deviation of these. Weights of eight bits (torchao) are among the contestants where it is installed.
+    standard deviation of these. Weights of eight bits are torchao's.
     """
     size = options.size or (480 if options.full else 192)
     exact = depth_model(size, options.full, parallel=True).to(options.device)
@@ -184,9 +184,8 @@ def precision(options: Namespace) -> Suite:
     for dtype in (torch.bfloat16, torch.float16):
         models[str(dtype).removeprefix("torch.")] = copy.deepcopy(exact)
         placed(models[str(dtype).removeprefix("torch.")], Namespace(dtype=dtype, device=options.device))
-    if find_spec("torchao") is not None:
-        models["int8 weights"] = copy.deepcopy(exact)
-        _quantize(models["int8 weights"])
+    models["int8 weights"] = copy.deepcopy(exact)
+    quantize_(models["int8 weights"].model, Int8WeightOnlyConfig())  # of the solver's linear layers
     images = torch.rand(options.batch_size, 3, size, size, device=options.device)
 
     def predict(name: str) -> torch.Tensor:
@@ -200,13 +199,6 @@ def precision(options: Namespace) -> Suite:
     contestants = {name: lambda name=name: predict(name) for name in models}
     details = {name: lambda name=name: error(name) for name in models}
     return Suite(contestants, {"size": size}, images=dict.fromkeys(models, options.batch_size), details=details)
-
-
-def _quantize(model: AiTForDenseTokenGeneration) -> None:
-    """Weights of the solver's linear layers to eight bits."""
-    from torchao.quantization import Int8WeightOnlyConfig, quantize_
-
-    quantize_(model.model, Int8WeightOnlyConfig())
 
 
 def growth(options: Namespace) -> Suite:
