@@ -17,7 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..modeling_ait import AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
-from .solver_task import SolverTask, code_grid, tokenizer_arguments
+from .solver_task import SolverTask, class_table, code_grid, tokenizer_arguments
 
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def _adapted_config(
         [book, tokenizers[book].config.num_vq_embeddings if book in tokenizers else count]
         for book, count in old.codebooks
     ]
-    names, ranges = _class_table(old, tasks)
+    names, ranges = class_table({name: _classes_after(old, tasks, name) for name in old.tasks})
     values |= {"num_classes": len(names), "id2label": dict(enumerate(names)), "label2id": None}
     for key, declared in values["tasks"].items():
         codebook = next((slot for slot in declared["slots"] if slot in values["tokenizers"]), None)
@@ -136,19 +136,9 @@ def _adapted_config(
         raise ValueError(f"{name} cannot be adapted to these data: {error.__cause__ or error}") from error
 
 
-def _class_table(old: AiTConfig, tasks: Mapping[str, SolverTask]) -> tuple[list[str], dict[str, list[int]]]:
-    """Names of all classes, and the part that each task with classes uses; the same lists are there once."""
-    table, ranges, known = [], {}, {}
-    for name in old.tasks:
-        given = tasks[name].class_names() if name in tasks else []
-        classes = tuple(given) or tuple(_classes_of(old, name))
-        if not classes:
-            continue
-        if classes not in known:
-            known[classes] = [len(table), len(table) + len(classes)]
-            table += classes
-        ranges[name] = known[classes]
-    return table, ranges
+def _classes_after(old: AiTConfig, tasks: Mapping[str, SolverTask], name: str) -> list[str]:
+    """Those of the data that a task is trained on, else those that the model had for it."""
+    return (tasks[name].class_names() if name in tasks else []) or _classes_of(old, name)
 
 
 def _classes_of(config: AiTConfig, task: str) -> list[str]:

@@ -24,7 +24,7 @@ from .adaptation import adapt_solver
 from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
 from .recipes import check_keys
-from .solver_task import SolverTask, tokenizer_arguments
+from .solver_task import SolverTask, class_table, tokenizer_arguments
 
 
 RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them
@@ -172,23 +172,6 @@ def load_tokenizer(task: SolverTask) -> Tokenizer:
     return tokenizer
 
 
-def class_ranges(tasks: Mapping[str, SolverTask]) -> tuple[list[str], dict[str, list[int]]]:
-    """
-    All classes of a model, and the part of them that every task with classes uses: tasks with the same classes share
-    them, the classes of others follow.
-    """
-    names, ranges, known = [], {}, {}
-    for name, task in tasks.items():
-        classes = tuple(task.class_names())
-        if not classes:
-            continue
-        if classes not in known:
-            known[classes] = [len(names), len(names) + len(classes)]
-            names += classes
-        ranges[name] = known[classes]
-    return names, ranges
-
-
 def _task_ids(tasks: Mapping[str, SolverTask]) -> dict[str, int]:
     own = (name for name, task in tasks.items() if task.task_id is None)
     free = dict(zip(own, itertools.count(FIRST_OWN_TASK_ID)))
@@ -226,7 +209,7 @@ def solver_config(
         "codebooks": [[name, tokenizers[name].config.num_vq_embeddings] for name in order],
         "num_task_ids": max(RELEASED_TASK_IDS, *(task_id + 1 for task_id in task_ids.values())),
     }
-    class_names, ranges = class_ranges(tasks)
+    class_names, ranges = class_table({name: task.class_names() for name, task in tasks.items()})
     if class_names:
         given = options.config.get("num_classes", len(class_names))
         if given != len(class_names):

@@ -3,6 +3,7 @@
 """What the tasks of a task-solver's recipe have in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -106,6 +107,25 @@ def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -
             f"{where} ({height} x {width}) must be a multiple of the tokenizer's {ratio} pixels per code."
         )
     return [height // ratio, width // ratio]
+
+
+def class_table(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, list[int]]]:
+    """
+    All classes of a model, and the part of them that every task with classes uses: tasks with the same classes share
+    them, the classes of others follow.
+
+    Args:
+        classes: Names of every task's classes; none for tasks without.
+    """
+    table: list[str] = []
+    ranges, known = {}, {}
+    for name, names in classes.items():
+        if names and tuple(names) not in known:
+            known[tuple(names)] = [len(table), len(table) + len(names)]
+            table += names
+        if names:
+            ranges[name] = known[tuple(names)]
+    return table, ranges
 
 
 def tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
