@@ -9,6 +9,7 @@ from torch import nn
 from transformers import CompileConfig
 
 from ait_hf import AiTForDenseTokenGeneration, AiTForDepthEstimation, AiTModel
+from ait_hf.caching_ait import new_cache
 
 
 CLASSES = [AiTModel, AiTForDenseTokenGeneration, AiTForDepthEstimation]
@@ -143,6 +144,19 @@ def test_grammars_can_be_compiled():
     tokens = torch.randint(88, 100, (2, LENGTH))
     compiled = torch.compile(build_inputs, fullgraph=True, backend="eager")(tokens)
     assert torch.equal(compiled, build_inputs(tokens))
+
+
+def test_the_cache_has_its_new_and_its_old_name(images):
+    model = make_model()
+    memory = model.get_encoder()(images)
+    tokens = torch.tensor([[model.config.vocabulary.task_token_id(2), *range(LENGTH - 1)]] * len(images))
+    whole = model(encoder_outputs=memory, decoder_input_ids=tokens).logits
+    for name in ("cache", "past_key_values"):
+        cache = new_cache(model.config)
+        for part in tokens.split([2, LENGTH - 2], dim=1):
+            outputs = model(encoder_outputs=memory, decoder_input_ids=part, use_cache=True, **{name: cache})
+        assert outputs.get("past_key_values") is cache and cache.get_seq_length() == LENGTH
+        torch.testing.assert_close(outputs.logits, whole[:, 2:], rtol=1e-4, atol=1e-5)
 
 
 def test_generation_goes_on_from_its_own_cache(images):

@@ -4,8 +4,14 @@
 
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
+from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from .configuration_ait import AiTConfig
+
+
+# What the library calls the cache in its outputs and in what `generate()` hands on: `past_key_values` until 5.23. Methods
+# of ours take `cache`, and the old name as the library's own models do.
+CACHE_NAME = "cache" if "cache" in Seq2SeqLMOutput.__dataclass_fields__ else "past_key_values"
 
 
 class RoomyLayer(DynamicLayer):
@@ -50,4 +56,4 @@ def new_cache(config: AiTConfig) -> EncoderDecoderCache:
     return EncoderDecoderCache(self_attention, DynamicCache(config=config))
 
 
-__all__ = ["RoomyLayer", "new_cache"]
+__all__ = ["CACHE_NAME", "RoomyLayer", "new_cache"]

@@ -246,7 +246,7 @@ class AiTConfig(PreTrainedConfig):
     """
 
     model_type = "ait"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["cache", "past_key_values"]
     sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="ait_swinv2")}
     attribute_map = {
         "hidden_size": "d_model",

@@ -15,7 +15,7 @@ from transformers.generation import (
     StoppingCriteriaList,
 )
 
-from .caching_ait import new_cache
+from .caching_ait import CACHE_NAME, new_cache
 from .loss_ait import MINIMUM_DEPTH
 from .quantization_ait import token_agreement, token_entropy
 from .sequences_ait import TaskGrammar
@@ -207,9 +207,9 @@ class AiTGenerationMixin(GenerationMixin):
         super()._validate_generation_mode(generation_mode, generation_config, generation_mode_kwargs)
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
-        chosen = generation_config.cache_implementation is not None or model_kwargs.get("past_key_values") is not None
+        chosen = generation_config.cache_implementation is not None or model_kwargs.get(CACHE_NAME) is not None
         if generation_config.use_cache and not chosen:
-            model_kwargs["past_key_values"] = new_cache(self.config)
+            model_kwargs[CACHE_NAME] = new_cache(self.config)
             return
         super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
 
@@ -400,7 +400,7 @@ class _DecodingLoop:
         self.settings = generation_config
         self.length = min(generation_config.max_length - 1, grammar.length)  # slots to decide
         self.sequences = input_ids
-        self.cache = model_kwargs.pop("past_key_values", None)
+        self.cache = model_kwargs.pop(CACHE_NAME, None)
         self.encoder_outputs = model_kwargs.pop("encoder_outputs")
         model_kwargs.pop("use_cache", None)
         model_kwargs.pop("logits_to_keep", None)
@@ -415,7 +415,7 @@ class _DecodingLoop:
         self.num_forwards = 0
         self.soft_tokens, self.class_scores, self.class_logits, self.scores, self.logits = [], [], [], [], []
         self.decoder_attentions, self.cross_attentions, self.decoder_hidden_states = [], [], []
-        compiled = model._valid_auto_compile_criteria({"past_key_values": self.cache}, generation_config)
+        compiled = model._valid_auto_compile_criteria({CACHE_NAME: self.cache}, generation_config)
         self.compiled_call = model.get_compiled_call(generation_config.compile_config) if compiled else None
 
     @property
@@ -447,7 +447,7 @@ class _DecodingLoop:
             decoder_soft_tokens=self._soft_inputs(),
             soft_token_start=0 if self.grammar.codebook is None else self.grammar.code_range.start,
             encoder_outputs=self.encoder_outputs,
-            past_key_values=self.cache,
+            cache=self.cache,
             use_cache=self.cache is not None,
             logits_to_keep=block,
             **self.model_kwargs,
@@ -532,7 +532,6 @@ class _DecodingLoop:
             decoder_attentions=tuple(self.decoder_attentions) if settings.output_attentions else None,
             cross_attentions=tuple(self.cross_attentions) if settings.output_attentions else None,
             decoder_hidden_states=tuple(self.decoder_hidden_states) if settings.output_hidden_states else None,
-            past_key_values=self.cache,
             soft_tokens=torch.cat(self.soft_tokens, dim=1) if self.soft_tokens else None,
             class_scores=torch.cat(self.class_scores, dim=1) if self.class_scores else None,
             class_logits=torch.stack(self.class_logits, dim=1) if self.class_logits else None,
@@ -540,6 +539,7 @@ class _DecodingLoop:
             task=self.grammar.name,
             soft_detokenizer=settings.soft_detokenizer,
             soft_temperature=task.soft_temperature if settings.soft_temperature is None else settings.soft_temperature,
+            **{CACHE_NAME: self.cache},
         )
 
 

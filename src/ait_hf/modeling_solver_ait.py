@@ -24,10 +24,11 @@ from transformers.modeling_outputs import (
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .caching_ait import new_cache
+from .caching_ait import CACHE_NAME, new_cache
 from .configuration_ait import AiTConfig
 from .modeling_swinv2_ait import AiTSwinv2Backbone
 from .quantization_ait import EMACodebook
@@ -92,12 +93,12 @@ class AiTAttention(nn.Module):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         key, value = self.split_heads(self.k_proj(hidden_states)), self.split_heads(self.v_proj(hidden_states))
-        if past_key_values is not None:
-            key, value = past_key_values.self_attention_cache.update(key, value, self.layer_idx)
+        if cache is not None:
+            key, value = cache.self_attention_cache.update(key, value, self.layer_idx)
         return self.attend(hidden_states, key, value, attention_mask, **kwargs)
 
 
@@ -109,18 +110,18 @@ class AiTCrossAttention(AiTAttention):
         hidden_states: torch.Tensor,
         memory: torch.Tensor,
         memory_norm: nn.Module,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if past_key_values is not None and past_key_values.is_updated.get(self.layer_idx):
-            layer = past_key_values.cross_attention_cache.layers[self.layer_idx]
+        if cache is not None and cache.is_updated.get(self.layer_idx):
+            layer = cache.cross_attention_cache.layers[self.layer_idx]
             key, value = layer.keys, layer.values
         else:
             memory = memory_norm(memory)
             key, value = self.split_heads(self.k_proj(memory)), self.split_heads(self.v_proj(memory))
-            if past_key_values is not None:
-                key, value = past_key_values.cross_attention_cache.update(key, value, self.layer_idx)
-                past_key_values.is_updated[self.layer_idx] = True
+            if cache is not None:
+                key, value = cache.cross_attention_cache.update(key, value, self.layer_idx)
+                cache.is_updated[self.layer_idx] = True
         return self.attend(hidden_states, key, value, None, **kwargs)
 
 
@@ -184,20 +185,18 @@ class AiTDecoderLayer(AiTLayer):
         hidden_states: torch.Tensor,
         memory: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         **kwargs,
     ) -> torch.Tensor:
-        if self._is_plain_step(hidden_states, attention_mask, past_key_values):
-            return self._step(hidden_states, past_key_values)
-        attended, _ = self.self_attn(
-            self.self_attn_norm(hidden_states), attention_mask, past_key_values=past_key_values, **kwargs
-        )
+        if self._is_plain_step(hidden_states, attention_mask, cache):
+            return self._step(hidden_states, cache)
+        attended, _ = self.self_attn(self.self_attn_norm(hidden_states), attention_mask, cache=cache, **kwargs)
         hidden_states = hidden_states + self.drop_path(attended)
         attended, _ = self.cross_attn(
             self.cross_attn_norm(hidden_states),
             memory,
             self.cross_attn_norm,
-            past_key_values=past_key_values,
+            cache=cache,
             **kwargs,
         )
         hidden_states = hidden_states + self.drop_path(attended)
@@ -205,32 +204,32 @@ class AiTDecoderLayer(AiTLayer):
         return hidden_states + self.drop_path(transformed)
 
     def _is_plain_step(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, past_key_values: Cache | None
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, cache: Cache | None
     ) -> bool:
         """Whether this is one more token of sequences without padding, to be attended to by torch's own function."""
         return (
             hidden_states.shape[1] == 1
             and attention_mask is None
-            and past_key_values is not None
-            and past_key_values.is_updated.get(self.cross_attn.layer_idx, False)
+            and cache is not None
+            and cache.is_updated.get(self.cross_attn.layer_idx, False)
             and self.self_attn.config._attn_implementation == "sdpa"
             and not self.training
         )
 
-    def _step(self, hidden_states: torch.Tensor, past_key_values: EncoderDecoderCache) -> torch.Tensor:
+    def _step(self, hidden_states: torch.Tensor, cache: EncoderDecoderCache) -> torch.Tensor:
         """
         The same for one token (batch, 1, d_model). Arithmetic on one token takes so little time that half of it would
         go into preparing attention for every length, mask and implementation.
         """
         attention, states = self.self_attn, self.self_attn_norm(hidden_states)
         heads = (len(states), -1, 1, attention.head_dim)
-        key, value = past_key_values.self_attention_cache.update(
+        key, value = cache.self_attention_cache.update(
             attention.k_proj(states).view(heads), attention.v_proj(states).view(heads), attention.layer_idx
         )
         attended = F.scaled_dot_product_attention(attention.q_proj(states).view(heads), key, value)
         hidden_states = hidden_states + attention.out_proj(attended.view_as(states))
         attention, states = self.cross_attn, self.cross_attn_norm(hidden_states)
-        memory = past_key_values.cross_attention_cache.layers[attention.layer_idx]
+        memory = cache.cross_attention_cache.layers[attention.layer_idx]
         attended = F.scaled_dot_product_attention(attention.q_proj(states).view(heads), memory.keys, memory.values)
         hidden_states = hidden_states + attention.out_proj(attended.view_as(states))
         return hidden_states + self.mlp(self.mlp_norm(hidden_states))
@@ -404,6 +403,7 @@ class AiTDecoder(AiTPreTrainedModel):
             return torch.full_like(input_ids[:, 0], task["task_id"])
         return input_ids[:, 0] - self.embed_tokens.num_embeddings
 
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -414,30 +414,22 @@ class AiTDecoder(AiTPreTrainedModel):
         soft_tokens: torch.Tensor | None = None,
         soft_token_start: int = 0,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
-        if use_cache and past_key_values is None:
-            past_key_values = new_cache(self.config)
-        past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
+        if use_cache and cache is None:
+            cache = new_cache(self.config)
+        past_length = cache.get_seq_length() if cache is not None else 0
         inputs_embeds = self._embed(input_ids, soft_tokens, soft_token_start)
         positions = torch.arange(input_ids.shape[1], device=input_ids.device) + past_length
         rows = self._task_ids(input_ids, task_ids)[:, None] * self.config.max_position_embeddings + positions
         hidden_states = inputs_embeds + self.embed_positions(rows)
-        causal_mask = create_causal_mask(
-            config=self.config,
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values.self_attention_cache if past_key_values is not None else None,
-        )
+        self_attention_cache = cache.self_attention_cache if cache is not None else None
+        causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, self_attention_cache)
         for layer in self.layers:
-            hidden_states = layer(
-                hidden_states, encoder_hidden_states, causal_mask, past_key_values=past_key_values, **kwargs
-            )
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values
-        )
+            hidden_states = layer(hidden_states, encoder_hidden_states, causal_mask, cache=cache, **kwargs)
+        return BaseModelOutputWithPastAndCrossAttentions(self.norm(hidden_states), **{CACHE_NAME: cache})
 
 
 class AiTModel(AiTPreTrainedModel):
@@ -461,6 +453,7 @@ class AiTModel(AiTPreTrainedModel):
     def get_decoder(self) -> AiTDecoder:
         return self.decoder
 
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     @can_return_tuple
     def forward(
         self,
@@ -471,7 +464,7 @@ class AiTModel(AiTPreTrainedModel):
         soft_token_start: int = 0,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: BaseModelOutput | tuple | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqModelOutput:
@@ -489,7 +482,7 @@ class AiTModel(AiTPreTrainedModel):
             soft_token_start (`int`): The id that the first column of the soft tokens stands for; the next ones follow.
             decoder_attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 for padding.
             encoder_outputs: What the encoder returned, to encode an image once and decode several times.
-            past_key_values ([`EncoderDecoderCache`], *optional*): Keys and values of earlier calls.
+            cache ([`EncoderDecoderCache`], *optional*): Keys and values of earlier calls.
 
         Raises:
             ValueError: Neither images nor encoder outputs are given, or no decoder input in a multi-task model.
@@ -516,19 +509,19 @@ class AiTModel(AiTPreTrainedModel):
             soft_tokens=decoder_soft_tokens,
             soft_token_start=soft_token_start,
             attention_mask=decoder_attention_mask,
-            past_key_values=past_key_values,
+            cache=cache,
             use_cache=use_cache,
             **kwargs,
         )
         return Seq2SeqModelOutput(
             last_hidden_state=decoder_outputs.last_hidden_state,
-            past_key_values=decoder_outputs.past_key_values,
             decoder_hidden_states=decoder_outputs.hidden_states,
             decoder_attentions=decoder_outputs.attentions,
             cross_attentions=decoder_outputs.cross_attentions,
             encoder_last_hidden_state=memory,
             encoder_hidden_states=encoder_outputs.hidden_states,
             encoder_attentions=encoder_outputs.attentions,
+            **{CACHE_NAME: decoder_outputs.get(CACHE_NAME)},
         )
 
 

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Low-rank adapters (LoRA, arXiv 2106.09685) of the attention's projections, by peft; merged again for saving."""
 
+import copy
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from huggingface_hub.dataclasses import strict
+from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import is_peft_available
 
@@ -59,16 +62,35 @@ def add_adapters(model: AiTForDenseTokenGeneration, recipe: LoRARecipe, *, train
     """
     if not is_peft_available():
         raise ImportError("model.lora needs peft: pip install 'ait-hf[lora]'.")
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     alpha = 2 * recipe.rank if recipe.alpha is None else recipe.alpha
     targets = attention_projections(model)
-    model.add_adapter(
-        LoraConfig(r=recipe.rank, lora_alpha=alpha, lora_dropout=recipe.dropout, target_modules=targets), _ADAPTER
+    # Not by the library's `add_adapter`, which may ask for a newer peft than there is.
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=targets,
+        base_model_name_or_path=model.name_or_path,
     )
+    inject_adapter_in_model(config, model, _ADAPTER)
     if train_tokens:
         for parameter in (model.model.decoder.embed_tokens.weight, model.lm_head.bias):
             parameter.requires_grad_(True)
+
+
+def save_adapters(model: AiTForDenseTokenGeneration, folder: Path) -> None:
+    """Writes the adapters alone, as `PeftModel.from_pretrained(model, folder)` reads them."""
+    from peft import get_peft_model_state_dict
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = get_peft_model_state_dict(model, adapter_name=_ADAPTER)
+    state = {f"base_model.model.{name}": tensor.contiguous() for name, tensor in state.items()}
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = copy.copy(model.peft_config[_ADAPTER])
+    config.inference_mode = True  # what it is loaded for, unless somebody says otherwise
+    config.save_pretrained(folder)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from ..modeling_ait import AiTForDenseTokenGeneration
 from ..remote_code import save_with_remote_code
 from .data import Batch
 from .loop import Recipe, TrainingTask, train
-from .lora import merged
+from .lora import merged, save_adapters
 from .settings import EvaluationRecipe
 from .solver_model import SolverModelRecipe, build_solver
 from .tasks import AnyTask
@@ -120,7 +120,7 @@ class SolverTraining(TrainingTask):
         """The first task's image processor lies beside the model; with several tasks each also in its own folder."""
         if self.recipe.model.lora is not None:
             if not self.recipe.model.adapt:  # else they would not fit the model that they are named after
-                model.save_pretrained(folder / "adapter")
+                save_adapters(model, folder / "adapter")
             model = merged(model)
         save_with_remote_code(model, self.processors, folder)
 
