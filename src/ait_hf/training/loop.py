@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from ..hub import prepare_repository, push_run
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
 from .data import evaluation_batches, mixed_batches
+from .divergence import Runaway, find_runaway
 from .files import write_folder, write_into_folder, write_text, write_together
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 RECIPE_FILE = "recipe.yaml"
 # What may change when a run is resumed without making it another run.
 _FREE_ON_RESUME = ("output_dir", "train.resume", "train.trackers", "train.num_workers", "train.max_steps", "hub")
-_FREE_ON_RESUME += ("hub.repo_id", "hub.private", "hub.license", "hub.message")
+_FREE_ON_RESUME += ("train.max_loss_growth", "hub.repo_id", "hub.private", "hub.license", "hub.message")
 
 
 @dataclass
@@ -77,7 +78,8 @@ def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
         and `eval_*`.
 
     Raises:
-        FloatingPointError: More steps in a row than the recipe allows were not finite; the message names the first.
+        FloatingPointError: More steps in a row than the recipe allows were not finite, or the loss ran away; the message
+            says when, and names the last good checkpoint.
         WriteError: A file could not be written; the message names the last good checkpoint.
         FileNotFoundError, ValueError: From the data or the checkpoint, before training starts.
     """
@@ -170,6 +172,7 @@ class _Run:
                 means, skipped = meter.read()
                 self._log({**means, "lr": self.rate, "unreadable_samples": self._count_unreadable()})
                 self._count_skipped(skipped)
+                runaway = self._find_runaway()
                 if "loss" in means:
                     bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
             if evaluates:
@@ -178,7 +181,7 @@ class _Run:
             if _is_due(progress.step, self.recipe.evaluation.pictures_every):
                 with meter.paused():
                     self._draw()
-            if saves:
+            if saves and runaway is None:  # else it would be no good state to go on from
                 with meter.paused():
                     self.last_checkpoint = save_checkpoint(
                         accelerator, self.checkpoints, progress.step, options.keep_checkpoints, self.last_checkpoint
@@ -235,6 +238,21 @@ class _Run:
                 )
         if any(skipped) and self.accelerator.is_main_process:
             logger.warning("%d of the last %d steps were not finite and skipped.", sum(skipped), len(skipped))
+
+    def _find_runaway(self) -> Runaway | None:
+        """Whether the loss has been too high of late; `FloatingPointError` if for too long. The same on all processes."""
+        growth = self.options.max_loss_growth
+        runaway = None if growth is None else find_runaway(self.progress.history, growth)
+        if runaway is not None and runaway.is_lasting:
+            raise FloatingPointError(
+                f"The loss ran away: {runaway}, as in all {runaway.num_rows} rows of the log since step "
+                f"{runaway.first_step}. Lower the learning rate or clip gradients (train.max_grad_norm); if this recipe "
+                "recovers from such a rise, set train.max_loss_growth higher, or train.log_every. "
+                f"{name_last_good(self.last_checkpoint)}"
+            )
+        if runaway is not None and self.accelerator.is_main_process:
+            logger.warning("The loss may run away: %s. Until it is back, no checkpoint is made.", runaway)
+        return runaway
 
     def _evaluate(self) -> None:
         accelerator = self.accelerator
