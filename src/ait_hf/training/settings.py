@@ -100,9 +100,9 @@ class EvaluationRecipe:
         split (`str`): Split to evaluate on.
         num_samples (`int`, *optional*): How many of its samples, spread evenly; all if `None`.
         batch_size (`int`): Samples per batch of one process.
-        pictures_every (`int`, *optional*): Steps between pictures of predictions beside the truth, in
-            `output_dir/pictures` and in TensorBoard or Weights & Biases, if they are among the trackers; `None` for
-            none. Of task-solvers; needs matplotlib, as `scripts/evaluate.py` does.
+        pictures_every (`int`, *optional*): Steps between pictures of predictions (of a tokenizer: reconstructions)
+            beside the truth, in `output_dir/pictures` and in TensorBoard or Weights & Biases, if they are among the
+            trackers; `None` for none. Needs matplotlib, as `scripts/evaluate.py` does.
         num_pictures (`int`): How many samples of the split are drawn.
     """
 
