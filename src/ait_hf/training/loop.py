@@ -18,13 +18,13 @@ import torch
 from accelerate.utils import (
     set_seed,
 )
-from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 
 from ..hub import prepare_repository, push_run
+from .averaging import build_average
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
 from .data import evaluation_batches, mixed_batches
 from .divergence import Runaway, find_runaway
@@ -97,7 +97,7 @@ class _Run:
         self.rate = 0.0
         self.num_unreadable = 0  # of what this process has drawn
         self.accelerator = accelerator = build_accelerator(recipe)
-        self.is_sharded = is_sharded(task.model, recipe, accelerator)
+        self.is_sharded = is_sharded(task.model, accelerator)
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self.last_checkpoint = resumed
         if accelerator.is_main_process and recipe.hub is not None:  # a wrong token shows now, not after days
@@ -122,11 +122,10 @@ class _Run:
         # Not prepared: Accelerate would step it once per process, and skip it with an overflowing fp16 step.
         accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
-        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.parameters = _trained(self.model)
         self.average = None
         if self.options.ema_decay is not None:
-            self.average = EMAModel(self.parameters, self.options.ema_decay, foreach=True)
-            accelerator.register_for_checkpointing(self.average)
+            self.average = build_average(self.parameters, self.options.ema_decay, accelerator, self.is_sharded)
         set_seed(recipe.seed, device_specific=True)  # processes draw different dropout masks
         if resumed is not None:
             accelerator.load_state(str(resumed))
@@ -286,6 +285,8 @@ class _Run:
         if self.is_sharded:
             options = StateDictOptions(full_state_dict=True)
             self.whole.load_state_dict(get_model_state_dict(self.model, options=options))
+            if self.average is not None:
+                self.average.copy_to(_trained(self.whole))
             yield self.whole
         elif self.average is not None:
             self.average.store(self.parameters)
@@ -336,6 +337,10 @@ class _Run:
         if self.accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
         self.accelerator.end_training()
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _warn_of_differences(path: Path, recipe: Recipe, resumed: Path | None) -> None:
