@@ -104,6 +104,7 @@ def test_precision_is_what_the_launch_says_unless_the_recipe_does(tmp_path, monk
         ("train.ema_decay=1.0", "ema_decay must be above 0 and below 1"),
         ("train.compile=gcc", "compile must be one of aot_eager"),
         ("train.max_skipped_steps=-1", "max_skipped_steps must be at least 0"),
+        ("train.max_loss_growth=1.0", "max_loss_growth must be above 1, or null"),
     ],
 )
 def test_wrong_values_are_refused(tmp_path, override, message):

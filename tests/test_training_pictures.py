@@ -1,12 +1,12 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of predictions while a model trains."""
+"""Pictures of predictions while a task-solver trains."""
 
 import pytest
 from accelerate.state import AcceleratorState
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_runs import ROOT, save_tokenizer, solver_recipe, tokenizer_recipe
+from training_runs import ROOT, save_tokenizer, solver_recipe
 
 from ait_hf.training.pictures import draw_predictions, picture_rows
 from ait_hf.training.recipes import load_recipe
@@ -55,8 +55,3 @@ def test_every_kind_of_task_has_pictures(tmp_path, name):
     model = SolverTraining(recipe).model.eval()
     picture = draw_predictions(task, model, picture_rows(task.data, recipe.evaluation.split, 2))
     assert picture.width > 300 and len(picture.convert("RGB").getcolors(2**24)) > 100
-
-
-def test_tokenizers_have_none(tmp_path):
-    with pytest.raises(ValueError, match="leave evaluation.pictures_every out"):
-        tokenizer_recipe(tmp_path, "evaluation.pictures_every=10")

@@ -132,6 +132,10 @@ def test_plans_of_published_recipes_need_no_files(monkeypatch, tmp_path):
     assert eight.memory["activations"] < one.memory["activations"]
     sharded = plan(small, cost, num_gpus=8, sharded=True)
     assert sharded.memory["optimizer"] == pytest.approx(eight.memory["optimizer"] / 8)
+    small.train.ema_decay = 0.99
+    averaged = [plan(small, cost, num_gpus=8, sharded=sharded).memory["averaged weights"] for sharded in (False, True)]
+    assert averaged[0] == pytest.approx(4e-9 * one.trainable_parameters) == pytest.approx(8 * averaged[1])
+    small.train.ema_decay = None
     assert one.memory["total"] == pytest.approx(sum(size for name, size in one.memory.items() if name != "total"))
     assert not plan(small, cost, gpu=GPUS["A100"].__class__(1.0, 312, 19.5)).fits
     slow = plan(small, cost, utilisation=0.001, steps=86400)

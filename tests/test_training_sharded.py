@@ -5,6 +5,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +14,11 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from accelerate.utils.dataclasses import get_module_class_from_name
+from torch.distributed import checkpoint
 from training_runs import ROOT, run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements
 
 from ait_hf.training import loop
+from ait_hf.training.averaging import AVERAGE
 from ait_hf.training.processes import is_sharded
 from ait_hf.training.solver import SolverTraining, train_solver
 
@@ -67,9 +70,11 @@ def history(folder) -> list[dict[str, float]]:
     return without_measurements(json.loads((folder / "history.json").read_text()))
 
 
-def test_shards_learn_what_whole_models_learn_and_resume(tmp_path):
+@pytest.mark.parametrize("averaged", [False, True], ids=["last weights", "averaged weights"])
+def test_shards_learn_what_whole_models_learn_and_resume(tmp_path, averaged):
     tokenizer = save_tokenizer(tmp_path / "tokenizer")
-    whole, sharded = (solver_recipe(tmp_path / name, tokenizer, *OPTIONS) for name in ("whole", "sharded"))
+    options = OPTIONS + averaged * ["train.ema_decay=0.6", "schedule={name: constant}", "optimizer.lr=1e-3"]
+    whole, sharded = (solver_recipe(tmp_path / name, tokenizer, *options) for name in ("whole", "sharded"))
     run_in_processes(2, train_solver, whole)
     for _ in range(2):
         run_in_processes(2, train_sharded, sharded)
@@ -77,7 +82,21 @@ def test_shards_learn_what_whole_models_learn_and_resume(tmp_path):
             assert row == pytest.approx(expected, rel=1e-5)
         for folder in ("", "best"):
             torch.testing.assert_close(weights(tmp_path / "sharded" / folder), weights(tmp_path / "whole" / folder))
+        if averaged:
+            assert_same_averages(*(tmp_path / name / "checkpoints/step-00000004" for name in ("sharded", "whole")))
         shutil.rmtree(tmp_path / "sharded/checkpoints/step-00000004")  # then goes on from step 2
+
+
+def assert_same_averages(sharded: Path, whole: Path) -> None:
+    """Of checkpoints; shards are put together by one process, which has not written them. They are not the weights."""
+    expected = torch.load(whole / "custom_checkpoint_2.pkl")
+    state = {"optimization_step": 0, "shadow_params": [torch.zeros_like(part) for part in expected["shadow_params"]]}
+    checkpoint.load(state, checkpoint_id=sharded / AVERAGE, no_dist=True)
+    assert state["optimization_step"] == expected["optimization_step"] == 4
+    torch.testing.assert_close(state["shadow_params"], expected["shadow_params"], rtol=1e-5, atol=1e-5)
+    assert len(list((sharded / AVERAGE).glob("*.distcp"))) == 2
+    last, averaged = weights(whole), weights(whole.parents[1])
+    assert max((last[name] - averaged[name]).abs().max() for name in averaged) > 2e-4
 
 
 @pytest.mark.slow
@@ -91,29 +110,25 @@ def test_precision_and_skipped_steps_of_shards(tmp_path):
     assert [row["skipped_steps"] for row in rows if "lr" in row] == [0, 0, 1, 0]
     for number in range(2):
         assert rows[number] == pytest.approx(expected[number], rel=1e-3)
-    assert rows[3].keys() == {"step", "lr", "skipped_steps"}  # nothing was learned from it
+    assert rows[3].keys() == {"step", "lr", "skipped_steps", "unreadable_samples"}  # nothing was learned from it
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "sharded").values())
 
 
 def test_what_does_not_go_with_shards_is_refused(tmp_path):
-    tokenizer = save_tokenizer(tmp_path / "tokenizer")
-    recipe = solver_recipe(tmp_path, tokenizer)
-    model = SolverTraining(recipe).model
+    model = SolverTraining(solver_recipe(tmp_path, save_tokenizer(tmp_path / "tokenizer"))).model
 
     class Sharded:
         distributed_type = DistributedType.FSDP
         is_fsdp2 = True
 
-    with pytest.raises(ValueError, match="train.ema_decay needs whole weights"):
-        is_sharded(model, solver_recipe(tmp_path, tokenizer, "train.ema_decay=0.9"), Sharded())
     with pytest.raises(ValueError, match="Tokenizers are small"):
-        is_sharded(model.tokenizers["depth"], recipe, Sharded())
+        is_sharded(model.tokenizers["depth"], Sharded())
     Sharded.is_fsdp2 = False
     with pytest.raises(ValueError, match="fsdp_version: 2"):
-        is_sharded(model, recipe, Sharded())
+        is_sharded(model, Sharded())
     Sharded.distributed_type = DistributedType.DEEPSPEED
     with pytest.raises(ValueError, match="does not run under DeepSpeed"):
-        is_sharded(model, recipe, Sharded())
+        is_sharded(model, Sharded())
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

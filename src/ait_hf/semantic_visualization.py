@@ -69,7 +69,7 @@ def draw_label_map(image: np.ndarray, label_map: np.ndarray, class_names: Sequen
     image = _check_image(image)
     longer_side = max(image.shape[:2]) * math.ceil(SMALLEST_PICTURE / max(image.shape[:2]))
     picture = _overlay(image, label_map, len(class_names), longer_side)
-    legend = _legend(_present([label_map]), class_names, picture.width)
+    legend = class_legend([label_map], class_names, picture.width)
     page = Image.new("RGB", (picture.width, picture.height + legend.height), "white")
     page.paste(picture, (0, 0))
     page.paste(legend, (0, picture.height))
@@ -100,9 +100,8 @@ def semantic_gallery(rows: Sequence[dict], class_names: Sequence[str], cell_size
             raise ValueError(f"Row {number} of the gallery lacks {', '.join(missing)}.")
     lines = [_line(row, len(class_names), cell_size) for row in rows]
     width = 2 * MARGIN + len(TITLES) * (cell_size + GAP) - GAP
-    legend = _legend(
-        _present([row[side] for row in rows for side in ("truth", "prediction")]), class_names, width - 2 * MARGIN
-    )
+    label_maps = [row[side] for row in rows for side in ("truth", "prediction")]
+    legend = class_legend(label_maps, class_names, width - 2 * MARGIN)
     heights = [max(picture.height for picture in line) + LINE_HEIGHT for line in lines]
     page = Image.new("RGB", (width, TITLE_HEIGHT + sum(heights) + legend.height + MARGIN), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
@@ -159,25 +158,34 @@ def _resize(image: np.ndarray, longer_side: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
 
 
-def _present(label_maps: Sequence[np.ndarray]) -> list[int]:
-    return sorted(set().union(*(np.unique(label_map).tolist() for label_map in label_maps)) - {IGNORED_LABEL})
+def class_legend(label_maps: Sequence[np.ndarray], class_names: Sequence[str], width: int) -> Image.Image:
+    """A coloured square and the name of each class that occurs, in as many lines as they need.
 
+    Args:
+        label_maps: integers of any shapes, 255 = no class.
+        class_names: names of the classes in the order of their numbers.
+        width: of the picture, pixels.
 
-def _legend(classes: Sequence[int], class_names: Sequence[str], width: int) -> Image.Image:
-    """A coloured square and the name of each class, in as many lines as they need."""
+    Returns:
+        An RGB picture.
+    """
     font, palette = ImageFont.load_default(13), class_palette(len(class_names))
-    places, left, line = [], 0, 0
-    for number in classes:
+    places, left, line = {}, 0, 0
+    for number in _present(label_maps):
         needed = SWATCH + 5 + math.ceil(font.getlength(class_names[number])) + 14
         if left and left + needed > width:
             left, line = 0, line + 1
-        places.append((left, line * LINE_HEIGHT))
+        places[number] = (left, line * LINE_HEIGHT)
         left += needed
     legend = Image.new("RGB", (width, (line + 1) * LINE_HEIGHT), "white")
     draw = ImageDraw.Draw(legend)
-    for number, (left, top) in zip(classes, places):
+    for number, (left, top) in places.items():
         middle = top + LINE_HEIGHT / 2
         color = tuple(palette[number].tolist())
         draw.rectangle((left, middle - SWATCH / 2, left + SWATCH, middle + SWATCH / 2), fill=color)
         draw.text((left + SWATCH + 5, middle), class_names[number], "black", font, anchor="lm")
     return legend
+
+
+def _present(label_maps: Sequence[np.ndarray]) -> list[int]:
+    return sorted(set().union(*(np.unique(label_map).tolist() for label_map in label_maps)) - {IGNORED_LABEL})

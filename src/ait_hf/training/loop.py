@@ -18,15 +18,16 @@ import torch
 from accelerate.utils import (
     set_seed,
 )
-from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 
 from ..hub import prepare_repository, push_run
+from .averaging import build_average
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
 from .data import evaluation_batches, mixed_batches
+from .divergence import Runaway, find_runaway
 from .files import write_folder, write_into_folder, write_text, write_together
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 RECIPE_FILE = "recipe.yaml"
 # What may change when a run is resumed without making it another run.
 _FREE_ON_RESUME = ("output_dir", "train.resume", "train.trackers", "train.num_workers", "train.max_steps", "hub")
-_FREE_ON_RESUME += ("hub.repo_id", "hub.private", "hub.license", "hub.message")
+_FREE_ON_RESUME += ("train.max_loss_growth", "hub.repo_id", "hub.private", "hub.license", "hub.message")
 
 
 @dataclass
@@ -77,7 +78,8 @@ def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
         and `eval_*`.
 
     Raises:
-        FloatingPointError: More steps in a row than the recipe allows were not finite; the message names the first.
+        FloatingPointError: More steps in a row than the recipe allows were not finite, or the loss ran away; the message
+            says when, and names the last good checkpoint.
         WriteError: A file could not be written; the message names the last good checkpoint.
         FileNotFoundError, ValueError: From the data or the checkpoint, before training starts.
     """
@@ -95,7 +97,7 @@ class _Run:
         self.rate = 0.0
         self.num_unreadable = 0  # of what this process has drawn
         self.accelerator = accelerator = build_accelerator(recipe)
-        self.is_sharded = is_sharded(task.model, recipe, accelerator)
+        self.is_sharded = is_sharded(task.model, accelerator)
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self.last_checkpoint = resumed
         if accelerator.is_main_process and recipe.hub is not None:  # a wrong token shows now, not after days
@@ -120,11 +122,10 @@ class _Run:
         # Not prepared: Accelerate would step it once per process, and skip it with an overflowing fp16 step.
         accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
-        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.parameters = _trained(self.model)
         self.average = None
         if self.options.ema_decay is not None:
-            self.average = EMAModel(self.parameters, self.options.ema_decay, foreach=True)
-            accelerator.register_for_checkpointing(self.average)
+            self.average = build_average(self.parameters, self.options.ema_decay, accelerator, self.is_sharded)
         set_seed(recipe.seed, device_specific=True)  # processes draw different dropout masks
         if resumed is not None:
             accelerator.load_state(str(resumed))
@@ -170,6 +171,7 @@ class _Run:
                 means, skipped = meter.read()
                 self._log({**means, "lr": self.rate, "unreadable_samples": self._count_unreadable()})
                 self._count_skipped(skipped)
+                runaway = self._find_runaway()
                 if "loss" in means:
                     bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
             if evaluates:
@@ -178,7 +180,7 @@ class _Run:
             if _is_due(progress.step, self.recipe.evaluation.pictures_every):
                 with meter.paused():
                     self._draw()
-            if saves:
+            if saves and runaway is None:  # else it would be no good state to go on from
                 with meter.paused():
                     self.last_checkpoint = save_checkpoint(
                         accelerator, self.checkpoints, progress.step, options.keep_checkpoints, self.last_checkpoint
@@ -236,6 +238,21 @@ class _Run:
         if any(skipped) and self.accelerator.is_main_process:
             logger.warning("%d of the last %d steps were not finite and skipped.", sum(skipped), len(skipped))
 
+    def _find_runaway(self) -> Runaway | None:
+        """Whether the loss has been too high of late; `FloatingPointError` if for too long. The same on all processes."""
+        growth = self.options.max_loss_growth
+        runaway = None if growth is None else find_runaway(self.progress.history, growth)
+        if runaway is not None and runaway.is_lasting:
+            raise FloatingPointError(
+                f"The loss ran away: {runaway}, as in all {runaway.num_rows} rows of the log since step "
+                f"{runaway.first_step}. Lower the learning rate or clip gradients (train.max_grad_norm); if this recipe "
+                "recovers from such a rise, set train.max_loss_growth higher, or train.log_every. "
+                f"{name_last_good(self.last_checkpoint)}"
+            )
+        if runaway is not None and self.accelerator.is_main_process:
+            logger.warning("The loss may run away: %s. Until it is back, no checkpoint is made.", runaway)
+        return runaway
+
     def _evaluate(self) -> None:
         accelerator = self.accelerator
         with self._finished_model() as model:
@@ -268,6 +285,8 @@ class _Run:
         if self.is_sharded:
             options = StateDictOptions(full_state_dict=True)
             self.whole.load_state_dict(get_model_state_dict(self.model, options=options))
+            if self.average is not None:
+                self.average.copy_to(_trained(self.whole))
             yield self.whole
         elif self.average is not None:
             self.average.store(self.parameters)
@@ -318,6 +337,10 @@ class _Run:
         if self.accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
         self.accelerator.end_training()
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _warn_of_differences(path: Path, recipe: Recipe, resumed: Path | None) -> None:

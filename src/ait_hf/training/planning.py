@@ -141,7 +141,7 @@ def make_plan(
         recipe: Its batch sizes are taken to be in all, and are shared out.
         cost: Of its model, as [`count_costs`] has it.
         num_gpus, gpu, utilisation: How many, which, and the share of the matrix peak that a step reaches, 0..1.
-        sharded: FSDP instead of DDP: weights, gradients and the optimizer's state are shared out.
+        sharded: FSDP instead of DDP: weights, averaged ones, gradients and the optimizer's state are shared out.
         steps: By default the recipe's.
 
     Raises:
@@ -164,7 +164,7 @@ def make_plan(
     memory = {
         "weights": 4.0 * parameters / shards,
         "optimizer": 8.0 * trainable / shards,
-        "averaged weights": 0.0 if recipe.train.ema_decay is None else 4.0 * trainable,
+        "averaged weights": 0.0 if recipe.train.ema_decay is None else 4.0 * trainable / shards,
         "gradients": gradients / shards,
         "gradient buckets": gradients if num_gpus > 1 and not sharded else 0.0,
         "activations": dynamic,

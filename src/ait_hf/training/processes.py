@@ -37,7 +37,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     )
 
 
-def is_sharded(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> bool:
+def is_sharded(model: nn.Module, accelerator: Accelerator) -> bool:
     """Whether processes hold parts of the weights (FSDP2); `ValueError` for what training does not do."""
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         # It steps the optimiser by itself, before anyone could see whether the gradients are finite.
@@ -50,10 +50,6 @@ def is_sharded(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> bo
         raise ValueError("Sharded training needs FSDP2: set fsdp_version: 2 in Accelerate's configuration file.")
     if isinstance(model, TokenizerBase):
         raise ValueError("Tokenizers are small, and their codebooks are not sharded: train them without FSDP.")
-    if recipe.train.ema_decay is not None:
-        raise ValueError(
-            "train.ema_decay needs whole weights on every process: train without FSDP, or set it to null."
-        )
     return True
 
 

@@ -30,6 +30,9 @@ class TrainRecipe:
             last ones: after step n it keeps `min(ema_decay, n / (n + 9))` of itself.
         max_skipped_steps (`int`): Steps whose loss or gradients are not finite change nothing and are counted; more
             than so many in a row stop the run.
+        max_loss_growth (`float`, *optional*): The run stops when the mean loss of three rows of the log in a row is above
+            so many times its median in the rows before, see [`~ait_hf.training.divergence.find_runaway`]; `None` for
+            any loss that is finite.
         num_workers (`int`): Data worker processes per process and source of data; 0 for none. The result does not
             depend on it.
         log_every (`int`): Steps between rows of `history.json`, which hold means over these steps.
@@ -49,6 +52,7 @@ class TrainRecipe:
     compile: str | None = None
     ema_decay: float | None = None
     max_skipped_steps: int = 10
+    max_loss_growth: float | None = None
     num_workers: int = 0
     log_every: int = 50
     eval_every: int | None = None
@@ -66,6 +70,10 @@ class TrainRecipe:
                 raise ValueError(f"{name} must be at least 1, or null for never, got {getattr(self, name)}.")
         if self.max_skipped_steps < 0:
             raise ValueError(f"max_skipped_steps must be at least 0, got {self.max_skipped_steps}.")
+
+    def validate_max_loss_growth(self):
+        if self.max_loss_growth is not None and not self.max_loss_growth > 1:
+            raise ValueError(f"max_loss_growth must be above 1, or null for no limit, got {self.max_loss_growth}.")
 
     def validate_ema_decay(self):
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
@@ -92,9 +100,9 @@ class EvaluationRecipe:
         split (`str`): Split to evaluate on.
         num_samples (`int`, *optional*): How many of its samples, spread evenly; all if `None`.
         batch_size (`int`): Samples per batch of one process.
-        pictures_every (`int`, *optional*): Steps between pictures of predictions beside the truth, in
-            `output_dir/pictures` and in TensorBoard or Weights & Biases, if they are among the trackers; `None` for
-            none. Of task-solvers; needs matplotlib, as `scripts/evaluate.py` does.
+        pictures_every (`int`, *optional*): Steps between pictures of predictions (of a tokenizer: reconstructions)
+            beside the truth, in `output_dir/pictures` and in TensorBoard or Weights & Biases, if they are among the
+            trackers; `None` for none. Needs matplotlib, as `scripts/evaluate.py` does.
         num_pictures (`int`): How many samples of the split are drawn.
     """
 

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from ..configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
@@ -27,6 +28,7 @@ from .object_data import AnyMaskData
 from .pose_data import AnyPoseData, PersonData
 from .recipes import check_keys
 from .semantic_data import AnyClassMaskData, AnySemanticData, SemanticData
+from .settings import EvaluationRecipe
 
 
 SAMPLES = "samples"  # the one source of samples
@@ -107,8 +109,6 @@ class TokenizerRecipe(Recipe):
         check_keys("section model.config", self.model.config, known)
         if isinstance(self.data, PersonData) and self.mask_augmentation.patch_size is not None:
             raise ValueError("Poses have no patches: leave mask_augmentation.patch_size out.")
-        if self.evaluation.pictures_every is not None:
-            raise ValueError("Pictures are drawn of task-solvers: leave evaluation.pictures_every out.")
 
 
 class TokenizerTraining(TrainingTask):
@@ -179,6 +179,15 @@ class TokenizerTraining(TrainingTask):
             return {}
         return metric.compute(num_codes=model.config.num_vq_embeddings)
 
+    def pictures(self, model: Tokenizer, options: EvaluationRecipe) -> dict[str, Image.Image]:
+        from .pictures import picture_rows  # drawing needs packages that training does not
+        from .tokenizer_pictures import draw_reconstructions
+
+        transform = self.streams[SAMPLES].eval_transform
+        rows = picture_rows(self.recipe.data, options.split, options.num_pictures)
+        samples = torch.stack([transform(row)["labels"] for row in rows])
+        return {"reconstructions": draw_reconstructions(self.recipe.data, model, samples, self._mask)}
+
     def save(self, model: Tokenizer, folder: Path) -> None:
         model.save_pretrained(folder)
 
@@ -186,7 +195,7 @@ class TokenizerTraining(TrainingTask):
 @dataclass(frozen=True)
 class InputMask:
     """
-    What a tokenizer in training sees of a batch of samples; draws from torch's global generator.
+    What a tokenizer in training sees of a batch of samples; draws from torch's global generator, unless one is given.
 
     Args:
         ratio, patch_size: See [`MaskAugmentationRecipe`].
@@ -199,12 +208,12 @@ class InputMask:
     unknown: int
     are_poses: bool
 
-    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+    def __call__(self, samples: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         if self.ratio == 0:
             return samples
         if self.are_poses:
-            return mask_joints(samples, self.ratio)
-        return mask_augmentation(samples, self.ratio, self.patch_size, value=self.unknown)
+            return mask_joints(samples, self.ratio, generator)
+        return mask_augmentation(samples, self.ratio, self.patch_size, generator, value=self.unknown)
 
 
 def masked_stream(stream: Stream, mask: InputMask) -> Stream:

@@ -1,0 +1,107 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Pictures of what a tokenizer in training rebuilds. A module of its own, because drawing needs packages that training does
+not.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..map_visualization import colorize_map
+from ..pictures import arrange, resize_picture
+from ..pose_visualization import draw_poses
+from ..semantic_visualization import MARGIN, class_legend, colorize_label_map
+from ..visualization import colorize_depth
+from .map_data import MapData
+from .pose_data import PersonData
+from .semantic_data import SemanticData
+from .tokenizer import AnyTokenizerData, InputMask, Tokenizer
+
+
+CELL = 256  # longer side of each picture, pixels
+BACKGROUND = 48  # of poses, which come without their image
+INSIDE = 220  # of masks, which white would not set off from the page
+
+
+@torch.no_grad()
+def draw_reconstructions(
+    data: AnyTokenizerData, model: Tokenizer, samples: torch.Tensor, mask: InputMask
+) -> Image.Image:
+    """
+    Samples beside what the tokenizer makes of them, one line each. Where training hides a part of the input, there are two
+    more columns: a sample of which as much is hidden, always the same part, and what the tokenizer makes of that.
+
+    Args:
+        data: Section of the recipe.
+        model: In evaluation mode.
+        samples (`torch.Tensor`): A batch of the data's `labels`, on the CPU.
+        mask (`InputMask`): What training hides.
+    """
+    columns = {"ground truth": samples, "reconstruction": _rebuild(data, model, samples)}
+    if mask.ratio > 0:
+        hidden = mask(samples, torch.Generator().manual_seed(0))
+        columns |= {"partly hidden": hidden, "its reconstruction": _rebuild(data, model, hidden)}
+    paint, scale = _painter(data, samples)
+    lines = [[paint(values.numpy()) for values in line] for line in zip(*columns.values())]
+    titles = [f"ground truth{scale}", *list(columns)[1:]]
+    page = arrange(titles, lines, CELL)
+    return _with_legend(page, data, columns) if isinstance(data, SemanticData) else page
+
+
+def _rebuild(data: AnyTokenizerData, model: Tokenizer, samples: torch.Tensor) -> torch.Tensor:
+    rebuilt = model.detokenize(ids=model.tokenize(samples.to(model.device))).float().cpu()
+    return rebuilt.argmax(1) if isinstance(data, SemanticData) else rebuilt
+
+
+def _painter(data: AnyTokenizerData, truth: torch.Tensor) -> tuple[Callable[[np.ndarray], Image.Image], str]:
+    """What draws a sample, with or without a channel of its own, and what the title says of its colours, which are the
+    same for all."""
+    match data:
+        case PersonData():
+            blank = np.full((*data.image_size, 3), BACKGROUND, dtype=np.uint8)
+            return lambda pose: draw_poses(blank, pose[None], skeleton=data.joints, longer_side=CELL), ""
+        case SemanticData():
+            return lambda labels: resize_picture(colorize_label_map(labels, data.num_classes), CELL), ""
+        case MapData():
+            limits = _limits(truth)
+            scale = f", {limits[0][0]:.3g} to {limits[1][0]:.3g} {data.unit}" if data.num_channels == 1 else ""
+            return lambda values: resize_picture(
+                colorize_map(values.transpose(1, 2, 0), data.unit, limits), CELL
+            ), scale
+        case _ if data.unit == "mask":
+            return _paint_mask, ""
+        case _:
+            (low,), (high,) = _limits(truth[:, None])
+            scale = f", {low:.1f} (blue) to {high:.1f} m (red)"
+            return lambda depth: resize_picture(colorize_depth(_without_channel(depth), low, high), CELL), scale
+
+
+def _limits(maps: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest value of every channel of the known pixels of maps `(B, C, H, W)`; 0 and 1 if there are none."""
+    pixels = maps.movedim(1, -1).flatten(0, -2)
+    known = pixels[(pixels != 0).any(1)]
+    if not len(known):
+        return np.zeros(maps.shape[1]), np.ones(maps.shape[1])
+    return known.amin(0).numpy(), known.amax(0).numpy()
+
+
+def _paint_mask(mask: np.ndarray) -> Image.Image:
+    grey = (INSIDE * _without_channel(mask).clip(0, 1)).round().astype(np.uint8)
+    return resize_picture(np.repeat(grey[..., None], 3, axis=2), CELL)
+
+
+def _without_channel(values: np.ndarray) -> np.ndarray:
+    return values.reshape(values.shape[-2:])
+
+
+def _with_legend(page: Image.Image, data: SemanticData, columns: dict[str, torch.Tensor]) -> Image.Image:
+    label_maps = [values.numpy() for values in columns.values()]
+    legend = class_legend(label_maps, data.class_names(), page.width - 2 * MARGIN)
+    extended = Image.new("RGB", (page.width, page.height + legend.height), "white")
+    extended.paste(page, (0, 0))
+    extended.paste(legend, (MARGIN, page.height))
+    return extended
