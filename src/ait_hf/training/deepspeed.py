@@ -16,9 +16,9 @@ class DeepSpeedAccelerator(Accelerator):
     """
     Accelerate with DeepSpeed's engine, which clips, steps and sets gradients to zero within `backward`.
 
-    Weights stay float32 and precision is that of autocast, as without DeepSpeed, whose own would also round codebooks and
-    labels in metres. With float32 weights the engine takes no step if the norm of all gradients is not finite, on any
-    process; so nothing is left to undo but what forwards have changed.
+    Weights stay float32 and precision is that of autocast, as without DeepSpeed, whose own would also round codebooks. With
+    float32 weights the engine takes no step on any process if the norm of all gradients is not finite; so nothing is left
+    to undo but what forwards have changed.
 
     Args:
         max_grad_norm (`float`, *optional*): Gradients are clipped to this norm.
