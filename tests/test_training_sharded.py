@@ -126,9 +126,6 @@ def test_what_does_not_go_with_shards_is_refused(tmp_path):
     Sharded.is_fsdp2 = False
     with pytest.raises(ValueError, match="fsdp_version: 2"):
         is_sharded(model, Sharded())
-    Sharded.distributed_type = DistributedType.DEEPSPEED
-    with pytest.raises(ValueError, match="does not run under DeepSpeed"):
-        is_sharded(model, Sharded())
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -140,6 +137,7 @@ def test_configuration_files_are_what_accelerate_reads(path):
     assert (arguments.num_processes, arguments.num_machines) == (processes, machines)
     assert arguments.multi_gpu == (config.distributed_type == "MULTI_GPU")
     assert arguments.use_fsdp == (path.stem == "fsdp2")
+    assert arguments.use_deepspeed == (path.stem == "deepspeed_zero2")
 
 
 def test_classes_to_wrap_are_those_of_the_model(tmp_path):

@@ -5,6 +5,7 @@
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.utils import DistributedType
 from torch import nn
 
 from ..quantization_ait import EMACodebook
@@ -25,7 +26,8 @@ class StepGuard:
 
     def __init__(self, model: nn.Module, optimizer: AcceleratedOptimizer, accelerator: Accelerator):
         self.optimizer = optimizer.optimizer
-        self.has_scaler = accelerator.scaler is not None
+        # A scaler and DeepSpeed tell the optimiser by themselves.
+        self.tells = accelerator.scaler is None and accelerator.distributed_type != DistributedType.DEEPSPEED
         self.state = list(_changed_by_forward(model))
         self.before = [tensor.clone() for tensor in self.state]
 
@@ -47,7 +49,7 @@ class StepGuard:
             `torch.Tensor`: 1 if the step is skipped, else 0; float32 of shape `()`, the same on all processes.
         """
         skipped = torch.isfinite(grad_norm).logical_not()
-        if not self.has_scaler:  # which tells the optimiser by itself
+        if self.tells:
             self.optimizer.found_inf = skipped.float()
         for before, tensor in zip(self.before, self.state):
             tensor.copy_(torch.where(skipped, before, tensor))

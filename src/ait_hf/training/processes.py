@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the processes of a run share their work: Accelerate as a recipe wants it, and weights in shards."""
 
+from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -11,11 +12,13 @@ from accelerate.utils import (
     ProjectConfiguration,
     TorchDynamoPlugin,
     is_tensorboard_available,
+    parse_flag_from_env,
 )
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from ..tokenization_base import TokenizerBase
+from .deepspeed import DeepSpeedAccelerator
 from .settings import Recipe
 
 
@@ -25,7 +28,10 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     if trackers is None:
         trackers = ["tensorboard"] if is_tensorboard_available() else []
     compiled = recipe.train.compile
-    return Accelerator(
+    kind = Accelerator
+    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
+        kind = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
+    return kind(
         mixed_precision=recipe.train.mixed_precision,
         dynamo_plugin=None if compiled is None else TorchDynamoPlugin(backend=compiled),
         # Forwards alone say when a step is done: streams of data may end before the training does.
@@ -39,17 +45,16 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
 
 def is_sharded(model: nn.Module, accelerator: Accelerator) -> bool:
     """Whether processes hold parts of the weights (FSDP2); `ValueError` for what training does not do."""
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        # It steps the optimiser by itself, before anyone could see whether the gradients are finite.
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return False
+    if isinstance(model, TokenizerBase):
         raise ValueError(
-            "Training does not run under DeepSpeed: FSDP2 shards the same (scripts/accelerate/fsdp2.yaml)."
+            "Tokenizers are small, and their codebooks are not sharded: train them without FSDP or DeepSpeed."
         )
-    if accelerator.distributed_type != DistributedType.FSDP:
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
         return False
     if not accelerator.is_fsdp2:
         raise ValueError("Sharded training needs FSDP2: set fsdp_version: 2 in Accelerate's configuration file.")
-    if isinstance(model, TokenizerBase):
-        raise ValueError("Tokenizers are small, and their codebooks are not sharded: train them without FSDP.")
     return True
 
 
