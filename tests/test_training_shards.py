@@ -6,7 +6,6 @@ cannot be read. Shards are made by what docs/data.md shows."""
 import io
 import json
 import re
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -17,11 +16,23 @@ import torch
 from accelerate import Accelerator
 from datasets.packaged_modules.parquet.parquet import Parquet
 from PIL import Image
-from pycocotools import mask as rle_codec
+from shard_files import (
+    CLASSES,
+    HEIGHT,
+    NUM_IMAGES,
+    NUM_SHARDS,
+    WIDTH,
+    run_guide,
+    table_of_maps,
+    write_files,
+    write_label_tars,
+    write_tars,
+)
 from test_training_objects import BACKBONE, CONFIG
 from test_training_streams import batches
 
-from ait_hf.data.skeletons import COCO_SKELETON
+from ait_hf import VQTokenizer
+from ait_hf.evaluate_command import main as evaluate
 from ait_hf.training.data import evaluation_batches, mixed_batches
 from ait_hf.training.depth_data import SyntheticData, TransformRecipe
 from ait_hf.training.map_data import HubMapData, MapFolderData, MapTransformRecipe
@@ -43,13 +54,10 @@ from ait_hf.training.semantic_data import (
     SemanticTransformRecipe,
 )
 from ait_hf.training.solver import SolverRecipe, train_solver
+from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
-GUIDE = (Path(__file__).parents[1] / "docs/data.md").read_text(encoding="utf-8")
-NUM_IMAGES, NUM_SHARDS = 12, 4
-HEIGHT, WIDTH = 16, 24
-CLASSES = ["cat", "dog", "cow"]
-OBJECT_COLUMNS = ("image_id", "height", "width", "boxes", "class_labels", "iscrowd", "area", "segmentation")
+RECIPES = Path(__file__).parents[1] / "scripts/recipes"
 
 # Without chance, so that samples tell which row they are of.
 OBJECTS = ObjectTransformRecipe(image_size=[HEIGHT, WIDTH], scale_range=[1.0, 1.0], flip_p=0.0)
@@ -58,98 +66,6 @@ POSES = PoseTransformRecipe(image_size=16, scale_range=[1.0, 1.0], shift=0.0, ro
 MAPS = MapTransformRecipe(crop_size=[HEIGHT, WIDTH], flip_p=0.0, color_p=0.0)
 LABEL_NUMBERS = {"first_id": 1, "ignored_ids": [0]}
 MAP_VALUES = {"unit": "heat", "num_channels": 1, "scale": 0.5, "offset": 1.0}
-
-
-def annotation(image: int, number: int, **own) -> dict:
-    """A triangular object of its own place, shape and class."""
-    x, y, side = number + 1, image % 6 + 1, 6 + image % 3
-    triangle = [x, y, x + side, y + (number + image) % 4, x + (image + 1) % 5, y + side]
-    place = {"bbox": [x, y, side, side], "area": side * side / 2, "segmentation": [triangle]}
-    return {"id": 10 * image + number + 1, "image_id": image, "category_id": (image + number) % 3 + 1} | place | own
-
-
-def crowd(image: int) -> dict:
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
-    mask[2:9, 12:20] = 1
-    rle = rle_codec.encode(mask)
-    rle = {"size": [HEIGHT, WIDTH], "counts": rle["counts"].decode()}
-    return annotation(image, 8, bbox=[12, 2, 8, 7], segmentation=rle, iscrowd=1)
-
-
-def person(image: int) -> dict:
-    joints = np.zeros((17, 3), int)
-    joints[:4] = [[4 + image % 5, 3, 2], [9, 4 + image % 7, 1], [5, 10, 2], [10, 11, 2]]
-    place = {"bbox": [2, 2, 10 + image % 4, 12], "area": 100 + image, "keypoints": joints.flatten().tolist()}
-    return {"id": image + 1, "image_id": image, "category_id": 1, "num_keypoints": 4} | place
-
-
-def write_files(folder: Path) -> None:
-    """The same images with objects, people, label maps and maps, in the files that the guide names."""
-    rng = np.random.default_rng(0)
-    for name in ("images", "labelled/images", "labelled/annotations", "train/images", "train/maps"):
-        (folder / name).mkdir(parents=True)
-    for number in range(NUM_IMAGES):
-        picture = Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
-        labels = np.repeat(rng.integers(0, 4, (HEIGHT // 4, WIDTH // 4), np.uint8), 4, 0).repeat(4, 1)
-        for place in ("images", "labelled/images", "train/images"):
-            picture.save(folder / place / f"{number:03d}.png")
-        Image.fromarray(labels).save(folder / f"labelled/annotations/{number:03d}.png")
-        Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH), np.uint8)).save(folder / f"train/maps/{number:03d}.png")
-    size = {"height": HEIGHT, "width": WIDTH}
-    images = [{"id": number, "file_name": f"{number:03d}.png", **size} for number in range(NUM_IMAGES)]
-    objects = [annotation(number, index) for number in range(NUM_IMAGES) for index in range(number % 3 + 1)]
-    objects += [crowd(number) for number in range(0, NUM_IMAGES, 4)]
-    categories = [{"id": number + 1, "name": name} for number, name in enumerate(CLASSES)]
-    nothing = {"id": NUM_IMAGES, "file_name": "000.png", **size}  # which training leaves out
-    write_json(folder / "instances.json", [*images, nothing], objects, categories)
-    people = [person(number) for number in range(NUM_IMAGES)]
-    write_json(
-        folder / "keypoints.json", images, people, [{"id": 1, "name": "person", "keypoints": COCO_SKELETON.joints}]
-    )
-
-
-def write_json(path: Path, images: list, annotations: list, categories: list) -> None:
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-
-
-def table_of_maps() -> datasets.Dataset:
-    stems = [f"{number:03d}.png" for number in range(NUM_IMAGES)]
-    stored = {"image": [f"train/images/{stem}" for stem in stems], "map": [f"train/maps/{stem}" for stem in stems]}
-    features = datasets.Features({"image": datasets.Image(), "map": datasets.Image()})
-    return datasets.Dataset.from_dict(stored, features)
-
-
-def write_tars(folder: Path, rows: datasets.Dataset) -> None:
-    """WebDataset of what the shards hold: pictures as they are, everything else as JSON."""
-    folder.mkdir()
-    rows = rows.cast_column("image", datasets.Image(decode=False))
-    for shard in range(NUM_SHARDS):
-        with tarfile.open(folder / f"train-{shard:05d}.tar", "w") as tar:
-            for row in rows.shard(NUM_SHARDS, shard):
-                text = json.dumps({column: row[column] for column in OBJECT_COLUMNS}).encode()
-                for ending, content in {"png": row["image"]["bytes"], "json": text}.items():
-                    member = tarfile.TarInfo(f"{row['image_id']:03d}.{ending}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
-
-
-def write_label_tars(folder: Path) -> None:
-    folder.mkdir()
-    for shard in range(NUM_SHARDS):
-        with tarfile.open(folder / f"train-{shard:05d}.tar", "w") as tar:
-            for number in range(shard, NUM_IMAGES, NUM_SHARDS):
-                tar.add(
-                    f"labelled/images/{number:03d}.png", f"{number:03d}.jpg"
-                )  # a name; Pillow looks at the content
-                tar.add(f"labelled/annotations/{number:03d}.png", f"{number:03d}.png")
-
-
-def run_guide() -> dict:
-    """What the snippet of the guide defines; it writes shards, of which it makes fewer here."""
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
-    defined = {}
-    exec(compile(code.replace("num_shards = 64", f"num_shards = {NUM_SHARDS}"), "docs/data.md", "exec"), defined)
-    return defined
 
 
 @pytest.fixture(scope="module")
@@ -451,24 +367,77 @@ def test_bad_recipes_show_before_training(kind, changes, message, streaming):
         batches(stream_of(data), num_batches=1)
 
 
-def test_training_from_streams_ends_with_measures(tmp_path):
-    """Two tasks of one model from streams, evaluated on shards."""
+TINY_TOKENIZER = {"downsample_ratio": 8, "base_channels": 2, "num_vq_embeddings": 16, "vq_embed_dim": 8}
+COMMON = ["evaluation.split=train", "evaluation.num_samples=5", "evaluation.batch_size=2", "train.trackers=[]"]
+COMMON += ["train.log_every=1", "train.max_steps=2", "train.num_workers=0"]
+
+
+def test_a_model_of_two_streamed_tasks_trains_and_is_measured(tmp_path):
+    classes = {"in_channels": 3, "out_channels": 3, "unit": "class", "loss_type": "cross_entropy", "sample_size": 32}
+    VQTokenizer(**TINY_TOKENIZER, **classes).save_pretrained(tmp_path / "tokenizer")
+    shards = {"streaming": True, "classes": CLASSES, "batch_size": 2, "transform": {"image_size": 32}}
     tasks = {
         "object-detection": {
-            "data": {
-                "name": "coco_shards",
-                "path": "my-coco",
-                "streaming": True,
-                "classes": CLASSES,
-                "batch_size": 2,
-                "transform": {"image_size": 32},
-            },
+            "data": {"name": "coco_shards", "path": "my-coco", **shards},
             "settings": {"num_objects": 4},
-        }
+        },
+        "semantic-segmentation": {
+            "data": {"name": "label_map_shards", "path": "my-labels", **LABEL_NUMBERS, **shards},
+            "tokenizer": str(tmp_path / "tokenizer"),
+            "settings": {},
+            "every": 2,
+        },
     }
-    common = ["evaluation={split: train, num_samples: 5, batch_size: 2}", "train.log_every=1", "train.trackers=[]"]
-    run = [f"tasks={json.dumps(tasks)}", f"output_dir={tmp_path}", "model.parallel=false", BACKBONE, CONFIG]
-    steps = ["train.max_steps=2", "train.num_workers=0"]
-    path = Path(__file__).parents[1] / "scripts/recipes/demo_joint.yaml"
-    history = train_solver(load_recipe(path, SolverRecipe, [*common, *run, *steps]))
-    assert np.isfinite(history[0]["loss"]) and history[-1]["eval_object-detection/num_images"] == 5
+    model = ["model.parallel=false", BACKBONE, CONFIG]
+    run = [f"tasks={json.dumps(tasks)}", f"output_dir={tmp_path / 'run'}", "evaluation.pictures_every=2"]
+    history = train_solver(load_recipe(RECIPES / "demo_joint.yaml", SolverRecipe, [*COMMON, *run, *model]))
+    assert all(np.isfinite(row["loss"]) for row in history if "loss" in row)
+    last = history[-1]
+    assert last["eval_object-detection/num_images"] == last["eval_semantic-segmentation/num_images"] == 5
+    assert len(list((tmp_path / "run/pictures").glob("*.png"))) == 2
+
+
+def test_a_tokenizer_of_a_streamed_map_is_measured_as_from_files(tmp_path):
+    shards = {"name": "map_hub", "path": "my-maps", "map_column": "map", "streaming": True}
+    folder = {"name": "map_folder", "path": "."}
+    common = {"batch_size": 2, "transform": {"crop_size": 16}, **MAP_VALUES}
+    config = {**TINY_TOKENIZER, "value_range": [0.0, 130.0], "loss_type": "masked_mse"}
+    data = [f"data={json.dumps(shards | common)}", f"model={json.dumps({'config': config})}"]
+    run = [*COMMON, *data, "mask_augmentation={}", "optimizer.lr=1e-3", f"output_dir={tmp_path / 'tokenizer'}"]
+    history = train_tokenizer(load_recipe(RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, run))
+    assert np.isfinite(history[0]["loss"])
+    results = {}
+    for name, section in {"shards": shards, "folder": folder}.items():
+        (tmp_path / f"{name}.yaml").write_text(json.dumps({"data": section | common}))
+        output = tmp_path / f"{name}.json"
+        given = ["--tokenizer", tmp_path / "tokenizer", "--task", "heat", "--data", tmp_path / f"{name}.yaml"]
+        evaluate([str(argument) for argument in [*given, "--split", "train", "--output", output]])
+        results[name] = json.loads(output.read_text())["results"]["tokenizer"]
+    assert results["shards"] == results["folder"] and results["shards"]["num_images"] == NUM_IMAGES
+
+
+def test_real_images_come_from_shards_as_from_files(data_dir, tmp_path):
+    """JPEG pictures, palettes, crowds and polygons as they are found."""
+    write_shards = run_guide()["write_shards"]
+    coco = data_dir / "coco_tiny"
+    files = {"annotations": str(coco / "annotations/instances_train2017.json"), "images": str(coco / "train2017")}
+    objects = {"batch_size": 5, "transform": ObjectTransformRecipe(64, [1.0, 1.0], 0.0)}
+    of_files = CocoData(train=CocoSplit(**files), **objects)
+    table = of_files.load_for_training()
+    write_shards(table, tmp_path / "coco", "train", 7)
+    names, _ = of_files.categories()
+    of_shards = CocoShardsData(path=str(tmp_path / "coco"), classes=names, streaming=True, **objects)
+    labelled = {"classes": [str(number) for number in range(11)], "ignored_ids": [11], "batch_size": 5}
+    labelled |= {"transform": SemanticTransformRecipe(64, [1.0, 1.0], 0.0, 0.0)}
+    of_folder = LabelMapsData(root=str(data_dir / "camvid_sample"), **labelled)
+    write_shards(of_folder.load_for_training().select(range(20)), tmp_path / "camvid", "train", 2)
+    of_stream = LabelMapShardsData(path=str(tmp_path / "camvid"), streaming=True, **labelled)
+    for files, shards, rows in ((of_files, of_shards, len(table) // 5 * 5), (of_folder, of_stream, 20)):
+        expected = contents(list(evaluated(files, None)))
+        seen = contents(list(evaluated(shards, rows)))
+        assert sum(seen.values()) == rows and not seen - expected
+
+
+def evaluated(data, num_samples: int | None):
+    options = {"split": "train", "batch_size": 5, "num_workers": 0, "num_samples": num_samples}
+    return evaluation_batches(stream_of(data), Accelerator(), **options)
