@@ -163,9 +163,9 @@ def test_what_does_not_go_with_deepspeed_is_refused(tmp_path, tokenizer, monkeyp
         with pytest.raises(ValueError, match=message):
             DeepSpeedAccelerator._check(accelerator)
     model = SolverTraining(solver_recipe(tmp_path, tokenizer)).model
-    assert not is_sharded(model, solver_recipe(tmp_path, tokenizer), accelerator)
+    assert not is_sharded(model, accelerator)
     with pytest.raises(ValueError, match="Tokenizers are small"):
-        is_sharded(model.tokenizers["depth"], solver_recipe(tmp_path, tokenizer), accelerator)
+        is_sharded(model.tokenizers["depth"], accelerator)
 
 
 def test_checkpoints_of_others_are_refused(tmp_path):

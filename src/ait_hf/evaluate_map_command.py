@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import datasets
 from accelerate import Accelerator
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset
@@ -26,7 +27,7 @@ from .map_evaluation import (
 from .map_visualization import map_gallery
 from .metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
 from .tokenization_vq import VQTokenizer
-from .training.data import EvalSamples
+from .training.data import EncodedRows, EvalSamples
 from .training.map_data import AnyMapData
 from .training.recipes import build, read_values
 from .visualization import save_image
@@ -134,6 +135,9 @@ def _load_samples(data: AnyMapData, options: argparse.Namespace) -> Sequence | D
         if options.limit is None:
             raise ValueError(f"The data {data.name} have no end: give --limit.")
         num_samples = options.limit
+    elif isinstance(dataset, datasets.IterableDataset):
+        dataset = EncodedRows(dataset if options.limit is None else dataset.take(options.limit))
+        num_samples = len(dataset)
     else:
         dataset = evenly(dataset, options.limit)
         num_samples = len(dataset)

@@ -28,7 +28,7 @@ from .coco_files import (
 )
 
 
-_FEATURES = datasets.Features(
+COCO_FEATURES = datasets.Features(
     {
         "image": datasets.Image(mode="RGB"),
         "path": datasets.Value("string"),
@@ -61,7 +61,7 @@ class Coco(datasets.GeneratorBasedBuilder):
     BUILDER_CONFIG_CLASS = CocoConfig
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=_FEATURES)
+        return datasets.DatasetInfo(features=COCO_FEATURES)
 
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         # Everything is checked here, before the first row is written.
@@ -141,17 +141,26 @@ def decode_segmentation(segmentation: str, height: int, width: int) -> np.ndarra
         uint8 `(height, width)`, 0 or 1; by pycocotools, so that training and evaluation see the same pixels.
 
     Raises:
-        ValueError: if the object has no segmentation or an RLE is of another size.
+        ValueError: if the object has no segmentation, or as [`check_segmentation`].
     """
     if not segmentation:
         raise ValueError("An object has only a box and no segmentation: leave out masks, or annotate them.")
     content = json.loads(segmentation)
+    check_segmentation(content, height, width)
     if isinstance(content, list):
         return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(content, height, width)))
-    _check_rle(content, height, width)
     if isinstance(content["counts"], list):
         return coco_mask.decode(coco_mask.frPyObjects(content, height, width))
     return coco_mask.decode({"size": [height, width], "counts": content["counts"].encode()})
+
+
+def check_segmentation(segmentation: Any, height: int, width: int, where: str = "The object") -> None:
+    """`ValueError`, which begins with `where`, if a segmentation is neither polygons of three points or more nor an RLE of
+    the image's size."""
+    if not isinstance(segmentation, list):
+        _check_rle(segmentation, height, width, where)
+    elif not segmentation or not all(_is_polygon(polygon, where) for polygon in segmentation):
+        raise ValueError(f"{where} has a polygon of fewer than three points.")
 
 
 @dataclass

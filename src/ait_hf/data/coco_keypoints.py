@@ -30,7 +30,7 @@ from .skeletons import COCO_SKELETON, Skeleton, skeleton
 
 VISIBILITIES = (0, 1, 2)  # not annotated, hidden, seen
 
-_FEATURES = datasets.Features(
+KEYPOINT_FEATURES = datasets.Features(
     {
         "image": datasets.Image(mode="RGB"),
         "path": datasets.Value("string"),
@@ -62,7 +62,7 @@ class CocoKeypoints(datasets.GeneratorBasedBuilder):
     BUILDER_CONFIG_CLASS = CocoKeypointsConfig
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=_FEATURES)
+        return datasets.DatasetInfo(features=KEYPOINT_FEATURES)
 
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         # Everything is checked here, before the first row is written.

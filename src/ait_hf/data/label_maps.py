@@ -67,7 +67,7 @@ class LabelMaps(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         # Everything is checked here, before the first row is written.
         config = self.config
-        table = _class_of_id(config.num_classes, config.first_id, config.ignored_ids)
+        table = class_of_id(config.num_classes, config.first_id, config.ignored_ids)
         rows = _read_rows(_pairs(Path(config.images), Path(config.annotations)), table)
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
 
@@ -108,7 +108,7 @@ def load_label_maps(
             a class at all, or the numbers make no sense.
     """
     images, annotations = Path(images).absolute(), Path(annotations).absolute()
-    _class_of_id(num_classes, first_id, ignored_ids)
+    class_of_id(num_classes, first_id, ignored_ids)
     stats = [(str(label), label.stat()) for _, label in _pairs(images, annotations)]
     names = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
     builder = LabelMaps(
@@ -121,7 +121,7 @@ def load_label_maps(
         ignored_ids=tuple(ignored_ids),
     )
     builder.download_and_prepare()
-    table = _class_of_id(num_classes, first_id, ignored_ids)
+    table = class_of_id(num_classes, first_id, ignored_ids)
     return builder.as_dataset(datasets.Split.TRAIN).with_transform(
         partial(_decode, table=table), columns=["label_map"], output_all_columns=True
     )
@@ -178,12 +178,15 @@ def split_folders(root: str | PathLike, split: str) -> tuple[Path, Path]:
     return folders[split]
 
 
-def read_class_names(path: str | PathLike) -> list[str]:
+def read_class_names(path: str | PathLike, most: int | None = MAX_CLASSES) -> list[str]:
     """Class names of a text file: one per line, or the column `Name` of a table (`.csv`, or with tabs) with a header.
+
+    Args:
+        most: how many there may be; `None` for any number.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if it has no names, or one twice.
+        ValueError: if it has no names or too many, or one twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -196,21 +199,26 @@ def read_class_names(path: str | PathLike) -> list[str]:
     else:
         names = lines
     names = [name.strip() for name in names if name.strip()]
-    check_class_names(names, str(path))
+    check_class_names(names, str(path), most)
     return names
 
 
-def check_class_names(names: Sequence[str], where: str) -> None:
-    """`ValueError` if there are none or too many, or one comes twice."""
-    if not 1 <= len(names) <= MAX_CLASSES:
-        raise ValueError(f"{where} must name 1 to {MAX_CLASSES} classes, but names {len(names)}.")
+def check_class_names(names: Sequence[str], where: str, most: int | None = MAX_CLASSES) -> None:
+    """`ValueError` if there are none or more than `most`, or one comes twice."""
+    if not names or (most is not None and len(names) > most):
+        wanted = "at least one class" if most is None else f"1 to {most} classes"
+        raise ValueError(f"{where} must name {wanted}, but names {len(names)}.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{where} has the class {twice[0]!r} twice.")
 
 
-def _class_of_id(num_classes: int, first_id: int, ignored_ids: Sequence[int]) -> np.ndarray:
-    """The class of every number in a file, int16 `(256,)`: 255 where it is ignored, -1 where it is neither."""
+def class_of_id(num_classes: int, first_id: int, ignored_ids: Sequence[int]) -> np.ndarray:
+    """The class of every number in a file, int16 `(256,)`: 255 where it is ignored, -1 where it is neither.
+
+    Raises:
+        ValueError: if there are not so many numbers, or an ignored one is that of a class.
+    """
     last_id = first_id + num_classes - 1
     if not 1 <= num_classes <= MAX_CLASSES or first_id < 0 or last_id > 255:
         raise ValueError(
@@ -274,13 +282,27 @@ def _checked_classes(image: Path, label_map: Path, table: np.ndarray) -> list[in
     size = _upright_size(image)
     if numbers.shape != size:
         raise ValueError(f"The label map {label_map} has {numbers.shape} pixels, but its image {image} has {size}.")
+    return classes_in(numbers, table, str(label_map))
+
+
+def classes_in(numbers: np.ndarray, table: np.ndarray, name: str) -> list[int]:
+    """The classes of a label map, ascending.
+
+    Args:
+        numbers: uint8 `(height, width)`, as stored.
+        table: see [`class_of_id`].
+        name: of the label map, for messages.
+
+    Raises:
+        ValueError: if it has a number that is neither a class nor ignored.
+    """
     found = np.flatnonzero(np.bincount(numbers.reshape(-1), minlength=256))
     classes = table[found]
     if (classes < 0).any():
         known = np.flatnonzero((table >= 0) & (table != IGNORED_LABEL))
         ignored = np.flatnonzero(table == IGNORED_LABEL)
         raise ValueError(
-            f"The label map {label_map} has the number {found[classes < 0][0]}, but classes are {known[0]} to "
+            f"The label map {name} has the number {found[classes < 0][0]}, but classes are {known[0]} to "
             f"{known[-1]} and {ignored.tolist()} are ignored."
         )
     return classes[classes != IGNORED_LABEL].tolist()
@@ -290,14 +312,19 @@ def _numbers(path: Path) -> np.ndarray:
     """uint8 `(height, width)`."""
     try:
         with PIL.Image.open(path) as picture:
-            if picture.mode not in _LABEL_MODES:
-                raise ValueError(
-                    f"{path} is no label map: it has the mode {picture.mode}, where one channel of 8 bits, or a "
-                    "palette, has to hold class numbers."
-                )
-            return np.asarray(picture)
+            return class_numbers(picture, str(path))
     except (OSError, SyntaxError) as error:  # Pillow calls some broken PNGs a SyntaxError
         raise ValueError(f"{path} cannot be read as an image; is it complete?") from error
+
+
+def class_numbers(picture: PIL.Image.Image, name: str) -> np.ndarray:
+    """The pixels uint8 `(height, width)` of a label map; `ValueError`, with its `name`, if it has not one channel of 8 bits."""
+    if picture.mode not in _LABEL_MODES:
+        raise ValueError(
+            f"{name} is no label map: it has the mode {picture.mode}, where one channel of 8 bits, or a palette, has to "
+            "hold class numbers."
+        )
+    return np.asarray(picture)
 
 
 def _upright_size(path: Path) -> tuple[int, int]:

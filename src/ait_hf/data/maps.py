@@ -17,37 +17,13 @@ import PIL.Image
 from torch.utils.data import Dataset
 
 from .files import files_by_stem
-from .rgbd import load_any
+from .map_feature import MAP_COLUMN, StoredMap, decode_map, map_numbers
+from .shards import check_first_rows, choose_columns, load_any
 
 
 UNIT_VECTOR = "unit_vector"  # unit of maps of directions, in the camera's axes: right, down, forward
-MAP_COLUMN = "map"
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _MAP_SUFFIXES = (".png", ".npy")
-_NUMBER_MODES = ("L", "I", "F", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N")
-
-
-def decode_map(stored: np.ndarray, scale: float = 1.0, offset: float = 0.0) -> np.ndarray:
-    """
-    Values of a stored map, `stored * scale + offset`.
-
-    Args:
-        stored: Numbers `(H, W)` or `(H, W, C)`. A pixel whose channels are all stored as 0 is unknown, whatever the
-            offset.
-
-    Returns:
-        Float32 `(H, W, C)`, all channels 0 where unknown.
-
-    Raises:
-        ValueError: It has another shape.
-    """
-    if stored.ndim not in (2, 3) or stored.dtype.kind not in "iuf":
-        raise ValueError(
-            f"A map must be numbers (height, width) or (height, width, channels), got {stored.dtype} {stored.shape}."
-        )
-    stored = stored.reshape(*stored.shape[:2], -1)
-    known = (stored != 0).any(2, keepdims=True)
-    return np.where(known, stored.astype(np.float32) * np.float32(scale) + np.float32(offset), np.float32(0))
 
 
 class HubMaps(Dataset):
@@ -67,7 +43,7 @@ class HubMaps(Dataset):
         row = self.table[index]
         name = f"row {index} of column {self.map_column!r}"
         stored = row[self.map_column]
-        stored = _numbers(stored, name) if isinstance(stored, PIL.Image.Image) else np.asarray(stored)
+        stored = map_numbers(stored, name) if isinstance(stored, PIL.Image.Image) else np.asarray(stored)
         try:
             values = decode_map(stored, self.scale, self.offset)
         except ValueError as error:
@@ -83,7 +59,8 @@ def load_hub_maps(
     image_column: str = "image",
     scale: float = 1.0,
     offset: float = 0.0,
-) -> HubMaps:
+    streaming: bool = False,
+) -> HubMaps | datasets.IterableDataset:
     """
     Images with maps of any 🤗 data set.
 
@@ -93,14 +70,16 @@ def load_hub_maps(
         map_column: Column of the maps: arrays `(H, W)` or `(H, W, C)`, or images of 8, 16 or 32 bits.
         image_column: Column of the images.
         scale, offset: Values are `stored * scale + offset`; for surface normals in an 8-bit picture 2/255 and -1.
+        streaming: `True` gives an `IterableDataset`.
 
     Returns:
-        Examples with `image` (PIL, RGB), `map` (float32 `(H, W, C)`) and `path` (what errors call the row).
+        Examples with `image` (PIL, RGB), `map` (float32 `(H, W, C)`) and, but in a stream, `path` (what errors call the
+        row).
 
     Raises:
-        ValueError: The split or a column does not exist, or the first map cannot be read.
+        ValueError: The split or a column does not exist, or the first map (of a stream: none of the first) can be read.
     """
-    table = load_any(path_or_repo, split, streaming=False)
+    table = load_any(path_or_repo, split, streaming)
     for column in (image_column, map_column):
         if column not in table.column_names:
             (nearest,) = difflib.get_close_matches(column, table.column_names, n=1, cutoff=0)
@@ -108,6 +87,11 @@ def load_hub_maps(
                 f"{path_or_repo} has no column {column!r}; did you mean {nearest!r}? There are: "
                 f"{', '.join(table.column_names)}."
             )
+    if streaming:
+        features = {"image": datasets.Image(mode="RGB"), MAP_COLUMN: StoredMap(scale=scale, offset=offset)}
+        stream = choose_columns(table, features, {"image": image_column, MAP_COLUMN: map_column})
+        check_first_rows(stream)
+        return stream
     maps = HubMaps(table.select_columns([image_column, map_column]), image_column, map_column, scale, offset)
     maps[0]  # a wrong column shows in the first example, before long work starts
     return maps
@@ -189,10 +173,4 @@ def _read_map(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         return np.array(_open_array(path))
     with PIL.Image.open(path) as image:
-        return _numbers(image, str(path))
-
-
-def _numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
-    if image.mode not in _NUMBER_MODES:
-        raise ValueError(f"{name} has Pillow's mode {image.mode}, whose pixels are no values of a map.")
-    return np.asarray(image)
+        return map_numbers(image, str(path))

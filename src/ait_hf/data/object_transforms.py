@@ -160,6 +160,27 @@ class MaskTrainTransform:
         return {"labels": self.flip(sample["labels"])}
 
 
+class CutMask:
+    """The mask of one object cut to its box.
+
+    Args:
+        size (`int`): side of the crop, pixels.
+
+    Call:
+        Takes a row of [`~ait_hf.data.coco_shards.load_mask_shards`], gives `{"labels": float32 (size, size), 0 or 1}`.
+
+    Raises:
+        ValueError: if the object has no segmentation, or a broken one.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, torch.Tensor]:
+        one = row | {"segmentation": [row["segmentation"]]}
+        return {"labels": _cut_mask(one, 0, row["box"], self.size)}
+
+
 class MaskCrops(Dataset):
     """Every object's mask cut to its box, for the mask tokenizer; no crowds, no boxes thinner than two pixels.
 
@@ -193,9 +214,7 @@ class MaskCrops(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         row_number, number = self.objects[index]
         row = self.rows[row_number]
-        mask = torch.from_numpy(_mask(row, number))[None]
-        box = torch.tensor([row["boxes"][number]])
-        return {"labels": crop_masks(mask, box, torch.tensor([0]), self.size)[0]}
+        return {"labels": _cut_mask(row, number, row["boxes"][number], self.size)}
 
 
 class FitFrame(v2.Transform):
@@ -284,6 +303,12 @@ def _mask(row: dict[str, Any], number: int) -> np.ndarray:
         return decode_segmentation(row["segmentation"][number], row["height"], row["width"])
     except ValueError as error:
         raise ValueError(f"{_name(row)}, object {number}: {error}") from error
+
+
+def _cut_mask(row: dict[str, Any], number: int, box: list[float], size: int) -> torch.Tensor:
+    """The mask float32 `(size, size)` of a row's object, cut to its box."""
+    mask = torch.from_numpy(_mask(row, number))[None]
+    return crop_masks(mask, torch.tensor([box]), torch.tensor([0]), size)[0]
 
 
 def _in_frame(objects: dict[str, Any], image_size: tuple[int, int], normalize: bool) -> dict[str, Any]:

@@ -8,13 +8,13 @@ Every example is `{"image": PIL RGB, "depth": float32 (H, W) metres with 0 = mis
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import datasets
 
 from .depth_feature import DepthMap
 from .rgbd_index import Frame, apply_depth_scale, check_frames, read_index, select_frames
+from .shards import check_columns, check_first_rows, choose_columns, load_any
 
 
 _FEATURES = datasets.Features(
@@ -25,7 +25,6 @@ _FEATURES = datasets.Features(
         "scene": datasets.Value("string"),
     }
 )
-_ROWS_CHECKED = 8
 
 
 @dataclass
@@ -134,52 +133,11 @@ def load_hub_rgbd(
         TypeError: if the depth column stores something else.
     """
     dataset = load_any(path_or_repo, split, streaming)
-    features = dataset.features
-    if features is None:
-        raise ValueError(f"{path_or_repo} does not say what its columns are; load it with streaming=False.")
-    for column in (image_column, depth_column):
-        if column not in features:
-            raise ValueError(f"{path_or_repo} has no column {column!r}; there are: {', '.join(features)}.")
-    if depth_scale is not None and not isinstance(features[depth_column], datasets.Image):
+    columns = {"image": image_column, "depth": depth_column}
+    check_columns(dataset, columns.values(), path_or_repo)
+    if depth_scale is not None and not isinstance(dataset.features[depth_column], datasets.Image):
         raise ValueError(f"Column {depth_column!r} stores no images but metres: leave out depth_scale.")
-    dataset = dataset.select_columns([image_column, depth_column])
-    if streaming:  # which would decode every row, and encode it again, to rename its columns
-        dataset = dataset.decode(False)
-    names = {image_column: "image", depth_column: "depth"}
-    if names := {old: new for old, new in names.items() if old != new}:
-        dataset = dataset.rename_columns(names)
-    dataset = dataset.cast_column("image", datasets.Image(mode="RGB"))
-    dataset = dataset.cast_column("depth", DepthMap(depth_scale=depth_scale))
-    _check_first_rows(dataset)
+    features = {"image": datasets.Image(mode="RGB"), "depth": DepthMap(depth_scale=depth_scale)}
+    dataset = choose_columns(dataset, features, columns)
+    check_first_rows(dataset)
     return dataset
-
-
-def _check_first_rows(dataset: datasets.Dataset | datasets.IterableDataset) -> None:
-    """A wrong column or divisor shows in the first examples, before long work starts. One broken file is none of these."""
-    if isinstance(dataset, datasets.IterableDataset):
-        rows = list(dataset.decode(False).take(_ROWS_CHECKED))
-    else:
-        rows = dataset.with_format("arrow")[:_ROWS_CHECKED].to_pylist()
-    first_error = None
-    for row in rows:
-        try:
-            dataset.features.decode_example(row)
-            return
-        except (OSError, ValueError, SyntaxError) as error:
-            first_error = first_error or error
-    if first_error is not None:
-        raise first_error
-
-
-def load_any(path_or_repo: str | PathLike, split: str, streaming: bool) -> datasets.Dataset | datasets.IterableDataset:
-    folder = Path(path_or_repo)
-    if (folder / "state.json").is_file():
-        raise ValueError(
-            f"{folder} holds one saved split; pass its parent, saved as a DatasetDict, and split={split!r}."
-        )
-    if not (folder / "dataset_dict.json").is_file():
-        return datasets.load_dataset(str(path_or_repo), split=split, streaming=streaming)
-    saved = datasets.load_from_disk(str(folder))
-    if split not in saved:
-        raise ValueError(f"Unknown split {split!r} in {folder}; there are: {', '.join(saved)}.")
-    return saved[split].to_iterable_dataset() if streaming else saved[split]

@@ -16,6 +16,7 @@ from ..data.pixels import height_and_width
 from ..data.rgbd import load_hub_rgbd, load_rgbd
 from ..data.synthetic import SPLITS, render_room
 from .data import DataRecipe, Sample, Stream
+from .shards import Shards
 
 
 class RandomRooms(Dataset):
@@ -125,15 +126,13 @@ class NYUDepthData(DepthData):
 
 @strict
 @dataclass(kw_only=True)
-class HubData(DepthData):
+class HubData(Shards, DepthData):
     """Arguments of [`~ait_hf.data.rgbd.load_hub_rgbd`]: any 🤗 data set with an image and a depth column."""
 
     name: Literal["hub"] = "hub"
-    path: str
     image_column: str = "image"
     depth_column: str = "depth"
     depth_scale: float | None = None
-    streaming: bool = False
 
     def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
         return load_hub_rgbd(

@@ -5,15 +5,18 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import datasets
 from huggingface_hub.dataclasses import strict
 
 from ..data.collation import depth_collator
+from ..data.map_feature import MAP_COLUMN
 from ..data.map_transforms import MapEvalTransform, MapTrainTransform
-from ..data.maps import MAP_COLUMN, UNIT_VECTOR, HubMaps, MapFolder, load_hub_maps
+from ..data.maps import UNIT_VECTOR, HubMaps, MapFolder, load_hub_maps
 from ..data.pixels import height_and_width
 from ..data.rgbd_normals import load_rgbd_normals
 from ..data.synthetic_normals import SyntheticNormals
 from .data import DataRecipe, Stream
+from .shards import Shards
 
 
 KNOWN_UNITS = {
@@ -113,15 +116,14 @@ class StoredMapData(MapData):
 
 @strict
 @dataclass(kw_only=True)
-class HubMapData(StoredMapData):
+class HubMapData(Shards, StoredMapData):
     """Arguments of [`~ait_hf.data.maps.load_hub_maps`]: any 🤗 data set with a column of images and one of maps."""
 
     name: Literal["map_hub"] = "map_hub"
-    path: str
     map_column: str
     image_column: str = "image"
 
-    def load(self, split: str) -> HubMaps:
+    def load(self, split: str) -> HubMaps | datasets.IterableDataset:
         return load_hub_maps(
             self.path,
             split,
@@ -129,6 +131,7 @@ class HubMapData(StoredMapData):
             image_column=self.image_column,
             scale=self.scale,
             offset=self.offset,
+            streaming=self.streaming,
         )
 
 

@@ -2,21 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sections of recipes for objects (images with boxes, classes, masks) and for masks alone."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 import datasets
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
+from torchvision.transforms import v2
 
 from ..data.coco import coco_classes, load_coco
+from ..data.coco_shards import check_objects, checked_objects, load_coco_shards, load_mask_shards
 from ..data.collation import object_collator
-from ..data.object_transforms import MaskCrops, MaskTrainTransform, ObjectEvalTransform, ObjectTrainTransform
+from ..data.object_transforms import (
+    CutMask,
+    MaskCrops,
+    MaskTrainTransform,
+    ObjectEvalTransform,
+    ObjectTrainTransform,
+)
 from ..data.pixels import height_and_width
 from ..data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ..object_evaluation import coco_ground_truth
 from .data import DataRecipe, Sample, Stream
+from .shards import NamedClasses, Shards
 
 
 @strict
@@ -90,7 +100,7 @@ class ObjectData(DataRecipe):
     def image_size(self) -> tuple[int, int]:
         return height_and_width(self.transform.image_size)
 
-    def classes(self) -> tuple[list[str], list[int]]:
+    def categories(self) -> tuple[list[str], list[int]]:
         """Names and category ids (of annotation files) of the classes, in the order of `class_labels`."""
         raise NotImplementedError
 
@@ -127,7 +137,7 @@ class CocoData(CocoFiles, ObjectData):
         files = self.files(self.split)
         return load_coco(files.annotations, files.images, keep_empty=False)
 
-    def classes(self) -> tuple[list[str], list[int]]:
+    def categories(self) -> tuple[list[str], list[int]]:
         return coco_classes(self.files(self.split).annotations)
 
     def ground_truth(self, split: str, num_samples: int | None) -> str:
@@ -163,16 +173,78 @@ class SyntheticObjectsData(ObjectData):
     def load_for_training(self) -> Dataset:
         return SyntheticObjects(self.split, tuple(self.size), self.seed, self.num_rooms, self.people)
 
-    def classes(self) -> tuple[list[str], list[int]]:
+    def categories(self) -> tuple[list[str], list[int]]:
         names = PEOPLE_CLASSES if self.people else OBJECT_CLASSES
         return list(names), list(range(len(names)))
 
     def ground_truth(self, split: str, num_samples: int) -> dict[str, Any]:
         rooms = self.load(split)
-        return coco_ground_truth([rooms[index] for index in range(num_samples)], self.classes()[1])
+        return coco_ground_truth([rooms[index] for index in range(num_samples)], self.categories()[1])
 
 
-AnyObjectData = CocoData | SyntheticObjectsData
+@strict
+@dataclass(kw_only=True)
+class ObjectShards(Shards):
+    """
+    Shards with rows as of [`~ait_hf.data.coco.load_coco`].
+
+    Args:
+        image_column (`str`): Column of the images; of WebDataset the files' ending, such as "jpg".
+        json_column (`str`, *optional*): Of WebDataset, the ending of the files with all other columns.
+    """
+
+    image_column: str = "image"
+    json_column: str | None = None
+
+
+@strict
+@dataclass(kw_only=True)
+class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
+    """As [`ObjectShards`]; category ids are the numbers of the classes."""
+
+    name: Literal["coco_shards"] = "coco_shards"
+
+    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        return self._rows(split, with_images=True)
+
+    def categories(self) -> tuple[list[str], list[int]]:
+        names = self.class_names()
+        return names, list(range(len(names)))
+
+    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
+        rows = self._rows(split, with_images=False)
+        if self.streaming and num_samples is not None:  # the first ones, as `evaluation_batches` takes them
+            rows = rows.take(num_samples)
+        ids = self.categories()[1]
+        return coco_ground_truth(checked_objects(rows, len(ids)), ids)
+
+    def stream(self, every: int, **arguments) -> Stream:
+        """As [`ObjectData.stream`]; a row that is not as it should be counts as unreadable."""
+        stream, num_classes = super().stream(every, **arguments), len(self.class_names())
+        train_transform, eval_transform = (
+            partial(_checked, num_classes=num_classes, transform=transform)
+            for transform in (stream.train_transform, stream.eval_transform)
+        )
+        return replace(stream, train_transform=train_transform, eval_transform=eval_transform)
+
+    def _rows(self, split: str, with_images: bool) -> datasets.Dataset | datasets.IterableDataset:
+        return load_coco_shards(
+            self.path,
+            split,
+            len(self.class_names()),
+            image_column=self.image_column,
+            json_column=self.json_column,
+            with_images=with_images,
+            streaming=self.streaming,
+        )
+
+
+def _checked(row: Sample, *, num_classes: int, transform: Callable[[Sample], Sample]) -> Sample:
+    check_objects(row, num_classes)
+    return transform(row)
+
+
+AnyObjectData = CocoData | CocoShardsData | SyntheticObjectsData
 
 
 @strict
@@ -229,7 +301,29 @@ class SyntheticMasks(MaskData):
         return SyntheticMaskCrops(split, tuple(self.size), self.seed, self.mask_size, self.people)
 
 
-AnyMaskData = CocoMasks | SyntheticMasks
+@strict
+@dataclass(kw_only=True)
+class CocoMaskShards(ObjectShards, MaskData):
+    """As [`ObjectShards`]; crowds and boxes under two pixels are left out, images not read."""
+
+    name: Literal["coco_mask_shards"] = "coco_mask_shards"
+
+    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        return load_mask_shards(
+            self.path,
+            split,
+            image_column=self.image_column,
+            json_column=self.json_column,
+            streaming=self.streaming,
+        )
+
+    def stream(self) -> Stream:
+        """Samples with `labels`, 0 or 1."""
+        cut = CutMask(self.mask_size)
+        return Stream(self, v2.Compose([cut, MaskTrainTransform(self.flip_p)]), cut, default_collate)
+
+
+AnyMaskData = CocoMasks | CocoMaskShards | SyntheticMasks
 
 
 def _unchanged(sample: Sample) -> Sample:

@@ -64,7 +64,7 @@ class ObjectTask(SolverTask):
         }
 
     def class_names(self) -> list[str]:
-        return self.data.classes()[0]
+        return self.data.categories()[0]
 
     def stream(self, declared: AiTTaskConfig) -> Stream:
         return self.data.stream(
@@ -90,7 +90,7 @@ class ObjectTask(SolverTask):
             loader,
             self.data.ground_truth(options.split, options.num_samples),
             task=self.name,
-            category_ids=self.data.classes()[1],
+            category_ids=self.data.categories()[1],
             accelerator=accelerator,
         )
         return metrics

@@ -10,6 +10,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
 from ..data.coco_keypoints import load_coco_keypoints
+from ..data.coco_shards import load_keypoint_shards
 from ..data.pixels import height_and_width
 from ..data.pose_transforms import PoseEvalTransform, PoseTrainTransform, pose_collator
 from ..data.skeletons import COCO_SKELETON, Skeleton, skeleton
@@ -18,6 +19,7 @@ from ..data.synthetic_poses import SyntheticPoses
 from ..pose_evaluation import pose_ground_truth
 from .data import DataRecipe, Sample, Stream
 from .object_data import CocoFiles
+from .shards import Shards
 
 
 @strict
@@ -91,15 +93,14 @@ class PersonData(DataRecipe):
 
 @strict
 @dataclass(kw_only=True)
-class CocoKeypointsData(CocoFiles, PersonData):
+class AnnotatedPeople(PersonData):
     """
-    People of a data set in COCO's format with at least one annotated joint, each in the crop around its annotated box.
+    What people with annotated joints share, each in the crop around its annotated box.
 
     Args:
         skeleton (`str`): What the joints are, see [`~ait_hf.data.skeletons.skeleton`].
     """
 
-    name: Literal["coco_keypoints"] = "coco_keypoints"
     skeleton: str = COCO_SKELETON.name
 
     def validate_skeleton(self):
@@ -108,6 +109,14 @@ class CocoKeypointsData(CocoFiles, PersonData):
     @property
     def joints(self) -> Skeleton:
         return skeleton(self.skeleton)
+
+
+@strict
+@dataclass(kw_only=True)
+class CocoKeypointsData(CocoFiles, AnnotatedPeople):
+    """People of a data set in COCO's format with at least one annotated joint."""
+
+    name: Literal["coco_keypoints"] = "coco_keypoints"
 
     def load(self, split: str) -> datasets.Dataset:
         files = self.files(split)
@@ -151,7 +160,25 @@ class SyntheticPeopleData(PersonData):
         return pose_ground_truth((people[number] for number in range(num_samples)), self.joints)
 
 
-AnyPersonData = CocoKeypointsData | SyntheticPeopleData
+@strict
+@dataclass(kw_only=True)
+class KeypointShards(Shards, AnnotatedPeople):
+    """Shards with rows as of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`]."""
+
+    name: Literal["coco_keypoint_shards"] = "coco_keypoint_shards"
+
+    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        return load_keypoint_shards(self.path, split, streaming=self.streaming)
+
+    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
+        people = load_keypoint_shards(self.path, split, with_images=False, streaming=self.streaming)
+        if not self.streaming:
+            people = evenly(people, num_samples)
+            return pose_ground_truth((people[number] for number in range(len(people))), self.joints)
+        return pose_ground_truth(people if num_samples is None else people.take(num_samples), self.joints)
+
+
+AnyPersonData = CocoKeypointsData | KeypointShards | SyntheticPeopleData
 
 
 @strict
@@ -181,7 +208,22 @@ class SyntheticPosesData(SyntheticPeopleData):
         return _poses_alone(self, every)
 
 
-AnyPoseData = CocoPoses | SyntheticPosesData
+@strict
+@dataclass(kw_only=True)
+class PoseShards(KeypointShards):
+    """As [`KeypointShards`], but the poses alone: images are not read."""
+
+    name: Literal["coco_pose_shards"] = "coco_pose_shards"
+
+    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        return load_keypoint_shards(self.path, split, with_images=False, streaming=self.streaming)
+
+    def stream(self, every: int = 1) -> Stream:
+        """Samples with `labels`."""
+        return _poses_alone(self, every)
+
+
+AnyPoseData = CocoPoses | PoseShards | SyntheticPosesData
 
 
 def _poses_alone(data: PersonData, every: int) -> Stream:

@@ -12,14 +12,8 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
 from ..data.collation import depth_collator
-from ..data.label_maps import (
-    ade20k_classes,
-    check_class_names,
-    load_ade20k,
-    load_label_maps,
-    read_class_names,
-    split_folders,
-)
+from ..data.label_map_shards import load_class_mask_shards, load_label_map_shards
+from ..data.label_maps import ade20k_classes, load_ade20k, load_label_maps, split_folders
 from ..data.pixels import height_and_width
 from ..data.semantic_transforms import (
     ClassMasks,
@@ -31,6 +25,7 @@ from ..data.semantic_transforms import (
 from ..data.synthetic_labels import LABEL_CLASSES, SyntheticLabelMaps
 from ..tokenization_vq import IGNORED_LABEL
 from .data import Batch, DataRecipe, Sample, Stream
+from .shards import NamedClasses, Shards
 
 
 @strict
@@ -145,28 +140,30 @@ def semantic_collator(samples: Sequence[Sample]) -> Batch:
 
 @strict
 @dataclass(kw_only=True)
-class LabelMapFolder(LabelData):
+class NumberedClasses(NamedClasses):
+    """
+    Label maps whose numbers one has to know.
+
+    Args:
+        first_id (`int`): Number in the files of the first class.
+        ignored_ids (`list[int]`): Numbers in the files of pixels that do not count.
+    """
+
+    first_id: int = 0
+    ignored_ids: list[int] = field(default_factory=lambda: [IGNORED_LABEL])
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelMapFolder(NumberedClasses, LabelData):
     """
     Your own images and label maps, see [`~ait_hf.data.label_maps.load_label_maps`].
 
     Args:
         root (`str`): Folder with `images/SPLIT` and `annotations/SPLIT`, or with `SPLIT` and `SPLITannot`.
-        classes (`list[str]` or `str`): Names of the classes, or a file of them (one per line, or a table with the column
-            `Name`).
-        first_id (`int`): Number in the files of the first class.
-        ignored_ids (`list[int]`): Numbers in the files of pixels that do not count.
     """
 
     root: str
-    classes: list[str] | str
-    first_id: int = 0
-    ignored_ids: list[int] = field(default_factory=lambda: [IGNORED_LABEL])
-
-    def class_names(self) -> list[str]:
-        if isinstance(self.classes, str):
-            return read_class_names(self.classes)
-        check_class_names(self.classes, f"The list `classes` of the data section {self.name}")
-        return self.classes
 
     def label_maps(self, split: str) -> datasets.Dataset:
         folders = split_folders(self.root, split)
@@ -243,7 +240,46 @@ class SyntheticLabelsData(SyntheticRooms, SemanticData):
     name: Literal["synthetic_labels"] = "synthetic_labels"
 
 
-AnySemanticData = LabelMapsData | ADE20KData | SyntheticLabelsData
+@strict
+@dataclass(kw_only=True)
+class LabelMapShards(Shards, NumberedClasses, LabelData):
+    """
+    Any 🤗 data set with label maps.
+
+    Args:
+        label_map_column (`str`): Name of their column; of WebDataset the files' ending, such as "png".
+    """
+
+    label_map_column: str = "label_map"
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelMapShardsData(LabelMapShards, SemanticData):
+    """
+    As [`LabelMapShards`].
+
+    Args:
+        image_column (`str`): Name of the column of images; of WebDataset the files' ending, such as "jpg".
+    """
+
+    name: Literal["label_map_shards"] = "label_map_shards"
+    image_column: str = "image"
+
+    def label_maps(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        return load_label_map_shards(
+            self.path,
+            split,
+            len(self.class_names()),
+            image_column=self.image_column,
+            label_map_column=self.label_map_column,
+            first_id=self.first_id,
+            ignored_ids=self.ignored_ids,
+            streaming=self.streaming,
+        )
+
+
+AnySemanticData = LabelMapsData | LabelMapShardsData | ADE20KData | SyntheticLabelsData
 
 
 @strict
@@ -305,4 +341,26 @@ class SyntheticClassMasks(ClassMaskData, SyntheticRooms):
     name: Literal["synthetic_class_masks"] = "synthetic_class_masks"
 
 
-AnyClassMaskData = LabelMapMasks | ADE20KMasks | SyntheticClassMasks
+@strict
+@dataclass(kw_only=True)
+class LabelMapMaskShards(LabelMapShards, ClassMaskData):
+    """As [`LabelMapShards`], with a column `classes` as of [`~ait_hf.data.label_maps.load_label_maps`]; images are not read."""
+
+    name: Literal["label_map_mask_shards"] = "label_map_mask_shards"
+
+    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        return load_class_mask_shards(
+            self.path,
+            split,
+            len(self.class_names()),
+            label_map_column=self.label_map_column,
+            first_id=self.first_id,
+            ignored_ids=self.ignored_ids,
+            streaming=self.streaming,
+        )
+
+    def load_for_training(self) -> datasets.Dataset | datasets.IterableDataset:
+        return self.load(self.split)
+
+
+AnyClassMaskData = LabelMapMasks | LabelMapMaskShards | ADE20KMasks | SyntheticClassMasks

@@ -1,0 +1,187 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images with objects, or people with joints, in shards: rows as of [`~ait_hf.data.coco.load_coco`] and
+[`~ait_hf.data.coco_keypoints.load_coco_keypoints`], as tables or as streams."""
+
+import json
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from typing import Any
+
+import datasets
+import numpy as np
+
+from .coco import COCO_FEATURES, check_segmentation
+from .coco_keypoints import KEYPOINT_FEATURES
+from .object_transforms import MIN_CROP_SIDE
+from .shards import AnyTable, check_columns, check_first_rows, choose_columns, load_any, spread_rows
+
+
+Row = dict[str, Any]
+
+OBJECT_FEATURES = {name: feature for name, feature in COCO_FEATURES.items() if name != "annotation_id"}
+_OF_OBJECTS = ("boxes", "class_labels", "iscrowd", "area", "segmentation")
+_OF_IMAGES = ("image_id", "height", "width")
+_MASK_FEATURES = {
+    "path": datasets.Value("string"),
+    "height": datasets.Value("int32"),
+    "width": datasets.Value("int32"),
+    "box": datasets.List(datasets.Value("float32"), length=4),
+    "segmentation": datasets.Value("string"),
+}
+_HINT = " Shards are made of the rows of load_coco: see docs/data.md."
+
+
+def load_coco_shards(
+    path_or_repo: str | PathLike,
+    split: str,
+    num_classes: int | None,
+    *,
+    image_column: str = "image",
+    json_column: str | None = None,
+    with_images: bool = True,
+    streaming: bool = False,
+) -> AnyTable:
+    """Loads images with their objects.
+
+    Args:
+        path_or_repo: a folder of shards or another that `load_dataset` understands, a Hub repository, or one folder that
+            `save_to_disk` wrote.
+        split: split to load.
+        num_classes: number of classes; `None` if it is not known.
+        image_column: column of the images; of WebDataset the files' ending, such as `"jpg"`.
+        json_column: of WebDataset, the ending of the files that hold all other columns but `path` as a JSON object. Left
+            out, these are columns of their own.
+        with_images: `False` leaves out the images.
+        streaming: `True` gives an `IterableDataset`.
+
+    Returns:
+        Rows as of [`~ait_hf.data.coco.load_coco`], without `annotation_id`. Those that are not as they should be, see
+        [`check_objects`], are among them.
+
+    Raises:
+        ValueError: if the split or a column does not exist, or none of the first rows can be used.
+    """
+    wanted = {name: feature for name, feature in OBJECT_FEATURES.items() if with_images or name != "image"}
+    if json_column is not None:
+        dataset = _unpacked(path_or_repo, split, image_column, json_column, streaming)
+        dataset = choose_columns(dataset, wanted)
+    else:
+        stored_as = {"image": image_column}
+        dataset = load_any(path_or_repo, split, streaming)
+        check_columns(dataset, [stored_as.get(name, name) for name in wanted], path_or_repo, _HINT)
+        dataset = choose_columns(dataset, wanted, stored_as)
+    check_first_rows(dataset, lambda row: check_objects(row, num_classes))
+    return dataset
+
+
+def load_mask_shards(
+    path_or_repo: str | PathLike,
+    split: str,
+    *,
+    json_column: str | None = None,
+    streaming: bool = False,
+    **columns: str,
+) -> AnyTable:
+    """Loads every object by itself, for [`~ait_hf.data.object_transforms.CutMask`]; no crowds, no boxes thinner than two
+    pixels.
+
+    Arguments and errors as in [`load_coco_shards`]; a row that is not as it should be raises `ValueError` on access.
+
+    Returns:
+        Rows with `path`, `height`, `width` (of the image, pixels), `box` (x1, y1, x2, y2, float32 pixels) and
+        `segmentation` (JSON text).
+    """
+    dataset = load_coco_shards(
+        path_or_repo, split, None, json_column=json_column, with_images=False, streaming=streaming, **columns
+    )
+    return spread_rows(dataset, _objects_of, datasets.Features(_MASK_FEATURES))
+
+
+def load_keypoint_shards(
+    path_or_repo: str | PathLike, split: str, *, with_images: bool = True, streaming: bool = False
+) -> AnyTable:
+    """Loads people with joints.
+
+    Args:
+        path_or_repo, split, with_images, streaming: as in [`load_coco_shards`].
+
+    Returns:
+        Rows as of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`].
+
+    Raises:
+        ValueError: if the split or a column does not exist, or none of the first rows can be read.
+    """
+    wanted = {name: feature for name, feature in KEYPOINT_FEATURES.items() if with_images or name != "image"}
+    dataset = load_any(path_or_repo, split, streaming)
+    hint = " Shards are made of the rows of load_coco_keypoints: see docs/data.md."
+    check_columns(dataset, wanted, path_or_repo, hint)
+    dataset = choose_columns(dataset, wanted)
+    check_first_rows(dataset)
+    return dataset
+
+
+def check_objects(row: Row, num_classes: int | None) -> None:
+    """`ValueError`, which names the row's `path`, if a column is empty, the lists of its objects differ in length, a class
+    is not among the `num_classes`, or a box has no area or leaves the image."""
+    where = f"Sample {row['path']}"
+    for column in (*_OF_IMAGES, *_OF_OBJECTS):
+        if row[column] is None:
+            raise ValueError(f"{where} has no {column!r}.")
+    lengths = {column: len(row[column]) for column in _OF_OBJECTS}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{where} has lists of different lengths: {lengths}.")
+    for label in row["class_labels"]:
+        if num_classes is not None and not 0 <= label < num_classes:
+            raise ValueError(f"{where} has an object of class {label}, but there are classes 0 to {num_classes - 1}.")
+    boxes = np.asarray(row["boxes"], dtype=np.float32).reshape(-1, 4)
+    corner = np.array([row["width"], row["height"]], dtype=np.float32)
+    good = (boxes[:, :2] >= 0) & (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= corner)
+    if not good.all():
+        box = boxes[~good.all(1)][0].tolist()
+        raise ValueError(
+            f"{where} has the box {box}, which is not x1, y1, x2, y2 inside its {row['width']} x {row['height']} pixels."
+        )
+
+
+def checked_objects(rows: Iterable[Row], num_classes: int) -> Iterator[Row]:
+    """The same rows; `ValueError` at the first that is not as [`check_objects`] wants it, or has a broken segmentation."""
+    for row in rows:
+        check_objects(row, num_classes)
+        for number, segmentation in enumerate(row["segmentation"]):
+            if segmentation:
+                where = f"Sample {row['path']}, object {number}"
+                check_segmentation(json.loads(segmentation), row["height"], row["width"], where)
+        yield row
+
+
+def _unpacked(
+    path_or_repo: str | PathLike, split: str, image_column: str, json_column: str, streaming: bool
+) -> AnyTable:
+    """WebDataset with the contents of its JSON files as columns. What these are is said, as it would be guessed from the
+    first five files, where numbers may be whole by chance."""
+    text = datasets.Value("string")
+    packed = {image_column: datasets.Image(), json_column: datasets.Json(), "__key__": text, "__url__": text}
+    dataset = load_any(path_or_repo, split, streaming, datasets.Features(packed))
+    dataset = dataset.cast_column(image_column, datasets.Image(decode=False))
+
+    def unpack(row: Row) -> list[Row]:
+        for column in (image_column, json_column):
+            if row[column] is None:
+                raise ValueError(f"{path_or_repo} has no file {row['__key__']}.{column}.")
+        stored = row[json_column]
+        content = json.loads(stored) if isinstance(stored, str) else stored
+        own = {name: content.get(name) for name in (*_OF_IMAGES, *_OF_OBJECTS)}
+        return [own | {"image": row[image_column], "path": row[image_column]["path"]}]
+
+    return spread_rows(dataset, unpack, datasets.Features(OBJECT_FEATURES))
+
+
+def _objects_of(row: Row) -> list[Row]:
+    check_objects(row, None)
+    image = {name: row[name] for name in ("path", "height", "width")}
+    return [
+        image | {"box": box, "segmentation": segmentation}
+        for box, segmentation, is_crowd in zip(row["boxes"], row["segmentation"], row["iscrowd"])
+        if not is_crowd and min(box[2] - box[0], box[3] - box[1]) >= MIN_CROP_SIDE
+    ]

@@ -1,0 +1,120 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Any 🤗 data set, as a table or as a stream, with the columns that a task takes: of the Hub, saved, or shards in a folder."""
+
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+
+AnyTable = datasets.Dataset | datasets.IterableDataset
+_NUMBERS = (datasets.Value, datasets.List)  # and text; what is not decoded
+_ROWS_CHECKED = 8
+
+
+def load_any(
+    path_or_repo: str | PathLike, split: str, streaming: bool, features: datasets.Features | None = None
+) -> AnyTable:
+    """Loads one split.
+
+    Args:
+        path_or_repo: a Hub repository, a folder that `load_dataset` understands, or one that `save_to_disk` wrote.
+        split: split to load.
+        streaming: `True` gives an `IterableDataset`.
+        features: what the columns are, where `load_dataset` would guess wrongly.
+
+    Raises:
+        ValueError: if the split does not exist, or the folder holds one without its name.
+    """
+    folder = Path(path_or_repo)
+    if (folder / "state.json").is_file():
+        raise ValueError(
+            f"{folder} holds one saved split; pass its parent, saved as a DatasetDict, and split={split!r}."
+        )
+    if not (folder / "dataset_dict.json").is_file():
+        return datasets.load_dataset(str(path_or_repo), split=split, streaming=streaming, features=features)
+    saved = datasets.load_from_disk(str(folder))
+    if split not in saved:
+        raise ValueError(f"Unknown split {split!r} in {folder}; there are: {', '.join(saved)}.")
+    return saved[split].to_iterable_dataset() if streaming else saved[split]
+
+
+def check_columns(dataset: AnyTable, columns: Iterable[str], name: str | PathLike, hint: str = "") -> None:
+    """`ValueError` for the first of `columns` that the data set does not have; `name` is its own."""
+    if dataset.features is None:
+        raise ValueError(f"{name} does not say what its columns are; load it with streaming=False.")
+    for column in columns:
+        if column not in dataset.features:
+            raise ValueError(f"{name} has no column {column!r}; there are: {', '.join(dataset.features)}.{hint}")
+
+
+def choose_columns(
+    dataset: AnyTable, features: Mapping[str, Any], stored_as: Mapping[str, str] | None = None
+) -> AnyTable:
+    """The columns of `features`, as what these say, and no others; of a stream no row is decoded for that.
+
+    Args:
+        dataset: that has them, see [`check_columns`].
+        features: 🤗 features by name.
+        stored_as: what columns are called in `dataset`, where that is another name.
+    """
+    names = {(stored_as or {}).get(column, column): column for column in features}
+    dataset = dataset.select_columns(list(names))
+    if isinstance(dataset, datasets.IterableDataset):  # which would decode every row, and encode it again, to rename
+        dataset = dataset.decode(False)
+    if renamed := {old: new for old, new in names.items() if old != new}:
+        dataset = dataset.rename_columns(renamed)
+    numbers = {column: feature for column, feature in features.items() if isinstance(feature, _NUMBERS)}
+    if any(dataset.features[column] != feature for column, feature in numbers.items()):
+        dataset = dataset.cast(datasets.Features(dataset.features | numbers))  # all at once, as it copies the table
+    for column in features.keys() - numbers.keys():
+        dataset = dataset.cast_column(column, features[column])
+    return dataset
+
+
+def spread_rows(
+    dataset: AnyTable, parts: Callable[[dict[str, Any]], list[dict[str, Any]]], features: datasets.Features
+) -> AnyTable:
+    """The parts of every row as rows of their own.
+
+    Args:
+        dataset: whose rows are not decoded.
+        parts: from a row to its parts, which are not decoded either.
+        features: what the columns of the parts are.
+    """
+
+    def spread(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        found = parts({column: value for column, (value,) in batch.items()})
+        return {column: [part[column] for part in found] for column in features}
+
+    spread_out = dataset.map(spread, batched=True, batch_size=1, remove_columns=list(dataset.features))
+    if isinstance(dataset, datasets.IterableDataset):
+        return spread_out.cast(features)
+    return choose_columns(spread_out, features)
+
+
+def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
+    """A wrong column or setting shows in the first examples, before long work starts. One broken file is none of these.
+
+    Args:
+        check: raises `ValueError` for a decoded row that is not as it should be.
+
+    Raises:
+        ValueError, OSError, SyntaxError: what the first row raised, if none of the first eight can be used.
+    """
+    if isinstance(dataset, datasets.IterableDataset):
+        rows = list(dataset.decode(False).take(_ROWS_CHECKED))
+    else:
+        rows = dataset.with_format("arrow")[:_ROWS_CHECKED].to_pylist()
+    first_error = None
+    for row in rows:
+        try:
+            check(dataset.features.decode_example(row))
+            return
+        except (OSError, ValueError, SyntaxError) as error:
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error
