@@ -114,6 +114,17 @@ def test_other_numbers_of_processes_are_said(trained, tmp_path, caplog):
     assert "was saved by 8 processes and is resumed by 1" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["FSDP", "DeepSpeed"])
+def test_checkpoints_of_another_kind_are_refused(trained, tmp_path, kind):
+    checkpoints = copied(trained, tmp_path, 1) / "checkpoints"
+    manifest = checkpoints / "step-00000001" / MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"kind": kind}))
+    with pytest.raises(
+        ValueError, match=f"saved with {kind} and cannot be resumed with whole weights: launch as before"
+    ):
+        checkpoint_to_resume(Accelerator(), checkpoints, "auto")
+
+
 def test_only_the_newest_stay_and_never_refuses_to_mix(tmp_path):
     recipe = tokenizer_recipe(tmp_path, "train.save_every=1", "train.keep_checkpoints=1")
     train_tokenizer(recipe)

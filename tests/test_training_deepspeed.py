@@ -170,8 +170,6 @@ def test_what_does_not_go_with_deepspeed_is_refused(tmp_path, tokenizer, monkeyp
 
 def test_checkpoints_of_others_are_refused(tmp_path):
     (tmp_path / "pytorch_model").mkdir()
-    with pytest.raises(ValueError, match="by 2 processes under DeepSpeed, as it was saved without"):
-        DeepSpeedAccelerator.load_state(SimpleNamespace(num_processes=2), str(tmp_path))
     (tmp_path / "pytorch_model/zero_pp_rank_0_mp_rank_00_optim_states.pt").touch()
     with pytest.raises(ValueError, match="by 2 processes under DeepSpeed, as 1 saved it"):
         DeepSpeedAccelerator.load_state(SimpleNamespace(num_processes=2), str(tmp_path))

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list
 
 from .files import WriteError, replace_folder, write_text, write_together
 
@@ -44,7 +44,7 @@ def save_checkpoint(
     what, intact = f"Checkpoint {folder}", name_last_good(before)
 
     def seal() -> None:
-        _write_manifest(temporary, step, accelerator.num_processes)
+        _write_manifest(temporary, step, accelerator)
         replace_folder(temporary, folder)
 
     if accelerator.is_main_process:
@@ -93,7 +93,8 @@ def checkpoint_to_resume(accelerator: Accelerator, checkpoints: Path, resume: st
     Raises:
         FileNotFoundError: The given checkpoint does not exist.
         ValueError: The given checkpoint or all that there are are damaged; or `"never"`, but there are checkpoints
-            that a new run would mix with its own.
+            that a new run would mix with its own; or it was saved with FSDP or DeepSpeed and this run is without, or
+            the other way round.
     """
     found: list[Path | Exception | None] = [None]
     if accelerator.is_main_process:
@@ -105,7 +106,12 @@ def checkpoint_to_resume(accelerator: Accelerator, checkpoints: Path, resume: st
     if isinstance(result, Exception):
         raise result
     if result is not None:
-        saved_by = json.loads((result / MANIFEST).read_text(encoding="utf-8"))["num_processes"]
+        manifest = json.loads((result / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["kind"] != _kind(accelerator):
+            raise ValueError(
+                f"{result} was saved with {manifest['kind']} and cannot be resumed with {_kind(accelerator)}: launch as before."
+            )
+        saved_by = manifest["num_processes"]
         if saved_by != accelerator.num_processes and accelerator.is_main_process:
             logger.warning(
                 "%s was saved by %d processes and is resumed by %d: batches and random numbers will not be those of an "
@@ -120,7 +126,8 @@ def what_is_wrong(checkpoint: Path) -> str | None:
     if not (checkpoint / MANIFEST).is_file():
         return f"{MANIFEST} is missing"
     try:
-        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
+        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        files, _ = manifest["files"], manifest["kind"]
     except (ValueError, KeyError):
         return f"{MANIFEST} is damaged"
     for name, expected in files.items():
@@ -160,14 +167,20 @@ def _find(checkpoints: Path, resume: str) -> Path | None:
     return None
 
 
-def _write_manifest(folder: Path, step: int, num_processes: int) -> None:
+def _kind(accelerator: Accelerator) -> str:
+    """What the files of a checkpoint are like: parts of FSDP or DeepSpeed, or whole weights."""
+    names = {DistributedType.FSDP: "FSDP", DistributedType.DEEPSPEED: "DeepSpeed"}
+    return names.get(accelerator.distributed_type, "whole weights")
+
+
+def _write_manifest(folder: Path, step: int, accelerator: Accelerator) -> None:
     """Last of all: a folder with a manifest that agrees is a whole checkpoint."""
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _digest(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    manifest = {"step": step, "num_processes": num_processes, "files": files}
+    manifest = {"step": step, "num_processes": accelerator.num_processes, "kind": _kind(accelerator), "files": files}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
 
 

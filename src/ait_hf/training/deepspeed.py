@@ -55,12 +55,11 @@ class DeepSpeedAccelerator(Accelerator):
         super().save_state(output_dir, **arguments)
 
     def load_state(self, input_dir: str, **arguments: Any) -> None:
-        """`ValueError` if it was not saved under DeepSpeed by as many processes: each has a part of the optimiser."""
+        """`ValueError` if it was not saved by as many processes: each has a part of the optimiser."""
         found = len(list(Path(input_dir).glob("*/*_optim_states.pt")))
         if found != self.num_processes:
             raise ValueError(
-                f"{input_dir} cannot be resumed by {self.num_processes} processes under DeepSpeed, as "
-                + (f"{found} saved it." if found else "it was saved without.")
+                f"{input_dir} cannot be resumed by {self.num_processes} processes under DeepSpeed, as {found} saved it."
             )
         super().load_state(input_dir, **arguments)
 
