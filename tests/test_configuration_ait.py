@@ -96,6 +96,25 @@ def test_parts_that_do_not_fit_are_refused(changes, message):
         tiny_config(**changes)
 
 
+def test_number_of_labels_is_the_number_of_classes(tmp_path):
+    names = [f"LABEL_{index}" for index in range(5)]
+    config = mixed_config(num_classes=7)
+    config.save_pretrained(tmp_path)
+    set_later = mixed_config()
+    set_later.num_labels = 5
+    for config in (mixed_config(num_labels=5), AiTConfig.from_pretrained(tmp_path, num_labels=5), set_later):
+        assert config.num_labels == config.num_classes == len(config.vocabulary.classes) == 5
+        assert list(config.id2label.values()) == list(config.label2id) == names
+        config.save_pretrained(tmp_path / "changed")
+        assert AiTConfig.from_pretrained(tmp_path / "changed").num_classes == 5
+
+
+def test_names_of_classes_stay_if_their_number_does():
+    config = mixed_config(num_classes=2, id2label={0: "chair", 1: "lamp"})
+    config.num_labels = 2
+    assert config.id2label == {0: "chair", 1: "lamp"}
+
+
 def test_unknown_task_names_the_known_ones():
     with pytest.raises(ValueError, match=r"Unknown task 'normals': this model was built for \['depth'\]"):
         tiny_config().task("normals")

@@ -14,7 +14,7 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import DepthEstimatorOutput
+from transformers.modeling_outputs import DepthEstimatorOutput, SemanticSegmenterOutput
 
 from ait_hf.image_processing_ait import AiTImageProcessor
 from ait_hf.masks_ait import paste_masks, rle_to_mask
@@ -529,6 +529,25 @@ def test_classes_are_decided_after_resizing(convert):
         assert result.shape == size
         chosen = expected.gather(0, result[None])[0]
         torch.testing.assert_close(chosen, expected.amax(0), atol=1e-5, rtol=0)  # equal but for rounding
+
+
+def test_scores_of_classes_come_back_resized():
+    maps = torch.rand(2, 5, 6, 8, generator=torch.Generator().manual_seed(0))
+    sizes, processor = [(30, 41), (3, 4)], AiTImageProcessor(size=SMALL)
+    labels = processor.post_process_semantic_segmentation(class_outputs(maps), sizes)
+    results = processor.post_process_semantic_segmentation(class_outputs(maps), sizes, return_segmentation_scores=True)
+    for result, expected, scores, size in zip(results, labels, maps, sizes, strict=True):
+        assert torch.equal(result.segmentation, expected)
+        resized = torch.nn.functional.interpolate(scores[None], size=size, mode="bilinear")[0]
+        torch.testing.assert_close(result.segmentation_scores, resized, atol=1e-5, rtol=0)
+
+
+def test_classes_of_a_model_that_gives_logits_alone():
+    logits = torch.randn(2, 5, 6, 8, generator=torch.Generator().manual_seed(0))
+    logits[:, 1] = 0.0
+    outputs = SemanticSegmenterOutput(logits=logits)
+    labels = padded_processor().post_process_semantic_segmentation(outputs)
+    assert torch.equal(torch.stack(labels), logits.argmax(1))
 
 
 @pytest.mark.parametrize("map_size", [64, 16, 10])

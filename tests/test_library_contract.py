@@ -5,6 +5,7 @@
 import pytest
 import torch
 from tiny import mixed_config, tiny_config
+from tiny_dense import dense_config
 from torch import nn
 from transformers import CompileConfig
 
@@ -52,6 +53,14 @@ def test_loaded_tokenizers_are_float32_and_frozen_and_the_rest_is_neither(tmp_pa
             assert parameter.dtype == (torch.float32 if is_tokenizer else dtype), name
             assert parameter.requires_grad == (not is_tokenizer), name
         assert not model.tokenizers["depth"].training
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("config", [tiny_config(), dense_config()])
+def test_tokenizers_of_a_model_built_in_half_precision_are_float32(config, dtype):
+    model = AiTForDenseTokenGeneration._from_config(config, dtype=dtype)
+    for name, tensor in model.state_dict().items():
+        assert tensor.dtype == (torch.float32 if name.startswith("tokenizers.") else dtype), name
 
 
 @pytest.mark.parametrize("model_class", CLASSES)

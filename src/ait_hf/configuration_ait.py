@@ -294,8 +294,6 @@ class AiTConfig(PreTrainedConfig):
         self.tokenizers = {name: _tokenizer_arguments(name, arguments) for name, arguments in tokenizers.items()}
         self.tasks = {name: asdict(AiTTaskConfig(**arguments)) for name, arguments in tasks.items()}
         self.codebooks = [list(pair) for pair in self.codebooks]
-        if self.id2label is None:  # the library's default are two labels, however many classes there are
-            self.id2label = {index: f"LABEL_{index}" for index in range(self.num_classes)}
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -307,6 +305,18 @@ class AiTConfig(PreTrainedConfig):
                 f"{pretrained_model_name_or_path} holds a {stored['model_type']!r} model, not an AiT model."
             )
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @property
+    def num_labels(self) -> int:
+        """What the library calls `num_classes`; another number gives the classes the names `LABEL_0`, ..."""
+        return self.num_classes
+
+    @num_labels.setter
+    def num_labels(self, num_labels: int):
+        if self.id2label is None or len(self.id2label) != num_labels:
+            self.id2label = {index: f"LABEL_{index}" for index in range(num_labels)}
+            self.label2id = {label: index for index, label in self.id2label.items()}
+        self.num_classes = num_labels
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 from transformers.image_processing_backends import TorchvisionBackend
+from transformers.image_processing_outputs import SemanticSegmentationPostProcessorOutput
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import (
     IMAGENET_DEFAULT_MEAN,
@@ -198,28 +199,42 @@ class AiTImageProcessor(TorchvisionBackend):
         self,
         outputs: ModelOutput,
         target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
-    ) -> list[torch.LongTensor]:
+        return_segmentation_scores: bool = False,
+    ) -> list[torch.LongTensor] | list[SemanticSegmentationPostProcessorOutput]:
         """
         The likeliest class of every pixel of the original images.
 
         Args:
-            outputs: Output of a semantic task: `class_maps` `(batch, num_classes, h, w)`, scores in 0..1.
+            outputs: Output of a semantic task: `class_maps` `(batch, num_classes, h, w)`, scores in 0..1; or, of another
+                model, `logits` of that shape, whose softmax are the scores.
             target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor. Without it the
                 maps keep their size, padding included.
+            return_segmentation_scores: Also return the resized scores.
 
         Returns:
             For every image `(height, width)`, int64, numbers of the model's classes (`id2label`). Padding is left
-            out, then the scores are resized bilinearly, one class at a time.
+            out, then the scores are resized bilinearly, one class at a time. With `return_segmentation_scores`, this is
+            the `segmentation` of an output that has `segmentation_scores` `(num_classes, height, width)`, float32.
 
         Raises:
             ValueError: If the number of sizes is not the batch size, or this processor's settings do not tell where
                 an image lies in the model's input.
         """
-        class_maps = outputs.class_maps.float()
-        if target_sizes is None:
-            return [_likeliest_class(maps, lambda scores: scores) for maps in class_maps]
-        sizes = _height_and_width(target_sizes, len(class_maps), "images of classes")
-        return [_likeliest_class(maps, partial(self._to_image, size=size)) for maps, size in zip(class_maps, sizes)]
+        class_maps = getattr(outputs, "class_maps", None)
+        class_maps = outputs.logits.float().softmax(1) if class_maps is None else class_maps.float()
+        resizers = [lambda scores: scores] * len(class_maps)
+        if target_sizes is not None:
+            sizes = _height_and_width(target_sizes, len(class_maps), "images of classes")
+            resizers = [partial(self._to_image, size=size) for size in sizes]
+        labels = [_likeliest_class(*pair) for pair in zip(class_maps, resizers)]
+        if not return_segmentation_scores:
+            return labels
+        return [
+            SemanticSegmentationPostProcessorOutput(
+                data={"segmentation": segmentation, "segmentation_scores": resize(maps)}
+            )
+            for segmentation, maps, resize in zip(labels, class_maps, resizers)
+        ]
 
     def _to_image(self, maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """

@@ -47,7 +47,8 @@ OBJECTIVES = {
 
 
 def _build_tokenizer(tokenizer_type: str = DEFAULT_TOKENIZER_TYPE, **arguments) -> Tokenizer:
-    return TOKENIZER_CLASSES[tokenizer_type](**arguments).freeze()
+    """Frozen, and float32 whatever the dtype that a model is being built in."""
+    return TOKENIZER_CLASSES[tokenizer_type](**arguments).float().freeze()
 
 
 @dataclass
