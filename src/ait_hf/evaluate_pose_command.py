@@ -134,9 +134,10 @@ def evaluate_pose_task(
                 **common,
                 **settings,
             )
+    crops = {} if processor is None else {"box_scale": processor.box_scale}
     for name, measured in tokenizers.items():
         results[name] = evaluate_pose_tokenizer(
-            measured, data.people, accelerator=accelerator, batch_size=options.batch_size, description=name
+            measured, data.people, accelerator=accelerator, batch_size=options.batch_size, description=name, **crops
         )
     if accelerator.is_main_process:
         if options.results is not None:

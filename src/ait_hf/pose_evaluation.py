@@ -203,6 +203,7 @@ def evaluate_pose_tokenizer(
     tokenizer: PoseTokenizer,
     rows: Sequence[PersonRow],
     *,
+    box_scale: float = 1.25,
     skeleton: Skeleton = COCO_SKELETON,
     accelerator: Accelerator | None = None,
     batch_size: int = 32,
@@ -217,6 +218,7 @@ def evaluate_pose_tokenizer(
     Args:
         tokenizer ([`PoseTokenizer`]): Of poses.
         rows: People by number.
+        box_scale: How much of the image the crops show around the box; what the tokenizer was trained with.
         skeleton, accelerator, batch_size, description: As for [`evaluate_poses`].
 
     Returns:
@@ -237,7 +239,7 @@ def evaluate_pose_tokenizer(
         "keypoints", ground_truth=pose_ground_truth(rows, skeleton), sigmas=skeleton.sigmas, keep_in_memory=True
     )
     size = (tokenizer.config.sample_size, tokenizer.config.sample_size)
-    transform = PoseEvalTransform(size, skeleton=skeleton, with_images=False)
+    transform = PoseEvalTransform(size, box_scale=box_scale, skeleton=skeleton, with_images=False)
     batches = DataLoader(rows, batch_size=batch_size, collate_fn=list)
     if accelerator is not None:
         batches = accelerator.prepare(batches)
