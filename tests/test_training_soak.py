@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,9 @@ def with_faults(folder: Path, recipe: SolverRecipe, faults: dict[int, Callable[[
 def kill_a_worker() -> None:
     worker, *_ = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(
+        10
+    )  # torch's signal handler ends this at once; elsewhere it might interrupt the report of another error
 
 
 def fill_the_disk() -> None:
