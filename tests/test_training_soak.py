@@ -74,9 +74,8 @@ def with_faults(folder: Path, recipe: SolverRecipe, faults: dict[int, Callable[[
 def kill_a_worker() -> None:
     worker, *_ = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGKILL)
-    time.sleep(
-        10
-    )  # torch's signal handler ends this at once; elsewhere it might interrupt the report of another error
+    # torch's signal handler ends this at once; elsewhere it might interrupt the report of another error.
+    time.sleep(10)
 
 
 def fill_the_disk() -> None:
