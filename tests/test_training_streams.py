@@ -102,6 +102,14 @@ def test_two_nodes_with_two_workers_see_every_row_once_an_epoch(tmp_path, write)
     assert epochs[0] != epochs[1]
 
 
+def test_workers_of_one_process_do_not_change_each_others_epoch(tmp_path):
+    """`IterableDataset.set_epoch` would: its number is in memory that workers share, and here they change it often."""
+    stream = stream_of(write_parquet(tmp_path / "shards", 4))
+    seen = rows_in(batches(stream, num_batches=80 * 12, num_workers=4))
+    # Workers take turns, three rows each an epoch.
+    assert all(sorted(seen[start : start + 12]) == list(range(12)) for start in range(0, len(seen), 12))
+
+
 def test_shards_that_do_not_go_round_are_shared_out_by_rows(tmp_path):
     stream = stream_of(write_parquet(tmp_path / "shards", 3))
     first = [rows_in(batches(stream, node=node, num_nodes=2, num_batches=5)) for node in range(2)]

@@ -200,7 +200,7 @@ class StreamedSamples(IterableDataset):
         rank: int,
         skip: int = 0,
     ):
-        self.rows = dataset.decode(False).shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
+        self.rows = dataset.decode(False)
         self.features = dataset.features
         self.transform = transform
         self.seed = seed
@@ -215,9 +215,10 @@ class StreamedSamples(IterableDataset):
 
     def _all_rows(self) -> Iterator[Sample]:
         for epoch in itertools.count():
-            self.rows.set_epoch(epoch)
+            # Not `set_epoch`: workers share that number, and one that is ahead would change the epoch of the others.
+            rows = self.rows.shuffle(seed=_mixed((self.seed, epoch)), buffer_size=SHUFFLE_BUFFER)
             row = None
-            for row in self.rows:  # noqa: UP028 (whether there was one is asked below)
+            for row in rows:  # noqa: UP028 (whether there was one is asked below)
                 yield row
             if row is None:
                 raise ValueError(
@@ -412,8 +413,13 @@ def _loader_arguments(num_workers: int) -> dict[str, Any]:
 def _seeded(make: Callable[[], Sample], seed: tuple[int, ...]) -> Sample:
     """Calls `make` with torch's CPU generator set to `seed`, and back afterwards."""
     state = torch.get_rng_state()
-    torch.default_generator.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
+    torch.default_generator.manual_seed(_mixed(seed))
     try:
         return make()
     finally:
         torch.set_rng_state(state)
+
+
+def _mixed(seed: tuple[int, ...]) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
