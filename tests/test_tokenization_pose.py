@@ -83,7 +83,9 @@ def test_mixer_block_mixes_first_over_places_then_over_channels():
     [
         ({"num_joints": 0}, "num_joints must be at least 1"),
         ({"num_tokens": 0}, "num_tokens must be at least 1"),
-        ({"sample_size": 0}, "sample_size must be at least 1"),
+        ({"sample_size": 0}, "sample_size must be at least one pixel high and wide, got 0"),
+        ({"sample_size": (64, 0)}, "sample_size must be at least one pixel high and wide"),
+        ({"sample_size": (64, 48, 3)}, "sample_size must be at least one pixel high and wide"),
         ({"token_per_joint": True}, "num_tokens must be num_joints, 5, got 4"),
         ({"num_vq_embeddings": 1}, "num_vq_embeddings must be at least 2"),
         ({"smooth_l1_beta": 0.0}, "smooth_l1_beta must be above 0"),
@@ -161,6 +163,18 @@ def test_scale_follows_the_sample_size():
     assert torch.equal(small.tokenize(poses), large.tokenize(twice))
     ids = small.tokenize(poses)
     torch.testing.assert_close(large.detokenize(ids), 2 * small.detokenize(ids))
+
+
+def test_crops_may_be_higher_than_wide(tmp_path):
+    """As in the square around the crop, of which it is the middle: a code is as large in x as in y."""
+    square, portrait = _tiny(), _tiny(sample_size=(64, 40))
+    poses = _poses(3)
+    inside = poses - torch.tensor([12.0, 0.0, 0.0])
+    assert portrait.crop_size == (64, 40) and torch.equal(square.tokenize(poses), portrait.tokenize(inside))
+    ids = square.tokenize(poses)
+    torch.testing.assert_close(portrait.detokenize(ids), square.detokenize(ids) - torch.tensor([12.0, 0.0]))
+    portrait.save_pretrained(tmp_path)
+    assert PoseTokenizer.from_pretrained(tmp_path).crop_size == (64, 40)
 
 
 def test_bad_poses_are_refused():

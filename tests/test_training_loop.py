@@ -180,6 +180,18 @@ def test_resumed_solver_equals_uninterrupted(tmp_path, tokenizer, interrupt):
     assert_equal_weights(tmp_path / "whole", tmp_path / "resumed")
 
 
+def test_what_fails_in_the_last_evaluation_does_not_lose_the_model(tmp_path, monkeypatch):
+    def fail(self, *arguments):
+        raise Interrupted
+
+    train_tokenizer(tokenizer_recipe(tmp_path / "whole"))
+    monkeypatch.setattr(TokenizerTraining, "evaluate", fail)
+    with pytest.raises(Interrupted):
+        train_tokenizer(tokenizer_recipe(tmp_path / "failed"))
+    assert_equal_weights(tmp_path / "whole", tmp_path / "failed")
+    assert json.loads((tmp_path / "failed/history.json").read_text())
+
+
 def test_failed_writing_keeps_what_was_there(tmp_path):
     folder = tmp_path / "best"
     write_folder(folder, lambda path: (path / "weights").write_text("old"))

@@ -4,13 +4,16 @@
 
 import pytest
 import torch
+from PIL import Image
 from test_training_recipes import RECIPES
 
 from ait_hf import AiTForPoseEstimation, PoseTokenizer
 from ait_hf.data.skeletons import COCO_SKELETON
+from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
 from ait_hf.training.pose_data import CocoKeypointsData, CocoPoses, PoseTransformRecipe, SyntheticPeopleData
 from ait_hf.training.recipes import build, load_recipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
+from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
 SIDE = 32
@@ -33,6 +36,33 @@ def recipe(tokenizer_folder, output_dir="unused", *overrides: str) -> SolverReci
     small += [f"{section}.data.num_images=4", f"{section}.data.size=[48, 48]", f"{section}.data.batch_size=2"]
     small += ["train.max_steps=3", "train.log_every=1", "evaluation.num_samples=3", f"output_dir={output_dir}"]
     return load_recipe(RECIPES / "rooms_pose_aitp.yaml", SolverRecipe, [*small, *overrides])
+
+
+def test_crops_higher_than_wide_from_tokenizer_to_model(tmp_path):
+    size, people = [48, 32], ["data.num_images=4", "data.size=[48, 48]", "data.transform.image_size=[48, 32]"]
+    short = ["train.max_steps=2", "evaluation.num_samples=3"]
+    few = ["model.config.num_vq_embeddings=8", "data.batch_size=4", f"output_dir={tmp_path / 'tokenizer'}"]
+    train_tokenizer(load_recipe(RECIPES / "rooms_pose_tokenizer.yaml", TokenizerRecipe, [*people, *few, *short]))
+    assert PoseTokenizer.from_pretrained(tmp_path / "tokenizer").crop_size == tuple(size)
+    section = "tasks.keypoint-detection"
+    overrides = [f"{section}.{people[-1]}", *short, f"{section}.settings.auxiliary_loss_weight=1.0"]
+    train_solver(recipe(tmp_path / "tokenizer", tmp_path / "model", *overrides))
+    model = AiTForPoseEstimation.from_pretrained(tmp_path / "model").eval()
+    assert model.config.task("keypoint-detection").image_size == size
+    processor = AiTPoseImageProcessor.from_pretrained(tmp_path / "model")
+    picture, box = Image.new("RGB", (100, 80)), [20.0, 10.0, 30.0, 60.0]
+    inputs = processor(picture, boxes=[[box]], return_tensors="pt")
+    assert inputs["pixel_values"].shape == (1, 3, *size)
+    outputs = model(**inputs)
+    pose = processor.post_process_pose_estimation(outputs, boxes=[[box]])[0][0]
+    # 1.1 times the box's 60 pixels over 48 pixels of the crop, about the middle of both, in centres of pixels.
+    expected = (outputs.pred_keypoints[0] - torch.tensor([15.5, 23.5])) * (1.1 * 60 / 48) + torch.tensor([34.5, 39.5])
+    torch.testing.assert_close(pose["keypoints"], expected, rtol=1e-5, atol=1e-4)
+    codes = model.generate(**inputs).soft_tokens.reshape(1, 1, 17, -1)
+    in_crop = model.tokenizers["pose"].detokenize(probabilities=codes)
+    torch.testing.assert_close(outputs.pred_keypoints, in_crop, rtol=1e-5, atol=1e-4)
+    with pytest.raises(ValueError, match=rf"crops 48 pixels high and 32 wide: set {section}.data.transform.image_size"):
+        SolverTraining(recipe(tmp_path / "tokenizer"))
 
 
 def test_a_training_from_its_recipe(tokenizer_folder, tmp_path):
@@ -102,7 +132,7 @@ def test_unknown_skeleton_and_missing_split(coco):
 
 def test_tokenizer_and_data_must_fit(tokenizer_folder, tmp_path):
     section = "tasks.keypoint-detection"
-    with pytest.raises(ValueError, match=f"set {section}.data.transform.image_size to 32"):
+    with pytest.raises(ValueError, match=rf"set {section}.data.transform.image_size to \[32, 32\]"):
         SolverTraining(recipe(tokenizer_folder, "unused", f"{section}.data.transform.image_size=64"))
     other = PoseTokenizer(num_joints=14, num_tokens=4, num_vq_embeddings=16, vq_embed_dim=8, hidden_size=16)
     other.save_pretrained(tmp_path)

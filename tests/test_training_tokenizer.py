@@ -128,7 +128,7 @@ def test_masking_follows_the_kind(tmp_path):
         ("pose", "mask_augmentation.patch_size=8", "leave mask_augmentation.patch_size out"),
         ("pose", "model.config.base_channels=8", "Unknown key 'base_channels' in section model.config"),
         ("pose", "model.config.num_joints=16", "num_joints 16, but that of the data synthetic_poses is 17"),
-        ("pose", "data.transform.image_size=[32, 24]", "synthetic_poses are 32 x 24 pixels"),
+        ("label_map", "data.transform.image_size=[32, 24]", "synthetic_labels are 32 x 24 pixels"),
         ("pose", "mask_augmentation.ratio=2", "between 0 and 1, got 2"),
         ("label_map", "model.config.hidden_size=8", "Unknown key 'hidden_size'"),
         (

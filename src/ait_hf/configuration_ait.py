@@ -75,7 +75,7 @@ class AiTPoseTokenizerConfig:
     channel_mlp_dim: int = 512
     decoder_token_mlp_dim: int = 64
     decoder_channel_mlp_dim: int = 64
-    sample_size: int = 256
+    sample_size: int | list[int] | tuple[int, ...] = 256
     unit: str = "pixel"
     smooth_l1_beta: float = 0.05
     commitment_cost: float = 15.0

@@ -288,10 +288,9 @@ class AiTGenerationMixin(GenerationMixin):
                 outputs.pred_masks = None if grammar.codebook is None else self.detokenize(outputs)
             case "pose":
                 tokenizer = self.tokenizers[grammar.codebook]
-                size = tokenizer.config.sample_size
-                height, width = grammar.task.image_size
+                (height, width), (crop_height, crop_width) = grammar.task.image_size, tokenizer.crop_size
                 keypoints = self.detokenize(outputs)
-                scale = keypoints.new_tensor([width / size, height / size])
+                scale = keypoints.new_tensor([width / crop_width, height / crop_height])
                 outputs.pred_keypoints = (keypoints + 0.5) * scale - 0.5  # whole numbers are the centres of pixels
                 scores = token_agreement(outputs.soft_tokens, tokenizer.quantizer.embedding.weight)
                 if not tokenizer.config.token_per_joint:

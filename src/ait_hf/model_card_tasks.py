@@ -125,7 +125,8 @@ def tokenizer_usage(config: dict[str, Any], repo_id: str) -> str:
     """Code that writes a sample as codes and reads it back, for a tokenizer of that `config.json`."""
     kind, size = config["_class_name"], config["sample_size"]
     if kind == "PoseTokenizer":
-        sample = f"torch.rand(1, {config['num_joints']}, 3) * {size}  # x, y in pixels, visibility above 0"
+        shortest = size if isinstance(size, int) else min(size)
+        sample = f"torch.rand(1, {config['num_joints']}, 3) * {shortest}  # x, y in pixels, visibility above 0"
     elif config["loss_type"] == "cross_entropy":
         sample = f"torch.zeros(1, {size}, {size}, dtype=torch.long)  # numbers of classes, 255 = unknown"
     else:

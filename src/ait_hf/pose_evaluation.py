@@ -238,7 +238,7 @@ def evaluate_pose_tokenizer(
     metric = CocoMetric(
         "keypoints", ground_truth=pose_ground_truth(rows, skeleton), sigmas=skeleton.sigmas, keep_in_memory=True
     )
-    size = (tokenizer.config.sample_size, tokenizer.config.sample_size)
+    size = tokenizer.crop_size
     transform = PoseEvalTransform(size, box_scale=box_scale, skeleton=skeleton, with_images=False)
     batches = DataLoader(rows, batch_size=batch_size, collate_fn=list)
     if accelerator is not None:

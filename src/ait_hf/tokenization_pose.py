@@ -105,8 +105,8 @@ class PoseTokenizer(TokenizerBase):
         channel_mlp_dim (`int`, *optional*, defaults to 512): Hidden width of the encoder's MLPs over channels.
         decoder_token_mlp_dim (`int`, *optional*, defaults to 64): As `token_mlp_dim`, of the decoder.
         decoder_channel_mlp_dim (`int`, *optional*, defaults to 64): As `channel_mlp_dim`, of the decoder.
-        sample_size (`int`, *optional*, defaults to 256):
-            Height and width of the crops in pixels; the networks see 0..`sample_size` as -1..1.
+        sample_size (`int` or `(height, width)`, *optional*, defaults to 256):
+            Size of the crops in pixels; the networks see the longer side, from end to end, as -1..1.
         unit (`str`, *optional*, defaults to `"pixel"`): Unit of the coordinates, for readers of the config.
         smooth_l1_beta (`float`, *optional*, defaults to 0.05): Where the smooth-L1 loss turns from square to line.
         commitment_cost (`float`, *optional*, defaults to 15.0): Weight of the commitment loss.
@@ -137,7 +137,7 @@ class PoseTokenizer(TokenizerBase):
         channel_mlp_dim: int = 512,
         decoder_token_mlp_dim: int = 64,
         decoder_channel_mlp_dim: int = 64,
-        sample_size: int = 256,
+        sample_size: int | list[int] | tuple[int, int] = 256,
         unit: str = "pixel",
         smooth_l1_beta: float = 0.05,
         commitment_cost: float = 15.0,
@@ -147,10 +147,11 @@ class PoseTokenizer(TokenizerBase):
         token_per_joint: bool = False,
     ):
         super().__init__()
-        counts = {"num_joints": num_joints, "num_tokens": num_tokens, "sample_size": sample_size}
-        for name, count in counts.items():
+        for name, count in {"num_joints": num_joints, "num_tokens": num_tokens}.items():
             if count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}.")
+        if len(self.crop_size) != 2 or min(self.crop_size) < 1:
+            raise ValueError(f"sample_size must be at least one pixel high and wide, got {sample_size}.")
         if token_per_joint and num_tokens != num_joints:
             raise ValueError(f"With token_per_joint, num_tokens must be num_joints, {num_joints}, got {num_tokens}.")
         if smooth_l1_beta <= 0:
@@ -169,6 +170,12 @@ class PoseTokenizer(TokenizerBase):
         self.encoder = PoseEncoder(to_tokens, hidden_size, vq_embed_dim, encoder_blocks)
         self.quantizer = EMACodebook(num_vq_embeddings, vq_embed_dim, ema_decay, ema_epsilon, revival_threshold)
         self.decoder = PoseDecoder(num_tokens, to_joints, decoder_hidden_size, vq_embed_dim, decoder_blocks)
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Height and width of the crops that poses lie in, pixels."""
+        size = self.config.sample_size
+        return (size, size) if isinstance(size, int) else tuple(size)
 
     @property
     def num_tokens(self) -> int:
@@ -211,11 +218,17 @@ class PoseTokenizer(TokenizerBase):
                 f"Person {nobody.nonzero()[0].item()} of the batch has no known joint (visibility above 0): leave out "
                 "such people."
             )
-        scaled = 2 * coordinates / self.config.sample_size - 1
-        return torch.cat([scaled, known.float()], dim=2).to(self.dtype)
+        middle = self._middle(coordinates)
+        return torch.cat([(coordinates - middle) / middle.max(), known.float()], dim=2).to(self.dtype)
 
     def _from_network_range(self, y: torch.Tensor) -> torch.Tensor:
-        return (y + 1) / 2 * self.config.sample_size
+        middle = self._middle(y)
+        return y * middle.max() + middle
+
+    def _middle(self, like: torch.Tensor) -> torch.Tensor:
+        """x and y of the crop's middle, half its width and height."""
+        height, width = self.crop_size
+        return like.new_tensor([width / 2, height / 2])
 
 
 def mask_joints(poses: torch.Tensor, ratio: float = 0.2, generator: torch.Generator | None = None) -> torch.Tensor:

@@ -172,9 +172,9 @@ def _set_classes(
 
 def _set_image_size(task: str, declared: dict[str, Any], section: SolverTask, tokenizer: Tokenizer | None) -> None:
     size = list(section.data.image_size)
-    if declared["output_type"] == "pose" and size != [tokenizer.config.sample_size] * 2:
+    if declared["output_type"] == "pose" and size != list(tokenizer.crop_size):
         raise ValueError(
-            f"The poses of {task!r} are written in crops of {tokenizer.config.sample_size} pixels: set "
+            f"The poses of {task!r} are written in crops of (height, width) {tokenizer.crop_size} pixels: set "
             f"tasks.{task}.data.transform.image_size to that."
         )
     declared["image_size"] = size

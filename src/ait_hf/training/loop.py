@@ -174,6 +174,9 @@ class _Run:
                 runaway = self._find_runaway()
                 if "loss" in means:
                     bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
+            if last:  # before the evaluation, so that nothing that goes wrong there loses it
+                with self._finished_model() as model:
+                    self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
             if evaluates:
                 with meter.paused():
                     self._evaluate()
@@ -332,8 +335,6 @@ class _Run:
         self._write_history(folder)  # also beside the best model, whose card reads it
 
     def _finish(self) -> None:
-        with self._finished_model() as model:
-            self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
         if self.accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
         self.accelerator.end_training()

@@ -43,16 +43,16 @@ class PoseTask(SolverTask):
     settings: PoseSettings = field(default_factory=PoseSettings)
 
     def declaration(self, tokenizer: PoseTokenizer) -> dict[str, Any]:
-        num_joints, side = tokenizer.config.num_joints, tokenizer.config.sample_size
+        num_joints, size = tokenizer.config.num_joints, tokenizer.crop_size
         if num_joints != len(self.data.joints.joints):
             raise ValueError(
                 f"tasks.{self.name}.tokenizer is of {num_joints} joints, but the data's skeleton "
                 f"{self.data.joints.name} has {len(self.data.joints.joints)}."
             )
-        if self.data.image_size != (side, side):
+        if self.data.image_size != size:
             raise ValueError(
-                f"tasks.{self.name}.tokenizer is of poses in crops of {side}x{side} pixels: set "
-                f"tasks.{self.name}.data.transform.image_size to {side}."
+                f"tasks.{self.name}.tokenizer is of poses in crops {size[0]} pixels high and {size[1]} wide: set "
+                f"tasks.{self.name}.data.transform.image_size to {list(size)}."
             )
         return {
             "slots": ["pose"],

@@ -263,11 +263,13 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
         return tokenizer
     _check_agreement(data, given, options.config, "section model.config")
     height, width = data.image_size
-    if height != width:
-        raise ValueError(f"A tokenizer is trained on squares, but the data {data.name} are {height} x {width} pixels.")
+    if kind is VQTokenizer and height != width:
+        raise ValueError(
+            f"A tokenizer of maps is trained on squares, but the data {data.name} are {height} x {width} pixels."
+        )
     defaults = MASK_DEFAULTS if data.unit == "mask" else {}
     try:
-        config = _config_class(data)(**defaults | options.config | given | {"sample_size": height})
+        config = _config_class(data)(**defaults | {"sample_size": height} | options.config | given)
     except StrictDataclassError as error:
         raise ValueError(f"In section model.config: {error.__cause__ or error}") from error
     if kind is VQTokenizer and height % config.downsample_ratio:
@@ -292,7 +294,9 @@ def _given_by(data: AnyTokenizerData) -> dict[str, Any]:
     """What the data say of the tokenizer's configuration (beside the sample size, which maps may change)."""
     match data:
         case PersonData():
-            return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": data.image_size[0]}
+            height, width = data.image_size
+            size = height if height == width else [height, width]
+            return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": size}
         case SemanticData():
             channels, loss_type = data.num_classes, {"loss_type": "cross_entropy"}
         case MapData():
