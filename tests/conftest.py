@@ -1,11 +1,12 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures shared by every test: where the real samples and the golden data are."""
+"""Fixtures shared by every test: where the real samples and the golden data are, and a fresh Accelerate."""
 
 import os
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -33,3 +34,10 @@ def golden_dir() -> Path:
 def data_dir() -> Path:
     """Folder with the small real samples (RGB-D, COCO, ADE20K, CamVid)."""
     return _folder_from_environment("AIT_TEST_DATA")
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Accelerate allows a process one precision; every test is its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

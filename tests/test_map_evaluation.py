@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from accelerate.state import AcceleratorState
 from PIL import Image
 from tiny import tiny_config
 
@@ -58,12 +57,6 @@ DATA = {
     "batch_size": 2,
     "transform": {"crop_size": SIZE},
 }
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

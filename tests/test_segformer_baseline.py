@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState
 
 
 ROOT = Path(__file__).parents[1]
@@ -23,12 +22,6 @@ def main():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_it_trains_and_reports(main, tmp_path, capsys):

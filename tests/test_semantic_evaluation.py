@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from PIL import Image
 from tiny_dense import CLASSES, SEMANTICS, SIZE, dense_config, dense_model
 
@@ -31,12 +30,6 @@ from ait_hf.semantic_visualization import semantic_gallery
 
 NAMES = ["sky", "road", "car", "tree"]
 FRAME = (32, 48)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def labelled(height: int, width: int, seed: int) -> dict:

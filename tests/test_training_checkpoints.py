@@ -22,12 +22,6 @@ from ait_hf.training.files import WriteError
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A run of four steps with checkpoints of all of them."""

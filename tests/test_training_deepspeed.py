@@ -14,7 +14,6 @@ import pytest
 import torch
 from accelerate import PartialState
 from accelerate.commands.config.config_args import load_config_from_file
-from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 from torch.multiprocessing.spawn import ProcessRaisedException
 from training_runs import (
@@ -36,12 +35,6 @@ OPTIONS = ["model.config.dropout=0.0", "model.config.drop_path_rate=0.0", "model
 OPTIONS += ["tasks.depth.data.batch_size=2", "train.gradient_accumulation_steps=2", "train.max_grad_norm=0.5"]
 OPTIONS += ["optimizer.layer_decay=0.9", "train.ema_decay=0.9", "train.max_steps=6", "train.log_every=1"]
 OPTIONS += ["train.eval_every=3", "train.save_every=2"]
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

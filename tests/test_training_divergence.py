@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import PartialState
 from training_runs import run_in_processes, tokenizer_recipe
 
 from ait_hf.training.checkpoints import list_checkpoints
@@ -16,12 +16,6 @@ from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 
 
 OPTIONS = ["train.max_steps=16", "train.log_every=1", "train.save_every=2", "train.max_loss_growth=20"]
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def rows(losses, every: int = 10) -> list[dict[str, float]]:

@@ -13,7 +13,6 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from peft import PeftModel
 from PIL import Image
 from tiny import tiny_config
@@ -34,10 +33,8 @@ NAMES = ["cat", "dog", "hen", "cow", "pig", "ant"]
 
 
 @pytest.fixture(autouse=True)
-def fresh_state(tmp_path, monkeypatch):
+def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def randomized(model):

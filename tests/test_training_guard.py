@@ -8,7 +8,6 @@ import math
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
 from training_runs import run_in_processes, save_tokenizer, solver_recipe, tokenizer_recipe, weights
 
@@ -16,12 +15,6 @@ from ait_hf.quantization_ait import EMACodebook
 from ait_hf.training.guard import StepGuard, poison
 from ait_hf.training.solver import SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class Net(nn.Module):

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from training_runs import (
     ROOT,
     assert_equal_weights,
@@ -42,13 +41,6 @@ from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, build_
 
 def built(recipe: SolverRecipe) -> AiTForDenseTokenGeneration:
     return build_solver(recipe.tasks, recipe.model)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    """Accelerate allows a process one precision; every test is its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

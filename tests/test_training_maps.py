@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from PIL import Image
 from transformers import AutoModel
 
@@ -38,12 +37,6 @@ TINY_SOLVER = [
     "num_heads: 2, ffn_dim: 32, dropout: 0.0, drop_path_rate: 0.0, max_position_embeddings: 65}",
 ]
 HEAT = {"name": "map_folder", "unit": "kelvin", "num_channels": 2, "batch_size": 2, "transform": {"crop_size": 32}}
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import datasets
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from test_training_loop import run_processes
 from training_runs import without_measurements
@@ -52,12 +51,6 @@ CONFIG = (
     "ffn_dim: 32, dropout: 0.1, drop_path_rate: 0.1, max_position_embeddings: 65}"
 )
 INSTANCES, DETECTION = "instance-segmentation", "object-detection"
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 """Pictures of predictions while a task-solver trains."""
 
 import pytest
-from accelerate.state import AcceleratorState
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_runs import ROOT, save_tokenizer, solver_recipe
@@ -12,12 +11,6 @@ from ait_hf.training.pictures import draw_predictions, picture_rows
 from ait_hf.training.recipes import load_recipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, build_tokenizer
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_pictures_are_written_and_tracked(tmp_path):

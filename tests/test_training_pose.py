@@ -61,7 +61,9 @@ def test_crops_higher_than_wide_from_tokenizer_to_model(tmp_path):
     codes = model.generate(**inputs).soft_tokens.reshape(1, 1, 17, -1)
     in_crop = model.tokenizers["pose"].detokenize(probabilities=codes)
     torch.testing.assert_close(outputs.pred_keypoints, in_crop, rtol=1e-5, atol=1e-4)
-    with pytest.raises(ValueError, match=rf"crops 48 pixels high and 32 wide: set {section}.data.transform.image_size"):
+    with pytest.raises(
+        ValueError, match=rf"crops 48 pixels high and 32 wide: set {section}.data.transform.image_size"
+    ):
         SolverTraining(recipe(tmp_path / "tokenizer"))
 
 

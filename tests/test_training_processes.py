@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from training_runs import run_in_processes, save_tokenizer, solver_recipe, tokenizer_recipe, weights
 
 from ait_hf.training.solver import train_solver
@@ -20,12 +19,6 @@ NO_CHANCE = [  # dropout is drawn by each process
     "model.config.drop_path_rate=0.0",
     "model.backbone_config.drop_path_rate=0.0",
 ]
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def assert_same_curves(one: Path, two: Path, rtol: float) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from training_runs import (
     assert_equal_weights,
@@ -32,12 +31,6 @@ from ait_hf.training.solver import SolverTraining, train_solver
 # With dropout, stochastic depth and augmentation, data workers, accumulation, averaged weights and a best model.
 OPTIONS = ["train.max_steps=6", "train.save_every=2", "train.eval_every=3", "train.gradient_accumulation_steps=2"]
 OPTIONS += ["train.num_workers=1", "train.ema_decay=0.9", "optimizer.layer_decay=0.9"]
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

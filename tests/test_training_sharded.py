@@ -28,12 +28,6 @@ OPTIONS = ["model.config.dropout=0.0", "model.config.drop_path_rate=0.0", "model
 OPTIONS += ["train.log_every=1", "train.eval_every=2", "train.save_every=2", "train.max_grad_norm=1.0"]
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 def train_sharded(recipe, spoiled_forward: int | None = None) -> None:
     """As if launched with fsdp2.yaml; Accelerate itself knows FSDP on accelerators only, torch also on the CPU."""
     settings = load_config_from_file(str(CONFIGS / "fsdp2.yaml")).fsdp_config

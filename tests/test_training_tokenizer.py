@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from ait_hf.data.synthetic_labels import LABEL_CLASSES
 from ait_hf.tokenization_pose import PoseTokenizer
@@ -64,13 +63,6 @@ def recipe(kind: str, folder: Path, *overrides: str) -> TokenizerRecipe:
         *overrides,
     ]
     return load_recipe(RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, values)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    """Accelerate allows a process one precision; every test is its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize("kind", DATA)

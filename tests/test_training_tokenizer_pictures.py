@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_training_tokenizer import recipe
@@ -16,12 +15,6 @@ from training_runs import assert_equal_weights, tokenizer_recipe, without_measur
 from ait_hf.training.tokenizer import InputMask, TokenizerTraining, train_tokenizer
 from ait_hf.training.tokenizer_pictures import CELL, INSIDE, draw_reconstructions
 from ait_hf.visualization import colorize_depth
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def cell(page: Image.Image, row: int, column: int) -> np.ndarray:
