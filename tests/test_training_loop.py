@@ -184,6 +184,13 @@ def test_what_fails_in_the_last_evaluation_does_not_lose_the_model(tmp_path, mon
     assert json.loads((tmp_path / "failed/history.json").read_text())
 
 
+def test_a_run_resumed_at_its_end_leaves_its_model(tmp_path):
+    train_tokenizer(tokenizer_recipe(tmp_path / "whole", "train.save_every=4"))
+    checkpoint = tmp_path / "whole/checkpoints/step-00000004"
+    train_tokenizer(tokenizer_recipe(tmp_path / "again", f"train.resume={checkpoint}"))
+    assert_equal_weights(tmp_path / "whole", tmp_path / "again")
+
+
 def test_failed_writing_keeps_what_was_there(tmp_path):
     folder = tmp_path / "best"
     write_folder(folder, lambda path: (path / "weights").write_text("old"))

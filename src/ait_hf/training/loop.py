@@ -159,6 +159,8 @@ class _Run:
             disable=not accelerator.is_main_process,
         )
         samples_per_forward = sum(stream.data.batch_size / stream.every for stream in self.task.streams.values())
+        if progress.step >= options.max_steps:  # resumed at its end
+            self._write_model()
         meter = Meter(accelerator, samples_per_forward * options.gradient_accumulation_steps)
         for values in self._steps():
             meter.add(values)
@@ -175,8 +177,7 @@ class _Run:
                 if "loss" in means:
                     bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
             if last:  # before the evaluation, so that nothing that goes wrong there loses it
-                with self._finished_model() as model:
-                    self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
+                self._write_model()
             if evaluates:
                 with meter.paused():
                     self._evaluate()
@@ -320,6 +321,10 @@ class _Run:
         """On the main process, but every one calls it and hears of a failure."""
         what, intact = f"{what} in {self.folder}", name_last_good(self.last_checkpoint)
         write_together(self.accelerator, what, write, intact=intact)
+
+    def _write_model(self) -> None:
+        with self._finished_model() as model:
+            self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
 
     def _write_recipe(self, resumed: Path | None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
