@@ -218,12 +218,11 @@ class PoseTokenizer(TokenizerBase):
                 f"Person {nobody.nonzero()[0].item()} of the batch has no known joint (visibility above 0): leave out "
                 "such people."
             )
-        middle = self._middle(coordinates)
-        return torch.cat([(coordinates - middle) / middle.max(), known.float()], dim=2).to(self.dtype)
+        scaled = (coordinates - self._middle(coordinates)) / (max(self.crop_size) / 2)
+        return torch.cat([scaled, known.float()], dim=2).to(self.dtype)
 
     def _from_network_range(self, y: torch.Tensor) -> torch.Tensor:
-        middle = self._middle(y)
-        return y * middle.max() + middle
+        return y * (max(self.crop_size) / 2) + self._middle(y)
 
     def _middle(self, like: torch.Tensor) -> torch.Tensor:
         """x and y of the crop's middle, half its width and height."""

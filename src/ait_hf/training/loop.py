@@ -150,6 +150,8 @@ class _Run:
             first = next(self.batches)
             self.task.start(self._unwrapped(), first)
             self.batches = chain([first], self.batches)
+        if progress.step >= options.max_steps:  # resumed at its end
+            self._write_model()
         accelerator.init_trackers("ait_hf", config=_tracked_config(self.recipe))
         bar = tqdm(
             total=options.max_steps,
@@ -159,8 +161,6 @@ class _Run:
             disable=not accelerator.is_main_process,
         )
         samples_per_forward = sum(stream.data.batch_size / stream.every for stream in self.task.streams.values())
-        if progress.step >= options.max_steps:  # resumed at its end
-            self._write_model()
         meter = Meter(accelerator, samples_per_forward * options.gradient_accumulation_steps)
         for values in self._steps():
             meter.add(values)
