@@ -52,6 +52,7 @@ from ait_hf.inference import (
     person_task,
     read_image,
 )
+from ait_hf.precision import set_tf32
 from ait_hf.prediction_writers import (
     FindPeople,
     Writer,
@@ -118,6 +119,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument(
+        "--tf32",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="round products of float32 matrices to TF32 on a GPU that has it (default: yes)",
+    )
     parser.add_argument("--solver", choices=("hard", "soft"), help="tokens fed back into the task-solver")
     parser.add_argument("--detokenizer", choices=("hard", "soft"), help="tokens given to the detokenizer")
     parser.add_argument("--seed", type=int, default=0, help="of whatever is drawn at random")
@@ -256,6 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    set_tf32(options.tf32)
     set_seed(options.seed)
     try:
         paths = find_images(options.images)

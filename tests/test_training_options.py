@@ -2,17 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Averaged weights, activation checkpointing, compilation and precision."""
 
+import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from PIL import Image
 from safetensors.torch import load_file
-from training_runs import save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
+from training_runs import ROOT, save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
 
 from ait_hf.modeling_solver_ait import AiTMLP
+from ait_hf.precision import set_tf32
+from ait_hf.training.processes import build_accelerator
 from ait_hf.training.solver import train_solver
 from ait_hf.training.tokenizer import train_tokenizer
 
@@ -90,6 +96,75 @@ def test_precision_is_what_the_launch_says_unless_the_recipe_does(tmp_path, monk
         train_tokenizer(tokenizer_recipe(folder, f"train.mixed_precision={in_recipe}", "train.max_steps=1"))
         assert Accelerator().mixed_precision == expected
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize(("launched", "differs"), [(None, False), ("bf16", False), ("fp16", True), ("no", True)])
+def test_a_launch_of_another_precision_is_said(tmp_path, monkeypatch, caplog, launched, differs):
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    if launched is not None:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with caplog.at_level("INFO"):
+        accelerator = build_accelerator(tokenizer_recipe(tmp_path, "train.mixed_precision=bf16"))
+    assert accelerator.mixed_precision == "bf16"
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [("disagree on precision" in text and launched in text) for text in warnings] == [True] * differs
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def tf32_flags() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def no_tf32():
+    before = tf32_flags()
+    set_tf32(False)
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def test_tf32_is_on_in_training_unless_the_recipe_says_no(tmp_path, caplog, no_tf32):
+    for override, expected, said in [([], True, "rounded to TF32"), (["train.tf32=false"], False, "are float32")]:
+        with caplog.at_level("INFO"):
+            build_accelerator(tokenizer_recipe(tmp_path, *override))
+        assert tf32_flags() == (expected, expected)
+        assert said in caplog.text
+    with pytest.raises(ValueError, match=r"train\.tf32|expected bool"):
+        tokenizer_recipe(tmp_path, "train.tf32=maybe")
+
+
+@pytest.mark.parametrize("option", ["--tf32", "--no-tf32"])
+def test_tf32_of_commands(tmp_path, option, no_tf32):
+    """It is set before anything is loaded; the folders here do not exist."""
+    from ait_hf.evaluate_command import main as evaluate
+
+    model, spec = (
+        ["--model", str(tmp_path / "none"), option],
+        importlib.util.spec_from_file_location("predict", ROOT / "scripts/predict.py"),
+    )
+    predict = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(predict)
+    image = tmp_path / "image.png"
+    Image.new("RGB", (8, 8)).save(image)
+    for main, arguments in [
+        (evaluate, ["--task", "depth", "--data", "synthetic", "--split", "test"]),
+        (predict.main, ["--task", "depth", "--output", str(tmp_path / "out"), str(image)]),
+    ]:
+        set_tf32(option == "--no-tf32")
+        with pytest.raises(SystemExit):
+            main([*model, *arguments])
+        assert tf32_flags() == (option == "--tf32",) * 2
+
+
+@pytest.mark.slow
+def test_importing_changes_no_precision():
+    code = (
+        "import torch; flags = lambda: (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, "
+        "torch.get_float32_matmul_precision()); before = flags(); "
+        "import ait_hf, ait_hf.evaluate_command, ait_hf.training.solver; assert flags() == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

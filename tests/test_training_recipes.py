@@ -202,7 +202,7 @@ def test_published_solver_recipes_equal_the_released_hyperparameters(golden_dir,
         "train.max_steps": released["runner"]["max_iters"],
         "tasks.depth.data.batch_size": released["batch"]["depth"],
         "train.max_grad_norm": released["optimizer_config"]["grad_clip"]["max_norm"],
-        "train.mixed_precision": "fp16",
+        "train.mixed_precision": "bf16",  # for the released fp16, which the recipe's comment names
         "model.parallel": solver.get("parallel", False),
         "model.backbone_config.window_sizes": backbone["window_size"],
         "model.backbone_config.shifted_stages": backbone["use_shift"],
@@ -223,6 +223,16 @@ def test_published_solver_recipes_equal_the_released_hyperparameters(golden_dir,
         "tasks.depth.data.transform.crop_size": head["vae_cfg"]["mask_size"],
     }
     assert {key: recipe[key] for key in expected} == expected
+
+
+def test_published_solver_recipes_are_bf16_and_say_what_the_released_are():
+    published = list(RECIPES.glob("ait*_swinv2_*.yaml"))
+    assert len(published) >= 10
+    for path in published:
+        (line,) = (line for line in path.read_text().splitlines() if "mixed_precision" in line)
+        released = "float32" if "detection" in path.name else "fp16"
+        assert line.strip().startswith("mixed_precision: bf16  # released") and released in line, path.name
+        assert _published(path.stem)["train.tf32"] is True
 
 
 OBJECT_RECIPES = {
@@ -247,7 +257,7 @@ def test_published_object_recipes_equal_the_released_hyperparameters(golden_dir,
         "schedule.warmup_steps": schedule["warmup_iters"],
         "train.max_steps": released["runner"]["max_iters"],
         "train.max_grad_norm": released["optimizer_config"]["grad_clip"]["max_norm"],
-        "train.mixed_precision": "fp16" if "fp16" in released else "no",
+        "train.mixed_precision": "bf16",
         "train.eval_every": released["evaluation"]["interval"],
         "model.config.num_coordinate_bins": solver["num_bins"],
         "model.config.num_classes": solver["num_classes"],

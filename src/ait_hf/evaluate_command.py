@@ -58,6 +58,7 @@ from .evaluate_semantic_command import (
     evaluate_semantic_task,
 )
 from .inference import DEPTH_TASK, OBJECT_TASKS, POSE_TASK, SEMANTIC_TASK
+from .precision import set_tf32
 from .tokenization_pose import PoseTokenizer
 from .tokenization_vq import VQTokenizer
 from .training.files import write_text
@@ -150,6 +151,12 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[Kind, list[str]]]:
         help="decode as the checkpoint says, or with every combination of hard and soft tokens",
     )
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument(
+        "--tf32",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="round products of float32 matrices to TF32 on a GPU that has it (default: yes)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what --do-sample draws; nothing else is random")
     parser.add_argument("--output", type=Path, default=Path("metrics.json"), metavar="FILE.json")
     parser.add_argument("--gallery", type=Path, metavar="FILE.png", help="picture of some predictions")
@@ -220,6 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
     accelerator = Accelerator()
+    set_tf32(options.tf32)
     set_seed(options.seed)
     try:
         kind = kind_of(options.task)

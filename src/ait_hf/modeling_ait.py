@@ -26,7 +26,7 @@ from .configuration_ait import DEFAULT_TOKENIZER_TYPE, AiTConfig
 from .generation_ait import AiTGenerateOutput, AiTGenerationConfig, AiTGenerationMixin
 from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
 from .map_objectives_ait import DepthObjective, LabelMapObjective, PoseObjective, ValuesObjective
-from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel
+from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel, without_autocast
 from .object_objective_ait import ObjectObjective
 from .objectives_ait import ObjectiveOutput, Tokenizer
 from .semantic_objective_ait import SemanticObjective
@@ -208,7 +208,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        logits = self.lm_head(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
+        logits = self._logits(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None:
             loss = token_cross_entropy(logits, labels) / (labels != IGNORE_INDEX).sum().clamp(min=1)
@@ -223,6 +223,11 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             encoder_attentions=outputs.encoder_attentions,
             **{CACHE_NAME: outputs.get(CACHE_NAME)},
         )
+
+    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Decoder states (..., d_model) to logits (..., vocab_size)."""
+        with without_autocast(states):
+            return self.lm_head(states)
 
     def _task_name(self, task: str | None) -> str:
         if task is None and len(self.config.tasks) != 1:
@@ -269,7 +274,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             use_cache=False,
         )
         # Supervised positions only: logits over the vocabulary are the largest tensors of a training step.
-        logits = self.lm_head(outputs.last_hidden_state[sequence.supervised])
+        logits = self._logits(outputs.last_hidden_state[sequence.supervised])
         return self.objectives[task].loss(logits, sequence, tokenizer)
 
     def _decode_map(self, grammar: TaskGrammar, probabilities: torch.Tensor, temperature: float) -> torch.Tensor:

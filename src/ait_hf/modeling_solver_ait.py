@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -25,13 +26,23 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.deprecation import deprecate_kwarg
-from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .caching_ait import CACHE_NAME, new_cache
 from .configuration_ait import AiTConfig
 from .modeling_swinv2_ait import AiTSwinv2Backbone
 from .quantization_ait import EMACodebook
+
+
+def without_autocast(states: torch.Tensor) -> AbstractContextManager:
+    """
+    Inside, solver and classifier compute in the type of their weights: as released, only the backbone is autocast.
+
+    Args:
+        states (`torch.Tensor`): On the device that they compute on.
+    """
+    return maybe_autocast(states.device.type, enabled=False)
 
 
 def eager_attention_forward(
@@ -348,6 +359,11 @@ class AiTEncoder(AiTPreTrainedModel):
         # With the channels last, where convolutions are faster.
         images = self.pad(pixel_values).contiguous(memory_format=torch.channels_last)
         feature_map = self.backbone(images).feature_maps[-1]
+        with without_autocast(feature_map):
+            return self._encode(feature_map.to(self.input_norm.weight.dtype), **kwargs)
+
+    def _encode(self, feature_map: torch.Tensor, **kwargs) -> BaseModelOutput:
+        """The backbone's last map (batch, channels, rows, columns) to the memory."""
         rows, columns = feature_map.shape[-2:]
         features = self.input_dropout(feature_map.flatten(2).transpose(1, 2))
         positions = sine_positions(rows, columns, self.config.d_model, features.device, features.dtype)
@@ -420,18 +436,19 @@ class AiTDecoder(AiTPreTrainedModel):
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
-        if use_cache and cache is None:
-            cache = new_cache(self.config)
-        past_length = cache.get_seq_length() if cache is not None else 0
-        inputs_embeds = self._embed(input_ids, soft_tokens, soft_token_start)
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device) + past_length
-        rows = self._task_ids(input_ids, task_ids)[:, None] * self.config.max_position_embeddings + positions
-        hidden_states = inputs_embeds + self.embed_positions(rows)
-        self_attention_cache = cache.self_attention_cache if cache is not None else None
-        causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, self_attention_cache)
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, encoder_hidden_states, causal_mask, cache=cache, **kwargs)
-        return BaseModelOutputWithPastAndCrossAttentions(self.norm(hidden_states), **{CACHE_NAME: cache})
+        with without_autocast(encoder_hidden_states):
+            if use_cache and cache is None:
+                cache = new_cache(self.config)
+            past_length = cache.get_seq_length() if cache is not None else 0
+            inputs_embeds = self._embed(input_ids, soft_tokens, soft_token_start)
+            positions = torch.arange(input_ids.shape[1], device=input_ids.device) + past_length
+            rows = self._task_ids(input_ids, task_ids)[:, None] * self.config.max_position_embeddings + positions
+            hidden_states = inputs_embeds + self.embed_positions(rows)
+            self_attention_cache = cache.self_attention_cache if cache is not None else None
+            causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, self_attention_cache)
+            for layer in self.layers:
+                hidden_states = layer(hidden_states, encoder_hidden_states, causal_mask, cache=cache, **kwargs)
+            return BaseModelOutputWithPastAndCrossAttentions(self.norm(hidden_states), **{CACHE_NAME: cache})
 
 
 class AiTModel(AiTPreTrainedModel):
@@ -527,4 +544,4 @@ class AiTModel(AiTPreTrainedModel):
         )
 
 
-__all__ = ["AiTModel", "AiTPreTrainedModel"]
+__all__ = ["AiTModel", "AiTPreTrainedModel", "without_autocast"]

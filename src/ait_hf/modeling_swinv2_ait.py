@@ -22,10 +22,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import can_return_tuple, maybe_autocast
 
 from .configuration_swinv2_ait import AiTSwinv2Config
-from .window_attention_ait import at_least_float32, unfold_table, window_attention
+from .window_attention_ait import at_least_float32, autocast_dtype, unfold_table, window_attention
 
 
 logger = logging.get_logger(__name__)
@@ -140,7 +140,8 @@ class AiTSwinv2PatchMerging(nn.Module):
 class AiTSwinv2PositionBias(nn.Module):
     """
     Continuous relative position bias (Swin V2, section 3.3): a small network maps log-spaced offsets between two tokens
-    to one bias in (0, 16) for each head, so that a window of any size can be used.
+    to one bias in (0, 16) for each head, so that a window of any size can be used. It computes in float32, whatever the
+    type of the weights and autocast.
     """
 
     def __init__(self, num_heads: int, pretrained_window: int):
@@ -151,18 +152,24 @@ class AiTSwinv2PositionBias(nn.Module):
 
     def table(self, window: int) -> torch.Tensor:
         """The bias by offset, `(heads, 2 * window - 1, 2 * window - 1)`, from large offsets to small ones."""
-        weight = self.fc1.weight
-        offsets = torch.arange(window - 1, -window, -1, device=weight.device, dtype=at_least_float32(weight.dtype))
+        device, dtype = self.fc1.weight.device, at_least_float32(self.fc1.weight.dtype)
+        offsets = torch.arange(window - 1, -window, -1, device=device, dtype=dtype)
         offsets = offsets / self.reach * 8.0
         offsets = offsets.sign() * torch.log2(offsets.abs() + 1.0) / math.log2(8.0)
-        offsets = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1).to(weight.dtype)
-        table = 16.0 * torch.sigmoid(self.fc2(F.relu(self.fc1(offsets))))
+        offsets = torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), dim=-1)
+        with maybe_autocast(device.type, enabled=False):
+            hidden = F.relu(F.linear(offsets, self.fc1.weight.to(dtype), self.fc1.bias.to(dtype)))
+            table = 16.0 * torch.sigmoid(F.linear(hidden, self.fc2.weight.to(dtype)))
         return table.permute(2, 0, 1).contiguous()
 
-    def forward(self, window: int, buffer: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, window: int, dtype: torch.dtype = torch.float32, buffer: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """
         Args:
             window (`int`): Side of the window in tokens.
+            dtype (`torch.dtype`): Of the result. Where it holds less than the table, the largest bias of each head is
+                subtracted first: that changes no softmax, and rounds those least that matter most.
             buffer (`torch.Tensor` of shape `(heads, window, window, window, window)`, *optional*): Memory to write to.
 
         Returns:
@@ -170,8 +177,12 @@ class AiTSwinv2PositionBias(nn.Module):
             with the **queries in reverse order** and the keys in row-major order. That order turns the whole tensor
             into overlapping slices of one small table, which are copied instead of gathered.
         """
-        bias = unfold_table(self.table(window), window)
-        bias = bias if buffer is None else buffer.copy_(bias)
+        table = self.table(window)
+        if dtype.itemsize < table.dtype.itemsize:
+            table = table - table.detach().amax(dim=(1, 2), keepdim=True)
+        bias = unfold_table(table, window)
+        # Rounded while it is copied, so that the gradient is summed in the type of the table.
+        bias = (bias if buffer is None else buffer.copy_(bias)).to(dtype)
         return bias.reshape(1, -1, window**2, window**2)
 
 
@@ -234,7 +245,7 @@ class AiTSwinv2Attention(nn.Module):
             attended = window_attention(query, key, value, self.position_bias.table(self.window))
             return attended.transpose(1, 2), None
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
-        bias = self.position_bias(self.window, bias_buffer).to(query.dtype)
+        bias = self.position_bias(self.window, query.dtype, bias_buffer)
         return attend(self, query, key, value, attention_mask=bias, scaling=1.0, dropout=0.0, is_causal=False)
 
     def forward(
@@ -254,7 +265,9 @@ class AiTSwinv2Attention(nn.Module):
         windows = partition_windows(self.qkv(hidden_states), self.window, self.shift)
         query, key, value = windows.unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
         scale = self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
-        query = self.unit(query + self.query_bias.view(self.num_heads, 1, self.head_dim), scale)
+        # Biases in the type that autocast gives the projection: else what follows would be float32.
+        query_bias = self.query_bias.to(query.dtype).view(self.num_heads, 1, self.head_dim)
+        query = self.unit(query + query_bias, scale)
         key = self.unit(key)
         if self.shift:
             query, key, value = self.separate_regions(query, key, value, height, width)
@@ -263,7 +276,7 @@ class AiTSwinv2Attention(nn.Module):
         attended = attended[..., : self.head_dim].flip(1).flatten(2)
         attended = merge_windows(attended, self.window, self.shift, height, width)
         # The weights of a query sum to one, hence the value bias can be added to the result instead of every value.
-        attended = self.projection(attended + self.value_bias)
+        attended = self.projection(attended + self.value_bias.to(attended.dtype))
         return attended, None if weights is None else weights.flip(2)
 
 
@@ -325,7 +338,8 @@ class AiTSwinv2Stage(nn.Module):
         # arithmetic. Nothing keeps it when there is no backward pass, so that the blocks can share one buffer.
         bias_buffer = None
         if not torch.is_grad_enabled():
-            bias_buffer = hidden_states.new_empty((self.num_heads,) + (self.window,) * 4)
+            shape = (self.num_heads,) + (self.window,) * 4
+            bias_buffer = hidden_states.new_empty(shape, dtype=autocast_dtype(hidden_states))
         attentions = ()
         for block in self.blocks:
             hidden_states, weights = block(hidden_states, bias_buffer)

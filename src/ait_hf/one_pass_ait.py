@@ -59,7 +59,7 @@ class AiTOnePass(nn.Module):
             use_cache=False,
         ).last_hidden_state
         codes = self.grammar.code_range
-        soft_tokens = self.model.lm_head(states)[..., codes.start : codes.stop].float().softmax(-1)
+        soft_tokens = self.model._logits(states)[..., codes.start : codes.stop].float().softmax(-1)
         decoded = self.model._decode_map(self.grammar, soft_tokens, self.grammar.task.soft_temperature)
         return decoded.clamp(min=MINIMUM_DEPTH) if self.grammar.task.output_type == "depth" else decoded
 

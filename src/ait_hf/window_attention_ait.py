@@ -20,6 +20,14 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def autocast_dtype(states: torch.Tensor) -> torch.dtype:
+    """The type that linear layers give these states: their own, or that of autocast."""
+    device = states.device.type
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return states.dtype
+    return torch.get_autocast_dtype(device)
+
+
 def unfold_table(table: torch.Tensor, window: int) -> torch.Tensor:
     """
     The position bias between all pairs of tokens of a window.
@@ -123,4 +131,4 @@ def window_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     return _WindowAttention.apply(*units, table).unflatten(0, query.shape[:2])
 
 
-__all__ = ["at_least_float32", "fold_table", "unfold_table", "window_attention"]
+__all__ = ["at_least_float32", "autocast_dtype", "fold_table", "unfold_table", "window_attention"]

@@ -6,14 +6,15 @@ import copy
 import re
 import statistics
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from transformers import PreTrainedConfig
 
 from ..configuration_ait import AiTConfig, AiTSwinv2Config
@@ -37,6 +38,12 @@ class GPU:
     memory: float
     half: float
     single: float
+
+    def peak(self, precision: str, tf32: bool) -> float:
+        """TFLOP/s of a precision; that of TF32 is half of half precision's."""
+        if precision != "no":
+            return self.half
+        return self.half / 2 if tf32 else self.single
 
 
 # From the makers' data sheets (SXM boards where there are several), without sparsity.
@@ -175,7 +182,7 @@ def make_plan(
     shares = {name: forwards / every for name, (_, every) in streams.items()}
     flops = num_gpus * sum(share * costs[name].of(samples[name]).flops for name, share in shares.items())
     kernels = sum(share * costs[name].of(samples[name]).kernels for name, share in shares.items())
-    peak = (gpu.single if cost.precision == "no" else gpu.half) * 1e12
+    peak = gpu.peak(cost.precision, recipe.train.tf32) * 1e12
     seconds = max(flops / (num_gpus * peak * utilisation), kernels * LAUNCH_SECONDS)
     return Plan(
         parameters=parameters,
@@ -216,13 +223,13 @@ def training_forward(
 ) -> torch.Tensor:
     """
     A loss whose computation costs what the task's does: images through the model, cross-entropy of all tokens, and the
-    decoded output of the auxiliary loss, which the tokenizer computes outside `autocast`.
+    decoded output of the auxiliary loss. The backbone alone computes inside `autocast`.
     """
     grammar, device = model.grammar(task), model.device
     tokens = torch.zeros(num_samples, grammar.length, dtype=torch.long, device=device)
     images = torch.zeros(num_samples, 3, *grammar.task.image_size, device=device)
     task_ids = torch.full_like(tokens[:, 0], grammar.task.task_id)
-    with autocast:
+    with _inside(autocast, model.model.encoder.backbone):
         logits = model(
             pixel_values=images, decoder_input_ids=tokens, task_ids=task_ids, use_cache=False
         ).logits.float()
@@ -236,6 +243,22 @@ def training_forward(
     latents = probabilities.reshape(-1, rows, columns, len(codes)) @ tokenizer.quantizer.embedding.weight
     decoded = tokenizer.decode(latents.permute(0, 3, 1, 2), force_not_quantize=True).sample
     return loss + decoded.square().mean()
+
+
+@contextmanager
+def _inside(context: AbstractContextManager, module: nn.Module) -> Iterator[None]:
+    """The module's forward passes are made inside another context."""
+    forward = module.forward
+
+    def forward_inside(*args, **kwargs):
+        with context:
+            return forward(*args, **kwargs)
+
+    module.forward = forward_inside
+    try:
+        yield
+    finally:
+        del module.forward  # the class's shows again
 
 
 def measure(recipe: SolverRecipe, folder: Path, precision: str | None = None) -> dict[str, float]:

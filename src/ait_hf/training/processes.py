@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the processes of a run share their work: Accelerate as a recipe wants it, and weights in shards."""
 
+import logging
+import os
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +19,13 @@ from accelerate.utils import (
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
+from ..precision import set_tf32
 from ..tokenization_base import TokenizerBase
 from .deepspeed import DeepSpeedAccelerator
 from .settings import Recipe
+
+
+logger = logging.getLogger(__name__)
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:
@@ -31,7 +37,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     kind = Accelerator
     if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
         kind = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
-    return kind(
+    accelerator = kind(
         mixed_precision=recipe.train.mixed_precision,
         dynamo_plugin=None if compiled is None else TorchDynamoPlugin(backend=compiled),
         # Forwards alone say when a step is done: streams of data may end before the training does.
@@ -41,6 +47,23 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         log_with=trackers or None,
         project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
     )
+    set_tf32(recipe.train.tf32)
+    if accelerator.is_main_process:
+        _say_precision(recipe, accelerator.mixed_precision)
+    return accelerator
+
+
+def _say_precision(recipe: Recipe, mixed_precision: str) -> None:
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", mixed_precision)  # what `accelerate launch` hands on
+    if launched != mixed_precision:
+        logger.warning(
+            "The recipe and the launch disagree on precision: train.mixed_precision is %s, which holds; `accelerate "
+            "launch` or its configuration file says %s (no is its default).",
+            mixed_precision,
+            launched,
+        )
+    products = "may be rounded to TF32 on GPUs that have it" if recipe.train.tf32 else "are float32"
+    logger.info("Mixed precision: %s. Products of float32 matrices %s (train.tf32).", mixed_precision, products)
 
 
 def is_sharded(model: nn.Module, accelerator: Accelerator) -> bool:

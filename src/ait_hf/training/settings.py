@@ -23,7 +23,9 @@ class TrainRecipe:
         gradient_accumulation_steps (`int`): Forwards per optimiser step.
         max_grad_norm (`float`, *optional*): Gradients are clipped to this norm.
         mixed_precision (`str`, *optional*): `"no"`, `"fp16"` or `"bf16"`; by default what `accelerate launch` or its
-            configuration file says, which is `"no"` without either.
+            configuration file says, which is `"no"` without either. Of a task-solver it is that of the backbone; the rest
+            computes in float32, as released.
+        tf32 (`bool`): Products of float32 matrices may be rounded to TF32 on GPUs that have it.
         compile (`str`, *optional*): Backend of `torch.compile`, such as `"inductor"`; by default what `accelerate
             launch` says, which is not to compile.
         ema_decay (`float`, *optional*): Evaluates and saves an exponential moving average of the weights instead of the
@@ -49,6 +51,7 @@ class TrainRecipe:
     gradient_accumulation_steps: int = 1
     max_grad_norm: float | None = None
     mixed_precision: Literal["no", "fp16", "bf16"] | None = None
+    tf32: bool = True
     compile: str | None = None
     ema_decay: float | None = None
     max_skipped_steps: int = 10
