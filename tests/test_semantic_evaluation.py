@@ -158,10 +158,10 @@ def test_tokenizers_of_other_things_are_refused():
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A model of rooms' classes, which it calls by other names."""
+    """A model of rooms' classes."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     config = dense_config(
-        (SEMANTICS,), {"class_range": None}, num_classes=6, id2label=dict(enumerate("abcdef")), parallel=True
+        (SEMANTICS,), {"class_range": None}, num_classes=6, id2label=dict(enumerate(LABEL_CLASSES[:6])), parallel=True
     )
     model = dense_model(config, AiTForSemanticSegmentation)
     save_with_remote_code(model, {SEMANTICS: frame_processor((SIZE, SIZE), normalize=False)}, folder)
@@ -203,9 +203,9 @@ def test_folders_take_the_models_names(saved, tmp_path, capsys):
     arguments = ["--model", saved, "--data", f"labels:{tmp_path}", "--split", "val", "--output", output]
     run(capsys, *arguments)
     values = json.loads(output.read_text())["results"]["as the checkpoint says"]
-    assert values["num_images"] == 3 and {f"IoU/{name}" for name in "abcd"} <= set(values)
+    assert values["num_images"] == 3 and {f"IoU/{name}" for name in LABEL_CLASSES[:4]} <= set(values)
     (tmp_path / "classes.txt").write_text("\n".join(NAMES))
-    assert "has 6 classes, but the data have 4" in refusal(capsys, *arguments, "--classes", tmp_path / "classes.txt")
+    assert "shows the classes 'sky', 'road'" in refusal(capsys, *arguments, "--classes", tmp_path / "classes.txt")
     assert "Unknown split 'train'" in refusal(capsys, *arguments, "--split", "train")
 
 

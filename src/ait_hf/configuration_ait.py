@@ -348,6 +348,14 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(f"Unknown task {name!r}: this model was built for {sorted(self.tasks)}.")
         return AiTTaskConfig(**self.tasks[name])
 
+    def class_names(self, task: str) -> list[str]:
+        """Names of the classes of a task, from its first; none for a task without classes."""
+        declared = self.task(task)
+        if "class" not in declared.slots and declared.output_type != "label_map":
+            return []
+        first, stop = declared.class_range or (0, self.num_classes)
+        return [self.id2label[number] for number in range(first, stop)]
+
     def validate_architecture(self):
         """Called by `@strict`: the parts have to fit together."""
         if self.d_model % self.num_heads or self.d_model % 4:

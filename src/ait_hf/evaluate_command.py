@@ -25,7 +25,8 @@ Errors of a model, or of a tokenizer, on ground truth.
 
 Errors of depth are computed per image at the ground truth's size and averaged over images. Boxes and masks are measured
 by COCO's average precision, joints likewise by their similarity (OKS), classes of pixels by mean intersection over
-union; all in pixels of the original images. The device is Accelerate's choice.
+union; all in pixels of the original images. Classes and joints of the model and of the data are paired by name. The
+device is Accelerate's choice.
 """
 
 import argparse
@@ -92,7 +93,7 @@ OBJECTS = Kind(
     check_object_options,
     evaluate_object_task,
     OBJECT_COLUMNS,
-    shared=("images", "results", "people"),
+    shared=("images", "results", "people", "classes_by_order"),
 )
 POSES = Kind(
     "poses",
@@ -111,7 +112,7 @@ SEMANTICS = Kind(
     check_semantic_options,
     evaluate_semantic_task,
     SEMANTIC_COLUMNS,
-    shared=("people",),
+    shared=("people", "classes_by_order"),
 )
 MAPS = Kind("dense tasks of one's own", (), add_map_arguments, check_map_options, evaluate_map_task, MAP_COLUMNS)
 KINDS = (DEPTH, OBJECTS, POSES, SEMANTICS, MAPS)
@@ -167,6 +168,12 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[Kind, list[str]]]:
         "--people", action="store_true", help="objects, semantic segmentation: synthetic rooms with people in them"
     )
     parser.add_argument(
+        "--classes-by-order",
+        action="store_true",
+        help="objects, semantic segmentation: pair classes of the model and of the data by their order, as a model without "
+        "names of its classes needs (default: by name)",
+    )
+    parser.add_argument(
         "--results",
         type=Path,
         metavar="FILE.json",
@@ -182,6 +189,8 @@ def check_options(options: argparse.Namespace, kind: Kind, foreign: dict[str, An
             raise ValueError(f"--{name.replace('_', '-')} has no meaning for {kind.name}: leave it out.")
     if options.model is None and options.tokenizer is None:
         raise ValueError("There is nothing to evaluate: give --model, --tokenizer or both.")
+    if options.model is None and options.classes_by_order:
+        raise ValueError("A tokenizer has no classes to pair: leave out --classes-by-order.")
     if options.model is None and (options.gallery or options.tokenizer_reconstruction or options.modes == "all"):
         raise ValueError("--gallery, --tokenizer-reconstruction and --modes all need --model.")
     if options.batch_size < 1 or (options.limit is not None and options.limit < 1):

@@ -4,6 +4,7 @@
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,8 @@ from typing import Any
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from .data.coco import coco_classes, load_coco
+from .data.classes import DataClasses, measuring_warnings, pair_classes
+from .data.coco import coco_classes, load_coco, shown_labels
 from .data.subset import evenly
 from .data.synthetic import EVALUATION_EXAMPLES
 from .data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticObjects
@@ -34,6 +36,8 @@ from .training.files import write_text
 from .visualization import save_image
 
 
+logger = logging.getLogger(__name__)
+
 DETECTION_TASK = "object-detection"
 COCO_PREFIX = "coco:"
 GALLERY_ROWS = 6
@@ -44,11 +48,11 @@ OBJECT_COLUMNS += ("mse", "iou", "perplexity", "num_objects", "num_images")
 
 @dataclass
 class ObjectData:
-    """What is evaluated: rows by number, where their ground truth is, and the classes."""
+    """What is evaluated: rows by number, where their ground truth is, and the classes with their category ids."""
 
     rows: Sequence[ObjectRow]
     ground_truth: dict[str, Any] | str
-    class_names: Sequence[str]
+    classes: DataClasses
     category_ids: Sequence[int]
 
 
@@ -122,10 +126,21 @@ def evaluate_object_task(
 
     results, found = {}, []
     if model is not None:
+        pairs = pair_classes(
+            model.config.class_names(options.task),
+            data.classes,
+            options.model,
+            option="--classes-by-order",
+            by_order=options.classes_by_order,
+        )
+        if accelerator.is_main_process:
+            for warning in measuring_warnings(pairs, data.classes, options.model):
+                logger.warning(warning)
         collator = partial(image_collator, processor=processor)
         loader = accelerator.prepare(DataLoader(data.rows, batch_size=options.batch_size, collate_fn=collator))
         modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
-        common = {"task": options.task, "category_ids": data.category_ids, "accelerator": accelerator}
+        categories = pairs.by_name(data.category_ids)
+        common = {"task": options.task, "category_ids": categories, "accelerator": accelerator}
         common |= {"top_k": options.top_k}
         common |= _generation_settings(options)
         for mode, settings in modes.items():
@@ -151,7 +166,8 @@ def evaluate_object_task(
                 processor,
                 [chosen[number] for number in range(len(chosen))],
                 task=options.task,
-                class_names=data.class_names,
+                class_names=pairs.names,
+                class_numbers=pairs.numbers,
                 **_generation_settings(options),
             )
             save_image(object_gallery(rows), options.gallery)
@@ -167,13 +183,16 @@ def _load_data(options: argparse.Namespace, room_size: tuple[int, int]) -> Objec
     if options.data.startswith(COCO_PREFIX):
         annotations = options.data.removeprefix(COCO_PREFIX)
         rows = load_coco(annotations, options.images)
+        names, category_ids = coco_classes(annotations)
+        classes = DataClasses(annotations, names, shown_labels(rows))
         rows = rows.select(list(evenly(range(len(rows)), options.limit)))
-        return ObjectData(rows, annotations, *coco_classes(annotations))
+        return ObjectData(rows, annotations, classes, category_ids)
     rooms = SyntheticObjects(options.split, room_size, people=options.people)
     rows = [rooms[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
     classes = PEOPLE_CLASSES if options.people else OBJECT_CLASSES
     category_ids = list(range(1, len(classes) + 1))
-    return ObjectData(rows, coco_ground_truth(rows, category_ids), classes, category_ids)
+    truth = coco_ground_truth(rows, category_ids)
+    return ObjectData(rows, truth, DataClasses("The data set of synthetic rooms", classes), category_ids)
 
 
 def _write_results(path: Path, found: CocoResults) -> None:

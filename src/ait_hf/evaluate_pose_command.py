@@ -4,6 +4,7 @@
 
 import argparse
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Any
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
+from .data.classes import DataClasses, measuring_warnings, pair_joints
 from .data.coco_files import annotated_images, read_annotations
-from .data.coco_keypoints import load_coco_keypoints, person_category
+from .data.coco_keypoints import keypoint_classes, load_coco_keypoints, person_category
 from .data.skeletons import COCO_SKELETON
 from .data.subset import evenly
 from .data.synthetic import EVALUATION_EXAMPLES
@@ -38,6 +40,8 @@ from .training.files import write_text
 from .visualization import save_image
 
 
+logger = logging.getLogger(__name__)
+
 COCO_PREFIX = "coco:"
 GALLERY_ROWS = 6
 PICTURE_SIZE = (96, 96)  # height and width of the synthetic pictures that people are cut from
@@ -46,12 +50,13 @@ POSE_COLUMNS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "joint_error", "perple
 
 @dataclass
 class PoseData:
-    """What is evaluated: people with joints by number, the boxes that the model sees, and the ground truth."""
+    """What is evaluated: people with joints by number, the boxes that the model sees, the ground truth, and its joints."""
 
     people: Sequence[PersonRow]
     boxes: Sequence[BoxRow]
     ground_truth: dict[str, Any]
     image_ids: Sequence[int]
+    joints: DataClasses
 
 
 class DetectedBoxes(Sequence):
@@ -116,6 +121,10 @@ def evaluate_pose_task(
         if options.tokenizer_reconstruction:
             tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(options.task).codebook]
     data = _load_data(options)
+    if accelerator.is_main_process:
+        pairs = pair_joints(COCO_SKELETON.joints, data.joints, COCO_SKELETON.name)
+        for warning in measuring_warnings(pairs, data.joints, f"the skeleton {COCO_SKELETON.name}"):
+            logger.warning(warning)
 
     results, found = {}, []
     if model is not None:
@@ -156,7 +165,8 @@ def _load_data(options: argparse.Namespace) -> PoseData:
     pictures = SyntheticPoses(options.split, PICTURE_SIZE)
     people = [pictures[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
     truth = pose_ground_truth(people)
-    return PoseData(people, people, truth, [image["id"] for image in truth["images"]])
+    joints = DataClasses("The data set of synthetic people", COCO_SKELETON.joints)
+    return PoseData(people, people, truth, [image["id"] for image in truth["images"]], joints)
 
 
 def _load_coco(options: argparse.Namespace) -> PoseData:
@@ -164,7 +174,8 @@ def _load_coco(options: argparse.Namespace) -> PoseData:
     path = Path(options.data.removeprefix(COCO_PREFIX))
     people = load_coco_keypoints(path, options.images)
     truth = read_annotations(path)
-    category = person_category(truth, str(path), COCO_SKELETON)
+    category, _ = person_category(truth, str(path), COCO_SKELETON)
+    joints = keypoint_classes(path, people, COCO_SKELETON)
     files = {
         image["id"]: str(file)
         for image, file, _ in annotated_images(
@@ -190,4 +201,4 @@ def _load_coco(options: argparse.Namespace) -> PoseData:
         )
         if not boxes:
             raise ValueError(f"{options.boxes} has no person in the chosen images.")
-    return PoseData(people, boxes, truth, image_ids)
+    return PoseData(people, boxes, truth, image_ids, joints)

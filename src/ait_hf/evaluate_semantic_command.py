@@ -3,31 +3,40 @@
 """What [`~ait_hf.evaluate_command`] does for semantic segmentation."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from .data.label_maps import ade20k_classes, load_ade20k, load_label_maps, read_class_names, split_folders
+from .data.classes import DataClasses, measuring_warnings, pair_classes
+from .data.label_maps import (
+    ade20k_classes,
+    load_ade20k,
+    load_label_maps,
+    read_class_names,
+    shown_classes,
+    split_folders,
+)
 from .data.subset import evenly
 from .data.synthetic import EVALUATION_EXAMPLES
 from .data.synthetic_labels import LABEL_CLASSES, SyntheticLabelMaps
 from .evaluation import decoding_modes
 from .inference import SEMANTIC_TASK, load_model_and_processor
-from .modeling_ait import AiTForDenseTokenGeneration
 from .semantic_evaluation import (
     LabelledImage,
     evaluate_semantic,
     evaluate_semantic_tokenizer,
     labelled_image_collator,
     semantic_gallery_rows,
-    task_classes,
 )
 from .semantic_visualization import semantic_gallery
 from .tokenization_vq import VQTokenizer
 from .visualization import save_image
 
+
+logger = logging.getLogger(__name__)
 
 LABELS_PREFIX, ADE20K_PREFIX = "labels:", "ade20k:"
 GALLERY_ROWS = 6
@@ -88,52 +97,49 @@ def evaluate_semantic_task(
             tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(SEMANTIC_TASK).codebook]
     else:
         image_size = [tokenizer.config.sample_size] * 2
-    class_names = _class_names(options, model)
-    rows = _load_rows(options, len(class_names), tuple(image_size))
+    of_model = None if model is None else model.config.class_names(SEMANTIC_TASK)
+    rows, classes = _load_data(options, of_model, tuple(image_size))
 
-    results = {}
+    results, common = {}, {"class_names": classes.names, "accelerator": accelerator}
     if model is not None:
+        pairs = pair_classes(
+            of_model, classes, options.model, option="--classes-by-order", by_order=options.classes_by_order
+        )
+        if accelerator.is_main_process:
+            for warning in measuring_warnings(pairs, classes, options.model):
+                logger.warning(warning)
         collator = partial(labelled_image_collator, processor=processor)
         loader = accelerator.prepare(DataLoader(rows, batch_size=options.batch_size, collate_fn=collator))
         modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
-        common = {"class_names": class_names, "accelerator": accelerator}
+        common["class_numbers"] = pairs.numbers
         for mode, settings in modes.items():
             results[mode] = evaluate_semantic(model, processor, loader, description=mode, **common, **settings)
     for name, measured in tokenizers.items():
         results[name] = evaluate_semantic_tokenizer(
-            measured,
-            rows,
-            class_names=class_names,
-            image_size=image_size,
-            accelerator=accelerator,
-            batch_size=options.batch_size,
-            description=name,
+            measured, rows, image_size=image_size, batch_size=options.batch_size, description=name, **common
         )
     if accelerator.is_main_process and options.gallery is not None:
         chosen = evenly(rows, GALLERY_ROWS)
-        drawn = semantic_gallery_rows(model, processor, [chosen[number] for number in range(len(chosen))])
-        save_image(semantic_gallery(drawn, class_names), options.gallery)
+        drawn = [chosen[number] for number in range(len(chosen))]
+        drawn = semantic_gallery_rows(model, processor, drawn, class_numbers=pairs.numbers)
+        save_image(semantic_gallery(drawn, pairs.names), options.gallery)
     return results
 
 
-def _class_names(options: argparse.Namespace, model: AiTForDenseTokenGeneration | None) -> list[str]:
-    """Of the data."""
-    if options.data == "synthetic":
-        return list(LABEL_CLASSES if options.people else LABEL_CLASSES[:-1])
-    if options.data.startswith(ADE20K_PREFIX):
-        return ade20k_classes(options.data.removeprefix(ADE20K_PREFIX))
-    if options.classes is not None:
-        return read_class_names(options.classes)
-    return [model.config.id2label[number] for number in range(*task_classes(model, SEMANTIC_TASK))]
-
-
-def _load_rows(options: argparse.Namespace, num_classes: int, room_size: tuple[int, int]) -> Sequence[LabelledImage]:
+def _load_data(
+    options: argparse.Namespace, of_model: Sequence[str] | None, room_size: tuple[int, int]
+) -> tuple[Sequence[LabelledImage], DataClasses]:
+    """Labelled images by number, and their classes: by default those `of_model`."""
+    kind, _, root = options.data.partition(":")
     if options.data == "synthetic":
         rooms = SyntheticLabelMaps(options.split, room_size, people=options.people)
-        return [rooms[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
-    if options.data.startswith(ADE20K_PREFIX):
-        rows = load_ade20k(options.data.removeprefix(ADE20K_PREFIX), options.split)
+        names = LABEL_CLASSES if options.people else LABEL_CLASSES[:-1]
+        rows = [rooms[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
+        return rows, DataClasses("The data set of synthetic rooms", names)
+    if f"{kind}:" == ADE20K_PREFIX:
+        names, rows = ade20k_classes(root), load_ade20k(root, options.split)
     else:
-        folders = split_folders(options.data.removeprefix(LABELS_PREFIX), options.split)
-        rows = load_label_maps(*folders, num_classes, first_id=options.first_id, ignored_ids=options.ignored_ids)
-    return evenly(rows, options.limit)
+        names = of_model if options.classes is None else read_class_names(options.classes)
+        folders = split_folders(root, options.split)
+        rows = load_label_maps(*folders, len(names), first_id=options.first_id, ignored_ids=options.ignored_ids)
+    return evenly(rows, options.limit), DataClasses(f"{root} ({options.split})", names, shown_classes(rows))

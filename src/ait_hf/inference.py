@@ -440,17 +440,12 @@ def person_task(config: AiTConfig) -> str:
         ValueError: It has none.
     """
     for task in OBJECT_TASKS:
-        if task in config.tasks and PERSON in _class_names(config, task):
+        if task in config.tasks and PERSON in config.class_names(task):
             return task
     raise ValueError(
         f"This model finds no people by itself (it needs the task {' or '.join(OBJECT_TASKS)} with a class {PERSON!r}): "
         "give their boxes."
     )
-
-
-def _class_names(config: AiTConfig, task: str) -> list[str]:
-    first, stop = config.task(task).class_range or (0, config.num_classes)
-    return [config.id2label[number] for number in range(first, stop)]
 
 
 def detect_people(

@@ -57,7 +57,7 @@ def evaluate_objects(
     ground_truth: dict[str, Any] | str | PathLike,
     *,
     task: str,
-    category_ids: Sequence[int],
+    category_ids: Sequence[int | None],
     accelerator: Accelerator | None = None,
     description: str | None = None,
     score_threshold: float = 0.0,
@@ -74,7 +74,8 @@ def evaluate_objects(
             with several processes a loader that `accelerator.prepare` has made.
         ground_truth: A COCO dictionary, see [`coco_ground_truth`], or the path of an official JSON file.
         task (`str`): Of the model; its output is objects.
-        category_ids: The ground truth's category of every class of the task, from its first.
+        category_ids: The ground truth's category of every class of the task, from its first; `None` for one that the
+            ground truth lacks, of which what is found does not count. See [`~ait_hf.data.classes.pair_classes`].
         accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
         description (`str`, *optional*): Title of a progress bar; without it there is none.
         score_threshold (`float`): Least score of an object that counts. COCO counts all, up to 100 per image.
@@ -97,7 +98,8 @@ def evaluate_objects(
     declared = model.config.task(task)
     _check_categories(truth, category_ids, _num_classes(model.config, declared))
     kinds = ("bbox",) if model.grammar(task).codebook is None else ("bbox", "segm")
-    metrics = {kind: CocoMetric(kind, ground_truth=truth, keep_in_memory=True) for kind in kinds}
+    order = [category for category in category_ids if category is not None]
+    metrics = {kind: CocoMetric(kind, ground_truth=truth, category_ids=order, keep_in_memory=True) for kind in kinds}
 
     def measure(batch: dict[str, Any]) -> list[Row]:
         outputs = model.generate(
@@ -129,7 +131,7 @@ def coco_results(
     outputs: ModelOutput,
     image_ids: Sequence[int],
     target_sizes: Sequence[tuple[int, int]],
-    category_ids: Sequence[int],
+    category_ids: Sequence[int | None],
     processor: AiTImageProcessor,
     *,
     score_threshold: float = 0.0,
@@ -143,7 +145,7 @@ def coco_results(
         outputs: Of `generate()` on an object task.
         image_ids: Id of every image.
         target_sizes: Height and width of every original image, pixels.
-        category_ids: Category of every class of the task.
+        category_ids: Category of every class of the task; objects of a class without one are left out.
         processor: The image processor that prepared the images.
         score_threshold: Least score of an object that is kept.
         top_k: As for [`evaluate_objects`].
@@ -174,7 +176,8 @@ def coco_results(
                 result | {"segmentation": segmentation}
                 for result, segmentation in zip(results, segmentations, strict=True)
             ]
-        rows.append({"image_id": image_id, "results": results})
+        kept = [result for result in results if result["category_id"] is not None]
+        rows.append({"image_id": image_id, "results": kept})
     return rows
 
 
@@ -209,6 +212,7 @@ def object_gallery_rows(
     *,
     task: str,
     class_names: Sequence[str],
+    class_numbers: Sequence[int] | None = None,
     **settings,
 ) -> list[dict[str, Any]]:
     """
@@ -218,6 +222,7 @@ def object_gallery_rows(
         rows: As for [`image_collator`], with the objects as for [`coco_ground_truth`].
         task, settings: As for [`evaluate_objects`].
         class_names: Of the task's classes.
+        class_numbers: For every class of the rows its number among the task's; by default they are the same.
     """
     gallery = []
     for row in rows:
@@ -227,7 +232,9 @@ def object_gallery_rows(
             (found,) = predict_objects(model, processor, [Image.fromarray(image)], task=task, **settings)
         found["labels"] -= model.config.task(task).first_class
         prediction = {name: found[name].cpu().numpy() for name in ("boxes", "labels", "scores")}
-        truth = {"boxes": np.asarray(row["boxes"]).reshape(-1, 4), "labels": np.asarray(row["class_labels"])}
+        labels = np.asarray(row["class_labels"], dtype=np.int64)
+        labels = labels if class_numbers is None else np.asarray(class_numbers)[labels]
+        truth = {"boxes": np.asarray(row["boxes"]).reshape(-1, 4), "labels": labels}
         if "masks" in found:
             prediction["masks"] = _stack([rle_to_mask(rle).numpy() for rle in found["masks"]], size)
             numbers = range(len(row["boxes"]))
@@ -365,10 +372,10 @@ def _num_classes(config: AiTConfig, task: AiTTaskConfig) -> int:
     return config.num_classes if task.class_range is None else task.class_range[1] - task.class_range[0]
 
 
-def _check_categories(truth: dict[str, Any], category_ids: Sequence[int], num_classes: int) -> None:
+def _check_categories(truth: dict[str, Any], category_ids: Sequence[int | None], num_classes: int) -> None:
     if len(category_ids) != num_classes:
         raise ValueError(f"The model knows {num_classes} classes, but the data have {len(category_ids)}.")
-    missing = set(category_ids) - {category["id"] for category in truth["categories"]}
+    missing = set(category_ids) - {None} - {category["id"] for category in truth["categories"]}
     if missing:
         raise ValueError(f"The ground truth has no category {min(missing)}.")
 

@@ -16,8 +16,9 @@ from accelerate import Accelerator
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from .data.classes import ABSENT
 from .data.coco_files import finite_numbers
-from .data.coco_keypoints import person_category
+from .data.coco_keypoints import person_category, with_joints_in_order
 from .data.pose_transforms import PoseEvalTransform
 from .data.skeletons import COCO_SKELETON, Skeleton
 from .evaluation import Row, evaluating, measure_all
@@ -87,9 +88,10 @@ def evaluate_poses(
             dictionaries with `image_id`, `box` (x1, y1, x2, y2 in pixels of the image) and perhaps `score` (of the box,
             1 by default), as of [`person_collator`] or [`~ait_hf.data.pose_transforms.pose_collator`]; with several
             processes a loader that `accelerator.prepare` has made.
-        ground_truth: A COCO dictionary, see [`pose_ground_truth`], or the path of an official JSON file.
+        ground_truth: A COCO dictionary, see [`pose_ground_truth`], or the path of an official JSON file; its joints
+            are found by their names. Those that it lacks do not count.
         task (`str`): Of the model; its output is poses.
-        skeleton ([`Skeleton`]): What the joints are.
+        skeleton ([`Skeleton`]): What the model's joints are.
         image_ids: The images that count; by default those of the batches. (Where a detector found nobody, whoever is
             there has been missed.)
         flip_test (`bool`): Predict crops mirrored, too, and average the joints.
@@ -99,18 +101,21 @@ def evaluate_poses(
 
     Returns:
         On every process, the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, with `num_persons` and
-        `num_images`; and all results in the official format, whose file pycocotools reads.
+        `num_images`; and all results in the official format, whose file pycocotools reads, with the joints in the order
+        of the ground truth.
 
     Raises:
         FileNotFoundError: There is no such file of annotations.
-        ValueError: There is nobody to find, an image is not in the ground truth, the joints of model, skeleton and ground
-            truth are not the same, or the processor makes crops of another size than the model takes.
+        ValueError: There is nobody to find, an image is not in the ground truth, the joints of model and skeleton are not
+            the same, the ground truth has others annotated, or the processor makes crops of another size than the model takes.
     """
     check_frame(model, processor, task)
     check_skeleton(model, task, skeleton)
     truth = read_coco(ground_truth)
     name = "The ground truth" if isinstance(ground_truth, dict) else str(ground_truth)
-    category = person_category(truth, name, skeleton)
+    category, numbers = person_category(truth, name, skeleton)
+    places = [numbers.index(joint) if joint in numbers else ABSENT for joint in range(len(skeleton.joints))]
+    truth = with_joints_in_order(truth, name, skeleton)
     metric = CocoMetric("keypoints", ground_truth=truth, sigmas=skeleton.sigmas, keep_in_memory=True)
     flip_order = skeleton.flip_order if flip_test else None
 
@@ -125,7 +130,9 @@ def evaluate_poses(
         ]
 
     def summarize(results: list[Row]) -> tuple[dict[str, float], CocoResults]:
-        return _coco_values(metric, results, image_ids), results
+        results = [result | {"keypoints": _rearranged(result["keypoints"], numbers)} for result in results]
+        measured = [result | {"keypoints": _rearranged(result["keypoints"], places)} for result in results]
+        return _coco_values(metric, measured, image_ids), results
 
     with evaluating(model):
         return measure_all(batches, measure, summarize, accelerator, description)
@@ -316,6 +323,13 @@ def _result(pose: dict[str, torch.Tensor], image_id: int, category: int, box_sco
         "keypoints": joints.flatten().tolist(),
         "score": box_score * float(pose["scores"].mean()),
     }
+
+
+def _rearranged(keypoints: Sequence[float], numbers: Sequence[int]) -> list[float]:
+    """x, y and another number of the joints with these numbers; of -1 the mean joint, which adds nothing to an extent."""
+    joints = np.reshape(keypoints, (-1, 3))
+    mean = joints[[number for number in numbers if number != ABSENT]].mean(0)
+    return [value for number in numbers for value in (mean if number == ABSENT else joints[number]).tolist()]
 
 
 def _coco_values(metric: CocoMetric, results: list[Row], image_ids: Sequence[int] | None) -> dict[str, float]:

@@ -67,6 +67,7 @@ def evaluate_semantic(
     batches: Iterable[Batch],
     *,
     class_names: Sequence[str],
+    class_numbers: Sequence[int] | None = None,
     task: str = SEMANTIC_TASK,
     accelerator: Accelerator | None = None,
     description: str | None = None,
@@ -80,7 +81,10 @@ def evaluate_semantic(
         batches: Batches with `pixel_values` as the processor makes them and `label_maps`, a list of integers `(h, w)`,
             classes 0..n-1, 255 ignored: those of [`labelled_image_collator`], or of the evaluation in training; with
             several processes a loader that `accelerator.prepare` has made.
-        class_names: Of the data; class k of the data is the k-th class of the task.
+        class_names: Of the data.
+        class_numbers: For every class of the data its number among the task's, see
+            [`~ait_hf.data.classes.pair_classes`]; by default they are the same. Classes of the task that the data lack
+            do not count for the means; a pixel that is taken for one is missed.
         task (`str`): Of the model; its output is classes of pixels.
         accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
         description (`str`, *optional*): Title of a progress bar; without it there is none.
@@ -94,15 +98,28 @@ def evaluate_semantic(
             processor makes images of another size than the model takes.
     """
     check_frame(model, processor, task)
-    check_classes(model, task, class_names)
+    if class_numbers is None:
+        check_classes(model, task, class_names)
+        class_numbers = range(len(class_names))
+    first, stop = task_classes(model, task)
+    name_of = dict(zip(class_numbers, class_names, strict=True))
+    measured = [number for number in range(stop - first) if number in name_of]
 
-    def predict(batch: Batch) -> list[torch.Tensor]:
+    def measure(batch: Batch) -> list[Row]:
         scores = _class_scores(model, batch["pixel_values"], task, settings)
-        sizes = [tuple(label_map.shape) for label_map in batch["label_maps"]]
-        return processor.post_process_semantic_segmentation(scores, sizes)
+        truth = [renumbered(label_map, class_numbers) for label_map in batch["label_maps"]]
+        found = processor.post_process_semantic_segmentation(scores, [tuple(label_map.shape) for label_map in truth])
+        return _counted(found, truth, stop - first, measured)
 
     with evaluating(model):
-        return measure_label_maps(predict, batches, class_names, accelerator=accelerator, description=description)
+        return _measure(measure, batches, [name_of[number] for number in measured], accelerator, description)
+
+
+def renumbered(label_map: torch.Tensor, class_numbers: Sequence[int]) -> torch.Tensor:
+    """A label map with `class_numbers[k]` for class k; 255 stays."""
+    table = torch.full((256,), IGNORED_LABEL, dtype=torch.long, device=label_map.device)
+    table[: len(class_numbers)] = torch.tensor(class_numbers, device=label_map.device)
+    return table[label_map.long()]
 
 
 def measure_label_maps(
@@ -121,10 +138,30 @@ def measure_label_maps(
     """
 
     def measure(batch: Batch) -> list[Row]:
-        return [
-            {"counts": class_counts(found, label_map.to(found.device), len(class_names)).tolist()}
-            for found, label_map in zip(predict(batch), batch["label_maps"], strict=True)
-        ]
+        return _counted(predict(batch), batch["label_maps"], len(class_names), range(len(class_names)))
+
+    return _measure(measure, batches, class_names, accelerator, description)
+
+
+def _counted(
+    found: Sequence[torch.Tensor], truth: Sequence[torch.Tensor], num_classes: int, measured: Sequence[int]
+) -> list[Row]:
+    """The counts of the `measured` classes in label maps of all `num_classes`."""
+    counts = [
+        class_counts(prediction, label_map.to(prediction.device), num_classes)
+        for prediction, label_map in zip(found, truth, strict=True)
+    ]
+    return [{"counts": of_image[:, list(measured)].tolist()} for of_image in counts]
+
+
+def _measure(
+    measure: Callable[[Batch], list[Row]],
+    batches: Iterable[Batch],
+    class_names: Sequence[str],
+    accelerator: Accelerator | None,
+    description: str | None,
+) -> dict[str, float]:
+    """The metric of rows with counts of these classes."""
 
     def summarize(rows: list[Row]) -> dict[str, float]:
         metric = SemanticMetric(class_names, keep_in_memory=True)
@@ -139,6 +176,7 @@ def evaluate_semantic_tokenizer(
     rows: Sequence[LabelledImage],
     *,
     class_names: Sequence[str],
+    class_numbers: Sequence[int] | None = None,
     image_size: Sequence[int],
     accelerator: Accelerator | None = None,
     batch_size: int = 8,
@@ -155,6 +193,8 @@ def evaluate_semantic_tokenizer(
         tokenizer ([`VQTokenizer`]): Of label maps or of masks of classes.
         rows: Labelled images by number.
         class_names: Of the data.
+        class_numbers: For every class of the data its number in the tokenizer's label maps; by default they are the
+            same.
         image_size: Height and width in pixels of the frame that a model's images are fitted into.
         accelerator ([`Accelerator`], *optional*): With several processes.
         batch_size: Images at a time and process.
@@ -166,7 +206,14 @@ def evaluate_semantic_tokenizer(
     Raises:
         ValueError: The tokenizer is of something else or of another number of classes.
     """
-    rebuild = _rebuilder(tokenizer, len(class_names))
+    of_label_maps = tokenizer.config.unit == "class"
+    if class_numbers is None or not of_label_maps:
+        class_numbers, num_classes = range(len(class_names)), len(class_names)
+    else:
+        num_classes = tokenizer.config.out_channels
+    rebuild = _rebuilder(tokenizer, num_classes)
+    name_of = dict(zip(class_numbers, class_names, strict=True))
+    measured = [number for number in range(num_classes) if number in name_of]
     transform = SemanticEvalTransform(tuple(image_size), normalize=False)
     processor = frame_processor(image_size, normalize=False)
     batches = torch.utils.data.DataLoader(rows, batch_size=batch_size, collate_fn=list)
@@ -177,16 +224,17 @@ def evaluate_semantic_tokenizer(
         return [measure_one(transform(row)) for row in batch]
 
     def measure_one(sample: dict[str, torch.Tensor]) -> Row:
-        class_maps, ids = rebuild(sample["labels"].to(tokenizer.device))
-        size = tuple(sample["label_map"].shape)
-        (found,) = processor.post_process_semantic_segmentation(SimpleNamespace(class_maps=class_maps[None]), [size])
-        counts = class_counts(found, sample["label_map"].to(found.device), len(class_names))
-        return {"counts": counts.tolist(), "ids": ids.flatten().tolist()}
+        class_maps, ids = rebuild(renumbered(sample["labels"], class_numbers).to(tokenizer.device))
+        truth = renumbered(sample["label_map"], class_numbers)
+        scores = SimpleNamespace(class_maps=class_maps[None])
+        found = processor.post_process_semantic_segmentation(scores, [tuple(truth.shape)])
+        (counted,) = _counted(found, [truth], num_classes, measured)
+        return counted | {"ids": ids.flatten().tolist()}
 
-    def summarize(measured: list[Row]) -> dict[str, float]:
-        metric = SemanticMetric(class_names, keep_in_memory=True)
-        metric.add_counts([row["counts"] for row in measured])
-        ids = np.concatenate([row["ids"] for row in measured])
+    def summarize(rows: list[Row]) -> dict[str, float]:
+        metric = SemanticMetric([name_of[number] for number in measured], keep_in_memory=True)
+        metric.add_counts([row["counts"] for row in rows])
+        ids = np.concatenate([row["ids"] for row in rows])
         return metric.compute() | code_usage(ids, tokenizer.config.num_vq_embeddings)
 
     with evaluating(tokenizer):
@@ -227,6 +275,7 @@ def semantic_gallery_rows(
     processor: AiTImageProcessor,
     rows: Sequence[LabelledImage],
     *,
+    class_numbers: Sequence[int] | None = None,
     task: str = SEMANTIC_TASK,
     **settings,
 ) -> list[dict[str, np.ndarray]]:
@@ -235,14 +284,17 @@ def semantic_gallery_rows(
 
     Args:
         rows: As for [`labelled_image_collator`].
-        task, settings: As for [`evaluate_semantic`].
+        class_numbers, task, settings: As for [`evaluate_semantic`]; classes are numbered as the task's.
     """
     gallery = []
     for row in rows:
         batch = labelled_image_collator([row], processor=processor)
         with evaluating(model):
             scores = _class_scores(model, batch["pixel_values"], task, settings)
-        size = tuple(row["label_map"].shape)
+        truth = np.asarray(row["label_map"])
+        if class_numbers is not None:
+            truth = renumbered(torch.tensor(truth), class_numbers).numpy()
+        size = tuple(truth.shape)
         (found,) = processor.post_process_semantic_segmentation(scores, [size])
         best = scores.class_maps.clamp(0, 1).amax(1, keepdim=True)
         (certainty,) = processor.post_process_dense_prediction(
@@ -251,7 +303,7 @@ def semantic_gallery_rows(
         gallery.append(
             {
                 "image": _picture(row),
-                "truth": row["label_map"],
+                "truth": truth,
                 "prediction": found.cpu().numpy(),
                 "uncertainty": certainty["uncertainty"].cpu().numpy(),
             }

@@ -14,8 +14,10 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 from pycocotools import mask as coco_mask
 
+from .classes import check_different
 from .coco_files import (
     annotated_images,
     box_corners,
@@ -102,7 +104,8 @@ def load_coco(
     Raises:
         FileNotFoundError: if the json file, the folder or an image does not exist.
         ValueError: if the file is malformed: not JSON, a section or key missing, an id given twice, an unknown image
-            or category, a segmentation that is no polygon list nor RLE, or an RLE of another size than its image.
+            or category, two categories of one name, a segmentation that is no polygon list nor RLE, or an RLE of
+            another size than its image.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
     builder = Coco(
@@ -123,10 +126,16 @@ def coco_classes(annotations: str | PathLike) -> tuple[list[str], list[int]]:
         Names and category ids, both in the order of the ids: entry k belongs to class label k.
 
     Raises:
-        FileNotFoundError, ValueError: as in [`load_coco`].
+        FileNotFoundError, ValueError: as in [`load_coco`], or two classes have one name.
     """
     names = _category_names(read_annotations(Path(annotations)), Path(annotations))
     return list(names.values()), list(names)
+
+
+def shown_labels(rows: datasets.Dataset) -> set[int]:
+    """The class labels that there are objects of."""
+    labels = rows.with_format("arrow")["class_labels"]
+    return set(pc.unique(pc.list_flatten(labels)).to_pylist())
 
 
 def decode_segmentation(segmentation: str, height: int, width: int) -> np.ndarray:
@@ -196,8 +205,9 @@ def _read_rows(path: Path, folder: Path, keep_empty: bool) -> list[dict[str, Any
 
 
 def _category_names(content: dict[str, Any], path: Path) -> dict[int, str]:
-    """Names by category id, in the order of the ids."""
-    names = {entry["id"]: str(entry["name"]) for entry in entries(content, "categories", path)}
+    """Names by category id, in the order of the ids; `ValueError` if two are the same."""
+    names = {entry["id"]: str(entry["name"]).strip() for entry in entries(content, "categories", path)}
+    check_different(names.values(), str(path))
     return dict(sorted(names.items()))
 
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 
+from .classes import ABSENT, DataClasses, clean_name, pair_joints
 from .coco_files import (
     annotated_images,
     box_corners,
@@ -89,7 +91,8 @@ def load_coco_keypoints(
     area or lies outside the image.
 
     Args:
-        annotations: json file with the sections `images`, `annotations` and `categories`; one category has `keypoints`.
+        annotations: json file with the sections `images`, `annotations` and `categories`; one category has `keypoints`,
+            the names of joints, which may be in any order.
         images: folder that the image names start from.
         skeleton: name of the joints, see [`~ait_hf.data.skeletons.skeleton`].
         cache_dir: where the table is cached; by default that of 🤗 datasets.
@@ -97,14 +100,14 @@ def load_coco_keypoints(
     Returns:
         Rows with `image` (PIL, RGB), `path` (of the image), `image_id`, `height` and `width` (pixels), `id` (of the
         annotation), `box` (x1, y1, x2, y2, float32 pixels), `keypoints` (joints x 3 float32: x, y in pixels and
-        visibility 0 not annotated, 1 hidden, 2 seen; where 0, all three are 0), `area` (of the person's mask, square
-        pixels, which the evaluation measures distances by) and `iscrowd` (always false).
+        visibility 0 not annotated, 1 hidden, 2 seen; where 0, all three are 0; in the skeleton's order), `area` (of the
+        person's mask, square pixels, which the evaluation measures distances by) and `iscrowd` (always false).
 
     Raises:
         FileNotFoundError: if the json file, the folder or an image does not exist.
         ValueError: if the file is malformed: not JSON, a section or key missing, an id given twice, an unknown image
-            or category, no category with keypoints or several, joints of another skeleton, or a visibility other than
-            0, 1, 2; if nobody is left; or if the skeleton is unknown.
+            or category, no category with keypoints or several, a joint that the skeleton lacks, or a visibility other
+            than 0, 1, 2; if nobody is left; or if the skeleton is unknown.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
     builder = CocoKeypoints(
@@ -118,28 +121,81 @@ def load_coco_keypoints(
     return builder.as_dataset(datasets.Split.TRAIN)
 
 
-def person_category(content: dict[str, Any], name: str, joints: Skeleton) -> int:
-    """Id of the category whose objects have joints.
+def keypoint_classes(annotations: str | PathLike, rows: datasets.Dataset, joints: Skeleton) -> DataClasses:
+    """The joints of a COCO keypoint file, and which of them the `rows` of it show, which are in the skeleton's order."""
+    content = read_annotations(Path(annotations))
+    _, numbers = person_category(content, str(annotations), joints)
+    values = pc.list_flatten(pc.list_flatten(rows.with_format("arrow")["keypoints"]))
+    seen = (values.to_numpy().reshape(-1, len(joints.joints), 3)[..., 2] > 0).any(0)
+    shown = {k for k, number in enumerate(numbers) if number != ABSENT and seen[number]}
+    return DataClasses(str(annotations), _joint_names(content), shown)
+
+
+def with_joints_in_order(content: dict[str, Any], name: str, joints: Skeleton) -> dict[str, Any]:
+    """The COCO dictionary with the joints of its people in the skeleton's order; arguments and errors as
+    [`person_category`]."""
+    person, numbers = person_category(content, name, joints)
+    categories = [
+        entry | {"keypoints": list(joints.joints)} if entry["id"] == person else entry
+        for entry in content["categories"]
+    ]
+    annotations = [
+        entry | {"keypoints": _in_order(entry["keypoints"], numbers, len(joints.joints))}
+        if _has_joints(entry, person, len(numbers))
+        else entry
+        for entry in content["annotations"]
+    ]
+    return content | {"categories": categories, "annotations": annotations}
+
+
+def person_category(content: dict[str, Any], name: str, joints: Skeleton) -> tuple[int, list[int]]:
+    """
+    The category whose objects have joints.
 
     Args:
-        content: a COCO dictionary, with the sections `categories`.
+        content: a COCO dictionary, with the sections `categories` and `annotations`.
         name: of the file, for messages.
-        joints: the skeleton that it must have.
+        joints: the skeleton that its joints are of, in any order.
+
+    Returns:
+        Its id, and for every joint of the file its number in the skeleton, or -1 if it is not there (and annotated
+        nowhere).
 
     Raises:
-        ValueError: no category has keypoints, several do, or they are of another skeleton.
+        ValueError: no category has keypoints, several do, a joint comes twice, or one is annotated that the skeleton does
+            not have.
     """
     found = [entry for entry in content["categories"] if "keypoints" in entry]
     if len(found) != 1:
         raise ValueError(
             f"{name} has {len(found)} categories with keypoints, but one is needed: give a file of person keypoints."
         )
-    if list(found[0]["keypoints"]) != list(joints.joints):
+    person, names = found[0]["id"], [str(joint) for joint in found[0]["keypoints"]]
+    if not set(map(clean_name, names)) & set(joints.joints):
         raise ValueError(
-            f"{name} has the joints {found[0]['keypoints']}, which are not those of the skeleton {joints.name}: "
-            f"{list(joints.joints)}."
+            f"{name} has the joints {names}, which are not those of the skeleton {joints.name}: {list(joints.joints)}."
         )
-    return found[0]["id"]
+    values = [entry["keypoints"] for entry in content["annotations"] if _has_joints(entry, person, len(names))]
+    shown = {k for k in range(len(names)) if any(joint_values[3 * k + 2] for joint_values in values)}
+    return person, list(pair_joints(joints.joints, DataClasses(name, names, shown), joints.name).numbers)
+
+
+def _has_joints(annotation: dict[str, Any], person: int, num_joints: int) -> bool:
+    values = annotation.get("keypoints")
+    return annotation.get("category_id") == person and isinstance(values, list) and len(values) == 3 * num_joints
+
+
+def _joint_names(content: dict[str, Any]) -> list[str]:
+    return [str(joint) for entry in content["categories"] for joint in entry.get("keypoints", ())]
+
+
+def _in_order(values: list[float], numbers: list[int], num_joints: int) -> list[float]:
+    """x, y and visibility of every joint of the skeleton, one after the other; zeros for one that the file lacks."""
+    ordered = np.zeros((num_joints, 3))
+    for number, joint in zip(numbers, np.reshape(values, (len(numbers), 3))):
+        if number != ABSENT:
+            ordered[number] = joint
+    return ordered.flatten().tolist()
 
 
 @dataclass
@@ -162,8 +218,10 @@ class _Dropped:
 
 def _read_rows(path: Path, folder: Path, joints: Skeleton) -> list[dict[str, Any]]:
     content = read_annotations(path)
-    category_ids = [entry["id"] for entry in entries(content, "categories", path)]
-    person = person_category(content, str(path), joints)
+    category_ids, _ = (
+        [entry["id"] for entry in entries(content, part, path)] for part in ("categories", "annotations")
+    )
+    person, numbers = person_category(content, str(path), joints)
     dropped = _Dropped()
     rows = []
     for image, image_path, annotations in annotated_images(content, path, folder, category_ids):
@@ -171,7 +229,7 @@ def _read_rows(path: Path, folder: Path, joints: Skeleton) -> list[dict[str, Any
         own |= {"height": image["height"], "width": image["width"]}
         for annotation in annotations:
             if annotation["category_id"] == person:
-                found = _person(annotation, image, len(joints.joints), path, dropped)
+                found = _person(annotation, image, numbers, len(joints.joints), path, dropped)
                 rows += [] if found is None else [own | found]
     log_dropped(path, dropped.by_reason())
     if not rows:
@@ -180,13 +238,18 @@ def _read_rows(path: Path, folder: Path, joints: Skeleton) -> list[dict[str, Any
 
 
 def _person(
-    annotation: dict[str, Any], image: dict[str, Any], num_joints: int, path: Path, dropped: _Dropped
+    annotation: dict[str, Any],
+    image: dict[str, Any],
+    numbers: list[int],
+    num_joints: int,
+    path: Path,
+    dropped: _Dropped,
 ) -> dict[str, Any] | None:
     """The columns' entries for one annotation; `None`, and its id in `dropped`, if it is left out."""
     where = f"{path}: annotation {annotation['id']}"
     if "keypoints" not in annotation:
         raise ValueError(f"{where} has no 'keypoints'.")
-    joints = _joints(annotation["keypoints"], num_joints, where)
+    joints = _joints(annotation["keypoints"], numbers, num_joints, where)
     area = finite_numbers([annotation["area"]], 1, f"{where} has an area")[0]
     if annotation.get("iscrowd", 0):
         dropped.crowds.append(annotation["id"])
@@ -207,12 +270,13 @@ def _person(
     return {"id": annotation["id"], "box": box, "keypoints": joints.tolist(), "area": area, "iscrowd": False}
 
 
-def _joints(values: Any, num_joints: int, where: str) -> np.ndarray:
-    """float64 `(joints, 3)`, zeros where not annotated."""
-    if not isinstance(values, list) or len(values) != 3 * num_joints:
+def _joints(values: Any, numbers: list[int], num_joints: int, where: str) -> np.ndarray:
+    """float64 `(joints, 3)` in the skeleton's order, zeros where not annotated."""
+    if not isinstance(values, list) or len(values) != 3 * len(numbers):
         count = len(values) / 3 if isinstance(values, list) else 0
-        raise ValueError(f"{where} has {count:g} joints of three numbers, but the skeleton has {num_joints}.")
-    joints = np.reshape(finite_numbers(values, 3 * num_joints, f"{where} has keypoints"), (num_joints, 3))
+        raise ValueError(f"{where} has {count:g} joints of three numbers, but the skeleton has {len(numbers)}.")
+    values = finite_numbers(values, 3 * len(numbers), f"{where} has keypoints")
+    joints = np.reshape(_in_order(values, numbers, num_joints), (num_joints, 3))
     if not np.isin(joints[:, 2], VISIBILITIES).all():
         raise ValueError(f"{where} has a joint whose visibility is not 0, 1 or 2.")
     return joints * (joints[:, 2:] > 0)

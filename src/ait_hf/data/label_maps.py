@@ -18,8 +18,10 @@ from typing import Any
 import datasets
 import numpy as np
 import PIL.Image
+import pyarrow.compute as pc
 
 from ..tokenization_vq import IGNORED_LABEL
+from .classes import check_different
 from .files import files_by_stem
 
 
@@ -146,7 +148,15 @@ def load_ade20k(root: str | PathLike, split: str, *, cache_dir: str | PathLike |
 
 def ade20k_classes(root: str | PathLike) -> list[str]:
     """Names of ADE20K's classes, of several names the first; errors as [`read_class_names`]."""
-    return [name.partition(",")[0] for name in read_class_names(Path(root) / ADE20K_CLASSES_FILE)]
+    path = Path(root) / ADE20K_CLASSES_FILE
+    names = [name.partition(",")[0] for name in read_class_names(path)]
+    check_different(names, str(path))
+    return names
+
+
+def shown_classes(rows: datasets.Dataset) -> set[int]:
+    """The classes that the rows of [`load_label_maps`] have pixels of."""
+    return set(pc.unique(pc.list_flatten(rows.with_format("arrow")["classes"])).to_pylist())
 
 
 def split_folders(root: str | PathLike, split: str) -> tuple[Path, Path]:
@@ -208,9 +218,7 @@ def check_class_names(names: Sequence[str], where: str, most: int | None = MAX_C
     if not names or (most is not None and len(names) > most):
         wanted = "at least one class" if most is None else f"1 to {most} classes"
         raise ValueError(f"{where} must name {wanted}, but names {len(names)}.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{where} has the class {twice[0]!r} twice.")
+    check_different(names, where)
 
 
 def class_of_id(num_classes: int, first_id: int, ignored_ids: Sequence[int]) -> np.ndarray:

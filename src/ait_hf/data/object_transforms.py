@@ -8,6 +8,7 @@ only, so a restored generator state repeats a sample.
 """
 
 import logging
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -48,6 +49,7 @@ class ObjectTrainTransform:
         normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
         with_masks (`bool`): whether `labels` have masks.
         min_size (`float`): pixels, at least 1; objects with a box side below it after the crop are left out.
+        class_numbers (`list[int]`, *optional*): for every class of the rows its number in `labels`; by default the same.
 
     Call:
         Gives `{"pixel_values": float32 (3, H, W), "labels": {...}}`, with `path` where the row has one, and the labels
@@ -73,6 +75,7 @@ class ObjectTrainTransform:
         normalize: bool = True,
         with_masks: bool = True,
         min_size: float = 1.0,
+        class_numbers: Sequence[int] | None = None,
     ):
         if max_objects < 1:
             raise ValueError(f"max_objects must be at least 1, not {max_objects}.")
@@ -80,6 +83,7 @@ class ObjectTrainTransform:
         self.max_objects = max_objects
         self.normalize = normalize
         self.with_masks = with_masks
+        self.class_numbers = None if class_numbers is None else torch.tensor(class_numbers)
         self.num_dropped = 0
         self.augment = v2.Compose(
             [
@@ -93,6 +97,8 @@ class ObjectTrainTransform:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         objects = self._largest(self.augment(_objects(row, self.with_masks)), row)
         sample = _in_frame(objects, self.image_size, self.normalize)
+        if self.class_numbers is not None:
+            sample["labels"]["class_labels"] = self.class_numbers[sample["labels"]["class_labels"]]
         sample["labels"]["seed"] = torch.randint(NUM_SEEDS, ())
         return sample | {"path": row["path"]} if "path" in row else sample
 

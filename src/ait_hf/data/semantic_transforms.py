@@ -7,6 +7,7 @@ A row has `image` (8-bit RGB), `label_map` (uint8 `(h, w)`, classes 0..n-1, 255 
 numbers come from torch's global generator only, so a restored generator state repeats a sample.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ class SemanticTrainTransform:
         flip_p (`float`): probability of a horizontal flip.
         color_p (`float`): probability of a change of brightness, contrast, saturation and hue.
         normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
-        first_class (`int`): number, in `labels`, of the data set's class 0.
+        first_class (`int`): number, in `labels`, of the first of the task's classes.
+        class_numbers (`list[int]`, *optional*): for every class of the data set its number among the task's; by default
+            the same.
 
     Call:
         Gives `{"pixel_values": float32 (3, H, W), "labels": int64 (H, W), 255 = ignored}`, with `path` where the row has
@@ -57,10 +60,11 @@ class SemanticTrainTransform:
         color_p: float = 0.5,
         normalize: bool = True,
         first_class: int = 0,
+        class_numbers: Sequence[int] | None = None,
     ):
         self.image_size = tuple(image_size)
         self.normalize = normalize
-        self.first_class = first_class
+        self.label_of = _label_table(first_class, class_numbers)
         self.augment = v2.Compose(
             [
                 LargeScaleJitter(self.image_size, scale_range),
@@ -71,7 +75,7 @@ class SemanticTrainTransform:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         image, label_map = self.augment(*_image_and_labels(row))
-        return _with_path(row, _in_frame(image, label_map, self.image_size, self.normalize, self.first_class))
+        return _with_path(row, _in_frame(image, label_map, self.image_size, self.normalize, self.label_of))
 
 
 class SemanticEvalTransform:
@@ -82,21 +86,27 @@ class SemanticEvalTransform:
     pad_size={"height": H, "width": W}, do_normalize=normalize)`.
 
     Args:
-        image_size, normalize, first_class: as in [`SemanticTrainTransform`].
+        image_size, normalize, first_class, class_numbers: as in [`SemanticTrainTransform`].
 
     Call:
         Gives the same dictionary as [`SemanticTrainTransform`], with `label_map` uint8 `(h, w)`, that of the row.
     """
 
-    def __init__(self, image_size: tuple[int, int], normalize: bool = True, first_class: int = 0):
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        normalize: bool = True,
+        first_class: int = 0,
+        class_numbers: Sequence[int] | None = None,
+    ):
         self.image_size = tuple(image_size)
         self.normalize = normalize
-        self.first_class = first_class
+        self.label_of = _label_table(first_class, class_numbers)
         self.fit = FitFrame(self.image_size)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         image, label_map = _image_and_labels(row)
-        sample = _in_frame(*self.fit(image, label_map), self.image_size, self.normalize, self.first_class)
+        sample = _in_frame(*self.fit(image, label_map), self.image_size, self.normalize, self.label_of)
         return _with_path(row, sample | {"label_map": label_map.as_subclass(torch.Tensor)[0]})
 
 
@@ -186,12 +196,23 @@ def _image_and_labels(row: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors
 
 
 def _in_frame(
-    image: tv_tensors.Image, label_map: tv_tensors.Mask, frame: tuple[int, int], normalize: bool, first_class: int
+    image: tv_tensors.Image,
+    label_map: tv_tensors.Mask,
+    frame: tuple[int, int],
+    normalize: bool,
+    label_of: torch.LongTensor,
 ) -> dict[str, torch.Tensor]:
     """Pixels as floats, labels in the model's numbers, both filled up to the frame."""
-    labels = _pad(label_map, frame, IGNORED_LABEL)[0].long()
-    labels = torch.where(labels == IGNORED_LABEL, labels, labels + first_class)
+    labels = label_of[_pad(label_map, frame, IGNORED_LABEL)[0].long()]
     return {"pixel_values": _pad(pixel_values(image, normalize), frame, 0), "labels": labels}
+
+
+def _label_table(first_class: int, class_numbers: Sequence[int] | None) -> torch.LongTensor:
+    """The label of every number in a row's label map, int64 `(256,)`."""
+    numbers = torch.arange(IGNORED_LABEL) if class_numbers is None else torch.tensor(class_numbers)
+    table = torch.full((IGNORED_LABEL + 1,), IGNORED_LABEL)
+    table[: len(numbers)] = first_class + numbers
+    return table
 
 
 def _pad(values: torch.Tensor, frame: tuple[int, int], fill: int) -> torch.Tensor:

@@ -74,6 +74,8 @@ class CocoMetric(evaluate.Metric):
         ground_truth: A COCO dictionary, or the path of its JSON file.
         sigmas: Of keypoints other than COCO's 17 joints, how far annotations of each spread; see
             [`~ait_hf.data.skeletons.Skeleton`].
+        category_ids: The order in which values of categories are averaged, by default that of their ids. (The last
+            digit of a sum depends on it.)
 
     Raises:
         FileNotFoundError, ValueError: As [`read_coco`], or an object lacks what is to be compared.
@@ -101,13 +103,14 @@ class CocoMetric(evaluate.Metric):
         *,
         ground_truth: CocoDictionary | str | PathLike,
         sigmas: Sequence[float] | None = None,
+        category_ids: Sequence[int] = (),
         **kwargs,
     ):
         if config_name not in COCO_KINDS:
             raise ValueError(f"COCO metrics compare {', '.join(COCO_KINDS)}, got {config_name!r}.")
         if sigmas is not None and config_name != "keypoints":
             raise ValueError(f"sigmas are of keypoints, not of {config_name}: leave them out.")
-        self.sigmas = sigmas
+        self.sigmas, self.category_ids = sigmas, category_ids
         self.ground_truth = read_coco(ground_truth)
         # COCOeval takes id 0 for "no match", so the annotations are numbered anew; it also writes into them.
         annotations = [_truth(annotation, config_name) for annotation in self.ground_truth["annotations"]]
@@ -163,9 +166,18 @@ class CocoMetric(evaluate.Metric):
                 evaluation.params.kpt_oks_sigmas = np.array(self.sigmas)
             evaluation.evaluate()
             evaluation.accumulate()
+            _put_in_order(evaluation, self.category_ids)
             evaluation.summarize()
         names = KEYPOINT_VALUES if self.config_name == "keypoints" else COCO_VALUES
         return {name: float(value) for name, value in zip(names, evaluation.stats, strict=True)}
+
+
+def _put_in_order(evaluation: COCOeval, category_ids: Sequence[int]) -> None:
+    """Puts the named categories first in what is averaged."""
+    place = {category: number for number, category in enumerate(evaluation.params.catIds)}
+    order = [*dict.fromkeys([place[category] for category in category_ids] + list(place.values()))]
+    evaluation.eval["precision"] = evaluation.eval["precision"][:, :, order]
+    evaluation.eval["recall"] = evaluation.eval["recall"][:, order]
 
 
 def _truth(annotation: CocoDictionary, kind: str) -> CocoDictionary:

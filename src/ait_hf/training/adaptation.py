@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassError
 
 from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
+from ..data.classes import clean_name
 from ..modeling_ait import AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
 from .solver_task import SolverTask, class_table, code_grid, tokenizer_arguments
@@ -81,7 +82,7 @@ def adapt_solver(
     result = Adaptation(model, changes=list(_changed_sizes(trained.config, config)))
     own, state = model.state_dict(), dict(trained.state_dict())
     before, after = (_meanings(each.config, without) for each, without in ((trained, tokenizers), (model, ())))
-    kept = {after[meaning]: id for meaning, id in before.items() if meaning in after}
+    kept = {id: before[meaning] for meaning, id in reversed(after.items()) if meaning in before}
     for key in _TOKEN_TABLES:
         table = own[key].clone()
         table[list(kept)] = state[key][list(kept.values())].to(table)
@@ -96,7 +97,10 @@ def adapt_solver(
         model.load_tokenizer(codebook, tokenizer)
     model.generation_config = trained.generation_config
     result.fresh_ids = sorted(set(after.values()) - set(kept))
-    result.changes += _changed_tokens(before, after, tokenizers)
+    result.changes += _changed_classes(trained.config, config, kept)
+    result.changes += [
+        f"the tokenizer {codebook!r} is another one, and rows of its codes start anew" for codebook in tokenizers
+    ]
     logger.info("%s is adapted: %s. All else is kept.", name, "; ".join(result.changes))
     return result
 
@@ -137,16 +141,10 @@ def _adapted_config(
 
 
 def _classes_after(old: AiTConfig, tasks: Mapping[str, SolverTask], name: str) -> list[str]:
-    """Those of the data that a task is trained on, else those that the model had for it."""
-    return (tasks[name].class_names() if name in tasks else []) or _classes_of(old, name)
-
-
-def _classes_of(config: AiTConfig, task: str) -> list[str]:
-    declared = config.task(task)
-    if "class" not in declared.slots and declared.output_type != "label_map":
-        return []
-    first, stop = declared.class_range or (0, config.num_classes)
-    return [config.id2label[number] for number in range(first, stop)]
+    """Those of the data that a task is trained on, else those that the model had for it. The model's order stays."""
+    before, after = old.class_names(name), tasks[name].class_names() if name in tasks else []
+    are_same = set(map(clean_name, after)) == set(map(clean_name, before))
+    return before if not after or are_same else after
 
 
 def _set_classes(
@@ -158,7 +156,7 @@ def _set_classes(
     has_new_tokenizer: bool,
     model: str,
 ) -> None:
-    before, after = _classes_of(old, task), names[slice(*class_range)]
+    before, after = old.class_names(task), names[slice(*class_range)]
     if declared["output_type"] == "label_map" and before != after and not has_new_tokenizer:
         raise ValueError(
             f"The tokenizer of {task!r} in {model} writes label maps of other classes than those of "
@@ -185,14 +183,14 @@ def _set_image_size(task: str, declared: dict[str, Any], section: SolverTask, to
 
 
 def _meanings(config: AiTConfig, without: Mapping[str, Any] | tuple[()]) -> dict[tuple, int]:
-    """What every id stands for, but the codes of the codebooks `without`; a class is told by its name."""
-    vocabulary, count, meanings = config.vocabulary, {}, {}
+    """What every id stands for, but the codes of the codebooks `without`; a class is told by its task and name."""
+    vocabulary, meanings = config.vocabulary, {}
     for id in vocabulary.coordinates:
         meanings["coordinate", id] = id
-    for number, id in enumerate(vocabulary.classes):
-        label = config.id2label[number]
-        count[label] = count.get(label, 0) + 1  # tasks with different lists may share a name
-        meanings["class", label, count[label]] = id
+    for task in config.tasks:
+        first = config.task(task).first_class
+        for number, label in enumerate(config.class_names(task), first):
+            meanings["class", task, clean_name(label)] = vocabulary.classes[number]
     meanings["unused",], meanings["noise",] = vocabulary.noise_id - 1, vocabulary.noise_id
     for book, ids in vocabulary.codebooks.items():
         if book not in without:
@@ -228,15 +226,15 @@ def _changed_sizes(old: AiTConfig, new: AiTConfig) -> Iterator[str]:
         yield f"positions of {name!r} are resampled from {before.grid_size} to {after.grid_size} codes"
 
 
-def _changed_tokens(before: dict[tuple, int], after: dict[tuple, int], tokenizers: Mapping[str, Any]) -> Iterator[str]:
-    fresh = [meaning[1] for meaning in after if meaning[0] == "class" and meaning not in before]
-    gone = [meaning[1] for meaning in before if meaning[0] == "class" and meaning not in after]
+def _changed_classes(old: AiTConfig, new: AiTConfig, kept: Mapping[int, int]) -> Iterator[str]:
+    """`kept`: ids in the old vocabulary by those in the new one."""
+    fresh = [new.id2label[number] for number, id in enumerate(new.vocabulary.classes) if id not in kept]
+    taken = set(kept.values())
+    gone = [old.id2label[number] for number, id in enumerate(old.vocabulary.classes) if id not in taken]
     if fresh:
         yield f"rows of the classes {_listed(fresh)} start anew"
     if gone:
         yield f"the classes {_listed(gone)} are gone"
-    for codebook in tokenizers:
-        yield f"the tokenizer {codebook!r} is another one, and rows of its codes start anew"
 
 
 def _listed(names: list[str]) -> str:

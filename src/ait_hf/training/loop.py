@@ -97,6 +97,9 @@ class _Run:
         self.rate = 0.0
         self.num_unreadable = 0  # of what this process has drawn
         self.accelerator = accelerator = build_accelerator(recipe)
+        if accelerator.is_main_process:
+            for warning in task.warnings:
+                logger.warning(warning)
         self.is_sharded = is_sharded(task.model, accelerator)
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self.last_checkpoint = resumed

@@ -3,6 +3,7 @@
 """A dense task of one's own, with a map of any number of channels, as a task of a recipe."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -88,14 +89,14 @@ class MapTask(SolverTask):
             **asdict(self.settings),
         }
 
-    def stream(self, declared: AiTTaskConfig) -> Stream:
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
         return self.data.stream(self.every)
 
     def processor(self) -> AiTImageProcessor:
         height, width = self.data.image_size
         return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
 
-    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
         metric = MapMetric(self.unit, keep_in_memory=True)
         for batch in loader:
             outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name, return_dict_in_generate=True)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sections of recipes for objects (images with boxes, classes, masks) and for masks alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -12,7 +12,8 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 from torchvision.transforms import v2
 
-from ..data.coco import coco_classes, load_coco
+from ..data.classes import DataClasses
+from ..data.coco import coco_classes, load_coco, shown_labels
 from ..data.coco_shards import check_objects, checked_objects, load_coco_shards, load_mask_shards
 from ..data.collation import object_collator
 from ..data.object_transforms import (
@@ -100,18 +101,30 @@ class ObjectData(DataRecipe):
     def image_size(self) -> tuple[int, int]:
         return height_and_width(self.transform.image_size)
 
-    def categories(self) -> tuple[list[str], list[int]]:
-        """Names and category ids (of annotation files) of the classes, in the order of `class_labels`."""
+    def categories(self, split: str) -> tuple[list[str], list[int]]:
+        """Names and category ids (of the ground truth) of a split's classes, in the order of its `class_labels`."""
+        raise NotImplementedError
+
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        """The classes of a split, by default of the rows to train on."""
         raise NotImplementedError
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any] | str:
         """A COCO dictionary, or the path of one, with at least the annotations of the evaluated images."""
         raise NotImplementedError
 
-    def stream(self, every: int, *, max_objects: int, with_masks: bool, first_class: int = 0) -> Stream:
+    def stream(
+        self,
+        every: int,
+        *,
+        max_objects: int,
+        with_masks: bool,
+        first_class: int = 0,
+        class_numbers: Sequence[int] | None = None,
+    ) -> Stream:
         """
-        Samples with `pixel_values` and `labels`, dictionaries of boxes, classes (the data's first one being
-        `first_class`) and, if wanted, masks.
+        Samples with `pixel_values` and `labels`, dictionaries of boxes, classes (those to train on numbered by
+        `class_numbers`, by default as in the data, from `first_class` on) and, if wanted, masks.
         """
         train_transform = ObjectTrainTransform(
             self.image_size,
@@ -120,6 +133,7 @@ class ObjectData(DataRecipe):
             max_objects=max_objects,
             normalize=self.transform.normalize,
             with_masks=with_masks,
+            class_numbers=class_numbers,
         )
         eval_transform = ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
         collate = partial(object_collator, first_class=first_class)
@@ -137,8 +151,13 @@ class CocoData(CocoFiles, ObjectData):
         files = self.files(self.split)
         return load_coco(files.annotations, files.images, keep_empty=False)
 
-    def categories(self) -> tuple[list[str], list[int]]:
-        return coco_classes(self.files(self.split).annotations)
+    def categories(self, split: str) -> tuple[list[str], list[int]]:
+        return coco_classes(self.files(split).annotations)
+
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        rows = self.load_for_training() if split is None else self.load(split)
+        names, _ = self.categories(split or self.split)
+        return DataClasses(self.files(split or self.split).annotations, names, shown_labels(rows))
 
     def ground_truth(self, split: str, num_samples: int | None) -> str:
         return self.files(split).annotations
@@ -173,13 +192,16 @@ class SyntheticObjectsData(ObjectData):
     def load_for_training(self) -> Dataset:
         return SyntheticObjects(self.split, tuple(self.size), self.seed, self.num_rooms, self.people)
 
-    def categories(self) -> tuple[list[str], list[int]]:
+    def categories(self, split: str) -> tuple[list[str], list[int]]:
         names = PEOPLE_CLASSES if self.people else OBJECT_CLASSES
         return list(names), list(range(len(names)))
 
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        return DataClasses("The data set of synthetic rooms", self.categories(split or self.split)[0])
+
     def ground_truth(self, split: str, num_samples: int) -> dict[str, Any]:
         rooms = self.load(split)
-        return coco_ground_truth([rooms[index] for index in range(num_samples)], self.categories()[1])
+        return coco_ground_truth([rooms[index] for index in range(num_samples)], self.categories(split)[1])
 
 
 @strict
@@ -207,15 +229,21 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
     def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
         return self._rows(split, with_images=True)
 
-    def categories(self) -> tuple[list[str], list[int]]:
+    def categories(self, split: str) -> tuple[list[str], list[int]]:
         names = self.class_names()
         return names, list(range(len(names)))
+
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        """Which of them a stream shows is not known before it is read."""
+        split = split or self.split
+        shown = None if self.streaming else shown_labels(self._rows(split, with_images=False))
+        return DataClasses(f"{self.path} ({split})", self.categories(split)[0], shown)
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         rows = self._rows(split, with_images=False)
         if self.streaming and num_samples is not None:  # the first ones, as `evaluation_batches` takes them
             rows = rows.take(num_samples)
-        ids = self.categories()[1]
+        ids = self.categories(split)[1]
         return coco_ground_truth(checked_objects(rows, len(ids)), ids)
 
     def stream(self, every: int, **arguments) -> Stream:

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection and instance segmentation as tasks of a recipe."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
 from ..configuration_ait import AiTTaskConfig
+from ..data.classes import DataClasses
 from ..image_processing_ait import AiTImageProcessor
 from ..modeling_ait import AiTForInstanceSegmentation, AiTForObjectDetection
 from ..object_evaluation import evaluate_objects
@@ -64,14 +66,18 @@ class ObjectTask(SolverTask):
         }
 
     def class_names(self) -> list[str]:
-        return self.data.categories()[0]
+        return self.data.categories(self.data.split)[0]
 
-    def stream(self, declared: AiTTaskConfig) -> Stream:
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        return self.data.data_classes(split)
+
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
         return self.data.stream(
             self.every,
             max_objects=declared.num_groups,
             with_masks=self.codebook is not None,
             first_class=declared.first_class,
+            class_numbers=class_numbers,
         )
 
     def processor(self) -> AiTImageProcessor:
@@ -83,14 +89,15 @@ class ObjectTask(SolverTask):
             pad_size={"height": height, "width": width},
         )
 
-    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
+        _, category_ids = self.data.categories(options.split)
         metrics, _ = evaluate_objects(
             model,
             self.processor(),
             loader,
             self.data.ground_truth(options.split, options.num_samples),
             task=self.name,
-            category_ids=self.data.categories()[1],
+            category_ids=category_ids if classes is None else classes.by_name(category_ids),
             accelerator=accelerator,
         )
         return metrics

@@ -15,6 +15,7 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
+from ..data.classes import Pairs
 from ..data.subset import evenly
 from ..evaluation import depth_gallery_rows
 from ..map_evaluation import map_gallery_rows
@@ -46,26 +47,31 @@ def picture_rows(data: DataRecipe, split: str, number: int) -> list[dict[str, An
     return [chosen[index] for index in range(len(chosen))]
 
 
-def draw_predictions(task: AnyTask, model: AiTForDenseTokenGeneration, rows: Sequence[dict[str, Any]]) -> Image.Image:
+def draw_predictions(
+    task: AnyTask, model: AiTForDenseTokenGeneration, rows: Sequence[dict[str, Any]], classes: Pairs | None = None
+) -> Image.Image:
     """
     The model's predictions beside the truth.
 
     Args:
         task: Section of the recipe.
         rows: Examples of its data, one line of the picture each.
+        classes: Those of the rows, paired with the model's; `None` if they are the same, or for a task without any.
     """
     processor = task.processor()
+    names = task.class_names() if classes is None else classes.names
+    numbers = {"class_numbers": None if classes is None else classes.numbers}
     match task:
         case DepthTask():
             return depth_gallery(depth_gallery_rows(model, processor, rows))
         case ObjectTask():
-            names = task.class_names()
-            return object_gallery(object_gallery_rows(model, processor, rows, task=task.name, class_names=names))
+            rows = object_gallery_rows(model, processor, rows, task=task.name, class_names=names, **numbers)
+            return object_gallery(rows)
         case PoseTask():
             skeleton = task.data.joints
             return pose_gallery(pose_gallery_rows(model, processor, rows, task=task.name, skeleton=skeleton), skeleton)
         case SemanticTask():
-            return semantic_gallery(semantic_gallery_rows(model, processor, rows, task=task.name), task.class_names())
+            return semantic_gallery(semantic_gallery_rows(model, processor, rows, task=task.name, **numbers), names)
         case _:
             samples = [task.data.stream().eval_transform(row) for row in rows]
             return map_gallery(map_gallery_rows(model, processor, samples, task=task.name), task.data.unit)

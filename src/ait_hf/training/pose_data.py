@@ -9,7 +9,8 @@ import datasets
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
-from ..data.coco_keypoints import load_coco_keypoints
+from ..data.classes import DataClasses
+from ..data.coco_keypoints import keypoint_classes, load_coco_keypoints
 from ..data.coco_shards import load_keypoint_shards
 from ..data.pixels import height_and_width
 from ..data.pose_transforms import PoseEvalTransform, PoseTrainTransform, pose_collator
@@ -76,6 +77,10 @@ class PersonData(DataRecipe):
         """What the joints are."""
         return COCO_SKELETON
 
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        """The joints of a split, by default of the people to train on."""
+        return DataClasses(f"The data section {self.name}", self.joints.joints)
+
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         """A COCO dictionary of the people that are evaluated."""
         raise NotImplementedError
@@ -121,6 +126,10 @@ class CocoKeypointsData(CocoFiles, AnnotatedPeople):
     def load(self, split: str) -> datasets.Dataset:
         files = self.files(split)
         return load_coco_keypoints(files.annotations, files.images, skeleton=self.skeleton)
+
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        annotations = self.files(split or self.split).annotations
+        return keypoint_classes(annotations, CocoKeypointsData.load(self, split or self.split), self.joints)
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         people = CocoKeypointsData.load(self, split).remove_columns("image")

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keypoint detection as a task of a recipe."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
-from ..configuration_ait import AiTTaskConfig
+from ..configuration_ait import AiTConfig, AiTTaskConfig
+from ..data.classes import DataClasses, Pairs, pair_joints
 from ..image_processing_pose_ait import AiTPoseImageProcessor
 from ..modeling_ait import AiTForPoseEstimation
 from ..pose_evaluation import evaluate_poses
@@ -62,7 +64,14 @@ class PoseTask(SolverTask):
             **asdict(self.settings),
         }
 
-    def stream(self, declared: AiTTaskConfig) -> Stream:
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        return self.data.data_classes(split)
+
+    def pair(self, data: DataClasses, config: AiTConfig, model: str, advice: str = "") -> Pairs:
+        """Joints of the data with those of the skeleton, which are the model's."""
+        return pair_joints(self.data.joints.joints, data, self.data.joints.name)
+
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
         return self.data.stream(self.every)
 
     def processor(self) -> AiTPoseImageProcessor:
@@ -74,7 +83,7 @@ class PoseTask(SolverTask):
             box_scale=transform.box_scale,
         )
 
-    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
         metrics, _ = evaluate_poses(
             model,
             self.processor(),

@@ -11,9 +11,10 @@ import datasets
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
+from ..data.classes import DataClasses
 from ..data.collation import depth_collator
 from ..data.label_map_shards import load_class_mask_shards, load_label_map_shards
-from ..data.label_maps import ade20k_classes, load_ade20k, load_label_maps, split_folders
+from ..data.label_maps import ade20k_classes, load_ade20k, load_label_maps, shown_classes, split_folders
 from ..data.pixels import height_and_width
 from ..data.semantic_transforms import (
     ClassMasks,
@@ -70,6 +71,19 @@ class LabelData(DataRecipe):
         """Names of the classes, in the order of their numbers in `label_map`."""
         raise NotImplementedError
 
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        """The classes of a split, by default of the rows to train on. Which of them are shown is known of files."""
+        rows = self.training_label_maps() if split is None else self.label_maps(split)
+        is_known = isinstance(rows, datasets.Dataset) and "classes" in rows.column_names
+        return DataClasses(
+            f"{self.source} ({split or self.split})", self.class_names(), shown_classes(rows) if is_known else None
+        )
+
+    @property
+    def source(self) -> str:
+        """What messages call the data."""
+        raise NotImplementedError
+
     def label_maps(self, split: str) -> Dataset | datasets.Dataset:
         """Rows with `image` and `label_map`."""
         raise NotImplementedError
@@ -100,32 +114,35 @@ class SemanticData(LabelData):
     def load_for_training(self) -> Dataset | datasets.Dataset:
         return self.training_label_maps()
 
-    def stream(self, every: int = 1, *, first_class: int = 0) -> Stream:
+    def stream(self, every: int = 1, *, first_class: int = 0, class_numbers: Sequence[int] | None = None) -> Stream:
         """
         Samples with `pixel_values`, `labels` (class numbers, 255 = ignored) and, in evaluation, `label_map`, that of the
         data set at the image's own size.
 
         Args:
-            first_class: Number, in `labels`, of the data set's class 0.
+            first_class: Number, in `labels`, of the task's first class.
+            class_numbers: For every class of the data its number among the task's; by default the same.
 
         Raises:
             ValueError: A class would get the number that means ignored.
         """
-        if first_class + self.num_classes > IGNORED_LABEL:
+        last = first_class + max(range(self.num_classes) if class_numbers is None else class_numbers)
+        if last >= IGNORED_LABEL:
             raise ValueError(
                 f"Classes of label maps must have numbers below {IGNORED_LABEL}, but those of {self.name} are "
-                f"{first_class} to {first_class + self.num_classes - 1} in the model: give the task first in `tasks`."
+                f"{first_class} to {last} in the model: give the task first in `tasks`."
             )
         size, normalize = self.image_size, self.transform.normalize
+        numbers = {"first_class": first_class, "class_numbers": class_numbers}
         train_transform = SemanticTrainTransform(
             size,
             scale_range=tuple(self.transform.scale_range),
             flip_p=self.transform.flip_p,
             color_p=self.transform.color_p,
             normalize=normalize,
-            first_class=first_class,
+            **numbers,
         )
-        eval_transform = SemanticEvalTransform(size, normalize, first_class)
+        eval_transform = SemanticEvalTransform(size, normalize, **numbers)
         return Stream(self, train_transform, eval_transform, semantic_collator, every)
 
 
@@ -165,6 +182,10 @@ class LabelMapFolder(NumberedClasses, LabelData):
 
     root: str
 
+    @property
+    def source(self) -> str:
+        return self.root
+
     def label_maps(self, split: str) -> datasets.Dataset:
         folders = split_folders(self.root, split)
         return load_label_maps(*folders, len(self.class_names()), first_id=self.first_id, ignored_ids=self.ignored_ids)
@@ -176,6 +197,10 @@ class ADE20KFolder(LabelData):
     """ADE20K's scene parsing benchmark in the folder `root`, see [`~ait_hf.data.label_maps.load_ade20k`]."""
 
     root: str
+
+    @property
+    def source(self) -> str:
+        return self.root
 
     def class_names(self) -> list[str]:
         return ade20k_classes(self.root)
@@ -201,6 +226,10 @@ class SyntheticRooms(LabelData):
     seed: int = 0
     num_rooms: int | None = None
     people: bool = False
+
+    @property
+    def source(self) -> str:
+        return "The data set of synthetic rooms"
 
     @property
     def is_endless(self) -> bool:
@@ -251,6 +280,10 @@ class LabelMapShards(Shards, NumberedClasses, LabelData):
     """
 
     label_map_column: str = "label_map"
+
+    @property
+    def source(self) -> str:
+        return self.path
 
 
 @strict

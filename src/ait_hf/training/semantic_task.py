@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Semantic segmentation as a task of a recipe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
 from ..configuration_ait import AiTTaskConfig
+from ..data.classes import DataClasses
 from ..image_processing_ait import AiTImageProcessor
 from ..metrics.semantic import SEMANTIC_VALUES
 from ..modeling_ait import AiTForSemanticSegmentation
@@ -87,6 +89,9 @@ class SemanticTask(SolverTask):
     def class_names(self) -> list[str]:
         return self.data.class_names()
 
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        return self.data.data_classes(split)
+
     def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
         declare = self._declare_masks if self.settings.method == "masks" else self._declare_label_map
         return declare(tokenizer) | {
@@ -114,14 +119,20 @@ class SemanticTask(SolverTask):
             "auxiliary_loss": "cross_entropy" if self.settings.auxiliary_loss else None,
         }
 
-    def stream(self, declared: AiTTaskConfig) -> Stream:
-        return self.data.stream(self.every, first_class=declared.first_class)
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
+        return self.data.stream(self.every, first_class=declared.first_class, class_numbers=class_numbers)
 
     def processor(self) -> AiTImageProcessor:
         return frame_processor(self.data.image_size, normalize=self.data.transform.normalize)
 
-    def evaluate(self, model, loader, accelerator, options) -> dict[str, float]:
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
         metrics = evaluate_semantic(
-            model, self.processor(), loader, task=self.name, class_names=self.class_names(), accelerator=accelerator
+            model,
+            self.processor(),
+            loader,
+            task=self.name,
+            class_names=self.class_names(),
+            class_numbers=None if classes is None else classes.numbers,
+            accelerator=accelerator,
         )
         return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}

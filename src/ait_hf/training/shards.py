@@ -44,4 +44,4 @@ class NamedClasses(DataRecipe):
         if isinstance(self.classes, str):
             return read_class_names(self.classes, None)
         check_class_names(self.classes, f"The list `classes` of the data section {self.name}", None)
-        return self.classes
+        return [name.strip() for name in self.classes]

@@ -20,6 +20,7 @@ from .loop import Recipe, TrainingTask, train
 from .lora import merged, save_adapters
 from .settings import EvaluationRecipe
 from .solver_model import SolverModelRecipe, build_solver
+from .task_classes import pair_task
 from .tasks import AnyTask
 
 
@@ -66,7 +67,16 @@ class SolverTraining(TrainingTask):
         declared = {name: self.model.config.task(name) for name in recipe.tasks}
         self.objectives = self.model.objectives
         self.loss_weights = {name: task.loss_weight for name, task in declared.items()}
-        self.streams = {name: task.stream(declared[name]) for name, task in recipe.tasks.items()}
+        pretrained = None if recipe.model.adapt else recipe.model.pretrained
+        self.classes = {
+            name: pair_task(task, self.model.config, recipe.evaluation.split, pretrained)
+            for name, task in recipe.tasks.items()
+        }
+        self.warnings = [warning for classes in self.classes.values() for warning in classes.warnings]
+        self.streams = {}
+        for name, task in recipe.tasks.items():
+            trained = self.classes[name].trained
+            self.streams[name] = task.stream(declared[name], None if trained is None else trained.numbers)
         self.processors = {name: task.processor() for name, task in recipe.tasks.items()}
         name, first = next(iter(recipe.tasks.items()))
         self.best_metric, self.lower_is_better = f"{name}/{first.best_metric}", first.lower_is_better
@@ -103,7 +113,9 @@ class SolverTraining(TrainingTask):
         self, model: AiTForDenseTokenGeneration, loaders: Mapping[str, DataLoader], accelerator: Accelerator
     ) -> dict[str, float]:
         results = {
-            name: task.evaluate(model, loaders[name], accelerator, self.recipe.evaluation)
+            name: task.evaluate(
+                model, loaders[name], accelerator, self.recipe.evaluation, self.classes[name].evaluated
+            )
             for name, task in self.recipe.tasks.items()
         }
         return {f"{name}/{key}": value for name, metrics in results.items() for key, value in metrics.items()}
@@ -112,7 +124,12 @@ class SolverTraining(TrainingTask):
         from .pictures import draw_predictions, picture_rows  # drawing needs packages that training does not
 
         return {
-            name: draw_predictions(task, model, picture_rows(task.data, options.split, options.num_pictures))
+            name: draw_predictions(
+                task,
+                model,
+                picture_rows(task.data, options.split, options.num_pictures),
+                self.classes[name].evaluated,
+            )
             for name, task in self.recipe.tasks.items()
         }
 

@@ -25,6 +25,7 @@ from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
 from .recipes import check_keys
 from .solver_task import SolverTask, class_table, tokenizer_arguments
+from .task_classes import name_by_order
 
 
 RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them
@@ -34,7 +35,7 @@ FIRST_OWN_TASK_ID = 5  # behind those of the known tasks
 _CONFIG_KEYS = set(AiTConfig.__annotations__) - {"backbone_config", "tokenizers", "tasks", "parallel", "model_type"}
 _SWINV2_KEYS = {key for key in AiTSwinv2Config.__annotations__ if not key.startswith("_")} - {"image_size"}
 _PRETRAINED_SWINV2_KEYS = {"window_sizes", "shifted_stages", "drop_path_rate"}
-_KEYS_WITH_PRETRAINED = ("pretrained", "adapt", "lora", "gradient_checkpointing")
+_KEYS_WITH_PRETRAINED = ("pretrained", "adapt", "classes_by_order", "lora", "gradient_checkpointing")
 _ENCODER_KEYS = ("d_model", "encoder_layers", "num_heads", "ffn_dim")
 
 
@@ -44,10 +45,12 @@ class SolverModelRecipe:
     """
     Args:
         pretrained (`str`, *optional*): Folder or Hub name of a whole AiT model to train on; nothing else but `adapt`,
-            `lora` and `gradient_checkpointing` goes with it, and no tokenizers and settings in the tasks.
+            `classes_by_order`, `lora` and `gradient_checkpointing` goes with it, and no tokenizers and settings in the tasks.
         adapt (`bool`): Changes the pretrained model to classes and image sizes of the data, and to tokenizers that
             tasks name; what does not mean the same any more starts anew, and is named in the log. Without it, other
             classes or sizes are an error.
+        classes_by_order (`bool`): The pretrained model has no names of its classes (`LABEL_0`, ...): they are those of the
+            data, in the same order, and are called so from now on. Classes with names are paired by these.
         lora (`LoRARecipe`, *optional*): Trains low-rank adapters of the pretrained model's attentions instead of all
             weights. The saved model has them merged; without `adapt` they also lie beside it, in `adapter/`.
         initialize_from (`str`, *optional*): Folder or Hub name of an AiT model whose backbone and encoder are taken
@@ -68,6 +71,7 @@ class SolverModelRecipe:
 
     pretrained: str | None = None
     adapt: bool = False
+    classes_by_order: bool = False
     lora: LoRARecipe | None = None
     initialize_from: str | None = None
     backbone: str | None = None
@@ -82,8 +86,10 @@ class SolverModelRecipe:
         if self.initialize_from is not None and self.backbone is not None:
             raise ValueError("backbone has no effect with initialize_from, which brings its own: leave it out.")
         if self.pretrained is None:
-            if self.adapt or self.lora is not None:
-                raise ValueError("adapt and lora go with pretrained, the model to change: give that.")
+            if self.adapt or self.classes_by_order or self.lora is not None:
+                raise ValueError(
+                    "adapt, classes_by_order and lora go with pretrained, the model to change: give that."
+                )
             return
         for f in fields(self):
             default = f.default_factory() if callable(f.default_factory) else f.default
@@ -133,6 +139,8 @@ def _pretrained(
     kind: type[AiTForDenseTokenGeneration], tasks: Mapping[str, SolverTask], options: SolverModelRecipe
 ) -> AiTForDenseTokenGeneration:
     model, has_new_tokens = kind.from_pretrained(options.pretrained), False
+    if options.classes_by_order:
+        name_by_order(model.config, tasks, options.pretrained)
     if options.adapt:
         tokenizers = {
             task.codebook: load_tokenizer(task)
@@ -185,12 +193,6 @@ def _check_pretrained(config: AiTConfig, tasks: Mapping[str, SolverTask], path: 
             raise ValueError(
                 f"{path} takes images of {trained.image_size} pixels for {name!r}, but the transform of "
                 f"tasks.{name}.data makes them {list(task.data.image_size)}; model.adapt=true changes the model."
-            )
-        first, stop = trained.class_range or (0, config.num_classes)
-        if task.class_names() and len(task.class_names()) != stop - first:
-            raise ValueError(
-                f"The data of tasks.{name} have {len(task.class_names())} classes, but that task of {path} has "
-                f"{stop - first}; model.adapt=true changes the model."
             )
 
 

@@ -12,12 +12,16 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader
 from transformers import BaseImageProcessor
 
-from ..configuration_ait import TOKENIZER_CONFIGS, AiTTaskConfig
+from ..configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
+from ..data.classes import DataClasses, Pairs, pair_classes
 from ..modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .settings import EvaluationRecipe
+
+
+CLASSES_BY_ORDER = "model.classes_by_order=true"
 
 
 @strict
@@ -72,9 +76,31 @@ class SolverTask(ABC):
         """Arguments of [`AiTTaskConfig`] in a new model, but `task_id` and `class_range`. `tokenizer` is the trained
         one, if the task has dense tokens."""
 
+    def data_classes(self, split: str | None = None) -> DataClasses | None:
+        """Classes or joints of a split, by default of the samples to train on; `None` for a task without any."""
+        return None
+
+    def pair(self, data: DataClasses, config: AiTConfig, model: str, advice: str = "") -> Pairs:
+        """
+        Pairs classes of the data with the model's.
+
+        Args:
+            model (`str`): What messages call the model.
+            advice (`str`): What messages say that can be done.
+
+        Raises:
+            ValueError: As [`~ait_hf.data.classes.pair_classes`].
+        """
+        return pair_classes(config.class_names(self.name), data, model, option=CLASSES_BY_ORDER, advice=advice)
+
     @abstractmethod
-    def stream(self, declared: AiTTaskConfig) -> Stream:
-        """Training and evaluation samples for a model that declares the task so."""
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
+        """
+        Training and evaluation samples for a model that declares the task so.
+
+        Args:
+            class_numbers: For every class of the samples to train on its number among the task's; by default the same.
+        """
 
     @abstractmethod
     def processor(self) -> BaseImageProcessor:
@@ -87,8 +113,10 @@ class SolverTask(ABC):
         loader: DataLoader,
         accelerator: Accelerator,
         options: EvaluationRecipe,
+        classes: Pairs | None = None,
     ) -> dict[str, float]:
-        """Metrics on the evaluation samples, at least on the main process; all processes call it."""
+        """Metrics on the evaluation samples, at least on the main process; all processes call it. Their `classes` have
+        been paired with the model's; without, they are the same."""
 
 
 def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:

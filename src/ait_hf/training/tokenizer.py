@@ -16,6 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from ..configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
+from ..data.classes import learning_warnings
 from ..data.maps import UNIT_VECTOR
 from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
 from ..tokenization_pose import PoseTokenizer, mask_joints
@@ -27,7 +28,7 @@ from .map_data import AnyMapData, MapData
 from .object_data import AnyMaskData
 from .pose_data import AnyPoseData, PersonData
 from .recipes import check_keys
-from .semantic_data import AnyClassMaskData, AnySemanticData, SemanticData
+from .semantic_data import AnyClassMaskData, AnySemanticData, LabelData, SemanticData
 from .settings import EvaluationRecipe
 
 
@@ -128,6 +129,8 @@ class TokenizerTraining(TrainingTask):
             IGNORED_LABEL if isinstance(recipe.data, SemanticData) else 0,
             isinstance(recipe.data, PersonData),
         )
+        if isinstance(recipe.data, LabelData | PersonData):
+            self.warnings = learning_warnings(recipe.data.data_classes())
         self.streams = {SAMPLES: masked_stream(recipe.data.stream(), self._mask)}
         # Wrong sizes show now, not in the first step.
         blank = _blank_sample(recipe.data)

@@ -25,12 +25,14 @@ class TrainingTask(ABC):
         streams: Sources of samples by name.
         best_metric: Name of the metric that the best model is chosen by.
         lower_is_better: Whether the best is the lowest.
+        warnings: What the user should know before the training starts.
     """
 
     model: nn.Module
     streams: dict[str, Stream]
     best_metric: str
     lower_is_better: bool
+    warnings: Sequence[str] = ()
 
     @abstractmethod
     def loss(
