@@ -37,6 +37,10 @@ def main() -> None:
     parser.add_argument("--images", metavar="FOLDER", help="of the images that the COCO json file names")
     parser.add_argument("--validation", metavar="JSON", help="COCO json file to evaluate on (else: every tenth image)")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes of label maps, in order")
+    parser.add_argument(
+        "--class-ids", type=int, nargs="+", metavar="ID", help="of every class in label maps (0, 1, ...)"
+    )
+    parser.add_argument("--ignored-ids", type=int, nargs="*", metavar="ID", help="in label maps, do not count (255)")
     parser.add_argument("--depth-scale", type=float, help="divisor from stored depth to metres")
     parser.add_argument("--image-column", help="of shards and data sets of the Hub (image)")
     parser.add_argument("--depth-column", help="of shards and data sets of the Hub (depth)")

@@ -99,7 +99,7 @@ def test_empty_label_maps_are_left_out_and_named(tmp_path, caplog):
         ),
         ({"numbers": np.zeros((2, 3, 3), dtype=np.uint8)}, r"a\.png is no label map: it has the mode RGB"),
         ({"numbers": np.zeros((2, 3), dtype=np.uint16)}, r"a\.png is no label map: it has the mode I;16"),
-        ({"mode": "1"}, r"a\.png is no label map: it has the mode 1"),
+        ({"mode": "LA"}, r"a\.png is no label map: it has the mode LA"),
     ],
 )
 def test_wrong_label_maps_are_named(tmp_path, change, message):

@@ -96,14 +96,14 @@ def test_hub_arrays(tmp_path, features):
 
 
 def test_hub_mistakes(tmp_path):
-    folder = save_hub(tmp_path, [Image.fromarray(STORED[0]).convert("P")])
+    folder = save_hub(tmp_path, [Image.fromarray(STORED[0]).convert("LA")])
     with pytest.raises(ValueError, match="no column 'normal'; did you mean 'normals'"):
         load_hub_maps(folder, "train", map_column="normal")
     with pytest.raises(ValueError, match="no column 'photo'"):
         load_hub_maps(folder, "train", map_column="normals", image_column="photo")
     with pytest.raises(ValueError, match="Unknown split 'val'"):
         load_hub_maps(folder, "val", map_column="normals")
-    with pytest.raises(ValueError, match="row 0 of column 'normals' has Pillow's mode P"):
+    with pytest.raises(ValueError, match="row 0 of column 'normals' has Pillow's mode LA"):
         load_hub_maps(folder, "train", map_column="normals")
 
 

@@ -54,19 +54,26 @@ def add_semantic_arguments(parser: argparse.ArgumentParser) -> list[str]:
             "--first-id", type=int, default=0, help="number of the first class in the files (default: 0)"
         ),
         group.add_argument(
-            "--ignored-ids",
+            "--class-ids",
             type=int,
             nargs="+",
-            default=[255],
             metavar="ID",
-            help="numbers in the files of pixels that do not count (default: 255)",
+            help="number of every class in the files, in order, where these do not follow one another",
+        ),
+        group.add_argument(
+            "--ignored-ids",
+            type=int,
+            nargs="*",
+            metavar="ID",
+            help="numbers in the files of pixels that do not count (default: 255, unless that is a class's)",
         ),
     ]
     return [action.dest for action in actions]
 
 
 def check_semantic_options(options: argparse.Namespace) -> None:
-    of_files = options.classes is not None or options.first_id != 0 or options.ignored_ids != [255]
+    numbers = (options.classes, options.class_ids, options.ignored_ids)
+    of_files = options.first_id != 0 or any(given is not None for given in numbers)
     if options.split is None:
         raise ValueError("Give the --split of the data to evaluate.")
     if options.data.startswith(LABELS_PREFIX):
@@ -77,7 +84,7 @@ def check_semantic_options(options: argparse.Namespace) -> None:
             f"Semantic segmentation is evaluated on labels:ROOT, ade20k:ROOT or synthetic, not on {options.data}."
         )
     elif of_files:
-        raise ValueError("--classes, --first-id and --ignored-ids go with labels:ROOT.")
+        raise ValueError("--classes, --first-id, --class-ids and --ignored-ids go with labels:ROOT.")
     if options.people and options.data != "synthetic":
         raise ValueError("--people goes with synthetic rooms.")
     if options.data == "synthetic" and options.split == "train" and options.limit is None:
@@ -141,5 +148,6 @@ def _load_data(
     else:
         names = of_model if options.classes is None else read_class_names(options.classes)
         folders = split_folders(root, options.split)
-        rows = load_label_maps(*folders, len(names), first_id=options.first_id, ignored_ids=options.ignored_ids)
+        numbers = {name: getattr(options, name) for name in ("first_id", "class_ids", "ignored_ids")}
+        rows = load_label_maps(*folders, len(names), **numbers)
     return evenly(rows, options.limit), DataClasses(f"{root} ({options.split})", names, shown_classes(rows))

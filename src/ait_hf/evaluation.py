@@ -14,6 +14,8 @@ from accelerate.utils import broadcast_object_list
 from PIL import Image
 from tqdm.auto import tqdm
 
+from .data.picture_sizes import swapped_sides
+from .data.pixels import picture_of
 from .generation_ait import AiTGenerateOutput
 from .image_processing_ait import AiTImageProcessor
 from .inference import DEPTH_TASK, input_size, predict_depth, prepare_images
@@ -45,9 +47,19 @@ def rgbd_collator(samples: Sequence[dict[str, Any]]) -> Batch:
 
     Returns:
         `{"pixel_values": [uint8 (3, H, W), ...], "labels": [float32 (H, W), ...]}`.
+
+    Raises:
+        ValueError: Depth has another size than its image.
     """
+    images = [picture_of(sample) for sample in samples]
+    for image, sample in zip(images, samples):
+        if image.shape[:2] != sample["depth"].shape:
+            raise ValueError(
+                f"An image of {image.shape[:2]} pixels has depth of {sample['depth'].shape}: resize one of them."
+                f"{swapped_sides(image.shape[:2], sample['depth'].shape)}"
+            )
     return {
-        "pixel_values": [torch.tensor(np.asarray(sample["image"])).permute(2, 0, 1) for sample in samples],
+        "pixel_values": [torch.tensor(image).permute(2, 0, 1) for image in images],
         "labels": [torch.tensor(sample["depth"]) for sample in samples],
     }
 

@@ -22,6 +22,7 @@ from transformers.image_utils import (
 from transformers.modeling_outputs import DepthEstimatorOutput, ModelOutput
 from transformers.processing_utils import ImagesKwargs, Unpack
 
+from .image_reading_ait import rgb_image, upright_image
 from .masks_ait import PastedMask
 from .object_segments_ait import choose_pairs, draw_segments, masks_of_pairs, overlapping_segments, paste_objects
 
@@ -47,14 +48,15 @@ class AiTImageProcessor(TorchvisionBackend):
     preprocessing; the library would round them down.
 
     Images are PIL images, NumPy arrays or tensors, one or a list, of different sizes if they are resized or padded to
-    one. Arrays hold 0..255 unless `do_rescale=False` is passed. `pixel_values` is always float32,
+    one. PIL images are turned upright as their EXIF orientation says, and their alpha is dropped: what is given or asked for
+    in pixels of an image is in those of the upright one (`PIL.ImageOps.exif_transpose`). Arrays hold 0..255 unless `do_rescale=False` is passed. `pixel_values` is always float32,
     `(batch, channels, height, width)`.
 
     All arguments are those of transformers' image processors (`transformers.processing_utils.ImagesKwargs`).
 
     Raises:
-        ValueError: If there are no images, or an image is empty, contains NaN or infinity, or is a PIL image of more
-            than 8 bits per channel that is to become RGB.
+        ValueError: If there are no images, or an image is empty, contains NaN or infinity, or is a PIL image with one
+            channel of more than 8 bits that is to become RGB.
     """
 
     do_convert_rgb = True
@@ -80,10 +82,10 @@ class AiTImageProcessor(TorchvisionBackend):
         shape = image.size if isinstance(image, Image.Image) else tuple(image.shape)
         if 0 in shape:
             raise ValueError(f"An image is empty (shape {shape}); pass images with at least one pixel.")
-        if do_convert_rgb and isinstance(image, Image.Image) and image.mode.startswith(("I", "F")):
-            raise ValueError(
-                f"A PIL image of mode {image.mode} would lose its value range in RGB; convert it to 8 bits first."
-            )
+        if isinstance(image, Image.Image):
+            image = upright_image(image)
+            if do_convert_rgb:
+                image = rgb_image(image)  # not by the library, which shows what is transparent as white
         tensor = super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError("An image contains NaN or infinite values; replace them before processing.")

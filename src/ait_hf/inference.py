@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from safetensors import SafetensorError
 
 from .configuration_ait import AiTConfig
 from .data.skeletons import COCO_SKELETON, Skeleton
 from .image_processing_ait import AiTImageProcessor
 from .image_processing_pose_ait import AiTPoseImageProcessor, Boxes
+from .image_reading_ait import read_image as read_image
+from .image_reading_ait import upright_height_and_width
 from .modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration, AiTPoseEstimatorOutput
 from .poses_ait import mirrored_joints
 from .test_time_augmentation import predict_with_windows_and_flip
@@ -154,25 +156,6 @@ def find_images(patterns: Sequence[str | Path]) -> list[Path]:
     return list(found)
 
 
-def read_image(path: str | Path) -> Image.Image:
-    """
-    An 8-bit RGB image, turned upright if its metadata say that the camera was not.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It cannot be read as an image, or has more than 8 bits per channel.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"{path} has more than 8 bits per channel (mode {image.mode}): it is no photograph.")
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow calls some broken PNGs a SyntaxError
-        raise ValueError(f"{path} cannot be read as an image; is it complete?") from error
-
-
 def input_size(model_size: Sequence[int], image_size: Sequence[int], tta: bool) -> tuple[int, int]:
     """
     Height and width that an image is resized to before the model sees it or windows of it.
@@ -242,8 +225,8 @@ def predict_depth(
 
 
 def image_height_and_width(image: Image.Image | torch.Tensor) -> tuple[int, int]:
-    """Height and width in pixels of a PIL image or a tensor `(channels, H, W)`."""
-    return (image.height, image.width) if isinstance(image, Image.Image) else tuple(image.shape[-2:])
+    """Height and width in pixels of a PIL image, turned upright as processors do it, or a tensor `(channels, H, W)`."""
+    return upright_height_and_width(image) if isinstance(image, Image.Image) else tuple(image.shape[-2:])
 
 
 def prepare_images(

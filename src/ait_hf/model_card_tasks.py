@@ -93,12 +93,12 @@ def task_text(task: AiTTaskConfig) -> TaskText:
 def model_usage(config: AiTConfig, repo_id: str) -> str:
     """Code that runs every task of a model on `photo.jpg`, where ait_hf need not be installed."""
     lines = [
-        "from PIL import Image",
+        "from PIL import Image, ImageOps",
         "from transformers import AutoImageProcessor, AutoModel",
         "",
         f'name = "{repo_id}"',
         "model = AutoModel.from_pretrained(name, trust_remote_code=True)",
-        'image = Image.open("photo.jpg").convert("RGB")',
+        'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")',
         "sizes = [(image.height, image.width)]",
     ]
     for name in config.tasks:

@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_ait import AiTConfig, AiTTaskConfig
 from .data.coco import decode_segmentation
+from .data.pixels import picture_of
 from .evaluation import Row, evaluating, measure_all
 from .image_processing_ait import AiTImageProcessor
 from .inference import check_frame, predict_objects
@@ -42,7 +43,7 @@ def image_collator(rows: Sequence[ObjectRow], *, processor: AiTImageProcessor) -
     Returns:
         `{"pixel_values": float32 (batch, 3, height, width), "labels": [{"image_id", "orig_size"}, ...]}`.
     """
-    images = [_picture(row) for row in rows]
+    images = [picture_of(row) for row in rows]
     labels = [
         {"image_id": torch.tensor(int(row["image_id"])), "orig_size": torch.tensor(image.shape[:2])}
         for row, image in zip(rows, images)
@@ -226,7 +227,7 @@ def object_gallery_rows(
     """
     gallery = []
     for row in rows:
-        image = _picture(row)
+        image = picture_of(row)
         size = image.shape[:2]
         with evaluating(model):
             (found,) = predict_objects(model, processor, [Image.fromarray(image)], task=task, **settings)
@@ -241,12 +242,6 @@ def object_gallery_rows(
             truth["masks"] = _stack([_decoded_mask(row, number).bool().numpy() for number in numbers], size)
         gallery.append({"image": image, "prediction": prediction, "truth": truth, "class_names": list(class_names)})
     return gallery
-
-
-def _picture(row: ObjectRow) -> np.ndarray:
-    """uint8 `(height, width, 3)`."""
-    image = row["image"]
-    return np.array(image.convert("RGB")) if isinstance(image, Image.Image) else image
 
 
 def _stack(masks: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:

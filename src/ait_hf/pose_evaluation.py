@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from .data.classes import ABSENT
 from .data.coco_files import finite_numbers
 from .data.coco_keypoints import person_category, with_joints_in_order
+from .data.pixels import picture_of
 from .data.pose_transforms import PoseEvalTransform
 from .data.skeletons import COCO_SKELETON, Skeleton
 from .evaluation import Row, evaluating, measure_all
@@ -50,7 +51,7 @@ def person_collator(rows: Sequence[BoxRow], *, processor: AiTPoseImageProcessor)
         `{"pixel_values": float32 (batch, 3, height, width), "persons": [{"image_id", "box", "score"}, ...]}`.
     """
     boxes = [_x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64))) for row in rows]
-    images = [_picture(row) for row in rows]
+    images = [picture_of(row) for row in rows]
     persons = [
         {
             "image_id": torch.tensor(int(row["image_id"])),
@@ -295,7 +296,7 @@ def pose_gallery_rows(
     """
     gallery = []
     for row in rows:
-        image = _picture(row)
+        image = picture_of(row)
         box = _x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64)))
         with evaluating(model):
             ((pose,),) = predict_poses(
@@ -345,12 +346,6 @@ def _coco_values(metric: CocoMetric, results: list[Row], image_ids: Sequence[int
 def _without_pictures(rows: Iterable[PersonRow]) -> Iterable[PersonRow]:
     """The same rows, but a table's pictures, which nobody here looks at, are not decoded."""
     return rows.select_columns(list(READ_COLUMNS)) if isinstance(rows, datasets.Dataset) else rows
-
-
-def _picture(row: BoxRow) -> np.ndarray:
-    """uint8 `(height, width, 3)`."""
-    image = row["image"]
-    return np.array(image.convert("RGB")) if isinstance(image, Image.Image) else image
 
 
 def _x_y_width_height(box: torch.Tensor) -> torch.Tensor:

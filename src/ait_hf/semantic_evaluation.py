@@ -10,8 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from PIL import Image
 
+from .data.picture_sizes import swapped_sides
+from .data.pixels import picture_of
 from .data.semantic_transforms import SemanticEvalTransform
 from .evaluation import Row, evaluating, measure_all
 from .image_processing_ait import AiTImageProcessor
@@ -49,11 +50,12 @@ def labelled_image_collator(rows: Sequence[LabelledImage], *, processor: AiTImag
     Raises:
         ValueError: A label map has another size than its image.
     """
-    images = [_picture(row) for row in rows]
+    images = [picture_of(row) for row in rows]
     for image, row in zip(images, rows):
         if image.shape[:2] != row["label_map"].shape:
             raise ValueError(
                 f"An image of {image.shape[:2]} pixels has a label map of {row['label_map'].shape}: resize one of them."
+                f"{swapped_sides(image.shape[:2], row['label_map'].shape)}"
             )
     return {
         "pixel_values": processor(images, return_tensors="pt")["pixel_values"],
@@ -302,7 +304,7 @@ def semantic_gallery_rows(
         )
         gallery.append(
             {
-                "image": _picture(row),
+                "image": picture_of(row),
                 "truth": truth,
                 "prediction": found.cpu().numpy(),
                 "uncertainty": certainty["uncertainty"].cpu().numpy(),
@@ -332,9 +334,3 @@ def _class_scores(
     outputs = model.generate(pixel_values=pixel_values, task=task, return_dict_in_generate=True, **settings)
     first, stop = task_classes(model, task)
     return SimpleNamespace(class_maps=outputs.class_maps[:, first:stop])
-
-
-def _picture(row: LabelledImage) -> np.ndarray:
-    """uint8 `(height, width, 3)`."""
-    image = row["image"]
-    return np.array(image.convert("RGB")) if isinstance(image, Image.Image) else image

@@ -28,11 +28,14 @@ from .coco_files import (
     log_dropped,
     read_annotations,
 )
+from .picture_sizes import check_pictures
+from .remarks import log_remarks
+from .stored_images import Picture
 
 
 COCO_FEATURES = datasets.Features(
     {
-        "image": datasets.Image(mode="RGB"),
+        "image": Picture(),
         "path": datasets.Value("string"),
         "image_id": datasets.Value("int64"),
         "height": datasets.Value("int32"),
@@ -68,6 +71,9 @@ class Coco(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         # Everything is checked here, before the first row is written.
         rows = _read_rows(Path(self.config.annotations), Path(self.config.images), self.config.keep_empty)
+        self.info.description = check_pictures(
+            self.config.annotations, {row["path"]: (row["height"], row["width"]) for row in rows}
+        )
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -83,7 +89,7 @@ def load_coco(
 ) -> datasets.Dataset:
     """Loads the objects of a COCO json file, one row per image.
 
-    The file is checked as a whole, and that all images exist, when its table is built; the table is kept in the cache
+    The file is checked as a whole, and that all images exist and have the size that it says, when its table is built; the table is kept in the cache
     until the file changes. Boxes are clipped to their image. Left out, and logged with their numbers and first ids,
     are objects that nothing can be learnt from: boxes without area, boxes wholly outside the image, and objects all of
     whose polygons have fewer than three points.
@@ -104,8 +110,8 @@ def load_coco(
     Raises:
         FileNotFoundError: if the json file, the folder or an image does not exist.
         ValueError: if the file is malformed: not JSON, a section or key missing, an id given twice, an unknown image
-            or category, two categories of one name, a segmentation that is no polygon list nor RLE, or an RLE of
-            another size than its image.
+            or category, two categories of one name, a segmentation that is no polygon list nor RLE, an RLE or a picture of
+            another size, or a picture that [`~ait_hf.image_reading_ait.read_image`] does not take.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
     builder = Coco(
@@ -116,7 +122,8 @@ def load_coco(
         keep_empty=keep_empty,
     )
     builder.download_and_prepare()
-    return builder.as_dataset(datasets.Split.TRAIN)
+    log_remarks(builder)
+    return builder.as_dataset(datasets.Split.TRAIN).cast_column("image", Picture())
 
 
 def coco_classes(annotations: str | PathLike) -> tuple[list[str], list[int]]:

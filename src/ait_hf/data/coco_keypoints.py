@@ -27,14 +27,17 @@ from .coco_files import (
     log_dropped,
     read_annotations,
 )
+from .picture_sizes import check_pictures
+from .remarks import log_remarks
 from .skeletons import COCO_SKELETON, Skeleton, skeleton
+from .stored_images import Picture
 
 
 VISIBILITIES = (0, 1, 2)  # not annotated, hidden, seen
 
 KEYPOINT_FEATURES = datasets.Features(
     {
-        "image": datasets.Image(mode="RGB"),
+        "image": Picture(),
         "path": datasets.Value("string"),
         "image_id": datasets.Value("int64"),
         "height": datasets.Value("int32"),
@@ -70,6 +73,9 @@ class CocoKeypoints(datasets.GeneratorBasedBuilder):
         # Everything is checked here, before the first row is written.
         config = self.config
         rows = _read_rows(Path(config.annotations), Path(config.images), skeleton(config.skeleton))
+        self.info.description = check_pictures(
+            config.annotations, {row["path"]: (row["height"], row["width"]) for row in rows}
+        )
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -85,7 +91,7 @@ def load_coco_keypoints(
 ) -> datasets.Dataset:
     """Loads the people of a COCO keypoint file, one row per person with at least one annotated joint.
 
-    The file is checked as a whole, and that all images exist, when its table is built; the table is kept in the cache
+    The file is checked as a whole, and that all images exist and have the size that it says, when its table is built; the table is kept in the cache
     until the file changes. Boxes are clipped to their image. Left out, and logged with their numbers and first ids, are
     crowds and people that nothing can be learnt from: without an annotated joint inside their box, or whose box has no
     area or lies outside the image.
@@ -118,7 +124,8 @@ def load_coco_keypoints(
         skeleton=skeleton,
     )
     builder.download_and_prepare()
-    return builder.as_dataset(datasets.Split.TRAIN)
+    log_remarks(builder)
+    return builder.as_dataset(datasets.Split.TRAIN).cast_column("image", Picture())
 
 
 def keypoint_classes(annotations: str | PathLike, rows: datasets.Dataset, joints: Skeleton) -> DataClasses:

@@ -10,13 +10,15 @@ import io
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import datasets
 import numpy as np
-import PIL.Image
 import pyarrow as pa
 from datasets.table import array_cast
+
+from ..image_reading_ait import read_image_header
+from .stored_images import open_numbers, stored_file, stored_numbers
 
 
 # PIL's names for one channel of 16-bit or 32-bit integers; every other mode but "F" has 8 bits per channel or fewer.
@@ -27,11 +29,13 @@ _NPY_MAGIC = b"\x93NUMPY"
 
 @dataclass(frozen=True)
 class DepthHeader:
-    """What is known about a depth file without reading its pixels: height and width in pixels, and its number type."""
+    """What is known about a depth file without reading its pixels: height and width in pixels, its number type, and EXIF's
+    orientation."""
 
     height: int
     width: int
     is_float: bool
+    orientation: int = 1
 
 
 def read_depth_header(path: str | Path) -> DepthHeader:
@@ -50,20 +54,18 @@ def read_depth_header(path: str | Path) -> DepthHeader:
             raise ValueError(f"Depth file {path} is not a NumPy array of numbers: {error}") from error
         is_float = _is_float_array(array, str(path))
         return DepthHeader(*array.shape, is_float)
-    try:
-        with PIL.Image.open(path) as image:
-            return DepthHeader(image.height, image.width, _is_float_image(image, str(path)))
-    except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"Depth file {path} is neither an image that Pillow can read nor a .npy file.") from error
+    image = read_image_header(path)
+    return DepthHeader(*image.size, _is_float_image(image.mode, str(path)), image.orientation)
 
 
 @dataclass
 class DepthMap:
     """Depth map feature: on access a float32 array of shape `(height, width)` in metres, 0 = missing.
 
-    Accepts as input a path, a dictionary with `path` or `bytes` and perhaps `depth_scale`, or an array in metres.
-    Files are 16-bit PNG, integer or float TIFF, or two-dimensional `.npy`. In 16-bit files the largest value,
-    65535, counts as missing like 0: 7-Scenes marks pixels without depth so, and elsewhere the sensor was saturated.
+    Accepts as input a path, a dictionary with `path` or `bytes` and perhaps `depth_scale`, or an array: of metres if its
+    numbers are floats, of whole numbers otherwise, (height, width), perhaps with one channel before or behind. Files are
+    16-bit PNG, integer or float TIFF, or two-dimensional `.npy`. In 16 bits the largest value, 65535, counts as missing
+    like 0: 7-Scenes marks pixels without depth so, and elsewhere the sensor was saturated.
 
     Args:
         depth_scale (`float`, *optional*):
@@ -90,10 +92,12 @@ class DepthMap:
     def encode_example(self, value: str | Path | dict | list | np.ndarray) -> dict[str, Any]:
         """Gives the dictionary that the Arrow table stores."""
         if isinstance(value, (list, np.ndarray)):  # streamed arrays come as lists of rows
+            array = _one_channel(np.asarray(value))
+            is_whole = array.dtype.kind in "iu"
             buffer = io.BytesIO()
-            np.save(buffer, np.asarray(value, dtype=np.float32))
-            # Not self.depth_scale: decoded maps come back here after `Dataset.map`, and they are metres already.
-            return {"bytes": buffer.getvalue(), "path": None, "depth_scale": 1.0}
+            np.save(buffer, _narrow(array) if is_whole else array.astype(np.float32))
+            # Floats are metres; so are decoded maps, which come back here after `Dataset.map`.
+            return {"bytes": buffer.getvalue(), "path": None, "depth_scale": self.depth_scale if is_whole else 1.0}
         if isinstance(value, dict):
             return {
                 "bytes": value.get("bytes"),
@@ -105,11 +109,12 @@ class DepthMap:
     def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> np.ndarray:
         """Reads the file and gives float32 metres of shape `(height, width)`."""
         name = value["path"] or "without a path"
-        stored, is_float = _read_depth(value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"]), name)
+        with stored_file(value) as file:
+            stored, is_float = _read_depth(file, name)
         scale = value["depth_scale"]
         if scale is None and not is_float:
             raise ValueError(f"Depth map {name} holds integers: give depth_scale, their divisor to metres.")
-        if stored.dtype.kind == "u" and stored.dtype.itemsize == 2:
+        if not is_float and stored.max() == _SATURATED:
             stored = np.where(stored == _SATURATED, 0, stored)
         metres = stored.astype(np.float32) / np.float32(1.0 if scale is None else scale)
         if not np.isfinite(metres).all() or metres.min() < 0:
@@ -119,12 +124,12 @@ class DepthMap:
         return metres
 
     def cast_storage(self, storage: pa.Array) -> pa.StructArray:
-        """Takes over the storage of a `datasets.Image` column, which rewrites no file, or of arrays in metres."""
-        if _is_matrix_type(storage.type):
-            maps = [None if rows is None else self.encode_example(np.array(rows)) for rows in storage.to_pylist()]
+        """Takes over the storage of a `datasets.Image` column, which rewrites no file, or of arrays."""
+        if _is_array_type(storage.type):
+            maps = [None if rows is None else self.encode_example(rows) for rows in storage.to_pylist()]
             return pa.array(maps, self.pa_type)
         if not pa.types.is_struct(storage.type):
-            raise TypeError(f"A depth column must store images or two-dimensional float arrays, not {storage.type}.")
+            raise TypeError(f"A depth column must store images or arrays (height, width), not {storage.type}.")
         names = [storage.type.field(i).name for i in range(storage.type.num_fields)]
         if "depth_scale" in names:
             return array_cast(storage, self.pa_type)
@@ -133,25 +138,37 @@ class DepthMap:
         return pa.StructArray.from_arrays(columns, fields=list(self.pa_type), mask=storage.is_null())
 
 
-def _is_matrix_type(kind: pa.DataType) -> bool:
-    is_matrix = pa.types.is_list(kind) and pa.types.is_list(kind.value_type)
-    return is_matrix and pa.types.is_floating(kind.value_type.value_type)
+def _is_array_type(kind: pa.DataType) -> bool:
+    """Whether these are lists of lists of numbers, perhaps one level more."""
+    levels = 0
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind, levels = kind.value_type, levels + 1
+    return levels in (2, 3) and (pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _read_depth(source: str | io.BytesIO, name: str) -> tuple[np.ndarray, bool]:
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """Whole numbers that fit 16 bits, in 16 bits."""
+    fits = array.size and array.min() >= 0 and array.max() <= _SATURATED
+    return array.astype(np.uint16) if fits else array
+
+
+def _read_depth(file: BinaryIO, name: str) -> tuple[np.ndarray, bool]:
     """Reads stored values of shape (H, W) and whether they are floats."""
-    if _is_npy(source):
-        array = np.load(source, allow_pickle=False)
+    if file.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
+        file.seek(0)
+        array = np.load(file, allow_pickle=False)
         return array, _is_float_array(array, name)
-    with PIL.Image.open(source) as image:
-        is_float = _is_float_image(image, name)
-        return np.asarray(image), is_float
+    file.seek(0)
+    with open_numbers(file, name) as image:
+        is_float = _is_float_image(image.mode, name)
+        return stored_numbers(image, name), is_float
 
 
-def _is_npy(source: str | io.BytesIO) -> bool:
-    if isinstance(source, io.BytesIO):
-        return source.getbuffer()[: len(_NPY_MAGIC)] == _NPY_MAGIC
-    return source.endswith(".npy")
+def _one_channel(array: np.ndarray) -> np.ndarray:
+    """(1, height, width) and (height, width, 1) as (height, width)."""
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        return array[0] if array.shape[0] == 1 else array[..., 0]
+    return array
 
 
 def _is_float_array(array: np.ndarray, name: str) -> bool:
@@ -162,13 +179,13 @@ def _is_float_array(array: np.ndarray, name: str) -> bool:
     return array.dtype.kind == "f"
 
 
-def _is_float_image(image: PIL.Image.Image, name: str) -> bool:
-    if image.mode != "F" and image.mode not in _INTEGER_MODES:
+def _is_float_image(mode: str, name: str) -> bool:
+    if mode != "F" and mode not in _INTEGER_MODES:
         raise ValueError(
-            f"Depth map {name} has Pillow mode {image.mode}, not one channel of 16 bits or of floats: "
+            f"Depth map {name} has Pillow mode {mode}, not one channel of 16 bits or of floats: "
             "an 8-bit picture of depth is not metric."
         )
-    return image.mode == "F"
+    return mode == "F"
 
 
 with warnings.catch_warnings():  # datasets calls its registration experimental at every call

@@ -20,6 +20,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from .picture_sizes import swapped_sides
+
 
 def batched(transform: Callable[[dict], dict]) -> Callable[[dict[str, list]], dict[str, list]]:
     """Lifts a transform of one sample to the dictionary of lists that `datasets.Dataset.with_transform` works on.
@@ -239,7 +241,10 @@ def _to_tensors(sample: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors.Ma
     if not isinstance(depth, np.ndarray) or depth.dtype != np.float32 or depth.ndim != 2:
         raise TypeError(f"{_name(sample)} has no depth as a float32 (H, W) array in metres.")
     if image.shape[:2] != depth.shape:
-        raise ValueError(f"{_name(sample)} has an image of {image.shape[:2]} pixels, but depth of {depth.shape}.")
+        raise ValueError(
+            f"{_name(sample)} has an image of {image.shape[:2]} pixels, but depth of {depth.shape}."
+            f"{swapped_sides(image.shape[:2], depth.shape)}"
+        )
     pixels = torch.tensor(image).permute(2, 0, 1).to(torch.float32) / 255
     return tv_tensors.Image(pixels), tv_tensors.Mask(torch.tensor(depth)[None])
 

@@ -10,35 +10,33 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
-import PIL.Image
 import pyarrow.compute as pc
 
-from ..tokenization_vq import IGNORED_LABEL
+from ..image_reading_ait import read_picture_header
 from .classes import check_different
 from .files import files_by_stem
+from .label_map_feature import MAX_CLASSES, LabelMap, LabelNumbers, label_numbers, numbers_in, read_label_map
+from .picture_sizes import swapped_sides, turned_pictures
+from .remarks import log_remarks
+from .stored_images import Picture
 
 
 logger = logging.getLogger(__name__)
 
-MAX_CLASSES = IGNORED_LABEL
 ADE20K_SPLITS = {"train": "training", "validation": "validation"}
 ADE20K_CLASSES_FILE = "objectInfo150.txt"
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _LABEL_SUFFIXES = frozenset({".png"})
-_LABEL_MODES = ("L", "P")  # one channel of 8 bits; the values of a palette's image are its class numbers
-_EXIF_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
 _PATHS_NAMED = 5  # how many empty label maps a warning names
 
 _FEATURES = datasets.Features(
     {
-        "image": datasets.Image(mode="RGB"),
+        "image": Picture(),
         "label_map": datasets.Image(),
         "classes": datasets.List(datasets.Value("int64")),
         "path": datasets.Value("string"),
@@ -53,9 +51,8 @@ class LabelMapsConfig(datasets.BuilderConfig):
     images: str = ""
     annotations: str = ""
     digest: str = ""
-    num_classes: int = 0
-    first_id: int = 0
-    ignored_ids: tuple[int, ...] = (IGNORED_LABEL,)
+    class_ids: tuple[int, ...] = ()
+    ignored_ids: tuple[int, ...] = ()
 
 
 class LabelMaps(datasets.GeneratorBasedBuilder):
@@ -69,8 +66,10 @@ class LabelMaps(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         # Everything is checked here, before the first row is written.
         config = self.config
-        table = class_of_id(config.num_classes, config.first_id, config.ignored_ids)
-        rows = _read_rows(_pairs(Path(config.images), Path(config.annotations)), table)
+        images, annotations = Path(config.images), Path(config.annotations)
+        numbers = LabelNumbers(config.class_ids, config.ignored_ids)
+        rows, remarks = _read_rows(_pairs(images, annotations), annotations, numbers)
+        self.info.description = remarks
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -83,7 +82,8 @@ def load_label_maps(
     num_classes: int,
     *,
     first_id: int = 0,
-    ignored_ids: Sequence[int] = (IGNORED_LABEL,),
+    ignored_ids: Sequence[int] | None = None,
+    class_ids: Sequence[int] | None = None,
     cache_dir: str | PathLike | None = None,
 ) -> datasets.Dataset:
     """Loads images and label maps of two folders, whose files pair by stem.
@@ -93,10 +93,12 @@ def load_label_maps(
 
     Args:
         images: folder of the images.
-        annotations: folder of the label maps: PNG files with one channel of 8 bits, or with a palette.
+        annotations: folder of the label maps: PNG files with one channel of at most 8 bits, or with a palette.
         num_classes: number of classes, 1 to 255.
         first_id: number in the files of the first class (ADE20K: 1); the others follow.
-        ignored_ids: numbers in the files of pixels that do not count.
+        ignored_ids: numbers in the files of pixels that do not count; by default 255, unless that is a class's.
+        class_ids: number in the files of every class, in their order, where these do not follow one another: 0 and 255 of
+            black and white masks.
         cache_dir: where the table is cached; by default that of 🤗 datasets.
 
     Returns:
@@ -107,10 +109,10 @@ def load_label_maps(
         FileNotFoundError: if a folder does not exist.
         ValueError: if an image has no label map or the other way round, the two differ in size, a label map is a
             colour picture, has more than 8 bits, or has a number that is neither a class nor ignored, no label map has
-            a class at all, or the numbers make no sense.
+            a class at all, of several classes all but one are ignored, or the numbers make no sense.
     """
     images, annotations = Path(images).absolute(), Path(annotations).absolute()
-    class_of_id(num_classes, first_id, ignored_ids)
+    numbers = label_numbers(num_classes, first_id, ignored_ids, class_ids)
     stats = [(str(label), label.stat()) for _, label in _pairs(images, annotations)]
     names = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
     builder = LabelMaps(
@@ -118,15 +120,14 @@ def load_label_maps(
         images=str(images),
         annotations=str(annotations),
         digest=hashlib.sha256(names.encode()).hexdigest(),
-        num_classes=num_classes,
-        first_id=first_id,
-        ignored_ids=tuple(ignored_ids),
+        class_ids=numbers.class_ids,
+        ignored_ids=numbers.ignored_ids,
     )
     builder.download_and_prepare()
-    table = class_of_id(num_classes, first_id, ignored_ids)
-    return builder.as_dataset(datasets.Split.TRAIN).with_transform(
-        partial(_decode, table=table), columns=["label_map"], output_all_columns=True
-    )
+    log_remarks(builder)
+    label_map = LabelMap(class_ids=numbers.class_ids, ignored_ids=numbers.ignored_ids)
+    table = builder.as_dataset(datasets.Split.TRAIN)
+    return table.cast_column("image", Picture()).cast_column("label_map", label_map)
 
 
 def load_ade20k(root: str | PathLike, split: str, *, cache_dir: str | PathLike | None = None) -> datasets.Dataset:
@@ -221,34 +222,6 @@ def check_class_names(names: Sequence[str], where: str, most: int | None = MAX_C
     check_different(names, where)
 
 
-def class_of_id(num_classes: int, first_id: int, ignored_ids: Sequence[int]) -> np.ndarray:
-    """The class of every number in a file, int16 `(256,)`: 255 where it is ignored, -1 where it is neither.
-
-    Raises:
-        ValueError: if there are not so many numbers, or an ignored one is that of a class.
-    """
-    last_id = first_id + num_classes - 1
-    if not 1 <= num_classes <= MAX_CLASSES or first_id < 0 or last_id > 255:
-        raise ValueError(
-            f"{num_classes} classes from number {first_id} on do not fit label maps of 8 bits: there are numbers 0 to "
-            "255, one of them for pixels without a class."
-        )
-    for number in ignored_ids:
-        if not 0 <= number <= 255 or first_id <= number <= last_id:
-            raise ValueError(
-                f"ignored_ids must be numbers of label maps (0 to 255) that are no class ({first_id} to {last_id}), got "
-                f"{number}."
-            )
-    table = np.full(256, -1, dtype=np.int16)
-    table[first_id : last_id + 1] = np.arange(num_classes)
-    table[list(ignored_ids)] = IGNORED_LABEL
-    return table
-
-
-def _decode(batch: dict[str, list[PIL.Image.Image]], table: np.ndarray) -> dict[str, list[np.ndarray]]:
-    return {"label_map": [table[np.asarray(picture)].astype(np.uint8) for picture in batch["label_map"]]}
-
-
 def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
     for folder in (images, annotations):
         if not folder.is_dir():
@@ -266,10 +239,17 @@ def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
     return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
 
 
-def _read_rows(pairs: list[tuple[Path, Path]], table: np.ndarray) -> list[dict[str, Any]]:
-    rows, empty = [], []
+def _read_rows(
+    pairs: list[tuple[Path, Path]], folder: Path, numbers: LabelNumbers
+) -> tuple[list[dict[str, Any]], str]:
+    """The rows, and what is to be said about them."""
+    rows, empty, found, headers = [], [], set(), []
     for image, label_map in pairs:
-        classes = _checked_classes(image, label_map, table)
+        header = read_picture_header(image)
+        of_map = _numbers_of(image, header.size, label_map)
+        classes = numbers.classes_of(of_map, str(label_map))
+        found.update(of_map)
+        headers.append((image, header))
         if classes:
             rows.append({"image": str(image), "label_map": str(label_map), "classes": classes, "path": str(image)})
         else:
@@ -278,68 +258,19 @@ def _read_rows(pairs: list[tuple[Path, Path]], table: np.ndarray) -> list[dict[s
         raise ValueError(
             f"None of the {len(pairs)} label maps has a pixel of a class: all are ignored, first {empty[0]}."
         )
+    numbers.check_found(found, folder)
     if empty:
         names = ", ".join(empty[:_PATHS_NAMED]) + (", ..." if len(empty) > _PATHS_NAMED else "")
         logger.warning("Left out %d images without a pixel of a class: %s.", len(empty), names)
-    return rows
+    return rows, turned_pictures(headers)
 
 
-def _checked_classes(image: Path, label_map: Path, table: np.ndarray) -> list[int]:
-    """The classes of a label map."""
-    numbers = _numbers(label_map)
-    size = _upright_size(image)
+def _numbers_of(image: Path, size: tuple[int, int], label_map: Path) -> list[int]:
+    """The numbers in a label map, whose image has that size."""
+    numbers = read_label_map(label_map, str(label_map))
     if numbers.shape != size:
-        raise ValueError(f"The label map {label_map} has {numbers.shape} pixels, but its image {image} has {size}.")
-    return classes_in(numbers, table, str(label_map))
-
-
-def classes_in(numbers: np.ndarray, table: np.ndarray, name: str) -> list[int]:
-    """The classes of a label map, ascending.
-
-    Args:
-        numbers: uint8 `(height, width)`, as stored.
-        table: see [`class_of_id`].
-        name: of the label map, for messages.
-
-    Raises:
-        ValueError: if it has a number that is neither a class nor ignored.
-    """
-    found = np.flatnonzero(np.bincount(numbers.reshape(-1), minlength=256))
-    classes = table[found]
-    if (classes < 0).any():
-        known = np.flatnonzero((table >= 0) & (table != IGNORED_LABEL))
-        ignored = np.flatnonzero(table == IGNORED_LABEL)
         raise ValueError(
-            f"The label map {name} has the number {found[classes < 0][0]}, but classes are {known[0]} to "
-            f"{known[-1]} and {ignored.tolist()} are ignored."
+            f"The label map {label_map} has {numbers.shape} pixels, but its image {image} has {size}."
+            f"{swapped_sides(numbers.shape, size)}"
         )
-    return classes[classes != IGNORED_LABEL].tolist()
-
-
-def _numbers(path: Path) -> np.ndarray:
-    """uint8 `(height, width)`."""
-    try:
-        with PIL.Image.open(path) as picture:
-            return class_numbers(picture, str(path))
-    except (OSError, SyntaxError) as error:  # Pillow calls some broken PNGs a SyntaxError
-        raise ValueError(f"{path} cannot be read as an image; is it complete?") from error
-
-
-def class_numbers(picture: PIL.Image.Image, name: str) -> np.ndarray:
-    """The pixels uint8 `(height, width)` of a label map; `ValueError`, with its `name`, if it has not one channel of 8 bits."""
-    if picture.mode not in _LABEL_MODES:
-        raise ValueError(
-            f"{name} is no label map: it has the mode {picture.mode}, where one channel of 8 bits, or a palette, has to "
-            "hold class numbers."
-        )
-    return np.asarray(picture)
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image after the rotation that its camera noted, which 🤗 datasets does."""
-    try:
-        with PIL.Image.open(path) as image:
-            sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
-            return (image.width, image.height) if sideways else (image.height, image.width)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as an image; is it complete?") from error
+    return numbers_in(numbers)

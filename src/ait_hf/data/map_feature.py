@@ -5,16 +5,18 @@
 import io
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from os import PathLike
+from typing import Any, BinaryIO, ClassVar
 
 import datasets
 import numpy as np
-import PIL.Image
 import pyarrow as pa
+
+from .stored_images import open_numbers, stored_file, stored_numbers
 
 
 MAP_COLUMN = "map"
-_NUMBER_MODES = ("L", "I", "F", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N")
+_NUMBER_MODES = ("1", "L", "P", "I", "F", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 @dataclass
@@ -49,7 +51,8 @@ class StoredMap(datasets.Image):
         if value["bytes"] is not None and value["bytes"].startswith(np.lib.format.MAGIC_PREFIX):
             stored = np.load(io.BytesIO(value["bytes"]), allow_pickle=False)
         else:
-            stored = map_numbers(super().decode_example(value, token_per_repo_id), name)
+            with stored_file(value) as file:
+                stored = read_map(file, name)
         try:
             return decode_map(stored, self.scale, self.offset)
         except ValueError as error:
@@ -87,12 +90,13 @@ def decode_map(stored: np.ndarray, scale: float = 1.0, offset: float = 0.0) -> n
     return np.where(known, stored.astype(np.float32) * np.float32(scale) + np.float32(offset), np.float32(0))
 
 
-def map_numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
-    """The pixels `(H, W)` or `(H, W, C)` of a map that is stored as an image; `ValueError`, with its `name`, if they are none
+def read_map(source: str | PathLike | BinaryIO, name: str) -> np.ndarray:
+    """The numbers `(H, W)` or `(H, W, C)` of a map that is stored as an image; `ValueError`, with its `name`, if they are none
     of a map."""
-    if image.mode not in _NUMBER_MODES:
-        raise ValueError(f"{name} has Pillow's mode {image.mode}, whose pixels are no values of a map.")
-    return np.asarray(image)
+    with open_numbers(source, name) as image:
+        if image.mode not in _NUMBER_MODES:
+            raise ValueError(f"{name} has Pillow's mode {image.mode}, whose pixels are no values of a map.")
+        return stored_numbers(image, name)
 
 
 with warnings.catch_warnings():  # datasets calls its registration experimental at every call

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as F
 
 from .depth_transforms import RandomBrightnessContrast, RandomGamma, RandomHueSaturationValue
 from .maps import UNIT_VECTOR
+from .picture_sizes import swapped_sides
 
 
 LONGEST_UNIT_VECTOR = 1.5  # rounding to 8 bits and noise leave lengths between its inverse and this
@@ -153,6 +154,7 @@ def _to_tensors(
     if image.shape[:2] != values.shape[:2]:
         raise ValueError(
             f"{_name(sample)} has an image of {image.shape[:2]} pixels, but a map {column!r} of {values.shape[:2]}."
+            f"{swapped_sides(image.shape[:2], values.shape[:2])}"
         )
     if not np.isfinite(values).all():
         raise ValueError(

@@ -13,12 +13,15 @@ from typing import Any
 
 import datasets
 import numpy as np
-import PIL.Image
 from torch.utils.data import Dataset
 
+from ..image_reading_ait import ImageHeader, read_image, read_image_header, read_picture_header
 from .files import files_by_stem
-from .map_feature import MAP_COLUMN, StoredMap, decode_map, map_numbers
+from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
+from .picture_sizes import swapped_sides, turned_pictures
+from .remarks import warn_once
 from .shards import check_first_rows, choose_columns, load_any
+from .stored_images import Picture, stored_file
 
 
 UNIT_VECTOR = "unit_vector"  # unit of maps of directions, in the camera's axes: right, down, forward
@@ -30,8 +33,10 @@ class HubMaps(Dataset):
     """Images with maps of a 🤗 data set, by number; see [`load_hub_maps`]."""
 
     def __init__(self, table: datasets.Dataset, image_column: str, map_column: str, scale: float, offset: float):
-        self.table = table.cast_column(image_column, datasets.Image(mode="RGB"))
-        if not isinstance(table.features[map_column], datasets.Image):  # else the arrays come as lists of numbers
+        self.table = table.cast_column(image_column, Picture())
+        if isinstance(table.features[map_column], datasets.Image):
+            self.table = self.table.cast_column(map_column, datasets.Image(decode=False))
+        else:  # which come as lists of numbers
             self.table = self.table.with_format("numpy", columns=[map_column], output_all_columns=True)
         self.image_column, self.map_column = image_column, map_column
         self.scale, self.offset = scale, offset
@@ -43,9 +48,11 @@ class HubMaps(Dataset):
         row = self.table[index]
         name = f"row {index} of column {self.map_column!r}"
         stored = row[self.map_column]
-        stored = map_numbers(stored, name) if isinstance(stored, PIL.Image.Image) else np.asarray(stored)
+        if isinstance(stored, dict):  # an image
+            with stored_file(stored) as file:
+                stored = read_map(file, name)
         try:
-            values = decode_map(stored, self.scale, self.offset)
+            values = decode_map(np.asarray(stored), self.scale, self.offset)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         return {"image": row[self.image_column], MAP_COLUMN: values, "path": name}
@@ -88,7 +95,7 @@ def load_hub_maps(
                 f"{', '.join(table.column_names)}."
             )
     if streaming:
-        features = {"image": datasets.Image(mode="RGB"), MAP_COLUMN: StoredMap(scale=scale, offset=offset)}
+        features = {"image": Picture(), MAP_COLUMN: StoredMap(scale=scale, offset=offset)}
         stream = choose_columns(table, features, {"image": image_column, MAP_COLUMN: map_column})
         check_first_rows(stream)
         return stream
@@ -123,12 +130,17 @@ class MapFolder(Dataset):
         if not images:
             raise ValueError(f"{folder} has no pairs of images/NAME.jpg (or .png) and maps/NAME.png (or .npy).")
         self.pairs = [(images[stem], maps[stem]) for stem in sorted(images)]
+        turned = []
         for image, values in self.pairs:
-            if _image_size(image) != _map_size(values):
+            header, of_map = read_picture_header(image), _map_header(values)
+            if header.size != of_map.size:
                 raise ValueError(
-                    f"{image} has height and width {_image_size(image)}, but its map {values} has {_map_size(values)}: "
-                    "resize one to the other's size."
+                    f"{image} has height and width {header.size}, but its map {values} has {of_map.size}: resize one to "
+                    f"the other's size.{swapped_sides(header.size, of_map.size)}"
                 )
+            if header.orientation != of_map.orientation:
+                turned.append((image, header))
+        warn_once(turned_pictures(turned))
         self.scale, self.offset = scale, offset
 
     def __len__(self) -> int:
@@ -136,10 +148,9 @@ class MapFolder(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image, path = self.pairs[index]
-        with PIL.Image.open(image) as opened:
-            picture = opened.convert("RGB")
-        values = decode_map(_read_map(path), self.scale, self.offset)
-        return {"image": picture, MAP_COLUMN: values, "path": str(path)}
+        stored = np.array(_open_array(path)) if path.suffix == ".npy" else read_map(path, str(path))
+        values = decode_map(stored, self.scale, self.offset)
+        return {"image": read_image(image), MAP_COLUMN: values, "path": str(path)}
 
 
 def _files_of(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -150,16 +161,13 @@ def _files_of(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return files_by_stem(folder, suffixes)
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    try:
-        with PIL.Image.open(path) as image:
-            return image.height, image.width
-    except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not an image that Pillow can read.") from error
-
-
-def _map_size(path: Path) -> tuple[int, ...]:
-    return _open_array(path).shape[:2] if path.suffix == ".npy" else _image_size(path)
+def _map_header(path: Path) -> ImageHeader:
+    if path.suffix != ".npy":
+        return read_image_header(path)
+    shape = _open_array(path).shape
+    if len(shape) not in (2, 3):
+        raise ValueError(f"{path} has the shape {shape}: a map is (height, width) or (height, width, channels).")
+    return ImageHeader(*shape[:2], orientation=1, mode="")
 
 
 def _open_array(path: Path) -> np.ndarray:
@@ -167,10 +175,3 @@ def _open_array(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} is not a NumPy array of numbers: {error}") from error
-
-
-def _read_map(path: Path) -> np.ndarray:
-    if path.suffix == ".npy":
-        return np.array(_open_array(path))
-    with PIL.Image.open(path) as image:
-        return map_numbers(image, str(path))

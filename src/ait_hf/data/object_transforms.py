@@ -23,6 +23,7 @@ from torchvision.transforms.v2 import functional as F
 from ..image_processing_ait import fitted_size
 from ..masks_ait import crop_masks
 from .coco import decode_segmentation
+from .picture_sizes import swapped_sides
 from .pixels import pixel_values
 
 
@@ -285,7 +286,10 @@ def _objects(row: dict[str, Any], with_masks: bool) -> dict[str, Any]:
         raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
     size = (row["height"], row["width"])
     if image.shape[:2] != size:
-        raise ValueError(f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}.")
+        raise ValueError(
+            f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}."
+            f"{swapped_sides(image.shape[:2], size)}"
+        )
     kept = [number for number, is_crowd in enumerate(row["iscrowd"]) if not is_crowd]
     boxes = torch.tensor(np.asarray(row["boxes"], dtype=np.float32).reshape(-1, 4)[kept])
     objects = {

@@ -2,9 +2,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the transforms of all tasks do with pixels and sizes."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as F
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from ..image_reading_ait import rgb_image, upright_image
+from .picture_sizes import swapped_sides
+
+
+def picture_of(row: dict[str, Any]) -> np.ndarray:
+    """
+    The `image` of a row, PIL of any mode or already an array, as uint8 `(height, width, 3)`.
+
+    Raises:
+        ValueError: Its size is not the row's `height` and `width`, if it has these.
+    """
+    image = row["image"]
+    pixels = np.asarray(rgb_image(upright_image(image))) if isinstance(image, Image.Image) else image
+    size = (row["height"], row["width"]) if "height" in row else pixels.shape[:2]
+    if pixels.shape[:2] != size:
+        raise ValueError(
+            f"The image {row.get('path', '')} has {pixels.shape[:2]} pixels, but its annotations say {size}."
+            f"{swapped_sides(pixels.shape[:2], size)}"
+        )
+    return pixels
 
 
 def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:

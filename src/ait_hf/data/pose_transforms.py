@@ -10,6 +10,7 @@ import torch
 
 from ..poses_ait import crop_to_image, cut_out, joints_in_crop
 from .collation import depth_collator
+from .picture_sizes import swapped_sides
 from .pixels import pixel_values
 from .skeletons import COCO_SKELETON, Skeleton
 
@@ -190,9 +191,12 @@ def _image(row: dict[str, Any]) -> torch.Tensor:
     image = np.asarray(row["image"])
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
-    if image.shape[:2] != (row["height"], row["width"]):
-        size = (row["height"], row["width"])
-        raise ValueError(f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}.")
+    size = (row["height"], row["width"])
+    if image.shape[:2] != size:
+        raise ValueError(
+            f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}."
+            f"{swapped_sides(image.shape[:2], size)}"
+        )
     return torch.tensor(image).permute(2, 0, 1)
 
 

@@ -15,11 +15,12 @@ import datasets
 from .depth_feature import DepthMap
 from .rgbd_index import Frame, apply_depth_scale, check_frames, read_index, select_frames
 from .shards import check_columns, check_first_rows, choose_columns, load_any
+from .stored_images import Picture
 
 
 _FEATURES = datasets.Features(
     {
-        "image": datasets.Image(mode="RGB"),
+        "image": Picture(),
         "depth": DepthMap(),
         "path": datasets.Value("string"),
         "scene": datasets.Value("string"),
@@ -102,9 +103,9 @@ def load_frames(
     builder = RGBD(cache_dir=None if cache_dir is None else str(cache_dir), frames=tuple(frames))
     split = frames[0].split
     if streaming:
-        return builder.as_streaming_dataset(split)
+        return builder.as_streaming_dataset(split).cast_column("image", Picture())
     builder.download_and_prepare()
-    return builder.as_dataset(split)
+    return builder.as_dataset(split).cast_column("image", Picture())
 
 
 def load_hub_rgbd(
@@ -120,9 +121,9 @@ def load_hub_rgbd(
     Args:
         path_or_repo: a Hub repository, a folder that `load_dataset` understands, or one that `save_to_disk` wrote.
         split: split to load.
-        image_column, depth_column: names of the columns. The depth column stores images (16-bit PNG, TIFF) or
-            two-dimensional arrays of metres.
-        depth_scale: divisor from stored depth to metres; integer depth needs one, float depth is metres without.
+        image_column, depth_column: names of the columns. The depth column stores images (16-bit PNG, TIFF) or arrays
+            (height, width), perhaps with one channel before or behind.
+        depth_scale: divisor from stored depth to metres; whole numbers need one, floats are metres without.
         streaming: `True` gives an `IterableDataset`.
 
     Returns:
@@ -135,9 +136,18 @@ def load_hub_rgbd(
     dataset = load_any(path_or_repo, split, streaming)
     columns = {"image": image_column, "depth": depth_column}
     check_columns(dataset, columns.values(), path_or_repo)
-    if depth_scale is not None and not isinstance(dataset.features[depth_column], datasets.Image):
+    stored = dataset.features[depth_column]
+    if depth_scale is not None and not (isinstance(stored, datasets.Image) or _are_whole(stored)):
         raise ValueError(f"Column {depth_column!r} stores no images but metres: leave out depth_scale.")
-    features = {"image": datasets.Image(mode="RGB"), "depth": DepthMap(depth_scale=depth_scale)}
+    features = {"image": Picture(), "depth": DepthMap(depth_scale=depth_scale)}
     dataset = choose_columns(dataset, features, columns)
     check_first_rows(dataset)
     return dataset
+
+
+def _are_whole(feature: Any) -> bool:
+    """Whether a feature is arrays, or lists of lists, of whole numbers."""
+    while isinstance(feature, (datasets.List, datasets.LargeList)):
+        feature = feature.feature
+    of_numbers = (datasets.Value, datasets.Array2D, datasets.Array3D)
+    return isinstance(feature, of_numbers) and "int" in feature.dtype

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import PIL.Image
-
+from ..image_reading_ait import read_picture_header
 from .depth_feature import read_depth_header
 from .files import files_by_stem
+from .picture_sizes import swapped_sides, turned_pictures
+from .remarks import warn_once
 
 
 _IMAGE_FOLDERS = ("rgb", "images", "image")
@@ -128,20 +129,20 @@ def check_frames(frames: list[Frame]) -> None:
                 raise FileNotFoundError(
                     f"{path} is listed but does not exist; if the list starts from another folder, pass it as root."
                 )
+    turned = []
     for frame in frames:
-        try:
-            with PIL.Image.open(frame.rgb) as image:
-                image_size = (image.height, image.width)
-        except PIL.UnidentifiedImageError as error:
-            raise ValueError(f"{frame.rgb} is not an image that Pillow can read.") from error
-        header = read_depth_header(frame.depth)
-        if image_size != (header.height, header.width):
+        image, header = read_picture_header(frame.rgb), read_depth_header(frame.depth)
+        size = (header.height, header.width)
+        if image.size != size:
             raise ValueError(
-                f"{frame.rgb} has height and width {image_size}, but its depth {frame.depth} has "
-                f"{(header.height, header.width)}: resize one to the other's size."
+                f"{frame.rgb} has height and width {image.size}, but its depth {frame.depth} has {size}: resize one to the "
+                f"other's size.{swapped_sides(image.size, size)}"
             )
+        if image.orientation != header.orientation:
+            turned.append((frame.rgb, image))
         if frame.depth_scale is None and not header.is_float:
             raise ValueError(f"{frame.depth} holds integers: give depth_scale, their divisor to metres (NYU: 1000).")
+    warn_once(turned_pictures(turned))
 
 
 def _default_root(index: Path, entries: list[tuple[str, dict]]) -> Path:

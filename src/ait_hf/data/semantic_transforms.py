@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ..tokenization_vq import IGNORED_LABEL
 from .object_transforms import FitFrame, LargeScaleJitter
+from .picture_sizes import swapped_sides
 from .pixels import pixel_values
 
 
@@ -191,6 +192,7 @@ def _image_and_labels(row: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors
     if image.shape[:2] != label_map.shape:
         raise ValueError(
             f"{_name(row)} has an image of {image.shape[:2]} pixels, but a label map of {label_map.shape}."
+            f"{swapped_sides(image.shape[:2], label_map.shape)}"
         )
     return tv_tensors.Image(torch.tensor(image).permute(2, 0, 1)), tv_tensors.Mask(torch.tensor(label_map)[None])
 

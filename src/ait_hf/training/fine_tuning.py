@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import PIL.Image
 from transformers import AutoConfig, AutoImageProcessor
 
 from ..configuration_ait import AiTConfig
@@ -19,6 +18,7 @@ from ..data.label_maps import split_folders
 from ..data.pixels import height_and_width
 from ..data.rgbd import load_hub_rgbd
 from ..data.rgbd_index import Frame, apply_depth_scale, read_index
+from ..image_reading_ait import read_picture_header
 from .files import write_text
 
 
@@ -46,6 +46,8 @@ class FineTuning:
         validation (`str`, *optional*): A second COCO json file to evaluate on. Without it, and where other data have no
             split for it, every tenth sample is held out.
         classes (`list[str]`, *optional*): Names of the classes of label maps. (Objects: those of the json file.)
+        class_ids, ignored_ids (`list[int]`, *optional*): Numbers in label maps, see
+            [`~ait_hf.data.label_maps.load_label_maps`].
         depth_scale (`float`, *optional*): Divisor from stored depth to metres.
         image_column, depth_column (`str`): Of shards and data sets of the Hub.
         image_size (`list[int]`, *optional*): Height and width in pixels; by default as the model was trained.
@@ -62,6 +64,8 @@ class FineTuning:
     images: str | None = None
     validation: str | None = None
     classes: Sequence[str] | None = None
+    class_ids: Sequence[int] | None = None
+    ignored_ids: Sequence[int] | None = None
     depth_scale: float | None = None
     image_column: str = "image"
     depth_column: str = "depth"
@@ -133,6 +137,7 @@ def _check_arguments(request: FineTuning) -> None:
     is_depth, is_semantic = request.task == "depth", request.task == "semantic-segmentation"
     is_coco = not (is_depth or is_semantic)
     allowed = {"depth_scale": is_depth, "images": is_coco, "validation": is_coco, "classes": is_semantic}
+    allowed |= {"class_ids": is_semantic, "ignored_ids": is_semantic}
     for name, is_allowed in allowed.items():
         if getattr(request, name) is not None and not is_allowed:
             raise ValueError(f"{name} has no meaning for {request.task!r}: leave it out.")
@@ -154,7 +159,7 @@ def _frames(request: FineTuning, size: list[int]) -> tuple[dict[str, Any], str]:
     if validation is None:
         validation = "validation"
         frames = [_held_out(frame, number) for number, frame in enumerate(frames)]
-    sizes = {_image_size(frame.rgb) for frame in frames}
+    sizes = {read_picture_header(frame.rgb).size for frame in frames}
     entries = [{key: value for key, value in asdict(frame).items() if value} for frame in frames]
     index = _write(request, "index.json", entries)
     section = {"name": "rgbd", "index": str(index)}
@@ -249,6 +254,8 @@ def _semantic_data(request: FineTuning, config: AiTConfig, size: list[int]) -> t
     split_folders(request.data, "train")
     transform = {"image_size": size, "normalize": _normalizes(request, config)}
     section = {"name": "label_maps", "root": request.data, "classes": list(request.classes), "transform": transform}
+    given = {"class_ids": request.class_ids, "ignored_ids": request.ignored_ids}
+    section |= {name: list(numbers) for name, numbers in given.items() if numbers is not None}
     return section, validation
 
 
@@ -261,11 +268,6 @@ def _normalizes(request: FineTuning, config: AiTConfig) -> bool:
 def _validation_split(splits: Iterable[str]) -> str | None:
     splits = set(splits)
     return next((name for name in _VALIDATION_NAMES if name in splits), None)
-
-
-def _image_size(path: str) -> tuple[int, int]:
-    with PIL.Image.open(path) as image:
-        return image.height, image.width
 
 
 def _write(request: FineTuning, name: str, content: Any) -> Path:

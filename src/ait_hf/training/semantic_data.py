@@ -5,7 +5,7 @@ tokenizer of the masks of single classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import datasets
 from huggingface_hub.dataclasses import strict
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, default_collate
 
 from ..data.classes import DataClasses
 from ..data.collation import depth_collator
-from ..data.label_map_shards import load_class_mask_shards, load_label_map_shards
+from ..data.label_map_shards import load_class_mask_shards, load_label_map_shards, shown_in_label_maps
 from ..data.label_maps import ade20k_classes, load_ade20k, load_label_maps, shown_classes, split_folders
 from ..data.pixels import height_and_width
 from ..data.semantic_transforms import (
@@ -72,12 +72,14 @@ class LabelData(DataRecipe):
         raise NotImplementedError
 
     def data_classes(self, split: str | None = None) -> DataClasses:
-        """The classes of a split, by default of the rows to train on. Which of them are shown is known of files."""
+        """The classes of a split, by default of the rows to train on. Which of them are shown is known of tables."""
         rows = self.training_label_maps() if split is None else self.label_maps(split)
-        is_known = isinstance(rows, datasets.Dataset) and "classes" in rows.column_names
-        return DataClasses(
-            f"{self.source} ({split or self.split})", self.class_names(), shown_classes(rows) if is_known else None
-        )
+        shown = self.shown_classes(rows) if isinstance(rows, datasets.Dataset) else None
+        return DataClasses(f"{self.source} ({split or self.split})", self.class_names(), shown)
+
+    def shown_classes(self, table: datasets.Dataset) -> set[int]:
+        """The classes that some label map has."""
+        return shown_classes(table)
 
     @property
     def source(self) -> str:
@@ -163,11 +165,20 @@ class NumberedClasses(NamedClasses):
 
     Args:
         first_id (`int`): Number in the files of the first class.
-        ignored_ids (`list[int]`): Numbers in the files of pixels that do not count.
+        class_ids (`list[int]`, *optional*): Number in the files of every class, in order, where these do not follow one
+            another: 0 and 255 of black and white masks.
+        ignored_ids (`list[int]`, *optional*): Numbers in the files of pixels that do not count; by default 255, unless
+            that is a class's.
     """
 
     first_id: int = 0
-    ignored_ids: list[int] = field(default_factory=lambda: [IGNORED_LABEL])
+    class_ids: list[int] | None = None
+    ignored_ids: list[int] | None = None
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """As arguments of the functions that load label maps."""
+        return {"first_id": self.first_id, "class_ids": self.class_ids, "ignored_ids": self.ignored_ids}
 
 
 @strict
@@ -188,7 +199,7 @@ class LabelMapFolder(NumberedClasses, LabelData):
 
     def label_maps(self, split: str) -> datasets.Dataset:
         folders = split_folders(self.root, split)
-        return load_label_maps(*folders, len(self.class_names()), first_id=self.first_id, ignored_ids=self.ignored_ids)
+        return load_label_maps(*folders, len(self.class_names()), **self.numbers)
 
 
 @strict
@@ -285,6 +296,9 @@ class LabelMapShards(Shards, NumberedClasses, LabelData):
     def source(self) -> str:
         return self.path
 
+    def shown_classes(self, table: datasets.Dataset) -> set[int]:
+        return shown_in_label_maps(table)
+
 
 @strict
 @dataclass(kw_only=True)
@@ -306,9 +320,8 @@ class LabelMapShardsData(LabelMapShards, SemanticData):
             len(self.class_names()),
             image_column=self.image_column,
             label_map_column=self.label_map_column,
-            first_id=self.first_id,
-            ignored_ids=self.ignored_ids,
             streaming=self.streaming,
+            **self.numbers,
         )
 
 
@@ -381,19 +394,25 @@ class LabelMapMaskShards(LabelMapShards, ClassMaskData):
 
     name: Literal["label_map_mask_shards"] = "label_map_mask_shards"
 
-    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+    def label_maps(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        """Rows with `label_map`, once for each of its classes, and `class_number`."""
         return load_class_mask_shards(
             self.path,
             split,
             len(self.class_names()),
             label_map_column=self.label_map_column,
-            first_id=self.first_id,
-            ignored_ids=self.ignored_ids,
             streaming=self.streaming,
+            **self.numbers,
         )
 
+    def shown_classes(self, table: datasets.Dataset) -> set[int]:
+        return set(table.unique("class_number"))
+
+    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
+        return self.label_maps(split)
+
     def load_for_training(self) -> datasets.Dataset | datasets.IterableDataset:
-        return self.load(self.split)
+        return self.label_maps(self.split)
 
 
 AnyClassMaskData = LabelMapMasks | LabelMapMaskShards | ADE20KMasks | SyntheticClassMasks

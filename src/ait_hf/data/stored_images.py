@@ -1,0 +1,109 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Images in tables of 🤗 datasets: pictures, all by [`~ait_hf.image_reading_ait`], and images that hold numbers."""
+
+import io
+import re
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, BinaryIO
+
+import datasets
+import numpy as np
+import PIL.Image
+from datasets.utils.file_utils import xopen
+
+from ..image_reading_ait import read_image, reading, upright_image
+
+
+# How Pillow unpacks one channel of at most 8 bits, by the pixels' bits, and whether it turns black into white.
+_PACKED = re.compile(r"(?:1|L)(?:;([24])?(I)?R?)?")
+_STRETCH = {"2": 85, "4": 17}  # what Pillow multiplies such pixels by, so that they fill 8 bits
+
+
+@dataclass
+class Picture(datasets.Image):
+    """Picture feature: on access an upright RGB image of 8 bits per channel, see [`~ait_hf.image_reading_ait.read_image`].
+
+    Files and shards that are written from such a column call it `datasets.Image`, so that they can be read anywhere.
+
+    Raises:
+        FileNotFoundError, ValueError: on access, see there.
+    """
+
+    mode: str | None = "RGB"
+
+    def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> PIL.Image.Image:
+        """Reads the file."""
+        with stored_file(value) as file:
+            return read_image(file, stored_name(value))
+
+
+def stored_file(value: dict[str, Any]) -> BinaryIO:
+    """The file of an image as it is in a table, with its `bytes` or else its `path`, which may be an address."""
+    return xopen(value["path"], "rb") if value["bytes"] is None else io.BytesIO(value["bytes"])
+
+
+def stored_name(value: dict[str, Any]) -> str:
+    """What errors call an image as it is in a table."""
+    return value["path"] or "An image in a row"
+
+
+def open_numbers(source: str | PathLike | BinaryIO, name: str) -> PIL.Image.Image:
+    """An image for [`stored_numbers`], whose mode can be looked at before; `ValueError`, with its `name`, if it is none."""
+    with reading(name):
+        return PIL.Image.open(source)
+
+
+def stored_numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
+    """
+    The numbers that an image's file holds, not those that make a picture of them: Pillow stretches pixels of 2 and 4 bits to
+    8, and makes white of 0 where a file says so.
+
+    Args:
+        image: as [`open_numbers`] gives it, not loaded yet. Of a palette these are the numbers of its colours.
+        name: what errors call it.
+
+    Returns:
+        `(height, width)` or `(height, width, channels)`, upright as the picture would be.
+
+    Raises:
+        ValueError: pixels are broken or missing, or have 16 bits of which Pillow would drop the lower 8.
+    """
+    packing = _packing(image)  # which loading forgets
+    if packing.is_cut:
+        raise ValueError(f"{name} has pixels of 16 bits, of which Pillow keeps 8: store the numbers as .npy.")
+    with reading(name):
+        numbers = np.asarray(upright_image(image))
+    if numbers.dtype == bool:
+        numbers = numbers.astype(np.uint8)
+    if packing.is_inverted:
+        numbers = (1 if image.mode == "1" else 255) - numbers
+    if packing.stretch != 1:
+        numbers = np.round(numbers / packing.stretch).astype(numbers.dtype)
+    return numbers
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """What Pillow makes of the numbers in a file: it drops the lower half of their bits, inverts them, multiplies them."""
+
+    is_cut: bool = False
+    is_inverted: bool = False
+    stretch: float = 1.0
+
+
+def _packing(image: PIL.Image.Image) -> _Packing:
+    if not image.tile:
+        return _Packing()
+    codec, arguments = image.tile[0].codec_name, image.tile[0].args
+    raw_mode, *others = [arguments] if isinstance(arguments, str) else arguments or [""]
+    is_wide = image.mode.startswith("I")
+    if codec in ("ppm", "ppm_plain") and others:  # stretched to all of 8 or 16 bits
+        (most,) = others
+        return _Packing(is_cut=most > 255 and not is_wide, stretch=(65535 if is_wide else 255) / most)
+    packed = _PACKED.fullmatch(str(raw_mode))
+    if packed is None:
+        return _Packing(is_cut=";16" in str(raw_mode) and not is_wide)
+    bits, is_inverted = packed.groups()
+    return _Packing(is_inverted=is_inverted is not None, stretch=_STRETCH.get(bits, 1))
