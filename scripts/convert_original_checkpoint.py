@@ -8,6 +8,10 @@ A released AiT checkpoint as a folder that `AutoModel` loads.
 CONFIG.json holds the original model dictionary, alone or as the entry `config` or `model` of another. Detection,
 instance segmentation, depth and joint models are converted. `--tokenizer depth=FILE.pt` or `mask=FILE.pt` takes a
 tokenizer from a file of its own instead of the checkpoint. Pickled code is not executed.
+
+A tokenizer alone, of a published model that uses AiT's, with its preprocessing and the format of its text:
+
+    python scripts/convert_original_checkpoint.py --tokenizer vae-oid.npz --preset paligemma-mask --output DIR
 """
 
 import argparse
@@ -18,8 +22,11 @@ from typing import Any
 
 from transformers.utils import logging
 
+from ait_hf import AiTForDenseTokenGeneration
 from ait_hf.conversion.original import convert_original_checkpoint
 from ait_hf.remote_code import save_with_remote_code
+from ait_hf.tokens import PRESETS
+from ait_hf.tokens.convert import convert_tokenizer
 from ait_hf.training.files import write_folder
 
 
@@ -27,20 +34,30 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--original", required=True, type=Path, metavar="FILE.pth", help="original checkpoint")
-    parser.add_argument(
-        "--original-config", required=True, type=Path, metavar="CONFIG.json", help="its model dictionary"
-    )
+    parser.add_argument("--original", type=Path, metavar="FILE.pth", help="original checkpoint")
+    parser.add_argument("--original-config", type=Path, metavar="CONFIG.json", help="its model dictionary")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--tokenizer",
         action="append",
         default=[],
         metavar="NAME=FILE.pt",
-        help="original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated",
+        help="original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated. With "
+        "--preset, the file alone",
     )
+    parser.add_argument("--preset", metavar="NAME", help=f"convert a tokenizer alone: one of {', '.join(PRESETS)}")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
     return parser.parse_args(arguments)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    if options.preset is None:
+        if options.original is None or options.original_config is None:
+            raise ValueError(
+                "give --original and --original-config, or --tokenizer and --preset for a tokenizer alone."
+            )
+    elif options.original or options.original_config or len(options.tokenizer) != 1:
+        raise ValueError("--preset converts a tokenizer alone: give it with one --tokenizer FILE and with --output.")
 
 
 def read_original_config(path: Path) -> dict[str, Any]:
@@ -78,16 +95,25 @@ def main(arguments: list[str] | None = None) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        if options.output.exists() and not options.overwrite:
-            raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
-        original_config = read_original_config(options.original_config)
-        tokenizers = parse_tokenizers(options.tokenizer)
-        model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
-        write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
+        check_options(options)
+        if options.preset is not None:
+            model = convert_tokenizer(options.tokenizer[0], options.preset, options.output, options.overwrite)
+        else:
+            model = convert_model(options)
     except (ValueError, OSError) as error:
         print(f"convert_original_checkpoint.py: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"Wrote {model.num_parameters():,} parameters to {options.output}.")
+
+
+def convert_model(options: argparse.Namespace) -> AiTForDenseTokenGeneration:
+    if options.output.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
+    original_config = read_original_config(options.original_config)
+    tokenizers = parse_tokenizers(options.tokenizer)
+    model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
+    write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
+    return model
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ from .sequences_ait import TaskGrammar
 from .test_time_augmentation import predict_with_windows_and_flip
 from .tokenization_pose import PoseTokenizer, mask_joints
 from .tokenization_vq import VQTokenizer, mask_augmentation
+from .tokens.image_processing_tokens import AiTTokenProcessor
 
 
 __version__ = "0.1.0"
@@ -71,8 +72,9 @@ AutoModelForPoseEstimation.register(AiTConfig, AiTForPoseEstimation, exist_ok=Tr
 AutoModelForSemanticSegmentation.register(AiTConfig, AiTForSemanticSegmentation, exist_ok=True)
 AutoModelForUniversalSegmentation.register(AiTConfig, AiTForInstanceSegmentation, exist_ok=True)
 AutoImageProcessor.register(AiTConfig, fast_image_processor_class=AiTImageProcessor, exist_ok=True)
-# A second processor for the same configuration: found by the class name that its own file holds.
-AutoImageProcessor.register(AiTPoseImageProcessor, fast_image_processor_class=AiTPoseImageProcessor, exist_ok=True)
+# Further processors, found by the class name that their own files hold.
+for _processor in (AiTPoseImageProcessor, AiTTokenProcessor):
+    AutoImageProcessor.register(_processor, fast_image_processor_class=_processor, exist_ok=True)
 
 __all__ = [
     "AiTConfig",
@@ -95,6 +97,7 @@ __all__ = [
     "AiTSwinv2Backbone",
     "AiTSwinv2Config",
     "AiTTaskConfig",
+    "AiTTokenProcessor",
     "AiTTokenizerConfig",
     "AiTTrainingOutput",
     "EMACodebook",

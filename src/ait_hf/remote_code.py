@@ -52,17 +52,18 @@ def save_with_remote_code(
     custom_object_save(model, folder)
     processors = processor if isinstance(processor, dict) else {"": processor}
     first = next(iter(processors.values()))
-    _save_processor(first, Path(folder))
+    save_processor(first, Path(folder))
     for processor in processors.values():
         custom_object_save(processor, folder)
     if len(processors) > 1:
         for task, processor in processors.items():
-            _save_processor(processor, Path(folder) / "image_processors" / task)
+            save_processor(processor, Path(folder) / "image_processors" / task)
     for name, tokenizer in model.tokenizers.items():
         tokenizer.save_pretrained(Path(folder) / "tokenizers" / name)
 
 
-def _save_processor(processor: BaseImageProcessor, folder: Path) -> None:
+def save_processor(processor: BaseImageProcessor, folder: Path) -> None:
+    """Saves an image processor with the `auto_map` that names its class; the module that defines it is not copied."""
     kind = type(processor)
     # A pair of the library's: without and with torchvision. For a single name, pipelines take it that there is a video
     # processor of a like name in the folder's code, and ask whether to run that.

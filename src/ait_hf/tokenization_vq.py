@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VQ tokenizer: depth maps, masks, label maps and other maps to grids of discrete codes and back."""
 
+import os
+from importlib import import_module
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -164,6 +167,27 @@ class VQTokenizer(TokenizerBase):
         self.encoder = VQEncoder(in_channels, widths, num_res_blocks, vq_embed_dim)
         self.quantizer = EMACodebook(num_vq_embeddings, vq_embed_dim, ema_decay, ema_epsilon, revival_threshold)
         self.decoder = VQDecoder(out_channels, widths, num_res_blocks, vq_embed_dim)
+
+    @classmethod
+    def from_original(cls, file: str | os.PathLike, preset: str) -> "VQTokenizer":
+        """
+        The tokenizer of a published model that uses AiT's, from the file that its authors publish.
+
+        Args:
+            file (`str` or `os.PathLike`): `.npz`, `.pt` or `.safetensors`. Nothing pickled is run.
+            preset (`str`): `"paligemma-mask"`, `"molmoact-depth"`, `"molmoact2-depth"` or `"aurora-depth"`; see
+                [`~ait_hf.tokens.PRESETS`].
+
+        Returns:
+            [`VQTokenizer`] in evaluation mode, float32.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: There is no such preset, the file is truncated or holds other things than numbers, or its
+                arrays are not those of the preset; the message names them.
+        """
+        # Not an import statement: this file also travels with checkpoints to where there is no ait_hf.
+        return import_module("ait_hf.tokens.original").load_original_tokenizer(cls, file, preset)
 
     @property
     def num_tokens(self) -> int:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The released AiT checkpoints as ours: configuration, parameter names, weights."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ..modeling_ait import AiTForDenseTokenGeneration
 from .coco_classes import COCO_CLASSES
 from .swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
 from .vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original
+from .weight_files import read_original_checkpoint
 
 
 # Original prefix or module name -> ours, in the task-solver. Order matters: the first match is taken.
@@ -180,30 +180,6 @@ def generation_config_from_original(original: dict[str, Any], config: AiTConfig)
     if top_p := solver.get("top_p", DEFAULT_TOP_P):
         generation_config.do_sample, generation_config.top_p = True, top_p
     return generation_config
-
-
-def read_original_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
-    """
-    Tensors of an original file: `{"state_dict": ...}`, `{"weights": ...}` or the bare dictionary, without a leading
-    `module.`. Pickled code is never executed.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file is truncated, is no checkpoint, or holds other objects than tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint at {path}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise ValueError(f"{path} is truncated or not a checkpoint of tensors only.") from error
-    for key in ("state_dict", "weights"):
-        if isinstance(content, dict) and key in content:
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise ValueError(f"{path} holds no dictionary of tensors.")
-    return {key.removeprefix("module."): tensor for key, tensor in content.items()}
 
 
 def _refuse_differing_duplicates(original: dict[str, torch.Tensor]) -> None:

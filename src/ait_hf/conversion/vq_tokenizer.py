@@ -15,6 +15,9 @@ ORIGINAL_LOSS_TYPES = {"mse": "mse", "mse_ignore_zero": "masked_mse"}
 SUPPORTED = {"train_objective": "regression", "residul_type": "v1"}
 # Written by some original files and read by none.
 UNUSED_KEYS = {"codebook.weight"}
+CODES = "_vq_vae._embedding"
+# Statistics of the training, which files for inference may lack.
+EMA_KEYS = {"_vq_vae._ema_cluster_size", "_vq_vae._ema_w"}
 
 
 def vq_tokenizer_config_from_original(vae_cfg: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +96,8 @@ def convert_vq_tokenizer_state_dict(
     State dict of [`VQTokenizer`] from an original one (`encoder.0.weight`, ..., `_vq_vae._embedding`).
 
     Args:
-        original (`dict[str, torch.Tensor]`): Original keys, perhaps with the prefix `module.` of distributed training.
+        original (`dict[str, torch.Tensor]`): Original keys, perhaps with the prefix `module.` of distributed training
+            and without the codebook's moving averages, which inference does not need.
         config (`dict[str, Any]`): Arguments of [`VQTokenizer`].
 
     Returns:
@@ -105,6 +109,10 @@ def convert_vq_tokenizer_state_dict(
     """
     original = {key.removeprefix("module."): tensor for key, tensor in original.items()}
     original = {key: tensor for key, tensor in original.items() if key not in UNUSED_KEYS}
+    if CODES in original and not EMA_KEYS & original.keys():
+        # As of a new codebook that was placed on these codes: sizes 1 and sums that agree.
+        codes = original[CODES]
+        original |= {"_vq_vae._ema_cluster_size": codes.new_ones(len(codes)), "_vq_vae._ema_w": codes.clone()}
     with torch.device("meta"):
         tokenizer = VQTokenizer(**config)
     shapes = {key: tensor.shape for key, tensor in tokenizer.state_dict().items()}
@@ -140,7 +148,7 @@ def _original_names(num_stages: int, num_res_blocks: int) -> dict[str, str]:
             modules[f"decoder.{2 + i}.net.{2 * j}"] = f"decoder.res_blocks.{i}.conv{j + 1}"
     names = {f"{old}.{leaf}": f"{new}.{leaf}" for old, new in modules.items() for leaf in ("weight", "bias")}
     return names | {
-        "_vq_vae._embedding": "quantizer.embedding.weight",
+        CODES: "quantizer.embedding.weight",
         "_vq_vae._ema_cluster_size": "quantizer.ema_cluster_size",
         "_vq_vae._ema_w": "quantizer.ema_sums",
     }

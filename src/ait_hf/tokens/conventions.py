@@ -1,0 +1,323 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+How maps and masks become what a tokenizer reads, and back, in each of the published models. Number for number: the models
+were trained with these roundings. NumPy and Pillow alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from torchvision.ops import roi_align
+
+
+# Maps
+
+
+def finite_map(values: np.ndarray, name: str) -> np.ndarray:
+    """float32 `(height, width)`; `ValueError` if it is not a map of finite numbers."""
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"{name} must have shape (height, width), got {values.shape}.")
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must hold numbers, got {values.dtype}.")
+    values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has NaN or infinite values: fill them in before it is tokenized.")
+    return values
+
+
+def minmax_with_epsilon(values: np.ndarray) -> np.ndarray:
+    """MolmoAct: float32 map to 8 bit, cut off; a constant map becomes 0, and a small range does not reach 255."""
+    low, high = values.min(), values.max()
+    return ((values - low) / (high - low + np.float32(1e-8)) * np.float32(255)).astype(np.uint8)
+
+
+def minmax(values: np.ndarray) -> np.ndarray:
+    """Depth Anything's grey picture, which Aurora reads: float32 map to 8 bit, cut off; the maximum is 255."""
+    low, high = values.min(), values.max()
+    if low == high:
+        raise ValueError(f"The map has the same value {low} everywhere, of which Depth Anything makes no picture.")
+    return ((values - low) / (high - low) * np.float32(255)).astype(np.uint8)
+
+
+def opencv_nearest(source: int, target: int) -> np.ndarray:
+    """Which of `source` rows OpenCV's INTER_NEAREST takes for each of `target`: the upper left, by doubles."""
+    places = np.floor(np.arange(target) * (1.0 / (target / source))).astype(np.int64)
+    return np.minimum(places, source - 1)
+
+
+def resize_opencv_nearest(picture: np.ndarray, side: int) -> np.ndarray:
+    rows, columns = (opencv_nearest(length, side) for length in picture.shape)
+    return picture[rows[:, None], columns]
+
+
+def resize_torch_nearest(picture: np.ndarray, side: int) -> np.ndarray:
+    """Like OpenCV's, but by float32, which differs for some sizes."""
+    return F.interpolate(torch.tensor(picture)[None, None], size=(side, side), mode="nearest")[0, 0].numpy()
+
+
+def resize_torch_nearest_exact(picture: np.ndarray, side: int) -> np.ndarray:
+    """The centres of the pixels by float32, which differs from Pillow's for some sizes."""
+    return F.interpolate(torch.tensor(picture)[None, None], size=(side, side), mode="nearest-exact")[0, 0].numpy()
+
+
+def resize_pillow_nearest(picture: np.ndarray, side: int) -> np.ndarray:
+    """The centres of the pixels, by a sum of doubles."""
+    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST))
+
+
+def resize_pillow_bilinear(picture: np.ndarray, side: int) -> np.ndarray:
+    """Antialiased, and rounded after each axis where the picture has 8 bits."""
+    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def stretch_map(values: np.ndarray, size: tuple[int, int], align_corners: bool) -> np.ndarray:
+    """A depth network's output brought to the picture's size, bilinear without antialiasing."""
+    stretched = F.interpolate(
+        torch.tensor(values)[None, None], size=size, mode="bilinear", align_corners=align_corners
+    )
+    return stretched[0, 0].numpy()
+
+
+# Maps back to pictures: three rules for the same thing, of the raw output of the decoder
+
+
+def _relative(raw: np.ndarray, least_range: float) -> np.ndarray:
+    low, high = raw.min(), raw.max()
+    return (raw - low) / max(high - low, np.float32(least_range))
+
+
+def picture_rounded(raw: np.ndarray) -> np.ndarray:
+    """MolmoAct 1: min-max, rounded half up."""
+    return np.floor(255 * _relative(raw, 1e-8) + np.float32(0.5)).astype(np.uint8)
+
+
+def picture_cut_off(raw: np.ndarray) -> np.ndarray:
+    """MolmoAct 2: min-max, cut off; 0 where the map is all but constant."""
+    if raw.max() - raw.min() < 1e-6:
+        return np.zeros(raw.shape, np.uint8)
+    return (255 * _relative(raw, 1e-8)).astype(np.uint8)
+
+
+# Masks
+
+
+def binary_mask(mask: np.ndarray, name: str) -> np.ndarray:
+    """
+    A mask `(height, width)` as bool: from bool, or integers of 0 and 1 or of 0 and 255.
+
+    Raises:
+        ValueError: It has other values, is of floats, or has another shape.
+    """
+    if mask.ndim != 2 or mask.size == 0:
+        raise ValueError(f"{name} must have shape (height, width), got {mask.shape}.")
+    if mask.dtype == bool:
+        return mask
+    if mask.dtype.kind not in "iu":
+        raise ValueError(f"{name} is of {mask.dtype}: threshold it and give bool, or integers of 0 and 255.")
+    values = set(np.unique(mask).tolist())
+    if not (values <= {0, 1} or values <= {0, 255}):
+        raise ValueError(
+            f"{name} has values other than 0 and 1, or 0 and 255, such as {sorted(values)[-1]}: threshold it, or take the "
+            "pixels of one object."
+        )
+    return mask > 0
+
+
+def tight_box(mask: np.ndarray, name: str) -> np.ndarray:
+    """The box of a mask's pixels as shares of the sides, float32 `(4,)`: ymin, xmin, ymax, xmax."""
+    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    if len(rows) == 0:
+        raise ValueError(f"{name} is empty, so it has no box: leave it out, or give its box.")
+    height, width = mask.shape
+    edges = np.array([rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width])
+    return edges.astype(np.float32)
+
+
+def crop_edges(box: np.ndarray, size: tuple[int, int], name: str) -> tuple[int, int, int, int]:
+    """
+    PaliGemma: the pixels y1, x1, y2, x2 (ends exclusive) of a box in shares, rounded half to even in float32, cut at the
+    right and lower border.
+
+    Raises:
+        ValueError: Nothing is left, or the box begins before the image.
+    """
+    if not np.isfinite(box).all():
+        raise ValueError(f"{name} {_numbers(box)} has NaN or infinite corners.")
+    lengths = np.array([*size, *size], np.float32)
+    y1, x1, y2, x2 = np.rint(lengths * box.astype(np.float32)).astype(np.int64).tolist()
+    y2, x2 = min(y2, size[0]), min(x2, size[1])
+    if min(box[:2]) < 0:
+        raise ValueError(f"{name} {_numbers(box)} begins outside the image: ymin and xmin are shares from 0 to 1.")
+    if y2 <= y1 or x2 <= x1:
+        raise ValueError(
+            f"{name} {_numbers(box)} (ymin, xmin, ymax, xmax) has no pixel in an image of {size[0]}x{size[1]}."
+        )
+    return y1, x1, y2, x2
+
+
+def _numbers(box: np.ndarray) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in box)})"
+
+
+def crop_antialiased(mask: np.ndarray, box: np.ndarray, side: int, name: str) -> np.ndarray:
+    """PaliGemma: the crop of the box's pixels, bilinear and antialiased to float32 `(side, side)` of 0..1, not binary."""
+    y1, x1, y2, x2 = crop_edges(box, mask.shape, name)
+    crop = Image.fromarray(mask[y1:y2, x1:x2].astype(np.float32) * 255)
+    return np.asarray(crop.resize((side, side), Image.Resampling.BILINEAR)) / np.float32(255)
+
+
+def crop_roi_align(mask: np.ndarray, box: np.ndarray, side: int, name: str) -> np.ndarray:
+    """AiT: RoIAlign of the box, thresholded at 0.5; 0 or 1."""
+    crop_edges(box, mask.shape, name)
+    height, width = mask.shape
+    y1, x1, y2, x2 = (box.astype(np.float32) * np.array([height, width] * 2, np.float32)).tolist()
+    region = torch.tensor([[0.0, x1, y1, x2, y2]])
+    pixels = torch.tensor(mask)[None, None].float()
+    cropped = roi_align(pixels, region, (side, side), sampling_ratio=0, aligned=True)
+    return (cropped[0, 0] >= 0.5).float().numpy()
+
+
+def location_numbers(boxes: np.ndarray, count: int = 1024) -> np.ndarray:
+    """PaliGemma: numbers of the location tokens of boxes in shares `(n, 4)`: rounded half to even, cut to the range."""
+    boxes = np.asarray(boxes, np.float32)
+    return np.clip(np.rint(boxes * np.float32(count - 1)), 0, count - 1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class PasteRule:
+    """
+    How location tokens become pixels, and a square map a mask in them.
+
+    Args:
+        divisor (`int`): A location's share of the side is its number divided by this.
+        to_pixel: Share times side to a whole pixel.
+        soft (`bool`): Whether the mask stays soft (8 bits, bicubic) instead of being thresholded (bilinear).
+    """
+
+    divisor: int
+    to_pixel: Callable[[float], int]
+    soft: bool = False
+
+
+PASTE_RULES = {
+    # Gives back the edges that were encoded.
+    "recommended": PasteRule(1023, round),
+    # Big Vision's evaluator, for scoring: edges move up to a pixel to the left and up.
+    "evaluator": PasteRule(1023, int),
+    # The public demo: soft masks; above 512 pixels boxes do not reach the right and lower border.
+    "demo": PasteRule(1024, round, soft=True),
+}
+
+
+def get_paste_rule(name: str) -> PasteRule:
+    if name not in PASTE_RULES:
+        raise ValueError(f"There is no rule {name!r} for boxes; there are {', '.join(PASTE_RULES)}.")
+    return PASTE_RULES[name]
+
+
+def box_edges(locations: tuple[int, int, int, int], size: tuple[int, int], rule: PasteRule) -> tuple[int, ...]:
+    """Pixels y1, x1, y2, x2 (ends exclusive) of location tokens in an image of that height and width."""
+    return tuple(rule.to_pixel(number / rule.divisor * side) for number, side in zip(locations, [*size, *size]))
+
+
+def paste_mask(values: np.ndarray, edges: tuple[int, ...], size: tuple[int, int], rule: PasteRule) -> np.ndarray:
+    """
+    A square map of a mask in its image.
+
+    Args:
+        values: float32 `(side, side)`, about 0..1, as a tokenizer with `value_range` (0, 1) decodes it.
+        edges: Of [`box_edges`].
+        size: Height and width of the image.
+
+    Returns:
+        bool `(height, width)`; float64 0..1 for a soft rule, empty where the box has no pixel.
+    """
+    y1, x1, y2, x2 = edges
+    whole = np.zeros(size, np.float64 if rule.soft else bool)
+    if y2 <= y1 or x2 <= x1:
+        return whole
+    if rule.soft:
+        picture = Image.fromarray((np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8))
+        whole[y1:y2, x1:x2] = np.asarray(picture.resize((x2 - x1, y2 - y1))) / 255.0
+    else:
+        # Around 0, as the network gives it: a threshold at 0 loses nothing to rounding.
+        picture = Image.fromarray(2 * values.astype(np.float32) - 1)
+        whole[y1:y2, x1:x2] = np.asarray(picture.resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)) > 0
+    return whole
+
+
+# The conventions
+
+
+@dataclass(frozen=True)
+class Convention:
+    """
+    Args:
+        side (`int`): Of the square that the tokenizer reads, pixels.
+        is_mask (`bool`): Whether it is of masks in boxes; of maps otherwise.
+        normalise: Map float32 to 8 bits, at the picture's size. `None` for maps that keep their values.
+        resize: 8-bit picture, or map, to the square.
+        align_corners (`bool`): How a map is brought to its picture's size first.
+        crop: Mask, box and side to the square.
+        picture: Raw output of the decoder to an 8-bit picture.
+        value_range: Values that the network sees as -1 and 1; `None` if it sees them as they are.
+    """
+
+    side: int
+    is_mask: bool = False
+    normalise: Callable[[np.ndarray], np.ndarray] | None = None
+    resize: Callable[[np.ndarray, int], np.ndarray] | None = None
+    align_corners: bool = True
+    crop: Callable[..., np.ndarray] | None = None
+    picture: Callable[[np.ndarray], np.ndarray] | None = None
+    value_range: tuple[float, float] | None = (0.0, 1.0)
+
+
+CONVENTIONS = {
+    "paligemma-mask": Convention(64, is_mask=True, crop=crop_antialiased),
+    "molmoact-depth": Convention(
+        320,
+        normalise=minmax_with_epsilon,
+        resize=resize_pillow_bilinear,
+        picture=picture_rounded,
+        value_range=None,
+    ),
+    "molmoact2-depth": Convention(
+        320, normalise=minmax_with_epsilon, resize=resize_opencv_nearest, picture=picture_cut_off
+    ),
+    # What the same annotation script does with a batch size above 1.
+    "molmoact2-depth-batched": Convention(
+        320, normalise=minmax_with_epsilon, resize=resize_torch_nearest, picture=picture_cut_off
+    ),
+    "aurora-depth": Convention(
+        320, normalise=minmax, resize=resize_pillow_nearest, align_corners=False, picture=picture_cut_off
+    ),
+    "ait-depth": Convention(480, resize=resize_torch_nearest, value_range=None),
+    "ait-mask": Convention(64, is_mask=True, crop=crop_roi_align),
+}
+
+
+def get_convention(name: str | None) -> Convention:
+    """`ValueError` that lists the names, if there is no convention of this one."""
+    if name not in CONVENTIONS:
+        raise ValueError(
+            f"Give the convention by which maps and masks are prepared, one of {', '.join(CONVENTIONS)}; got {name!r}. "
+            "There is no default, because the same map gives other codes in each."
+        )
+    return CONVENTIONS[name]
+
+
+__all__ = [
+    "CONVENTIONS",
+    "PASTE_RULES",
+    "Convention",
+    "PasteRule",
+    "get_convention",
+    "get_paste_rule",
+    "location_numbers",
+]

@@ -1,0 +1,45 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Made-up weights of the published depth tokenizers, by the recipe of the golden cases 11 and 12."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from golden_data import load_case
+
+
+def molmoact_weights(golden_dir: Path) -> dict[str, torch.Tensor]:
+    """Original names to tensors, as `torch.save({"weights": ...})` of the released file holds them."""
+    case, tensors = load_case(golden_dir, "11_molmoact_depth")
+    weights = {}
+    for key, shape in case["weights"].items():
+        if key == "_vq_vae._embedding":
+            weights[key] = tensors[key]
+            continue
+        rs = np.random.RandomState((zlib.crc32(key.encode()) + 7919 * case["seed"]) % 2**32)
+        values = _draw(rs, key, shape)
+        if key.startswith("decoder.14."):
+            values = values * case["decoder_scale"]
+        if key == "decoder.14.bias":
+            values = values + case["decoder_shift"]
+        values = values.astype(np.float32)
+        assert zlib.crc32(np.ascontiguousarray(values).tobytes()) == case["weights_crc32"][key], key
+        weights[key] = torch.from_numpy(values)
+    return weights
+
+
+def _draw(rs: np.random.RandomState, key: str, shape: list[int]) -> np.ndarray:
+    if key.endswith("_ema_cluster_size"):
+        return rs.uniform(0.5, 20, shape)
+    if key.endswith("_ema_w"):
+        return rs.standard_normal(shape)
+    if key.endswith(".bias"):
+        return 0.1 * rs.standard_normal(shape)
+    if key.startswith("decoder.") and "net" not in key and shape[2:] == [4, 4]:
+        k = np.array([0.25, 0.75, 0.75, 0.25])
+        smooth = rs.standard_normal(shape[:2])[:, :, None, None] * np.outer(k, k)
+        return (smooth + 0.05 * rs.standard_normal(shape)) * 1.4 / np.sqrt(shape[0])
+    gain = 0.7 if "net" in key else 1.4
+    return rs.standard_normal(shape) * gain / np.sqrt(np.prod(shape[1:]))
