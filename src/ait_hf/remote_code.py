@@ -52,18 +52,23 @@ def save_with_remote_code(
     custom_object_save(model, folder)
     processors = processor if isinstance(processor, dict) else {"": processor}
     first = next(iter(processors.values()))
-    save_processor(first, Path(folder))
+    _save_processor(first, Path(folder))
     for processor in processors.values():
         custom_object_save(processor, folder)
     if len(processors) > 1:
         for task, processor in processors.items():
-            save_processor(processor, Path(folder) / "image_processors" / task)
+            _save_processor(processor, Path(folder) / "image_processors" / task)
     for name, tokenizer in model.tokenizers.items():
         tokenizer.save_pretrained(Path(folder) / "tokenizers" / name)
 
 
-def save_processor(processor: BaseImageProcessor, folder: Path) -> None:
-    """Saves an image processor with the `auto_map` that names its class; the module that defines it is not copied."""
+def save_processor_with_code(processor: BaseImageProcessor, folder: str | Path) -> None:
+    """Saves an image processor by itself, with the modules that define it and the `auto_map` that names it."""
+    _save_processor(processor, Path(folder))
+    custom_object_save(processor, folder)
+
+
+def _save_processor(processor: BaseImageProcessor, folder: Path) -> None:
     kind = type(processor)
     # A pair of the library's: without and with torchvision. For a single name, pipelines take it that there is a video
     # processor of a like name in the folder's code, and ask whether to run that.

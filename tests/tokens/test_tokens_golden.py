@@ -125,7 +125,7 @@ def test_maps_become_the_texts_of_molmoact(name, molmoact, depth_file):
         (block,) = parse_text(f"The depth map is {entry[f'{key}_text']}. Then", preset.token_format)
         assert torch.equal(block.ids, codes)
     # A finished picture of 8 bits gives the same.
-    pictures = {i: tensors.get(f"{key}.minmax_uint8.{i}") for i in range(len(maps))}
+    pictures = {i: tensors.get(f"molmoact1.minmax_uint8.{i}") for i in range(len(maps))}
     assert pictures[0] is not None
     for number, picture in pictures.items():
         if picture is not None:

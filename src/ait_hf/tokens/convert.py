@@ -5,9 +5,7 @@
 import os
 from pathlib import Path
 
-from transformers.dynamic_module_utils import custom_object_save
-
-from ..remote_code import save_processor
+from ..remote_code import save_processor_with_code
 from ..tokenization_vq import VQTokenizer
 from ..training.files import write_folder
 from .image_processing_tokens import AiTTokenProcessor
@@ -39,8 +37,7 @@ def convert_tokenizer(
 
     def write(folder: Path) -> None:
         tokenizer.save_pretrained(folder)
-        save_processor(processor, folder)
-        custom_object_save(processor, folder)
+        save_processor_with_code(processor, folder)
         chosen.token_format.save_pretrained(folder)
 
     write_folder(output, write)

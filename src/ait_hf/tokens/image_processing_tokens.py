@@ -96,7 +96,8 @@ class AiTTokenProcessor(BaseImageProcessor):
 
         Args:
             images: One map or mask `(height, width)`, or several: a list of different sizes, or an array with a first
-                axis. PIL images, NumPy arrays or tensors. A picture of three equal channels counts as one.
+                axis. PIL images, NumPy arrays or tensors. An array whose last axis is 3 is one picture, whose three
+                channels must be equal.
             boxes: For masks: `(n, 4)`, one box of each mask, ymin, xmin, ymax, xmax as shares of height and width. By
                 default the boxes of the masks' pixels. Borders at the right and below are cut off by the image.
             image_sizes: For maps: `(height, width)` of every picture, where a depth network gave its map in another
@@ -112,7 +113,7 @@ class AiTTokenProcessor(BaseImageProcessor):
                 message names the sample.
         """
         convention = get_convention(self.convention)
-        samples = _as_list(images)
+        samples = _as_arrays(images)
         if convention.is_mask:
             if image_sizes is not None:
                 raise ValueError("Masks have the size of their image already: leave image_sizes out.")
@@ -123,13 +124,13 @@ class AiTTokenProcessor(BaseImageProcessor):
             data = self._prepare_maps(samples, image_sizes)
         return BatchFeature(data=data, tensor_type=return_tensors)
 
-    def _prepare_masks(self, samples: list, boxes: Any | None) -> dict[str, torch.Tensor]:
+    def _prepare_masks(self, samples: list[np.ndarray], boxes: Any | None) -> dict[str, torch.Tensor]:
         if boxes is not None:
             boxes = _boxes(boxes, len(samples))
         convention, crops, kept = get_convention(self.convention), [], []
         for number, sample in enumerate(samples):
             name = f"Mask {number + 1}"
-            mask = binary_mask(_array(sample), name)
+            mask = binary_mask(sample, name)
             box = tight_box(mask, name) if boxes is None else boxes[number]
             crops.append(convention.crop(mask, box, self.side, f"Box {number + 1}"))
             kept.append(box)
@@ -140,15 +141,15 @@ class AiTTokenProcessor(BaseImageProcessor):
             "locations": torch.tensor(location_numbers(kept)),
         }
 
-    def _prepare_maps(self, samples: list, image_sizes: Sequence | None) -> dict[str, torch.Tensor]:
+    def _prepare_maps(self, samples: list[np.ndarray], image_sizes: Sequence | None) -> dict[str, torch.Tensor]:
         if image_sizes is not None and len(image_sizes) != len(samples):
             raise ValueError(f"One image size per map is needed: got {len(image_sizes)} for {len(samples)} maps.")
         sizes = [None] * len(samples) if image_sizes is None else [(int(h), int(w)) for h, w in image_sizes]
         squares = [self._prepare_map(*pair, f"Map {n + 1}") for n, pair in enumerate(zip(samples, sizes))]
         return {"pixel_values": torch.tensor(np.stack(squares))[:, None]}
 
-    def _prepare_map(self, sample: Any, size: tuple[int, int] | None, name: str) -> np.ndarray:
-        convention, values = get_convention(self.convention), _one_channel(_array(sample), name)
+    def _prepare_map(self, values: np.ndarray, size: tuple[int, int] | None, name: str) -> np.ndarray:
+        convention = get_convention(self.convention)
         if convention.normalise is None:
             values = finite_map(values, name)
             if (values < 0).any():
@@ -250,18 +251,17 @@ class AiTTokenProcessor(BaseImageProcessor):
         ]
 
 
-def _as_list(images: Any) -> list:
+def _as_arrays(images: Any) -> list[np.ndarray]:
     if isinstance(images, (list, tuple)):
         samples = list(images)
     elif isinstance(images, Image.Image):
         samples = [images]
     else:
         array = _array(images)
-        is_picture = array.ndim == 3 and array.dtype == np.uint8 and array.shape[-1] == 3
-        samples = [array] if array.ndim < 3 or is_picture else list(array)
+        samples = [array] if array.ndim < 3 or (array.ndim == 3 and array.shape[-1] == 3) else list(array)
     if not samples:
         raise ValueError("There is nothing to prepare: give at least one map or mask.")
-    return samples
+    return [_one_channel(_array(sample), f"Sample {number + 1}") for number, sample in enumerate(samples)]
 
 
 def _array(sample: Any) -> np.ndarray:
@@ -276,7 +276,7 @@ def _one_channel(values: np.ndarray, name: str) -> np.ndarray:
     if values.ndim != 3 or values.shape[-1] != 3:
         return values
     if not (values == values[..., :1]).all():
-        raise ValueError(f"{name} is a picture in colours: give the depth map, or its grey picture.")
+        raise ValueError(f"{name} is a picture in colours: give the map or mask, or its grey picture.")
     return values[..., 0]
 
 

@@ -154,8 +154,6 @@ class TokenFormat:
             return None
         ids = torch.as_tensor(ids)
         rows, columns = self.grid
-        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-            raise ValueError(f"Codes are integers, got {ids.dtype}.")
         if ids.ndim == 1 or tuple(ids.shape) == self.grid:
             ids = ids[None]
         if ids.ndim == 2 and ids.shape[1] == self.num_tokens:
@@ -166,6 +164,8 @@ class TokenFormat:
             raise ValueError(
                 f"A block has {rows} x {columns} = {self.num_tokens} codes, got codes of shape {tuple(ids.shape)}."
             )
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise ValueError(f"Codes are integers, got {ids.dtype}.")
         outside = flat[(flat < 0) | (flat >= self.num_codes)]
         if len(outside):
             raise ValueError(f"Codes are 0 to {self.num_codes - 1}, got {outside[0].item()}.")

@@ -191,8 +191,8 @@ def _features(token_format: TokenFormat, codebook: torch.Tensor | None) -> list[
 
 
 def _waves(count: int) -> torch.Tensor:
-    """Sines and cosines of numbers: near numbers are alike, no two are the same."""
-    lengths = 2.0 ** torch.arange(1, max(count - 1, 1).bit_length() + 2)
+    """Sines and cosines of numbers, waves of 16 numbers and longer: near numbers are alike, no two are the same."""
+    lengths = 2.0 ** torch.arange(4, max(count.bit_length() + 2, 5))
     angles = torch.arange(count)[:, None] * (2 * torch.pi / lengths)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
