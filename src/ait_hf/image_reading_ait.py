@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps
 
 
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+_BY_WAY_OF = {"La": "LA", "P": "RGBA"}  # Pillow has no other way; it warns where a palette's alpha is dropped at once
 _PNG_SIGNATURE = 8  # bytes
 # Chunks of a PNG that can say how it is to be turned, and how they begin.
 _PNG_ORIENTATION = {
@@ -141,8 +142,8 @@ def rgb_image(image: Image.Image, name: str = "An image") -> Image.Image:
         ValueError: It has one channel of more than 8 bits; begins with `name`.
     """
     _check_is_picture(image.mode, name)
-    if image.mode == "La":  # which Pillow converts to nothing else
-        image = image.convert("LA")
+    if image.mode in _BY_WAY_OF:
+        image = image.convert(_BY_WAY_OF[image.mode])
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -158,8 +159,9 @@ def _check_is_picture(mode: str, name: str) -> None:
 
 def upright_height_and_width(image: Image.Image) -> tuple[int, int]:
     """Of the image as [`upright_image`] would turn it, pixels."""
-    width, height = image.size
-    return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
+    if _orientation(image) not in _SIDEWAYS:
+        return image.height, image.width
+    return _stored_size(image)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -7,13 +7,13 @@ from typing import Any
 
 from PIL import Image
 from transformers import AutoModelForPoseEstimation, Pipeline
-from transformers.image_utils import load_image
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .image_processing_ait import AiTImageProcessor
 from .image_processing_pose_ait import AiTPoseImageProcessor
 from .inference import POSE_TASK, detect_people, person_task, predict_poses
 from .modeling_ait import AiTForDenseTokenGeneration
+from .pipeline_images import load_picture
 
 
 KEYPOINT_PIPELINE = "keypoint-estimation"
@@ -108,7 +108,7 @@ class KeypointEstimationPipeline(Pipeline):
         )
 
     def preprocess(self, inputs: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
-        return {"image": load_image(inputs["image"], timeout=timeout).convert("RGB"), "boxes": inputs["boxes"]}
+        return {"image": load_picture(inputs["image"], timeout), "boxes": inputs["boxes"]}
 
     def _forward(self, inputs: dict[str, Any], **settings) -> dict[str, Any]:
         image, boxes = inputs["image"], inputs["boxes"]
