@@ -72,6 +72,32 @@ def test_generated_blocks_decode_softly(tmp_path):
         torch.testing.assert_close(decoded.probabilities[number].flatten(0, 1), scores.softmax(-1))
 
 
+def test_blocks_of_beams_decode_softly(tmp_path):
+    """Scores of the beam that was chosen: the likeliest code by them is no worse than the one that was generated."""
+    text_tokenizer = unigram_tokenizer(tmp_path)
+    model, codec = tiny_model("qwen2", len(text_tokenizer)), vq_tokenizer()
+    vocabulary = add_tokens(text_tokenizer, model, DEPTH, codec)
+    inputs = inputs_of("qwen2", text_tokenizer, ["the depth is <D_START>", "depth of this <D_START>"])
+    length = inputs["input_ids"].shape[1]
+    settings = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": 7}
+    processors = [TokenFormatLogitsProcessor(vocabulary)]
+    outputs = model.generate(**inputs, **settings, num_beams=3, do_sample=False, logits_processor=processors)
+    answers = outputs.sequences[:, length:]
+    with torch.no_grad():
+        whole = model(
+            outputs.sequences, attention_mask=torch.nn.functional.pad(inputs["attention_mask"], (0, 7), value=1)
+        )
+    blocks = torch.cat([torch.full((2, 1), vocabulary.start), answers], dim=1)
+    expected = soft_decode(whole.logits[:, length - 2 : -1], vocabulary, codec, sequences=blocks)
+    # The start mark is in the prompt, so its block is found in answers that begin with it.
+    padded = [torch.zeros_like(outputs.logits[0]), *outputs.logits]
+    beams = torch.cat([outputs.beam_indices[:, :1], outputs.beam_indices], dim=1)
+    decoded = soft_decode(padded, vocabulary, codec, sequences=blocks, beam_indices=beams)
+    torch.testing.assert_close(decoded.probabilities, expected.probabilities, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="sequences that the beam indices are of"):
+        soft_decode(padded, vocabulary, codec, beam_indices=beams)
+
+
 def allowed(processor: TokenFormatLogitsProcessor, tokens: list[int], size: int = 60) -> set[int]:
     scores = processor(torch.tensor([tokens]), torch.zeros(1, size))
     return set((scores[0] == 0).nonzero()[:, 0].tolist())

@@ -41,6 +41,7 @@ def soft_decode(
     vq_tokenizer: VQTokenizer,
     *,
     sequences: torch.LongTensor | None = None,
+    beam_indices: torch.LongTensor | None = None,
     temperature: float = 1.0,
 ) -> SoftDecoding:
     """
@@ -62,6 +63,8 @@ def soft_decode(
         vq_tokenizer ([`VQTokenizer`]): Whose codes they are.
         sequences (`torch.LongTensor` of shape `(batch, steps)`, *optional*): The tokens of these steps, among which the
             blocks are found. Without it, the steps are the codes of one block.
+        beam_indices (`torch.LongTensor` of shape `(batch, steps)`, *optional*): As beam search returns them, whose
+            scores are of all beams.
         temperature (`float`, defaults to 1.0): `tau` of `softmax(tau * scores)`; below 1 blurs. The published depth
             models use 0.8.
 
@@ -84,8 +87,10 @@ def soft_decode(
     if scores.ndim != 3:
         raise ValueError(f"Scores have shape (batch, steps, vocabulary), got {tuple(scores.shape)}.")
     code_scores = _code_columns(scores, token_format, vocabulary)
+    if beam_indices is not None:
+        code_scores = _of_beams(code_scores, sequences, beam_indices)
     if sequences is None:
-        if scores.shape[1] != token_format.num_tokens:
+        if code_scores.shape[1] != token_format.num_tokens:
             raise ValueError(
                 f"A block has {token_format.num_tokens} codes, but there are scores of {scores.shape[1]} steps: give "
                 "sequences, so that the codes are found among them."
@@ -123,6 +128,16 @@ def _code_columns(scores: torch.Tensor, token_format: TokenFormat, vocabulary: T
             f"The codes reach up to id {max(vocabulary.codes)}, but the scores are of {scores.shape[-1]} tokens."
         )
     return scores[..., list(vocabulary.codes)]
+
+
+def _of_beams(
+    code_scores: torch.Tensor, sequences: torch.LongTensor | None, beam_indices: torch.LongTensor
+) -> torch.Tensor:
+    """Of the scores of all beams those of the sequences that were chosen; the search may have gone on beyond these."""
+    if sequences is None or sequences.shape[1] > min(code_scores.shape[1], beam_indices.shape[1]):
+        raise ValueError("Give the sequences that the beam indices are of, without the prompt.")
+    steps = torch.arange(sequences.shape[1], device=code_scores.device)
+    return code_scores[beam_indices[:, : len(steps)].clamp_min(0), steps]
 
 
 def _blocks(
