@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import (
-    set_seed,
-)
+from accelerate.utils import DynamoBackend, set_seed
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
@@ -26,13 +24,14 @@ from tqdm.auto import tqdm
 from ..hub import prepare_repository, push_run
 from .averaging import build_average
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
+from .compilation import compile_parts, uncompiled
 from .data import evaluation_batches, mixed_batches
 from .divergence import Runaway, find_runaway
 from .files import write_folder, write_into_folder, write_text, write_together
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter
 from .optimizer import build_optimizer
-from .processes import build_accelerator, is_sharded, set_up_sharding
+from .processes import build_accelerator, compilation, is_sharded, set_up_sharding
 from .recipes import dump_recipe, flatten, read_values, to_values
 from .schedules import build_schedule
 from .settings import Recipe
@@ -125,6 +124,8 @@ class _Run:
         # Not prepared: Accelerate would step it once per process, and skip it with an overflowing fp16 step.
         accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
+        if (compiled := compilation(recipe)).backend != DynamoBackend.NO:
+            compile_parts(task.parts, compiled)
         self.parameters = _trained(self.model)
         self.average = None
         if self.options.ema_decay is not None:
@@ -151,7 +152,8 @@ class _Run:
         accelerator, options, progress = self.accelerator, self.options, self.progress
         if progress.step == 0:
             first = next(self.batches)
-            self.task.start(self._unwrapped(), first)
+            with uncompiled():
+                self.task.start(self._unwrapped(), first)
             self.batches = chain([first], self.batches)
         if progress.step >= options.max_steps:  # resumed at its end
             self._write_model()
@@ -289,6 +291,10 @@ class _Run:
     @contextmanager
     def _finished_model(self) -> Iterator[nn.Module]:
         """What is evaluated and saved: the whole model, with its averaged weights if there are any."""
+        with uncompiled():
+            yield from self._finished()
+
+    def _finished(self) -> Iterator[nn.Module]:
         if self.is_sharded:
             options = StateDictOptions(full_state_dict=True)
             self.whole.load_state_dict(get_model_state_dict(self.model, options=options))

@@ -33,13 +33,13 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     trackers = recipe.train.trackers
     if trackers is None:
         trackers = ["tensorboard"] if is_tensorboard_available() else []
-    compiled = recipe.train.compile
-    kind = Accelerator
+    kind, compiled = Accelerator, TorchDynamoPlugin(backend="no")  # it would compile the model as a whole
     if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
         kind = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
+        compiled = compilation(recipe)
     accelerator = kind(
         mixed_precision=recipe.train.mixed_precision,
-        dynamo_plugin=None if compiled is None else TorchDynamoPlugin(backend=compiled),
+        dynamo_plugin=compiled,
         # Forwards alone say when a step is done: streams of data may end before the training does.
         gradient_accumulation_plugin=GradientAccumulationPlugin(
             num_steps=recipe.train.gradient_accumulation_steps, sync_with_dataloader=False
@@ -51,6 +51,11 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     if accelerator.is_main_process:
         _say_precision(recipe, accelerator.mixed_precision)
     return accelerator
+
+
+def compilation(recipe: Recipe) -> TorchDynamoPlugin:
+    """How encoder and decoder are compiled: the recipe's backend, or what `accelerate launch` says."""
+    return TorchDynamoPlugin(backend=recipe.train.compile)
 
 
 def _say_precision(recipe: Recipe, mixed_precision: str) -> None:

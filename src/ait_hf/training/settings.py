@@ -26,8 +26,8 @@ class TrainRecipe:
             configuration file says, which is `"no"` without either. Of a task-solver it is that of the backbone; the rest
             computes in float32, as released.
         tf32 (`bool`): Products of float32 matrices may be rounded to TF32 on GPUs that have it.
-        compile (`str`, *optional*): Backend of `torch.compile`, such as `"inductor"`; by default what `accelerate
-            launch` says, which is not to compile.
+        compile (`str`, *optional*): Backend of `torch.compile`, such as `"inductor"`, for encoder and decoder, each as one
+            graph; by default what `accelerate launch` says, which is not to compile.
         ema_decay (`float`, *optional*): Evaluates and saves an exponential moving average of the weights instead of the
             last ones: after step n it keeps `min(ema_decay, n / (n + 9))` of itself.
         max_skipped_steps (`int`): Steps whose loss or gradients are not finite change nothing and are counted; more

@@ -64,6 +64,7 @@ class SolverTraining(TrainingTask):
     def __init__(self, recipe: SolverRecipe):
         self.recipe = recipe
         self.model = build_solver(recipe.tasks, recipe.model)
+        self.parts = (self.model.get_encoder(), self.model.get_decoder())
         declared = {name: self.model.config.task(name) for name in recipe.tasks}
         self.objectives = self.model.objectives
         self.loss_weights = {name: task.loss_weight for name, task in declared.items()}

@@ -118,6 +118,7 @@ class TokenizerTraining(TrainingTask):
     def __init__(self, recipe: TokenizerRecipe):
         self.recipe = recipe
         self.model = build_tokenizer(recipe)
+        self.parts = (self.model.encoder, self.model.decoder)
         self.kind = KINDS.get(recipe.data.unit, ANY_MAP)
         self.best_metric = self.kind.best_metric
         self.lower_is_better = self.kind.lower_is_better

@@ -22,6 +22,7 @@ class TrainingTask(ABC):
 
     Attributes:
         model: What is trained.
+        parts: Modules of it that `train.compile` makes graphs of, an encoder and a decoder.
         streams: Sources of samples by name.
         best_metric: Name of the metric that the best model is chosen by.
         lower_is_better: Whether the best is the lowest.
@@ -29,6 +30,7 @@ class TrainingTask(ABC):
     """
 
     model: nn.Module
+    parts: Sequence[nn.Module]
     streams: dict[str, Stream]
     best_metric: str
     lower_is_better: bool
