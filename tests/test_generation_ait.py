@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import mixed_config, tiny_config
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GenerationConfig, TemperatureLogitsWarper, set_seed
 
 from ait_hf import (
@@ -17,6 +18,7 @@ from ait_hf import (
     TaskGrammar,
     TaskGrammarLogitsProcessor,
 )
+from ait_hf.generation_ait import without_cudnn_attention
 
 
 def make_model(config) -> AiTForDenseTokenGeneration:
@@ -379,3 +381,48 @@ def test_blocks_cover_every_sequence_once(sparse, grid, groups, parallel, dense_
     expected = torch.tensor([parallel and grammar.is_dense(p) for p in range(grammar.length - 1)])
     assert torch.equal(replaced, expected.expand_as(replaced))
     assert torch.equal(inputs[:, 1:][~replaced], tokens[:, :-1][~replaced])
+
+
+SWITCHES = {
+    SDPBackend.FLASH_ATTENTION: torch.backends.cuda.flash_sdp_enabled,
+    SDPBackend.EFFICIENT_ATTENTION: torch.backends.cuda.mem_efficient_sdp_enabled,
+    SDPBackend.MATH: torch.backends.cuda.math_sdp_enabled,
+    SDPBackend.CUDNN_ATTENTION: torch.backends.cuda.cudnn_sdp_enabled,
+}
+
+
+def enabled_attention() -> set[SDPBackend]:
+    return {backend for backend, is_on in SWITCHES.items() if is_on()}
+
+
+@pytest.mark.parametrize(
+    ("switched_on", "decoding"),
+    [
+        (set(SWITCHES), set(SWITCHES) - {SDPBackend.CUDNN_ATTENTION}),
+        ({SDPBackend.MATH}, {SDPBackend.MATH}),  # a choice of the user's stays
+    ],
+)
+@pytest.mark.parametrize("cache", [{}, {"use_cache": False}, {"cache_implementation": "static"}])
+def test_cudnn_attention_is_off_while_decoding_only(images, monkeypatch, switched_on, decoding, cache):
+    model = make_model(tiny_config())
+    attention, seen = torch.nn.functional.scaled_dot_product_attention, []
+
+    def spy(query, *arguments, **keywords):
+        seen.append(enabled_attention())
+        return attention(query, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    with sdpa_kernel(list(switched_on)):
+        model.generate(pixel_values=images, **cache)
+        assert enabled_attention() == switched_on
+        assert all(on == switched_on for on in seen[:6])  # four stages of the backbone, two layers of the encoder
+        assert all(on == decoding for on in seen[6:]) and len(seen) > 40
+        monkeypatch.setattr(AiTForDenseTokenGeneration, "forward", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.generate(pixel_values=images, **cache)
+        assert enabled_attention() == switched_on
+
+
+def test_cudnn_attention_stays_where_nothing_else_is_on():
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION), without_cudnn_attention():
+        assert enabled_attention() == {SDPBackend.CUDNN_ATTENTION}

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generation with soft tokens (paper §3.3) and parallel blocks (paper §3.5), inside transformers' `generate()`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,6 +162,22 @@ class SoftTokenLogitsProcessor(LogitsProcessor):
         return self.temperature * self.restrict(input_ids, scores)
 
 
+@contextmanager
+def without_cudnn_attention() -> Iterator[None]:
+    """
+    Inside, torch's attention is any but cuDNN's, which builds a plan for every number of keys: decoding has another one at
+    every step. Whoever has switched everything else off keeps it. Nothing changes on devices without cuDNN.
+    """
+    cuda = torch.backends.cuda
+    others = cuda.flash_sdp_enabled() or cuda.mem_efficient_sdp_enabled() or cuda.math_sdp_enabled()
+    enabled = cuda.cudnn_sdp_enabled()
+    cuda.enable_cudnn_sdp(enabled and not others)
+    try:
+        yield
+    finally:
+        cuda.enable_cudnn_sdp(enabled)
+
+
 def _refuse_shared_hypotheses(mode: GenerationMode) -> None:
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
         raise ValueError(
@@ -259,12 +277,13 @@ class AiTGenerationMixin(GenerationMixin):
         loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, model_kwargs)
         # The loop knows its length; asking the device for it at every step would make the host wait.
         criteria = StoppingCriteriaList(c for c in stopping_criteria if not isinstance(c, MaxLengthCriteria))
-        while loop.position < loop.length:
-            new_tokens = loop.step()
-            if streamer is not None:
-                streamer.put(new_tokens.cpu())
-            if criteria and criteria(loop.sequences, None).all():
-                break
+        with without_cudnn_attention():
+            while loop.position < loop.length:
+                new_tokens = loop.step()
+                if streamer is not None:
+                    streamer.put(new_tokens.cpu())
+                if criteria and criteria(loop.sequences, None).all():
+                    break
         if streamer is not None:
             streamer.end()
         if not generation_config.return_dict_in_generate:
@@ -548,4 +567,5 @@ __all__ = [
     "AiTGenerationMixin",
     "SoftTokenLogitsProcessor",
     "TaskGrammarLogitsProcessor",
+    "without_cudnn_attention",
 ]

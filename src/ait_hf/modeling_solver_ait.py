@@ -356,7 +356,9 @@ class AiTEncoder(AiTPreTrainedModel):
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
     def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutput:
-        kwargs.pop("use_cache", None)  # the configuration's, which the library hands on: there is nothing to cache here
+        kwargs.pop(
+            "use_cache", None
+        )  # the configuration's, which the library hands on: there is nothing to cache here
         # With the channels last, where convolutions are faster.
         images = self.pad(pixel_values).contiguous(memory_format=torch.channels_last)
         feature_map = self.backbone(images).feature_maps[-1]
