@@ -42,6 +42,13 @@ def load_any(
     return saved[split].to_iterable_dataset() if streaming else saved[split]
 
 
+def stored_names(path_or_repo: str | PathLike, split: str, column: str) -> list[str] | None:
+    """Names of the numbers in a column of lists, where the data set has them (a feature `ClassLabel`)."""
+    feature = (load_any(path_or_repo, split, streaming=True).features or {}).get(column)
+    is_named = isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel)
+    return feature.feature.names if is_named else None
+
+
 def check_columns(dataset: AnyTable, columns: Iterable[str], name: str | PathLike, hint: str = "") -> None:
     """`ValueError` for the first of `columns` that the data set does not have; `name` is its own."""
     if dataset.features is None:

@@ -24,6 +24,7 @@ from ..data.object_transforms import (
     ObjectTrainTransform,
 )
 from ..data.pixels import height_and_width
+from ..data.shards import stored_names
 from ..data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ..object_evaluation import coco_ground_truth
 from .data import DataRecipe, Sample, Stream
@@ -100,6 +101,10 @@ class ObjectData(DataRecipe):
     @property
     def image_size(self) -> tuple[int, int]:
         return height_and_width(self.transform.image_size)
+
+    def class_names(self) -> list[str]:
+        """Names of the classes of a new model."""
+        return self.categories(self.split)[0]
 
     def categories(self, split: str) -> tuple[list[str], list[int]]:
         """Names and category ids (of the ground truth) of a split's classes, in the order of its `class_labels`."""
@@ -222,7 +227,8 @@ class ObjectShards(Shards):
 @strict
 @dataclass(kw_only=True)
 class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
-    """As [`ObjectShards`]; category ids are the numbers of the classes."""
+    """As [`ObjectShards`]; category ids are the numbers of the classes. Where the data set names them itself, as a
+    `ClassLabel` does, its numbers are those of its own names."""
 
     name: Literal["coco_shards"] = "coco_shards"
 
@@ -230,7 +236,8 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
         return self._rows(split, with_images=True)
 
     def categories(self, split: str) -> tuple[list[str], list[int]]:
-        names = self.class_names()
+        names = None if self.json_column is not None else stored_names(self.path, split, "class_labels")
+        names = names or self.class_names()
         return names, list(range(len(names)))
 
     def data_classes(self, split: str | None = None) -> DataClasses:
@@ -248,7 +255,7 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
 
     def stream(self, every: int, **arguments) -> Stream:
         """As [`ObjectData.stream`]; a row that is not as it should be counts as unreadable."""
-        stream, num_classes = super().stream(every, **arguments), len(self.class_names())
+        stream, num_classes = super().stream(every, **arguments), len(self.categories(self.split)[0])
         train_transform, eval_transform = (
             partial(_checked, num_classes=num_classes, transform=transform)
             for transform in (stream.train_transform, stream.eval_transform)
@@ -259,7 +266,7 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
         return load_coco_shards(
             self.path,
             split,
-            len(self.class_names()),
+            len(self.categories(split)[0]),
             image_column=self.image_column,
             json_column=self.json_column,
             with_images=with_images,

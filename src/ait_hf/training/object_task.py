@@ -66,7 +66,7 @@ class ObjectTask(SolverTask):
         }
 
     def class_names(self) -> list[str]:
-        return self.data.categories(self.data.split)[0]
+        return self.data.class_names()
 
     def data_classes(self, split: str | None = None) -> DataClasses:
         return self.data.data_classes(split)

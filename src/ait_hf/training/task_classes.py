@@ -42,7 +42,7 @@ def pair_task(task: SolverTask, config: AiTConfig, split: str, pretrained: str |
     data = task.data_classes()
     if data is None:
         return TaskClasses()
-    model = pretrained or f"the model (with the names of {data.source})"
+    model = pretrained or f"the model of tasks.{task.name}"
     if pretrained is None and data.names and are_unnamed(data.names):
         raise ValueError(f"{data.source} has no names of its classes, only {data.names[0]!r}, ...: give them names.")
     advice = "" if pretrained is None else ADVICE
