@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from ..configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
-from ..data.classes import learning_warnings
+from ..data.classes import learning_warnings, pair_joints
 from ..data.maps import UNIT_VECTOR
 from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
 from ..tokenization_pose import PoseTokenizer, mask_joints
@@ -130,8 +130,11 @@ class TokenizerTraining(TrainingTask):
             IGNORED_LABEL if isinstance(recipe.data, SemanticData) else 0,
             isinstance(recipe.data, PersonData),
         )
-        if isinstance(recipe.data, LabelData | PersonData):
+        if isinstance(recipe.data, LabelData):
             self.warnings = learning_warnings(recipe.data.data_classes())
+        if isinstance(recipe.data, PersonData):
+            joints, skeleton = recipe.data.data_classes(), recipe.data.joints
+            self.warnings = learning_warnings(joints, pair_joints(skeleton.joints, joints, skeleton.name).lacking)
         self.streams = {SAMPLES: masked_stream(recipe.data.stream(), self._mask)}
         # Wrong sizes show now, not in the first step.
         blank = _blank_sample(recipe.data)
