@@ -19,6 +19,7 @@ from tiny_objects import DETECTION, FRAME, object_config, object_model, object_p
 from tiny_pose import POSES, SIDE, pose_config, pose_model, pose_processor
 
 from ait_hf import AiTForObjectDetection, AiTForPoseEstimation, AiTForSemanticSegmentation
+from ait_hf.data.coco import load_coco
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.dense_inference import predict_semantics
 from ait_hf.evaluate_command import main as evaluate
@@ -390,6 +391,26 @@ def test_training_of_objects_goes_by_name(objects, tmp_path, caplog):
     assert history(tmp_path / "both", DETECTION, coco(objects, other, other), **model) == expected
     said = warnings(caplog)
     assert len(said) == len(set(said)) == 2  # what each file names but does not show, once
+
+
+def test_shards_that_name_their_classes_are_paired_by_these(objects, tmp_path):
+    """A `ClassLabel` has other numbers than the list in the recipe."""
+    rows = load_coco(objects / "plain.json", objects / "images")
+    order = NAMES[::-1]
+    labels = [[order.index(NAMES[label]) for label in of_image] for of_image in rows["class_labels"]]
+    table = rows.remove_columns("class_labels").add_column(
+        "class_labels", labels, feature=datasets.List(datasets.ClassLabel(names=order))
+    )
+    datasets.DatasetDict({"train": table, "validation": table}).save_to_disk(tmp_path / "shards")
+    shards = coco(objects, objects / "plain.json", objects / "plain.json") | {"name": "coco_shards"}
+    shards |= {"path": str(tmp_path / "shards"), "classes": NAMES}
+    shards = {name: value for name, value in shards.items() if name not in ("train", "validation")}
+    found = [
+        history(tmp_path / data["name"], DETECTION, data, pretrained=str(objects / "model"))
+        for data in (coco(objects, objects / "plain.json", objects / "plain.json"), shards)
+    ]
+    assert found[0][0] == found[1][0]
+    assert found[1][-1] == pytest.approx(found[0][-1], abs=0.02)  # of boxes in float32, some on the edge of a match
 
 
 @pytest.mark.slow

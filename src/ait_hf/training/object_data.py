@@ -104,10 +104,11 @@ class ObjectData(DataRecipe):
 
     def class_names(self) -> list[str]:
         """Names of the classes of a new model."""
-        return self.categories(self.split)[0]
+        return self.categories()[0]
 
-    def categories(self, split: str) -> tuple[list[str], list[int]]:
-        """Names and category ids (of the ground truth) of a split's classes, in the order of its `class_labels`."""
+    def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
+        """Names and category ids (of the ground truth) of a split's classes, in the order of its `class_labels`; by
+        default of the split to train on."""
         raise NotImplementedError
 
     def data_classes(self, split: str | None = None) -> DataClasses:
@@ -156,12 +157,12 @@ class CocoData(CocoFiles, ObjectData):
         files = self.files(self.split)
         return load_coco(files.annotations, files.images, keep_empty=False)
 
-    def categories(self, split: str) -> tuple[list[str], list[int]]:
-        return coco_classes(self.files(split).annotations)
+    def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
+        return coco_classes(self.files(split or self.split).annotations)
 
     def data_classes(self, split: str | None = None) -> DataClasses:
         rows = self.load_for_training() if split is None else self.load(split)
-        names, _ = self.categories(split or self.split)
+        names, _ = self.categories(split)
         return DataClasses(self.files(split or self.split).annotations, names, shown_labels(rows))
 
     def ground_truth(self, split: str, num_samples: int | None) -> str:
@@ -197,12 +198,12 @@ class SyntheticObjectsData(ObjectData):
     def load_for_training(self) -> Dataset:
         return SyntheticObjects(self.split, tuple(self.size), self.seed, self.num_rooms, self.people)
 
-    def categories(self, split: str) -> tuple[list[str], list[int]]:
+    def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
         names = PEOPLE_CLASSES if self.people else OBJECT_CLASSES
         return list(names), list(range(len(names)))
 
     def data_classes(self, split: str | None = None) -> DataClasses:
-        return DataClasses("The data set of synthetic rooms", self.categories(split or self.split)[0])
+        return DataClasses("The data set of synthetic rooms", self.categories(split)[0])
 
     def ground_truth(self, split: str, num_samples: int) -> dict[str, Any]:
         rooms = self.load(split)
@@ -235,8 +236,8 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
     def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
         return self._rows(split, with_images=True)
 
-    def categories(self, split: str) -> tuple[list[str], list[int]]:
-        names = None if self.json_column is not None else stored_names(self.path, split, "class_labels")
+    def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
+        names = None if self.json_column is not None else stored_names(self.path, split or self.split, "class_labels")
         names = names or self.class_names()
         return names, list(range(len(names)))
 
@@ -255,7 +256,7 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
 
     def stream(self, every: int, **arguments) -> Stream:
         """As [`ObjectData.stream`]; a row that is not as it should be counts as unreadable."""
-        stream, num_classes = super().stream(every, **arguments), len(self.categories(self.split)[0])
+        stream, num_classes = super().stream(every, **arguments), len(self.categories()[0])
         train_transform, eval_transform = (
             partial(_checked, num_classes=num_classes, transform=transform)
             for transform in (stream.train_transform, stream.eval_transform)
