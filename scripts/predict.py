@@ -30,18 +30,20 @@ For every image `NAME.*`, at its size:
 """
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 from transformers import set_seed
 from transformers.utils import logging
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration
-from ait_hf.data.coco_files import finite_numbers
+from ait_hf.data.box_checks import check_box_format
+from ait_hf.data.files import name_key
+from ait_hf.data.json_values import finite_numbers, read_json
 from ait_hf.data.skeletons import COCO_SKELETON, skeleton
 from ait_hf.inference import (
     find_images,
@@ -199,21 +201,22 @@ def read_boxes(file: Path, sizes: dict[Path, tuple[int, int]]) -> dict[Path, lis
     """Boxes x, y, width, height of the images by their names; every one shows a part of its image."""
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist.")
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:  # malformed JSON or text that is not Unicode
-        raise ValueError(f"{file} is not a JSON file: {error}.") from None
+    content = read_json(file)
     if not isinstance(content, dict):
         raise ValueError(f'{file} must hold {{"photo.jpg": [[x, y, width, height], ...], ...}}.')
+    by_name = {name_key(name): found for name, found in content.items()}
     boxes = {}
     for path, (image_height, image_width) in sizes.items():
-        if not isinstance(content.get(path.name), list):
+        boxes[path] = by_name.get(name_key(path.name))
+        if not isinstance(boxes[path], list):
             raise ValueError(f"{file} has no list of boxes for {path.name}; give [] if nobody is in the image.")
-        for number, box in enumerate(content[path.name]):
+        for number, box in enumerate(boxes[path]):
             x, y, width, height = finite_numbers(box, 4, f"{file}: box {number} of {path.name} is")
             if min(width, height) <= 0 or x >= image_width or y >= image_height or x + width <= 0 or y + height <= 0:
                 raise ValueError(f"{file}: box {number} of {path.name}, {box}, has no area inside of the image.")
-        boxes[path] = content[path.name]
+    listed = [(*box, width, height) for path, (height, width) in sizes.items() for box in boxes[path]]
+    numbers = np.reshape(listed, (-1, 6))
+    check_box_format(numbers[:, :4], numbers[:, 4:], str(file), detected=True)
     return boxes
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from .data.classes import DataClasses, measuring_warnings, pair_classes
 from .data.coco import coco_classes, load_coco, shown_labels
+from .data.coco_files import read_coco_file
 from .data.subset import evenly
 from .data.synthetic import EVALUATION_EXAMPLES
 from .data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticObjects
@@ -51,7 +52,7 @@ class ObjectData:
     """What is evaluated: rows by number, where their ground truth is, and the classes with their category ids."""
 
     rows: Sequence[ObjectRow]
-    ground_truth: dict[str, Any] | str
+    ground_truth: dict[str, Any]
     classes: DataClasses
     category_ids: Sequence[int]
 
@@ -182,11 +183,13 @@ def _generation_settings(options: argparse.Namespace) -> dict[str, Any]:
 def _load_data(options: argparse.Namespace, room_size: tuple[int, int]) -> ObjectData:
     if options.data.startswith(COCO_PREFIX):
         annotations = options.data.removeprefix(COCO_PREFIX)
-        rows = load_coco(annotations, options.images)
+        with_masks = options.task != DETECTION_TASK
+        rows = load_coco(annotations, options.images, with_masks=with_masks)
         names, category_ids = coco_classes(annotations)
         classes = DataClasses(annotations, names, shown_labels(rows))
         rows = rows.select(list(evenly(range(len(rows)), options.limit)))
-        return ObjectData(rows, annotations, classes, category_ids)
+        truth = read_coco_file(Path(annotations), with_masks=with_masks)  # what it leaves out was logged with the rows
+        return ObjectData(rows, truth.content, classes, category_ids)
     rooms = SyntheticObjects(options.split, room_size, people=options.people)
     rows = [rooms[number] for number in range(options.limit or EVALUATION_EXAMPLES)]
     classes = PEOPLE_CLASSES if options.people else OBJECT_CLASSES

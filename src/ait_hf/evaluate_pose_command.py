@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from .data.classes import DataClasses, measuring_warnings, pair_joints
-from .data.coco_files import annotated_images, read_annotations
+from .data.coco_files import read_coco_file
 from .data.coco_keypoints import keypoint_classes, load_coco_keypoints, person_category
 from .data.skeletons import COCO_SKELETON
 from .data.subset import evenly
@@ -173,15 +173,11 @@ def _load_coco(options: argparse.Namespace) -> PoseData:
     """`--limit` counts images: who is left out of an image would have been missed."""
     path = Path(options.data.removeprefix(COCO_PREFIX))
     people = load_coco_keypoints(path, options.images)
-    truth = read_annotations(path)
+    content = read_coco_file(path)  # what it leaves out was logged with the people
+    truth = content.content
     category, _ = person_category(truth, str(path), COCO_SKELETON)
     joints = keypoint_classes(path, people, COCO_SKELETON)
-    files = {
-        image["id"]: str(file)
-        for image, file, _ in annotated_images(
-            truth, path, Path(options.images), [entry["id"] for entry in truth["categories"]]
-        )
-    }
+    files = {image_id: str(file) for image_id, file in content.pictures(Path(options.images)).items()}
     image_ids = list(evenly(list(files), options.limit))
     by_image = defaultdict(list)
     for number, image_id in enumerate(people["image_id"]):

@@ -3,6 +3,7 @@
 """From a folder and some photographs to depth maps of the photographs' sizes, or to the objects and poses in them."""
 
 import math
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from glob import glob, has_magic
@@ -15,6 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from .configuration_ait import AiTConfig
+from .data.files import IMAGE_SUFFIXES, FileFinder, files_with_suffix
 from .data.skeletons import COCO_SKELETON, Skeleton
 from .image_processing_ait import AiTImageProcessor
 from .image_processing_pose_ait import AiTPoseImageProcessor, Boxes
@@ -30,7 +32,6 @@ OBJECT_TASKS = ("object-detection", "instance-segmentation")
 POSE_TASK = "keypoint-detection"
 SEMANTIC_TASK = "semantic-segmentation"
 PERSON = "person"  # the class of objects that have poses
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 def load_model_and_processor(
@@ -128,31 +129,38 @@ def _cannot_be_loaded(folder: str | Path, error: Exception) -> ValueError:
 
 def find_images(patterns: Sequence[str | Path]) -> list[Path]:
     """
-    Image files named by files, folders (all images directly in them) and globs, in that order, each once.
+    Image files named by files, folders (all images directly in them but hidden ones) and globs, in that order, each once.
+    See [`~ait_hf.data.files.FileFinder`] for how names may differ from those of the files.
 
     Raises:
         FileNotFoundError: A file is missing, or a folder or glob has no images.
         ValueError: Two files have the same stem, so that results named after them would overwrite each other.
     """
     found: dict[Path, None] = {}
+    finder = FileFinder()
     for pattern in patterns:
         path = Path(pattern)
         if path.is_file():
             matches = [path]
         elif path.is_dir():
-            matches = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
+            matches = files_with_suffix(path, IMAGE_SUFFIXES)
         elif has_magic(str(pattern)):
-            matches = sorted(Path(match) for match in glob(str(pattern), recursive=True) if Path(match).is_file())
+            spelled = {str(pattern)} | {unicodedata.normalize(form, str(pattern)) for form in ("NFC", "NFD")}
+            matches = sorted({Path(match) for one in spelled for match in glob(one, recursive=True)})
+            matches = [match for match in matches if match.is_file()]
+        elif (meant := finder.find(Path(path.anchor or "."), str(pattern))) is not None:
+            matches = [meant]
         else:
-            raise FileNotFoundError(f"{pattern} does not exist.")
+            raise FileNotFoundError(f"{pattern} does not exist{finder.hint(Path(path.anchor or '.'), str(pattern))}.")
         if not matches:
             raise FileNotFoundError(f"{pattern} has no images.")
         found |= dict.fromkeys(matches)
     stems: dict[str, Path] = {}
     for path in found:
-        if path.stem in stems:
-            raise ValueError(f"{stems[path.stem]} and {path} have the same stem: predict them into different folders.")
-        stems[path.stem] = path
+        stem = unicodedata.normalize("NFC", path.stem)
+        if stem in stems:
+            raise ValueError(f"{stems[stem]} and {path} have the same stem: predict them into different folders.")
+        stems[stem] = path
     return list(found)
 
 

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from transformers.utils import ModelOutput
 
 from .configuration_ait import AiTConfig, AiTTaskConfig
-from .data.coco import decode_segmentation
 from .data.pixels import picture_of
+from .data.segmentations import as_text, clean_segmentation, decode_segmentation
 from .evaluation import Row, evaluating, measure_all
 from .image_processing_ait import AiTImageProcessor
 from .inference import check_frame, predict_objects
@@ -73,7 +73,8 @@ def evaluate_objects(
         batches: Batches of [`~ait_hf.data.collation.object_collator`]: `pixel_values` `(batch, 3, height, width)` as
             the processor makes them, and `labels` whose dictionaries have `image_id` and `orig_size` (height, width);
             with several processes a loader that `accelerator.prepare` has made.
-        ground_truth: A COCO dictionary, see [`coco_ground_truth`], or the path of an official JSON file.
+        ground_truth: A COCO dictionary, see [`coco_ground_truth`], or the path of an official JSON file. Of a task with
+            masks, objects without one are left out, as in training.
         task (`str`): Of the model; its output is objects.
         category_ids: The ground truth's category of every class of the task, from its first; `None` for one that the
             ground truth lacks, of which what is found does not count. See [`~ait_hf.data.classes.pair_classes`].
@@ -95,10 +96,11 @@ def evaluate_objects(
             model's classes, or the processor makes images of another size than the model takes.
     """
     check_frame(model, processor, task)
-    truth = read_coco(ground_truth)
+    with_masks = model.grammar(task).codebook is not None
+    truth = read_coco(ground_truth, with_masks=with_masks)
     declared = model.config.task(task)
     _check_categories(truth, category_ids, _num_classes(model.config, declared))
-    kinds = ("bbox",) if model.grammar(task).codebook is None else ("bbox", "segm")
+    kinds = ("bbox", "segm") if with_masks else ("bbox",)
     order = [category for category in category_ids if category is not None]
     metrics = {kind: CocoMetric(kind, ground_truth=truth, category_ids=order, keep_in_memory=True) for kind in kinds}
 
@@ -172,7 +174,7 @@ def coco_results(
             )
         ]
         if outputs.pred_masks is not None:
-            segmentations = [_as_text(rle_codec.frPyObjects(rle, *rle["size"])) for rle in image_masks]
+            segmentations = [as_text(rle_codec.frPyObjects(rle, *rle["size"])) for rle in image_masks]
             results = [
                 result | {"segmentation": segmentation}
                 for result, segmentation in zip(results, segmentations, strict=True)
@@ -238,8 +240,10 @@ def object_gallery_rows(
         truth = {"boxes": np.asarray(row["boxes"]).reshape(-1, 4), "labels": labels}
         if "masks" in found:
             prediction["masks"] = _stack([rle_to_mask(rle).numpy() for rle in found["masks"]], size)
-            numbers = range(len(row["boxes"]))
-            truth["masks"] = _stack([_decoded_mask(row, number).bool().numpy() for number in numbers], size)
+            masks = {number: _decoded_mask(row, number) for number in range(len(row["boxes"]))}
+            kept = [number for number, mask in masks.items() if mask is not None]
+            truth = {name: values[kept] for name, values in truth.items()}
+            truth["masks"] = _stack([masks[number].bool().numpy() for number in kept], size)
         gallery.append({"image": image, "prediction": prediction, "truth": truth, "class_names": list(class_names)})
     return gallery
 
@@ -258,7 +262,9 @@ def _annotated_objects(row: ObjectRow) -> tuple[int, int, list[dict[str, Any]]]:
     for crowd, area, segmentation in zip(row["iscrowd"], row["area"], row["segmentation"], strict=True):
         objects.append({"iscrowd": int(crowd), "area": area})
         if segmentation:
-            objects[-1]["segmentation"] = json.loads(segmentation)
+            where = f"Image {row['image_id']}, object {len(objects) - 1}"
+            clean = clean_segmentation(json.loads(segmentation), row["height"], row["width"], where)
+            objects[-1] |= {} if clean is None else {"segmentation": clean}
     return row["height"], row["width"], objects
 
 
@@ -279,7 +285,7 @@ def evaluate_mask_tokenizer(
 
     Args:
         tokenizer ([`VQTokenizer`]): Of masks.
-        rows, category_ids: As for [`coco_ground_truth`], rows by number; all objects have a segmentation.
+        rows, category_ids: As for [`coco_ground_truth`], rows by number. Objects without a segmentation are left out.
         accelerator ([`Accelerator`], *optional*): With several processes.
         batch_size: Images at a time and process.
         description: As for [`evaluate_objects`].
@@ -290,10 +296,10 @@ def evaluate_mask_tokenizer(
         `num_images` and `num_objects`.
 
     Raises:
-        ValueError: No object can be rebuilt, or one has no segmentation.
+        ValueError: No object can be rebuilt.
     """
     rows = _without_pictures(rows)
-    truth = coco_ground_truth(rows, category_ids)
+    truth = read_coco(coco_ground_truth(rows, category_ids), with_masks=True)
     metrics = {kind: CocoMetric(kind, ground_truth=truth, keep_in_memory=True) for kind in ("segm", "boundary")}
     batches = DataLoader(rows, batch_size=batch_size, collate_fn=list)
     if accelerator is not None:
@@ -326,27 +332,32 @@ def _rebuild_objects(tokenizer: VQTokenizer, row: ObjectRow, category_ids: Seque
     sides = boxes[:, 2:] - boxes[:, :2]
     crowd = row.get("iscrowd", [False] * len(boxes))
     chosen = [number for number in range(len(boxes)) if not crowd[number] and sides[number].min() >= SMALLEST_BOX]
-    if not chosen:
+    decoded = {number: mask for number in chosen if (mask := _decoded_mask(row, number)) is not None}
+    if not decoded:
         return {"image_id": image_id, "results": [], "errors": {}, "ids": []}
-    boxes = boxes[chosen].to(tokenizer.device)
-    masks = torch.stack([_decoded_mask(row, number) for number in chosen]).to(tokenizer.device)
-    crops = crop_masks(masks, boxes, torch.arange(len(chosen), device=boxes.device), tokenizer.config.sample_size)
+    boxes = boxes[list(decoded)].to(tokenizer.device)
+    masks = torch.stack(list(decoded.values())).to(tokenizer.device)
+    crops = crop_masks(masks, boxes, torch.arange(len(decoded), device=boxes.device), tokenizer.config.sample_size)
     ids = tokenizer.tokenize(crops[:, None])
     maps = tokenizer.detokenize(ids=ids)[:, 0].float()
     errors = mask_reconstruction_errors(maps, crops)
     results = [
         {"image_id": image_id, "category_id": category_ids[int(row["class_labels"][number])], "score": 1.0}
         | {"segmentation": _encode(mask)}
-        for number, mask in zip(chosen, paste_masks(maps, boxes, *masks.shape[1:]).cpu().numpy())
+        for number, mask in zip(decoded, paste_masks(maps, boxes, *masks.shape[1:]).cpu().numpy())
     ]
     errors = {name: values.tolist() for name, values in errors.items()}
     return {"image_id": image_id, "results": results, "errors": errors, "ids": ids.flatten(1).tolist()}
 
 
-def _decoded_mask(row: ObjectRow, number: int) -> torch.Tensor:
+def _decoded_mask(row: ObjectRow, number: int) -> torch.Tensor | None:
+    """`None` for an object that has only a box."""
     if "masks" in row:
         return torch.as_tensor(row["masks"][number])
-    return torch.as_tensor(decode_segmentation(row["segmentation"][number], row["height"], row["width"]))
+    segmentation = row["segmentation"][number]
+    if not segmentation:
+        return None
+    return torch.as_tensor(decode_segmentation(segmentation, row["height"], row["width"]))
 
 
 def _without_pictures(rows: Iterable[ObjectRow]) -> Iterable[ObjectRow]:
@@ -376,9 +387,4 @@ def _check_categories(truth: dict[str, Any], category_ids: Sequence[int | None],
 
 
 def _encode(mask: np.ndarray) -> dict[str, Any]:
-    return _as_text(rle_codec.encode(np.asfortranarray(mask, dtype=np.uint8)))
-
-
-def _as_text(rle: dict[str, Any]) -> dict[str, Any]:
-    """A compressed RLE as JSON files hold it."""
-    return {"size": [int(length) for length in rle["size"]], "counts": rle["counts"].decode()}
+    return as_text(rle_codec.encode(np.asfortranarray(mask, dtype=np.uint8)))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring keypoint detection and pose tokenizers, in one process or several; the twin of `object_evaluation.py`."""
 
-import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -16,9 +16,10 @@ from accelerate import Accelerator
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from .data.box_checks import check_box_format
 from .data.classes import ABSENT
-from .data.coco_files import finite_numbers
 from .data.coco_keypoints import person_category, with_joints_in_order
+from .data.json_values import finite_number, finite_numbers, read_json, whole_number
 from .data.pixels import picture_of
 from .data.pose_transforms import PoseEvalTransform
 from .data.skeletons import COCO_SKELETON, Skeleton
@@ -117,6 +118,8 @@ def evaluate_poses(
     category, numbers = person_category(truth, name, skeleton)
     places = [numbers.index(joint) if joint in numbers else ABSENT for joint in range(len(skeleton.joints))]
     truth = with_joints_in_order(truth, name, skeleton)
+    truth |= {"annotations": [entry for entry in truth["annotations"] if entry["category_id"] == category]}
+    truth |= {"categories": [entry for entry in truth["categories"] if entry["id"] == category]}
     metric = CocoMetric("keypoints", ground_truth=truth, sigmas=skeleton.sigmas, keep_in_memory=True)
     flip_order = skeleton.flip_order if flip_test else None
 
@@ -186,24 +189,28 @@ def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) 
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist: give a file of detections in COCO's results format.")
-    try:
-        results = json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+    results = read_json(Path(path))
     if not isinstance(results, list):
         raise ValueError(f"{path} must hold a list of detections in COCO's results format.")
-    found = {image["id"]: [] for image in truth["images"]}
+    images = {image["id"]: image for image in truth["images"]}
+    found, boxes, sizes = {image_id: [] for image_id in images}, [], []
     for number, result in enumerate(results):
         where = f"{path}: detection {number}"
         missing = {"image_id", "category_id", "bbox", "score"} - (result.keys() if isinstance(result, dict) else set())
         if missing:
             raise ValueError(f"{where} has no {sorted(missing)[0]!r}: it is not in COCO's results format.")
-        if result["image_id"] not in found:
-            raise ValueError(f"{where} is of image {result['image_id']}, which the annotations do not have.")
+        image_id, of_category = (
+            whole_number(result[key], f"{where} has {key}") for key in ("image_id", "category_id")
+        )
+        if image_id not in found:
+            raise ValueError(f"{where} is of image {image_id}, which the annotations do not have.")
         x, y, width, height = finite_numbers(result["bbox"], 4, f"{where} has a bbox")
-        (score,) = finite_numbers([result["score"]], 1, f"{where} has a score")
-        if result["category_id"] == category and width > 0 and height > 0:
-            found[result["image_id"]].append({"box": [x, y, x + width, y + height], "score": score})
+        score = finite_number(result["score"], f"{where} has a score")
+        if of_category == category and width > 0 and height > 0:
+            found[image_id].append({"box": [x, y, x + width, y + height], "score": score})
+            boxes.append((x, y, width, height))
+            sizes.append((images[image_id].get("width", math.inf), images[image_id].get("height", math.inf)))
+    check_box_format(np.reshape(boxes, (-1, 4)), np.reshape(sizes, (-1, 2)), str(path), detected=True)
     return found
 
 

@@ -7,7 +7,7 @@ are as annotated: whole numbers are the centres of pixels.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from .classes import ABSENT, DataClasses, clean_name, pair_joints
-from .coco_files import (
-    annotated_images,
-    box_corners,
-    clipped_box,
-    entries,
-    files_digest,
-    finite_numbers,
-    log_dropped,
-    read_annotations,
-)
-from .picture_sizes import check_pictures
-from .remarks import log_remarks
+from .coco import prepared, remarks
+from .coco_files import CocoContent, box_corners, clipped_box, files_digest, read_annotations, read_coco_file
 from .skeletons import COCO_SKELETON, Skeleton, skeleton
-from .stored_images import Picture
 
 
-VISIBILITIES = (0, 1, 2)  # not annotated, hidden, seen
+_CROWDS = "crowds"
+_WITHOUT_JOINTS = "people without an annotated joint inside their box"
 
 KEYPOINT_FEATURES = datasets.Features(
     {
@@ -64,6 +54,7 @@ class CocoKeypointsConfig(datasets.BuilderConfig):
 class CocoKeypoints(datasets.GeneratorBasedBuilder):
     """Builds a table of paths and people; images are decoded on access."""
 
+    VERSION = datasets.Version("1.0.0")  # of the rules of reading: other ones make a new table
     BUILDER_CONFIG_CLASS = CocoKeypointsConfig
 
     def _info(self) -> datasets.DatasetInfo:
@@ -72,10 +63,9 @@ class CocoKeypoints(datasets.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
         # Everything is checked here, before the first row is written.
         config = self.config
-        rows = _read_rows(Path(config.annotations), Path(config.images), skeleton(config.skeleton))
-        self.info.description = check_pictures(
-            config.annotations, {row["path"]: (row["height"], row["width"]) for row in rows}
-        )
+        content = read_coco_file(Path(config.annotations))
+        rows = _read_rows(content, Path(config.images), skeleton(config.skeleton))
+        self.info.description = remarks(content, rows)
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -91,10 +81,11 @@ def load_coco_keypoints(
 ) -> datasets.Dataset:
     """Loads the people of a COCO keypoint file, one row per person with at least one annotated joint.
 
-    The file is checked as a whole, and that all images exist and have the size that it says, when its table is built; the table is kept in the cache
-    until the file changes. Boxes are clipped to their image. Left out, and logged with their numbers and first ids, are
-    crowds and people that nothing can be learnt from: without an annotated joint inside their box, or whose box has no
-    area or lies outside the image.
+    The file is checked as a whole, and that all images exist and have the size that it says, when its table is built; the
+    table is kept in the cache until the file changes. Boxes are clipped to their image. Left out, and logged with their
+    numbers and first ids, are
+    crowds and people that nothing can be learnt from: without an annotated joint inside their box, or as in
+    [`~ait_hf.data.coco_files.clean_content`].
 
     Args:
         annotations: json file with the sections `images`, `annotations` and `categories`; one category has `keypoints`,
@@ -112,8 +103,9 @@ def load_coco_keypoints(
     Raises:
         FileNotFoundError: if the json file, the folder or an image does not exist.
         ValueError: if the file is malformed: not JSON, a section or key missing, an id given twice, an unknown image
-            or category, no category with keypoints or several, a joint that the skeleton lacks, or a visibility other
-            than 0, 1, 2; if nobody is left; or if the skeleton is unknown.
+            or category, a value of another type than it should be, boxes that are not x, y, width, height, no category
+            with keypoints or several, a joint that the skeleton lacks, or a visibility other than 0, 1, 2; if nobody is
+            left; or if the skeleton is unknown.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
     builder = CocoKeypoints(
@@ -123,9 +115,7 @@ def load_coco_keypoints(
         digest=files_digest(annotations, images),
         skeleton=skeleton,
     )
-    builder.download_and_prepare()
-    log_remarks(builder)
-    return builder.as_dataset(datasets.Split.TRAIN).cast_column("image", Picture())
+    return prepared(builder)
 
 
 def keypoint_classes(annotations: str | PathLike, rows: datasets.Dataset, joints: Skeleton) -> DataClasses:
@@ -172,7 +162,7 @@ def person_category(content: dict[str, Any], name: str, joints: Skeleton) -> tup
         ValueError: no category has keypoints, several do, a joint comes twice, or one is annotated that the skeleton does
             not have.
     """
-    found = [entry for entry in content["categories"] if "keypoints" in entry]
+    found = [entry for entry in content["categories"] if entry.get("keypoints")]
     if len(found) != 1:
         raise ValueError(
             f"{name} has {len(found)} categories with keypoints, but one is needed: give a file of person keypoints."
@@ -193,7 +183,7 @@ def _has_joints(annotation: dict[str, Any], person: int, num_joints: int) -> boo
 
 
 def _joint_names(content: dict[str, Any]) -> list[str]:
-    return [str(joint) for entry in content["categories"] for joint in entry.get("keypoints", ())]
+    return [str(joint) for entry in content["categories"] for joint in entry.get("keypoints") or ()]
 
 
 def _in_order(values: list[float], numbers: list[int], num_joints: int) -> list[float]:
@@ -205,85 +195,45 @@ def _in_order(values: list[float], numbers: list[int], num_joints: int) -> list[
     return ordered.flatten().tolist()
 
 
-@dataclass
-class _Dropped:
-    """Ids of the annotations that are left out, by reason."""
-
-    crowds: list[int] = field(default_factory=list)
-    without_joints: list[int] = field(default_factory=list)
-    without_area: list[int] = field(default_factory=list)
-    outside: list[int] = field(default_factory=list)
-
-    def by_reason(self) -> dict[str, list[int]]:
-        return {
-            "crowds": self.crowds,
-            "people without an annotated joint inside their box": self.without_joints,
-            "boxes without area": self.without_area,
-            "boxes outside their image": self.outside,
-        }
-
-
-def _read_rows(path: Path, folder: Path, joints: Skeleton) -> list[dict[str, Any]]:
-    content = read_annotations(path)
-    category_ids, _ = (
-        [entry["id"] for entry in entries(content, part, path)] for part in ("categories", "annotations")
-    )
-    person, numbers = person_category(content, str(path), joints)
-    dropped = _Dropped()
+def _read_rows(content: CocoContent, folder: Path, joints: Skeleton) -> list[dict[str, Any]]:
+    person, numbers = person_category(content.content, content.name, joints)
+    paths = content.pictures(folder)
     rows = []
-    for image, image_path, annotations in annotated_images(content, path, folder, category_ids):
-        own = {"image": str(image_path), "path": str(image_path), "image_id": image["id"]}
+    for image, annotations in content.by_image():
+        path = str(paths[image["id"]])
+        own = {"image": path, "path": path, "image_id": image["id"]}
         own |= {"height": image["height"], "width": image["width"]}
         for annotation in annotations:
             if annotation["category_id"] == person:
-                found = _person(annotation, image, numbers, len(joints.joints), path, dropped)
+                found = _person(annotation, image, numbers, len(joints.joints), content)
                 rows += [] if found is None else [own | found]
-    log_dropped(path, dropped.by_reason())
     if not rows:
-        raise ValueError(f"{path} has nobody with an annotated joint: there is nothing to learn or to measure.")
+        raise ValueError(
+            f"{content.name} has nobody with an annotated joint: there is nothing to learn or to measure."
+        )
     return rows
 
 
 def _person(
-    annotation: dict[str, Any],
-    image: dict[str, Any],
-    numbers: list[int],
-    num_joints: int,
-    path: Path,
-    dropped: _Dropped,
+    annotation: dict[str, Any], image: dict[str, Any], numbers: list[int], num_joints: int, content: CocoContent
 ) -> dict[str, Any] | None:
-    """The columns' entries for one annotation; `None`, and its id in `dropped`, if it is left out."""
-    where = f"{path}: annotation {annotation['id']}"
+    """The columns' entries for one annotation; `None`, and its id in `content.dropped`, if it is left out."""
+    where = f"{content.name}: annotation {annotation['id']}"
     if "keypoints" not in annotation:
         raise ValueError(f"{where} has no 'keypoints'.")
-    joints = _joints(annotation["keypoints"], numbers, num_joints, where)
-    area = finite_numbers([annotation["area"]], 1, f"{where} has an area")[0]
-    if annotation.get("iscrowd", 0):
-        dropped.crowds.append(annotation["id"])
+    if len(annotation["keypoints"]) != 3 * len(numbers):
+        count = len(annotation["keypoints"]) // 3
+        raise ValueError(f"{where} has {count} joints of three numbers, but the skeleton has {len(numbers)}.")
+    joints = np.reshape(_in_order(annotation["keypoints"], numbers, num_joints), (num_joints, 3))
+    if annotation["iscrowd"]:
+        content.dropped[_CROWDS].append(annotation["id"])
         return None
-    corners = box_corners(annotation, where)
-    if corners is None:
-        dropped.without_area.append(annotation["id"])
-        return None
-    box = clipped_box(corners, image)
-    if box is None:
-        dropped.outside.append(annotation["id"])
-        return None
+    joints = joints * (joints[:, 2:] > 0)
+    box = clipped_box(box_corners(annotation), image)
     centres = joints[:, :2] + 0.5  # of the pixels, where boxes count from their edges
     inside = ((centres >= box[:2]) & (centres <= box[2:])).all(1)
     if not (inside & (joints[:, 2] > 0)).any():
-        dropped.without_joints.append(annotation["id"])
+        content.dropped[_WITHOUT_JOINTS].append(annotation["id"])
         return None
-    return {"id": annotation["id"], "box": box, "keypoints": joints.tolist(), "area": area, "iscrowd": False}
-
-
-def _joints(values: Any, numbers: list[int], num_joints: int, where: str) -> np.ndarray:
-    """float64 `(joints, 3)` in the skeleton's order, zeros where not annotated."""
-    if not isinstance(values, list) or len(values) != 3 * len(numbers):
-        count = len(values) / 3 if isinstance(values, list) else 0
-        raise ValueError(f"{where} has {count:g} joints of three numbers, but the skeleton has {len(numbers)}.")
-    values = finite_numbers(values, 3 * len(numbers), f"{where} has keypoints")
-    joints = np.reshape(_in_order(values, numbers, num_joints), (num_joints, 3))
-    if not np.isin(joints[:, 2], VISIBILITIES).all():
-        raise ValueError(f"{where} has a joint whose visibility is not 0, 1 or 2.")
-    return joints * (joints[:, 2:] > 0)
+    own = {"id": annotation["id"], "box": box, "keypoints": joints.tolist()}
+    return own | {"area": annotation["area"], "iscrowd": False}

@@ -11,10 +11,13 @@ from typing import Any
 import datasets
 import numpy as np
 
-from .coco import COCO_FEATURES, check_segmentation
+from .box_checks import check_box_format
+from .coco import COCO_FEATURES
 from .coco_keypoints import KEYPOINT_FEATURES
+from .json_values import finite_number, finite_numbers, flag, pixel_count, whole_number
 from .object_transforms import MIN_CROP_SIDE
-from .shards import AnyTable, check_columns, check_first_rows, choose_columns, load_any, spread_rows
+from .segmentations import check_segmentation
+from .shards import AnyTable, check_columns, check_first_rows, choose_columns, first_rows, load_any, spread_rows
 
 
 Row = dict[str, Any]
@@ -29,6 +32,7 @@ _MASK_FEATURES = {
     "box": datasets.List(datasets.Value("float32"), length=4),
     "segmentation": datasets.Value("string"),
 }
+_ROWS_OF_BOXES = 8  # whose boxes tell in which format they are
 _HINT = " Shards are made of the rows of load_coco: see docs/data.md."
 
 
@@ -72,6 +76,7 @@ def load_coco_shards(
         check_columns(dataset, [stored_as.get(name, name) for name in wanted], path_or_repo, _HINT)
         dataset = choose_columns(dataset, wanted, stored_as)
     check_first_rows(dataset, lambda row: check_objects(row, num_classes))
+    _check_first_boxes(dataset, path_or_repo)
     return dataset
 
 
@@ -118,6 +123,7 @@ def load_keypoint_shards(
     check_columns(dataset, wanted, path_or_repo, hint)
     dataset = choose_columns(dataset, wanted)
     check_first_rows(dataset)
+    _check_first_boxes(dataset, path_or_repo)
     return dataset
 
 
@@ -171,10 +177,53 @@ def _unpacked(
                 raise ValueError(f"{path_or_repo} has no file {row['__key__']}.{column}.")
         stored = row[json_column]
         content = json.loads(stored) if isinstance(stored, str) else stored
-        own = {name: content.get(name) for name in (*_OF_IMAGES, *_OF_OBJECTS)}
+        where = f"{path_or_repo}: {row['__key__']}.{json_column}"
+        own = {name: _typed(content, name, where) for name in (*_OF_IMAGES, *_OF_OBJECTS)}
         return [own | {"image": row[image_column], "path": row[image_column]["path"]}]
 
     return spread_rows(dataset, unpack, datasets.Features(OBJECT_FEATURES))
+
+
+def _typed(content: Any, column: str, where: str) -> Any:
+    """A column's value of a JSON object, by its type: tables would turn the text "0" into `True`."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} must hold a JSON object with the columns of a row.")
+    value, what, read = content.get(column), f"{where} has {column}", _JSON_TYPES[column]
+    if value is None or column in _OF_IMAGES:
+        return None if value is None else read(value, what)
+    if not isinstance(value, list):
+        raise ValueError(f"{what} {value!r}, no list of one entry per object.")
+    return [read(entry, what) for entry in value]
+
+
+def _segmentation_text(value: Any, what: str) -> str:
+    if not isinstance(value, str | list | dict | None):
+        raise ValueError(f"{what} {value!r}, no segmentation.")
+    return value if isinstance(value, str) else json.dumps(value) if value else ""
+
+
+_JSON_TYPES = {
+    "image_id": whole_number,
+    "height": pixel_count,
+    "width": pixel_count,
+    "boxes": lambda value, what: finite_numbers(value, 4, what),
+    "class_labels": whole_number,
+    "iscrowd": flag,
+    "area": finite_number,
+    "segmentation": _segmentation_text,
+}
+
+
+def _check_first_boxes(dataset: AnyTable, name: str | PathLike) -> None:
+    """`ValueError` if the boxes of the first rows are no pixels; rows that cannot be used are none of these."""
+    rows = first_rows(dataset, _ROWS_OF_BOXES)
+    boxes = [(box, row) for row in rows for box in ([row["box"]] if "box" in row else row["boxes"] or ())]
+    boxes = [(box, (row["width"], row["height"])) for box, row in boxes if box and row["width"] and row["height"]]
+    if not boxes:
+        return
+    corners, sizes = (np.array(values, dtype=np.float64) for values in zip(*boxes))
+    extents = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    check_box_format(extents, sizes, str(name), detected=True, wanted="x1, y1, x2, y2")
 
 
 def _objects_of(row: Row) -> list[Row]:
@@ -183,5 +232,5 @@ def _objects_of(row: Row) -> list[Row]:
     return [
         image | {"box": box, "segmentation": segmentation}
         for box, segmentation, is_crowd in zip(row["boxes"], row["segmentation"], row["iscrowd"])
-        if not is_crowd and min(box[2] - box[0], box[3] - box[1]) >= MIN_CROP_SIDE
+        if segmentation and not is_crowd and min(box[2] - box[0], box[3] - box[1]) >= MIN_CROP_SIDE
     ]

@@ -47,7 +47,7 @@ def read_depth_header(path: str | Path) -> DepthHeader:
     Raises:
         ValueError: if the file cannot be read, has several channels, or has 8 bits per pixel.
     """
-    if Path(path).suffix == ".npy":
+    if Path(path).suffix.lower() == ".npy":
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ..image_reading_ait import read_picture_header
 from .classes import check_different
-from .files import files_by_stem
+from .files import IMAGE_SUFFIXES, files_by_stem, is_hidden
 from .label_map_feature import MAX_CLASSES, LabelMap, LabelNumbers, label_numbers, numbers_in, read_label_map
 from .picture_sizes import swapped_sides, turned_pictures
 from .remarks import log_remarks
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 ADE20K_SPLITS = {"train": "training", "validation": "validation"}
 ADE20K_CLASSES_FILE = "objectInfo150.txt"
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _LABEL_SUFFIXES = frozenset({".png"})
 _PATHS_NAMED = 5  # how many empty label maps a warning names
 
@@ -171,11 +170,11 @@ def split_folders(root: str | PathLike, split: str) -> tuple[Path, Path]:
     root = Path(root).absolute()
     images, annotations = root / "images", root / "annotations"
     if images.is_dir():
-        splits = sorted(folder.name for folder in images.iterdir() if folder.is_dir())
+        splits = sorted(folder.name for folder in images.iterdir() if folder.is_dir() and not is_hidden(folder.name))
         folders = {name: (images / name, annotations / name) for name in splits} or {"train": (images, annotations)}
     else:
         suffix = "annot"
-        found = sorted(root.glob(f"*{suffix}"))
+        found = sorted(path for path in root.glob(f"*{suffix}") if path.is_dir() and not is_hidden(path.name))
         folders = {
             label.name.removesuffix(suffix): (label.with_name(label.name.removesuffix(suffix)), label)
             for label in found
@@ -203,7 +202,7 @@ def read_class_names(path: str | PathLike, most: int | None = MAX_CLASSES) -> li
     if not path.is_file():
         raise FileNotFoundError(f"The file of class names {path} does not exist.")
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    header, *rows = csv.reader(lines, delimiter="," if path.suffix == ".csv" else "\t") if lines else [[]]
+    header, *rows = csv.reader(lines, delimiter="," if path.suffix.lower() == ".csv" else "\t") if lines else [[]]
     columns = [name.lower() for name in header]
     if "name" in columns:
         names = [row[columns.index("name")] for row in rows if row]
@@ -226,7 +225,7 @@ def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
     for folder in (images, annotations):
         if not folder.is_dir():
             raise FileNotFoundError(f"The folder {folder} does not exist.")
-    by_stem = [files_by_stem(images, _IMAGE_SUFFIXES), files_by_stem(annotations, _LABEL_SUFFIXES)]
+    by_stem = [files_by_stem(images, IMAGE_SUFFIXES), files_by_stem(annotations, _LABEL_SUFFIXES)]
     unpaired = sorted(by_stem[0].keys() ^ by_stem[1].keys())
     if unpaired:
         path = by_stem[0].get(unpaired[0]) or by_stem[1][unpaired[0]]

@@ -6,7 +6,7 @@ Every example is `{"image": PIL RGB, "map": float32 (H, W, C), "path": str}`; a 
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..image_reading_ait import ImageHeader, read_image, read_image_header, read_picture_header
-from .files import files_by_stem
+from .files import IMAGE_SUFFIXES, files_by_stem
 from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
 from .picture_sizes import swapped_sides, turned_pictures
 from .remarks import warn_once
@@ -25,7 +25,6 @@ from .stored_images import Picture, stored_file
 
 
 UNIT_VECTOR = "unit_vector"  # unit of maps of directions, in the camera's axes: right, down, forward
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _MAP_SUFFIXES = (".png", ".npy")
 
 
@@ -122,7 +121,7 @@ class MapFolder(Dataset):
 
     def __init__(self, folder: str | PathLike, scale: float = 1.0, offset: float = 0.0):
         folder = Path(folder)
-        images = _files_of(folder / "images", _IMAGE_SUFFIXES)
+        images = _files_of(folder / "images", IMAGE_SUFFIXES)
         maps = _files_of(folder / "maps", _MAP_SUFFIXES)
         if unpaired := sorted(images.keys() ^ maps.keys()):
             path = images.get(unpaired[0]) or maps[unpaired[0]]
@@ -148,12 +147,12 @@ class MapFolder(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image, path = self.pairs[index]
-        stored = np.array(_open_array(path)) if path.suffix == ".npy" else read_map(path, str(path))
+        stored = np.array(_open_array(path)) if path.suffix.lower() == ".npy" else read_map(path, str(path))
         values = decode_map(stored, self.scale, self.offset)
         return {"image": read_image(image), MAP_COLUMN: values, "path": str(path)}
 
 
-def _files_of(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def _files_of(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} does not exist: a folder of maps has one folder images and one folder maps."
@@ -162,7 +161,7 @@ def _files_of(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def _map_header(path: Path) -> ImageHeader:
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         return read_image_header(path)
     shape = _open_array(path).shape
     if len(shape) not in (2, 3):

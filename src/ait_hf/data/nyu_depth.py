@@ -11,7 +11,7 @@ root/train_list.txt, root/test_list.txt                         lists: image, de
 
 import logging
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import datasets
 
@@ -59,7 +59,7 @@ def load_nyu_depth(
             f"{file_list} does not exist: pass as file_list the {split} list that comes with the BTS or GLPDepth code."
         )
     folder = _split_folder(root, split)
-    pairs = parse_file_list(file_list.read_text(encoding="utf-8"), str(file_list))
+    pairs = parse_file_list(file_list.read_text(encoding="utf-8-sig"), str(file_list))
     if len(pairs) != NUM_FRAMES[split]:
         logger.warning(
             "%s lists %d frames where the published %s split of NYU Depth v2 has %d: do not compare with its numbers.",
@@ -69,7 +69,14 @@ def load_nyu_depth(
             NUM_FRAMES[split],
         )
     frames = [
-        Frame(str(folder / rgb), str(folder / depth), DEPTH_SCALE, split, scene=Path(rgb).parent.name, kind="real")
+        Frame(
+            str(folder / rgb),
+            str(folder / depth),
+            DEPTH_SCALE,
+            split,
+            scene=PureWindowsPath(rgb).parent.name,
+            kind="real",
+        )
         for rgb, depth in pairs
     ]
     return load_frames(frames, streaming=streaming, cache_dir=cache_dir)
@@ -95,7 +102,7 @@ def parse_file_list(text: str, name: str) -> list[tuple[str, str]]:
             raise ValueError(f"{name}, line {number}: expected image, depth and perhaps focal length, found {line!r}.")
         if "None" in fields:
             raise ValueError(f"{name}, line {number}: None stands for a missing value in {line!r}: remove the line.")
-        pairs.append((fields[0].lstrip("/"), fields[1].lstrip("/")))
+        pairs.append((fields[0].lstrip("/\\"), fields[1].lstrip("/\\")))
     if not pairs:
         raise ValueError(f"{name} lists no frames.")
     return pairs

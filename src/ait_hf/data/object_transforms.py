@@ -22,9 +22,9 @@ from torchvision.transforms.v2 import functional as F
 
 from ..image_processing_ait import fitted_size
 from ..masks_ait import crop_masks
-from .coco import decode_segmentation
 from .picture_sizes import swapped_sides
 from .pixels import pixel_values
+from .segmentations import decode_segmentation
 
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class ObjectTrainTransform:
 
     The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
     to a random part of the frame's size, then flipped at random. The rest of the frame, right and bottom, is zero.
-    Crowds are left out, and so are objects of which too little lies in the part. Boxes are the annotated ones, clipped
+    Crowds are left out, where masks are wanted objects that have none, and objects of which too little lies in the part.
+    Boxes are the annotated ones, clipped
     to the part.
 
     Args:
@@ -63,8 +64,8 @@ class ObjectTrainTransform:
 
     Raises:
         TypeError: if the image is not 8-bit RGB.
-        ValueError: if an argument makes no sense, the image has another size than its row says, or masks are wanted of
-            an object without segmentation.
+        ValueError: if an argument makes no sense, the image has another size than its row says, or a mask that is
+            wanted cannot be decoded.
     """
 
     def __init__(
@@ -290,7 +291,11 @@ def _objects(row: dict[str, Any], with_masks: bool) -> dict[str, Any]:
             f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}."
             f"{swapped_sides(image.shape[:2], size)}"
         )
-    kept = [number for number, is_crowd in enumerate(row["iscrowd"]) if not is_crowd]
+    kept = [
+        number
+        for number, is_crowd in enumerate(row["iscrowd"])
+        if not is_crowd and (not with_masks or "masks" in row or row["segmentation"][number])
+    ]
     boxes = torch.tensor(np.asarray(row["boxes"], dtype=np.float32).reshape(-1, 4)[kept])
     objects = {
         "image": tv_tensors.Image(torch.tensor(image).permute(2, 0, 1)),

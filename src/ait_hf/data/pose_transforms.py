@@ -183,6 +183,8 @@ def _box(row: dict[str, Any]) -> torch.Tensor:
     box = torch.tensor(np.asarray(row["box"], dtype=np.float64))
     if box.shape != (4,):
         raise ValueError(f"{_name(row)} has a box of shape {tuple(box.shape)}; x1, y1, x2, y2 are needed.")
+    if not (box[2:] > box[:2]).all():
+        raise ValueError(f"{_name(row)} has the box {box.tolist()}, which is not x1, y1, x2, y2 with an area.")
     return box
 
 

@@ -99,7 +99,7 @@ def load_frames(
     frames: list[Frame], *, streaming: bool = False, cache_dir: str | PathLike | None = None
 ) -> datasets.Dataset | datasets.IterableDataset:
     """Checks frames of one split and makes a data set of them; arguments, result and errors as in [`load_rgbd`]."""
-    check_frames(frames)
+    frames = check_frames(frames)
     builder = RGBD(cache_dir=None if cache_dir is None else str(cache_dir), frames=tuple(frames))
     split = frames[0].split
     if streaming:

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from ..image_reading_ait import read_picture_header
 from .depth_feature import read_depth_header
-from .files import files_by_stem
+from .files import IMAGE_SUFFIXES, FileFinder, files_by_stem
 from .picture_sizes import swapped_sides, turned_pictures
 from .remarks import warn_once
 
 
 _IMAGE_FOLDERS = ("rgb", "images", "image")
 _DEPTH_FOLDERS = ("depth", "depths")
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _DEPTH_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy"})
+INDEX_SUFFIXES = (".json", ".csv")
 _ONLY_SPLIT = "train"
 
 
@@ -66,8 +66,8 @@ def read_index(index: str | Path, root: str | Path | None = None) -> list[Frame]
         if root is not None:
             raise ValueError("root goes with a .json or .csv index; a folder of pairs has no relative paths.")
         frames = _read_folder(index)
-    elif index.suffix in (".json", ".csv"):
-        read = _read_json if index.suffix == ".json" else _read_csv
+    elif index.suffix.lower() in INDEX_SUFFIXES:
+        read = _read_json if index.suffix.lower() == ".json" else _read_csv
         entries = read(index)
         _check_splits_are_complete(entries)
         base = _default_root(index, entries) if root is None else Path(root).absolute()
@@ -114,21 +114,18 @@ def apply_depth_scale(frames: list[Frame], depth_scale: float | None) -> list[Fr
     return [replace(f, depth_scale=depth_scale) if f.depth_scale is None else f for f in frames]
 
 
-def check_frames(frames: list[Frame]) -> None:
+def check_frames(frames: list[Frame]) -> list[Frame]:
     """Checks that every file is there, that image and depth have one size and that depth can be turned into metres.
 
-    Reads file headers only.
+    Reads file headers only. Returns the frames with the files that their names mean, see
+    [`~ait_hf.data.files.FileFinder`].
 
     Raises:
         FileNotFoundError: naming the first missing file.
         ValueError: naming the first file that cannot be used.
     """
-    for frame in frames:
-        for path in (frame.rgb, frame.depth):
-            if not Path(path).is_file():
-                raise FileNotFoundError(
-                    f"{path} is listed but does not exist; if the list starts from another folder, pass it as root."
-                )
+    finder = FileFinder()
+    frames = [replace(f, rgb=_found(f.rgb, finder), depth=_found(f.depth, finder)) for f in frames]
     turned = []
     for frame in frames:
         image, header = read_picture_header(frame.rgb), read_depth_header(frame.depth)
@@ -143,12 +140,24 @@ def check_frames(frames: list[Frame]) -> None:
         if frame.depth_scale is None and not header.is_float:
             raise ValueError(f"{frame.depth} holds integers: give depth_scale, their divisor to metres (NYU: 1000).")
     warn_once(turned_pictures(turned))
+    return frames
+
+
+def _found(path: str, finder: FileFinder) -> str:
+    found = finder.find(Path(Path(path).anchor), path)
+    if found is None:
+        hint = finder.hint(Path(Path(path).anchor), path)
+        raise FileNotFoundError(
+            f"{path} is listed but does not exist{hint}; if the list starts from another folder, pass it as root."
+        )
+    return str(found)
 
 
 def _default_root(index: Path, entries: list[tuple[str, dict]]) -> Path:
     paths = [entry[key] for _, entry in entries for key in ("rgb", "depth") if isinstance(entry.get(key), str)]
     folder = index.parent
-    return folder.parent if paths and all(path.startswith(f"{folder.name}/") for path in paths) else folder
+    beginnings = (f"{folder.name}/", f"{folder.name}\\")
+    return folder.parent if paths and all(path.startswith(beginnings) for path in paths) else folder
 
 
 def _read_json(index: Path) -> list[tuple[str, dict]]:
@@ -163,7 +172,12 @@ def _read_json(index: Path) -> list[tuple[str, dict]]:
     for where, entry in numbered:
         if not isinstance(entry, dict):
             raise ValueError(f"{where}: {entry!r} is not an object with rgb and depth.")
-    return numbered
+        for key in ("split", "scene", "kind"):
+            if not isinstance(entry.get(key), str | None):
+                raise ValueError(f"{where}: {key} must be text, not {entry[key]!r}.")
+        if isinstance(scale := entry.get("depth_scale"), str | bool):  # of CSV it is text
+            raise ValueError(f"{where}: depth_scale must be a positive number, not {scale!r}.")
+    return [(where, {key: value for key, value in entry.items() if value is not None}) for where, entry in numbered]
 
 
 def _read_csv(index: Path) -> list[tuple[str, dict]]:
@@ -188,7 +202,7 @@ def _read_csv(index: Path) -> list[tuple[str, dict]]:
 
 
 def _read_folder(folder: Path) -> list[Frame]:
-    images = files_by_stem(_one_subfolder(folder, _IMAGE_FOLDERS), _IMAGE_SUFFIXES)
+    images = files_by_stem(_one_subfolder(folder, _IMAGE_FOLDERS), IMAGE_SUFFIXES)
     depths = files_by_stem(_one_subfolder(folder, _DEPTH_FOLDERS), _DEPTH_SUFFIXES)
     unpaired = sorted(images.keys() ^ depths.keys())
     if unpaired:

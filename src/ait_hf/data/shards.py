@@ -103,6 +103,13 @@ def spread_rows(
     return choose_columns(spread_out, features)
 
 
+def first_rows(dataset: AnyTable, number: int) -> list[dict[str, Any]]:
+    """So many rows, or all if there are fewer; not decoded."""
+    if isinstance(dataset, datasets.IterableDataset):
+        return list(dataset.decode(False).take(number))
+    return dataset.with_format("arrow")[:number].to_pylist()
+
+
 def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
     """A wrong column or setting shows in the first examples, before long work starts. One broken file is none of these.
 
@@ -112,12 +119,8 @@ def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] 
     Raises:
         ValueError, OSError, SyntaxError: what the first row raised, if none of the first eight can be used.
     """
-    if isinstance(dataset, datasets.IterableDataset):
-        rows = list(dataset.decode(False).take(_ROWS_CHECKED))
-    else:
-        rows = dataset.with_format("arrow")[:_ROWS_CHECKED].to_pylist()
     first_error = None
-    for row in rows:
+    for row in first_rows(dataset, _ROWS_CHECKED):
         try:
             check(dataset.features.decode_example(row))
             return

@@ -4,6 +4,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from os import PathLike
@@ -17,8 +18,12 @@ from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from ..data.coco_files import clean_content
+from ..data.json_values import read_json
 from .boundary import BoundaryCOCOeval
 
+
+logger = logging.getLogger(__name__)
 
 # In the order of COCOeval's statistics.
 COCO_VALUES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -36,27 +41,33 @@ _COMPARED = {
 CocoDictionary = dict[str, Any]
 
 
-def read_coco(ground_truth: CocoDictionary | str | PathLike) -> CocoDictionary:
+def read_coco(ground_truth: CocoDictionary | str | PathLike, *, with_masks: bool = False) -> CocoDictionary:
     """
-    A COCO dictionary, from its file if need be.
+    A COCO dictionary, from its file if need be, as [`~ait_hf.data.coco_files.clean_content`] makes it: without what
+    training leaves out, which is logged.
+
+    Args:
+        ground_truth: The dictionary, or the path of its JSON file.
+        with_masks: Leave out objects without a segmentation, too.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not JSON, or has no `images`, `annotations` or `categories`.
+        ValueError: It is not JSON, has no `images`, `annotations` or `categories`, or as in
+            [`~ait_hf.data.coco_files.clean_content`].
     """
-    name = "The ground truth"
-    if not isinstance(ground_truth, dict):
+    name, in_memory = "The ground truth", isinstance(ground_truth, dict)
+    if not in_memory:
         name = str(ground_truth)
         if not Path(ground_truth).is_file():
             raise FileNotFoundError(f"{name} does not exist: give a file of COCO annotations.")
-        try:
-            ground_truth = json.loads(Path(ground_truth).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{name} is not valid JSON: {error}.") from error
+        ground_truth = read_json(Path(ground_truth))
     for section in ("images", "annotations", "categories"):
         if not isinstance(ground_truth, dict) or not isinstance(ground_truth.get(section), list):
             raise ValueError(f"{name} has no list {section!r}: it is no file of COCO annotations.")
-    return ground_truth
+    read = clean_content(ground_truth, name, with_masks=with_masks, in_memory=in_memory)
+    for message in read.messages():
+        logger.warning("%s", message)
+    return read.content
 
 
 class CocoMetric(evaluate.Metric):

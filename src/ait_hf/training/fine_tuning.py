@@ -13,11 +13,12 @@ import datasets
 from transformers import AutoConfig, AutoImageProcessor
 
 from ..configuration_ait import AiTConfig
-from ..data.coco_files import read_annotations
+from ..data.coco_files import CocoContent, entries, read_annotations, read_coco_file
+from ..data.files import files_with_suffix
 from ..data.label_maps import split_folders
 from ..data.pixels import height_and_width
 from ..data.rgbd import load_hub_rgbd
-from ..data.rgbd_index import Frame, apply_depth_scale, read_index
+from ..data.rgbd_index import INDEX_SUFFIXES, Frame, apply_depth_scale, read_index
 from ..image_reading_ait import read_picture_header
 from .files import write_text
 
@@ -39,12 +40,13 @@ class FineTuning:
             `"semantic-segmentation"`.
         data (`str`): depth: an index or a folder of pairs ([`~ait_hf.data.rgbd_index.read_index`]), or a folder of
             parquet or WebDataset shards or a Hub name ([`~ait_hf.data.rgbd.load_hub_rgbd`]); objects: a COCO json file,
-            or a folder that holds one; semantic: a folder ([`~ait_hf.data.label_maps.split_folders`]).
+            a folder that holds one, or a folder whose folders `train` and `valid` hold one each, as Roboflow writes
+            them; semantic: a folder ([`~ait_hf.data.label_maps.split_folders`]).
         output (`str`): Folder of the new model.
-        images (`str`, *optional*): Folder of the images that a COCO json file names; by default the file's own folder, or
-            `images` in it.
-        validation (`str`, *optional*): A second COCO json file to evaluate on. Without it, and where other data have no
-            split for it, every tenth sample is held out.
+        images (`str`, *optional*): Folder of the images that COCO json files name; by default each file's pictures are
+            those in its own folder, in `images` in it, or in `images` beside it.
+        validation (`str`, *optional*): A second COCO json file to evaluate on, or a folder that holds one. Without it, and
+            where the data have no split for it, every tenth sample is held out.
         classes (`list[str]`, *optional*): Names of the classes of label maps. (Objects: those of the json file.)
         class_ids, ignored_ids (`list[int]`, *optional*): Numbers in label maps, see
             [`~ait_hf.data.label_maps.load_label_maps`].
@@ -147,7 +149,7 @@ def _check_arguments(request: FineTuning) -> None:
 
 def _depth_data(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[dict[str, Any], str]:
     path = Path(request.data)
-    is_index = path.suffix in (".json", ".csv") or any((path / name).is_dir() for name in _IMAGE_FOLDERS)
+    is_index = path.suffix.lower() in INDEX_SUFFIXES or any((path / name).is_dir() for name in _IMAGE_FOLDERS)
     section, validation = (_frames if is_index else _hub)(request, size)
     return section, validation
 
@@ -195,35 +197,56 @@ def _depth_transform(size: list[int], images: Iterable[tuple[int, int]]) -> dict
 
 
 def _object_data(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[dict[str, Any], str]:
-    annotations = _annotation_file(Path(request.data))
-    images = _image_folder(annotations) if request.images is None else Path(request.images)
-    if request.validation is None:
-        files = _divided(request, annotations)
-    else:
-        files = {"train": annotations, "validation": Path(request.validation)}
-    splits = {name: {"annotations": str(path), "images": str(images)} for name, path in files.items()}
+    files = _annotation_files(Path(request.data))
+    if request.validation is not None:
+        files = files[:1] + _annotation_files(Path(request.validation))[:1]
+    contents = [read_coco_file(file) for file in files]  # what is wrong with a file shows before it is divided
+    given = None if request.images is None else Path(request.images)
+    folders = [_image_folder(content) if given is None else given for content in contents]
+    if len(files) == 1:
+        files, folders = list(_divided(request, files[0]).values()), folders * 2
+    splits = {
+        name: {"annotations": str(file), "images": str(folder)}
+        for name, file, folder in zip(("train", "validation"), files, folders, strict=True)
+    }
     transform = {"image_size": size, "normalize": _normalizes(request, config)}
     return {"name": "coco", **splits, "transform": transform}, "validation"
 
 
-def _annotation_file(path: Path) -> Path:
+def _annotation_files(path: Path) -> list[Path]:
+    """A file for training and, where folders `train` and `valid` have one each, another to evaluate on."""
     if not path.is_dir():
-        return path
-    found = sorted(path.glob("*.json")) or sorted(path.glob("annotations/*.json"))
-    if len(found) != 1:
-        raise ValueError(f"{path} must hold exactly one COCO json file, but has {len(found)}: name the file.")
-    return found[0]
+        return [path]
+    if found := _json_file(path):
+        return [found]
+    if train := _json_file(path / "train"):
+        others = (_json_file(path / name) for name in _VALIDATION_NAMES)
+        return [train, *filter(None, [next(filter(None, others), None)])]
+    raise ValueError(f"{path} must hold exactly one COCO json file, but has 0: name the file.")
 
 
-def _image_folder(annotations: Path) -> Path:
-    folders = (annotations.parent / "images", annotations.parent.parent / "images")
-    return next((folder for folder in folders if folder.is_dir()), annotations.parent)
+def _json_file(folder: Path) -> Path | None:
+    """The one in a folder, or else in its folder `annotations`; `ValueError` if there are several."""
+    for place in (folder, folder / "annotations"):
+        found = files_with_suffix(place, {".json"}) if place.is_dir() else []
+        if len(found) > 1:
+            raise ValueError(f"{folder} must hold exactly one COCO json file, but has {len(found)}: name the file.")
+        if found:
+            return found[0]
+    return None
+
+
+def _image_folder(content: CocoContent) -> Path:
+    """Where a file's pictures are: beside it, or in a folder `images` beside it or above."""
+    own = Path(content.name).parent
+    folders = [folder for folder in (own / "images", own.parent / "images", own) if folder.is_dir()]
+    return next((folder for folder in folders if content.has_pictures(folder)), folders[0])
 
 
 def _divided(request: FineTuning, annotations: Path) -> dict[str, Path]:
     """Two files from one, by images."""
     content = read_annotations(annotations)
-    images = content.get("images", [])
+    images = entries(content, "images", annotations)
     parts: dict[str, Callable[[int], bool]] = {
         "train": lambda number: (number + 1) % HOLD_OUT != 0,
         "validation": lambda number: (number + 1) % HOLD_OUT == 0,
@@ -236,8 +259,8 @@ def _divided(request: FineTuning, annotations: Path) -> dict[str, Path]:
                 f"{annotations} lists {len(images)} image(s): to hold out every {HOLD_OUT}th there must be at least "
                 f"{HOLD_OUT}; or give a second file (validation)."
             )
-        ids = {image.get("id") for image in chosen}
-        own = [entry for entry in content.get("annotations", []) if entry.get("image_id") in ids]
+        ids = {image["id"] for image in chosen}
+        own = [entry for entry in entries(content, "annotations", annotations) if entry["image_id"] in ids]
         files[name] = _write(request, f"{name}.json", content | {"images": chosen, "annotations": own})
     return files
 

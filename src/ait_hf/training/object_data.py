@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sections of recipes for objects (images with boxes, classes, masks) and for masks alone."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import datasets
 from huggingface_hub.dataclasses import strict
@@ -14,6 +16,7 @@ from torchvision.transforms import v2
 
 from ..data.classes import DataClasses
 from ..data.coco import coco_classes, load_coco, shown_labels
+from ..data.coco_files import read_coco_file
 from ..data.coco_shards import check_objects, checked_objects, load_coco_shards, load_mask_shards
 from ..data.collation import object_collator
 from ..data.object_transforms import (
@@ -62,10 +65,6 @@ class CocoFiles(DataRecipe):
             raise ValueError(f"The data section {self.name} has no files of split {split!r}: it has {list(given)}.")
         return given[split]
 
-    def load(self, split: str) -> datasets.Dataset:
-        files = self.files(split)
-        return load_coco(files.annotations, files.images)
-
 
 @strict
 @dataclass
@@ -97,6 +96,7 @@ class ObjectData(DataRecipe):
     """
 
     transform: ObjectTransformRecipe
+    with_masks: ClassVar[bool] = False  # see `wanting`
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -105,6 +105,12 @@ class ObjectData(DataRecipe):
     def class_names(self) -> list[str]:
         """Names of the classes of a new model."""
         return self.categories()[0]
+
+    def wanting(self, with_masks: bool) -> Self:
+        """The section, whose files' objects without a mask are left out if `with_masks`."""
+        data = copy.copy(self)
+        data.with_masks = with_masks
+        return data
 
     def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
         """Names and category ids (of the ground truth) of a split's classes, in the order of its `class_labels`; by
@@ -115,8 +121,8 @@ class ObjectData(DataRecipe):
         """The classes of a split, by default of the rows to train on."""
         raise NotImplementedError
 
-    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any] | str:
-        """A COCO dictionary, or the path of one, with at least the annotations of the evaluated images."""
+    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
+        """A COCO dictionary with at least the annotations of the evaluated images, without what training leaves out."""
         raise NotImplementedError
 
     def stream(
@@ -130,7 +136,8 @@ class ObjectData(DataRecipe):
     ) -> Stream:
         """
         Samples with `pixel_values` and `labels`, dictionaries of boxes, classes (those to train on numbered by
-        `class_numbers`, by default as in the data, from `first_class` on) and, if wanted, masks.
+        `class_numbers`, by default as in the data, from `first_class` on) and, if wanted, masks: then objects without one
+        are left out.
         """
         train_transform = ObjectTrainTransform(
             self.image_size,
@@ -143,7 +150,7 @@ class ObjectData(DataRecipe):
         )
         eval_transform = ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
         collate = partial(object_collator, first_class=first_class)
-        return Stream(self, train_transform, eval_transform, collate, every)
+        return Stream(self.wanting(with_masks), train_transform, eval_transform, collate, every)
 
 
 @strict
@@ -155,7 +162,11 @@ class CocoData(CocoFiles, ObjectData):
 
     def load_for_training(self) -> datasets.Dataset:
         files = self.files(self.split)
-        return load_coco(files.annotations, files.images, keep_empty=False)
+        return load_coco(files.annotations, files.images, keep_empty=False, with_masks=self.with_masks)
+
+    def load(self, split: str) -> datasets.Dataset:
+        files = self.files(split)
+        return load_coco(files.annotations, files.images, with_masks=self.with_masks)
 
     def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
         return coco_classes(self.files(split or self.split).annotations)
@@ -165,8 +176,8 @@ class CocoData(CocoFiles, ObjectData):
         names, _ = self.categories(split)
         return DataClasses(self.files(split or self.split).annotations, names, shown_labels(rows))
 
-    def ground_truth(self, split: str, num_samples: int | None) -> str:
-        return self.files(split).annotations
+    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
+        return read_coco_file(Path(self.files(split).annotations), with_masks=self.with_masks).content
 
 
 @strict
@@ -311,12 +322,14 @@ class MaskData(DataRecipe):
 @strict
 @dataclass(kw_only=True)
 class CocoMasks(CocoFiles, MaskData):
-    """Masks of the objects of a data set in COCO's format, crowds and boxes under two pixels left out."""
+    """Masks of the objects of a data set in COCO's format; crowds, boxes under two pixels and objects without a mask are
+    left out."""
 
     name: Literal["coco_masks"] = "coco_masks"
 
     def load(self, split: str) -> Dataset:
-        return MaskCrops(super().load(split), self.mask_size)
+        files = self.files(split)
+        return MaskCrops(load_coco(files.annotations, files.images, with_masks=True), self.mask_size)
 
 
 @strict
@@ -340,7 +353,8 @@ class SyntheticMasks(MaskData):
 @strict
 @dataclass(kw_only=True)
 class CocoMaskShards(ObjectShards, MaskData):
-    """As [`ObjectShards`]; crowds and boxes under two pixels are left out, images not read."""
+    """As [`ObjectShards`]; crowds, boxes under two pixels and objects without a mask are left out, images
+    not read."""
 
     name: Literal["coco_mask_shards"] = "coco_mask_shards"
 

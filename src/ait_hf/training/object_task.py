@@ -69,7 +69,7 @@ class ObjectTask(SolverTask):
         return self.data.class_names()
 
     def data_classes(self, split: str | None = None) -> DataClasses:
-        return self.data.data_classes(split)
+        return self.data.wanting(self.codebook is not None).data_classes(split)
 
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
         return self.data.stream(
@@ -95,7 +95,7 @@ class ObjectTask(SolverTask):
             model,
             self.processor(),
             loader,
-            self.data.ground_truth(options.split, options.num_samples),
+            self.data.wanting(self.codebook is not None).ground_truth(options.split, options.num_samples),
             task=self.name,
             category_ids=category_ids if classes is None else classes.by_name(category_ids),
             accelerator=accelerator,
