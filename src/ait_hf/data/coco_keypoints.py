@@ -20,6 +20,7 @@ from .classes import ABSENT, DataClasses, clean_name, pair_joints
 from .coco import prepared, remarks
 from .coco_files import CocoContent, box_corners, clipped_box, files_digest, read_annotations, read_coco_file
 from .skeletons import COCO_SKELETON, Skeleton, skeleton
+from .stored_images import Picture
 
 
 _CROWDS = "crowds"
