@@ -11,6 +11,8 @@ from PIL import Image
 
 from ..data.coco import decode_segmentation
 from ..data.coco_files import box_corners, clipped_box, entries, read_annotations
+from ..data.files import files_with_suffix
+from ..data.json_values import finite_numbers, flag
 from ..image_reading_ait import reading
 from ..tokenization_vq import VQTokenizer
 from .conventions import crop_edges, get_convention, location_numbers
@@ -113,7 +115,7 @@ class _Encoder:
         size = (sample["height"], sample["width"])
         labels, boxes, masks = [], [], []
         for annotation in sample["annotations"]:
-            if annotation.get("iscrowd"):
+            if annotation["iscrowd"]:
                 entry["crowds"] += 1
                 continue
             try:
@@ -133,7 +135,7 @@ class _Encoder:
 
     def _object(self, annotation: dict[str, Any], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
         """Box and mask of one annotation, checked, so that an object that cannot be encoded does not cost its image."""
-        corners = box_corners(annotation, "its box")
+        corners = box_corners(annotation | {"bbox": finite_numbers(annotation["bbox"], 4, "its box has a bbox")})
         corners = corners and clipped_box(corners, {"height": size[0], "width": size[1]})
         if corners is None:
             raise ValueError("its box has no area in the image.")
@@ -173,7 +175,7 @@ def _samples(source: Path, is_mask: bool, task: str) -> list[dict[str, Any]]:
 
 
 def _folder_samples(folder: Path) -> list[dict[str, Any]]:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = files_with_suffix(folder, SUFFIXES)
     return [{"name": path.name, "file": str(path), "image": path.name} for path in files]
 
 
@@ -203,7 +205,8 @@ def _coco_samples(source: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{source}: annotation {annotation['id']} has image_id {annotation['image_id']}, which is not among the images."
             )
-        by_image[annotation["image_id"]].append(annotation)
+        crowd = flag(annotation.get("iscrowd", 0), f"{source}: annotation {annotation['id']} has iscrowd")
+        by_image[annotation["image_id"]].append(annotation | {"iscrowd": crowd})
     return [
         {"name": f"image {image['id']}", "image": image.get("file_name", str(image["id"])), "image_id": image["id"]}
         | {"height": image["height"], "width": image["width"], "annotations": by_image[image["id"]], "names": names}
