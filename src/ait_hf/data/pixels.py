@@ -22,7 +22,7 @@ def picture_of(row: dict[str, Any]) -> np.ndarray:
         ValueError: Its size is not the row's `height` and `width`, if it has these.
     """
     image = row["image"]
-    pixels = np.asarray(rgb_image(upright_image(image))) if isinstance(image, Image.Image) else image
+    pixels = np.array(rgb_image(upright_image(image))) if isinstance(image, Image.Image) else image
     size = (row["height"], row["width"]) if "height" in row else pixels.shape[:2]
     if pixels.shape[:2] != size:
         raise ValueError(
