@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--depth-column", help="of shards and data sets of the Hub (depth)")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="pixels (the model's)")
     parser.add_argument("--steps", type=int, help="optimiser steps (1000)")
-    parser.add_argument("--batch-size", type=int, help="samples per process and step (8)")
+    parser.add_argument("--batch-size", type=int, help="samples a step, which processes share (8)")
     parser.add_argument("--lr", type=float, help="learning rate (1e-4; 1e-3 with --lora)")
     parser.add_argument("--lora", type=int, metavar="RANK", help="train low-rank adapters instead of all weights")
     parser.add_argument("--seed", type=int, help="of everything (0)")

@@ -7,7 +7,7 @@ How much memory a recipe takes on each GPU, and how many days.
     python scripts/plan.py scripts/recipes/ait_swinv2_l_nyu.yaml --gpus 2 --gpu H100 --sharded --json
     python scripts/plan.py scripts/recipes/demo_ait.yaml --measure
 
-The recipe's batch sizes are taken to be in all. Neither its data nor the models that it starts from need be there, and no
+GPUs share the recipe's batch sizes, as in training. Neither its data nor the models that it starts from need be there, and no
 GPU: operations and memory are counted from shapes. The time follows from an assumed share of the GPU's matrix peak
 (--utilisation), which --measure replaces by that of a few steps on this machine's GPU.
 """

@@ -15,7 +15,7 @@ train_tokenizer.py).
     # the published model on NYU Depth v2, on 8 GPUs
     accelerate launch --num_processes 8 scripts/train.py scripts/recipes/ait_swinv2_b_nyu.yaml \
         tasks.depth.data.root=NYU_FOLDER tasks.depth.tokenizer=runs/tokenizer_depth_nyu \
-        tasks.depth.data.batch_size=3 model.backbone=SIMMIM_FOLDER
+        model.backbone=SIMMIM_FOLDER
 
     # objects of random rooms, on top of recipes/demo_mask_tokenizer.yaml
     accelerate launch scripts/train.py scripts/recipes/rooms_insseg_aitp.yaml
@@ -29,13 +29,13 @@ train_tokenizer.py).
         tasks.instance-segmentation.data.train.images=FOLDER \
         tasks.instance-segmentation.data.validation.annotations=VALIDATION.json \
         tasks.instance-segmentation.data.validation.images=FOLDER \
-        tasks.instance-segmentation.data.batch_size=2 model.config.num_classes=CLASSES
+        model.config.num_classes=CLASSES
 
     # two processes without a GPU
     ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \
-        scripts/train.py scripts/recipes/demo_joint.yaml tasks.depth.data.batch_size=8
+        scripts/train.py scripts/recipes/demo_joint.yaml
 
-Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr=1e-3 model.config.d_model=64`.
+Processes share the batch_size of each task, whatever their number. Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr=1e-3 model.config.d_model=64`.
 The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.
 """
 

@@ -33,10 +33,10 @@ Trains a tokenizer from a recipe: of depth, masks, label maps, poses, or any oth
 
     # two processes without a GPU
     ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \
-        scripts/train_tokenizer.py scripts/recipes/demo_tokenizer.yaml data.batch_size=16
+        scripts/train_tokenizer.py scripts/recipes/demo_tokenizer.yaml
 
 What the data say (channels, classes, joints, unit, size) need not be said again in model.config.
-Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr=1e-3 model.config.downsample_ratio=16`.
+Processes share the batch_size, whatever their number. Any key of the recipe can be overridden, as in `train.max_steps=100 optimizer.lr=1e-3 model.config.downsample_ratio=16`.
 The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.
 """
 

@@ -81,24 +81,29 @@ def test_training_step_in_closed_form():
     torch.testing.assert_close(output.quantized, torch.zeros(1, 1, 1, 3), atol=1e-6, rtol=0)
 
 
-def _train_worker(rank, folder, latents, revival_threshold):
+def _train_worker(rank, folder, latents, revival_threshold, forwards):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.manual_seed(rank)
     codebook = _trained_codebook(revival_threshold=revival_threshold)
-    output = codebook(latents.chunk(2)[rank])
+    parts = latents.chunk(2 * forwards)[rank::2]
+    with codebook.one_update() as update:
+        for part in parts:
+            codebook(part)
     fresh = EMACodebook(6, 4)
-    fresh.init_from_latents(latents.chunk(2)[rank])
+    fresh.init_from_latents(*parts)
     state = {**codebook.state_dict(), **{f"fresh.{key}": value for key, value in fresh.state_dict().items()}}
-    torch.save({**state, "perplexity": output.perplexity}, f"{folder}/{rank}.pt")
+    torch.save({**state, "perplexity": update.perplexity}, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
+@pytest.mark.parametrize("forwards", [1, 2])
 @pytest.mark.parametrize("revival_threshold", [0.0, 0.9])
-def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path, revival_threshold):
+def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path, revival_threshold, forwards):
     latents = _latents(4, 4, 3, 3)
     # fork, because importing torch anew in every process takes longer than everything else here.
-    mp.start_processes(_train_worker, args=(str(tmp_path), latents, revival_threshold), nprocs=2, start_method="fork")
+    arguments = (str(tmp_path), latents, revival_threshold, forwards)
+    mp.start_processes(_train_worker, args=arguments, nprocs=2, start_method="fork")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     torch.manual_seed(0)
@@ -114,6 +119,24 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path, revi
     revived = (first["embedding.weight"][:, None] == reachable).all(dim=-1).any(dim=-1)
     assert revived.any() == (revival_threshold > 0)
     assert single.num_dead() == revived.sum()
+
+
+def test_one_update_moves_the_codes_at_its_end_alone():
+    codebook, latents = _trained_codebook(), _latents(2, 4, 3, 3)
+    before = {key: value.clone() for key, value in codebook.state_dict().items()}
+    with pytest.raises(RuntimeError, match="in the midst"), codebook.one_update():
+        codebook(latents)
+        raise RuntimeError("in the midst")
+    with codebook.one_update() as update:
+        first, second = (codebook(part) for part in latents.chunk(2))
+        torch.testing.assert_close(codebook.state_dict(), before, rtol=0, atol=0)
+    at_once = _trained_codebook()
+    whole = at_once(latents)
+    torch.testing.assert_close(codebook.state_dict(), at_once.state_dict())
+    torch.testing.assert_close(torch.cat([first.quantized, second.quantized]), whole.quantized)
+    torch.testing.assert_close(update.perplexity, whole.perplexity)
+    codebook(latents)  # at once again
+    assert not torch.equal(codebook.embedding.weight, at_once.embedding.weight)
 
 
 def test_revival_places_dead_codes_on_latents_with_consistent_statistics():

@@ -32,7 +32,7 @@ from ait_hf.training.solver import SolverTraining, train_solver
 
 
 OPTIONS = ["model.config.dropout=0.0", "model.config.drop_path_rate=0.0", "model.backbone_config.drop_path_rate=0.0"]
-OPTIONS += ["tasks.depth.data.batch_size=2", "train.gradient_accumulation_steps=2", "train.max_grad_norm=0.5"]
+OPTIONS += ["tasks.depth.data.batch_size=8", "train.gradient_accumulation_steps=2", "train.max_grad_norm=0.5"]
 OPTIONS += ["optimizer.layer_decay=0.9", "train.ema_decay=0.9", "train.max_steps=6", "train.log_every=1"]
 OPTIONS += ["train.eval_every=3", "train.save_every=2"]
 

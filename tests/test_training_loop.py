@@ -94,7 +94,7 @@ def losses_on_one_batch(task, num_steps: int, lr: float) -> list[float]:
     batch["inputs"] = batch["labels"]
     optimizer = torch.optim.Adam([p for p in task.model.parameters() if p.requires_grad], lr)
     task.model.train()
-    task.start(task.model, {name: batch})
+    task.start(task.model, [{name: batch}])
     losses = []
     for _ in range(num_steps):
         loss = task.loss(task.model, {name: batch}, accelerator, task.divisors([{name: batch}], accelerator))["loss"]

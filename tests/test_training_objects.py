@@ -96,7 +96,7 @@ def built(recipe: SolverRecipe) -> AiTForDenseTokenGeneration:
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_streams_keep_their_own_count(every):
     """A stream that takes part in every n-th step sees what it would see alone, and resumes at any step."""
-    data = SyntheticData(batch_size=1, transform=TransformRecipe(crop_size=8), size=[8, 8])
+    data = SyntheticData(batch_size=2, transform=TransformRecipe(crop_size=8), size=[8, 8])
     streams = {"always": data.stream(), "sometimes": data.stream(every)}
     options = {"forwards_per_step": 2, "num_workers": 0, "seed": 1}
     whole = list(mixed_batches(streams, Accelerator(), num_steps=5, done=0, **options))

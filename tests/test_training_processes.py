@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Two processes learn what one process learns from the whole batch."""
+"""Two processes with two forwards each learn what one forward learns from the whole batch."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from ait_hf.training.solver import train_solver
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 
 
+IN_PARTS = "train.gradient_accumulation_steps=2"
 NO_CHANCE = [  # dropout is drawn by each process
     "model.config.dropout=0.0",
     "model.config.drop_path_rate=0.0",
@@ -34,7 +35,7 @@ def test_tokenizer_with_its_codebook(tmp_path):
     options = ["train.max_steps=50", "train.log_every=1", "optimizer.lr=1e-3"]
     options += ["model.config.revival_threshold=0.5", "model.config.ema_decay=0.9"]
     train_tokenizer(tokenizer_recipe(tmp_path / "one", *options))
-    run_in_processes(2, train_tokenizer, tokenizer_recipe(tmp_path / "two", *options, "data.batch_size=2"))
+    run_in_processes(2, train_tokenizer, tokenizer_recipe(tmp_path / "two", *options, IN_PARTS))
     assert_same_curves(tmp_path / "one", tmp_path / "two", rtol=1e-5)
     torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-4, atol=1e-5)
     rows = json.loads((tmp_path / "one" / "history.json").read_text())
@@ -64,6 +65,6 @@ def test_solver(tmp_path):
     tokenizer = save_tokenizer(tmp_path / "tokenizer")
     options = [*NO_CHANCE, "train.max_steps=50", "train.log_every=1", "tasks.depth.settings.auxiliary_loss=null"]
     train_solver(solver_recipe(tmp_path / "one", tokenizer, *options))
-    two = solver_recipe(tmp_path / "two", tokenizer, *options, "tasks.depth.data.batch_size=2")
-    run_in_processes(2, train_solver, two)
+    run_in_processes(2, train_solver, solver_recipe(tmp_path / "two", tokenizer, *options, IN_PARTS))
     assert_same_curves(tmp_path / "one", tmp_path / "two", rtol=1e-5)
+    torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-4, atol=1e-5)

@@ -313,7 +313,7 @@ def test_broken_truth_is_named(tmp_path):
 def test_a_stream_mixes_with_other_tasks(every):
     """Every task sees what it would see alone, with its own batch size, in its own steps; so it does when resumed."""
     _, data = sections("objects", streaming=True, batch_size=2)
-    depth = SyntheticData(batch_size=3, transform=TransformRecipe(crop_size=8), size=[8, 8])
+    depth = SyntheticData(batch_size=4, transform=TransformRecipe(crop_size=8), size=[8, 8])
 
     def objects(every: int):
         return data.stream(every, max_objects=9, with_masks=True)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,6 +84,7 @@ def batches(stream, *, node: int = 0, num_nodes: int = 1, num_batches: int, done
     process = Accelerator()
     if num_nodes > 1:  # all that a stream asks of an accelerator
         process = SimpleNamespace(process_index=node, num_processes=num_nodes, device=torch.device("cpu"))
+        stream = replace(stream, data=replace(stream.data, batch_size=num_nodes))  # one sample each
     options = {"num_batches": num_batches, "done": done, "num_workers": num_workers, "seed": 3}
     return list(training_batches(stream, process, **options))
 

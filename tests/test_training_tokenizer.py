@@ -92,7 +92,7 @@ def test_masked_training_learns_a_batch(kind, tmp_path):
     rows = stream.data.load_for_training()
     batch = {"samples": stream.collate([stream.train_transform(rows[number]) for number in range(4)])}
     model, accelerator = task.model.train(), Accelerator()
-    task.start(model, batch)
+    task.start(model, [batch])
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     losses = []
     for _ in range(120):

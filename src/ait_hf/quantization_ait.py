@@ -3,7 +3,9 @@
 """The codebook that learns by exponential moving averages (EMA), and the arithmetic of soft tokens."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -27,7 +29,7 @@ class QuantizerOutput(BaseOutput):
             Mean squared error between latents and their codes, not weighted.
         perplexity (`torch.FloatTensor` of shape `()`):
             `exp(entropy)` of the code usage, from 1 (one code is used) to `num_embeddings` (all equally often). Over
-            the batches of all processes in training, over this batch otherwise.
+            the batches of all processes where this forward moved the codes, over this batch otherwise.
     """
 
     quantized: torch.Tensor
@@ -36,11 +38,31 @@ class QuantizerOutput(BaseOutput):
     perplexity: torch.FloatTensor
 
 
+@dataclass
+class CodebookUpdate:
+    """
+    What the forwards inside of [`EMACodebook.one_update`] gather.
+
+    Args:
+        counts (`list[torch.FloatTensor]` of shape `(num_embeddings,)`): Latents of every code, for every forward.
+        sums (`list[torch.FloatTensor]` of shape `(num_embeddings, embedding_dim)`): Their sums.
+        latents (`list[torch.FloatTensor]` of shape `(N, embedding_dim)`): All of them.
+        perplexity (`torch.FloatTensor` of shape `()`, *optional*): Over the batches of all forwards and processes;
+            known once the codes have moved.
+    """
+
+    counts: list[torch.Tensor] = field(default_factory=list)
+    sums: list[torch.Tensor] = field(default_factory=list)
+    latents: list[torch.Tensor] = field(default_factory=list)
+    perplexity: torch.FloatTensor | None = None
+
+
 class EMACodebook(nn.Module):
     """
     Codebook with nearest-code lookup. In training mode every forward also moves the codes: they are the averages of
     the latents assigned to them, kept as exponential moving averages over steps and summed over all processes of
-    `torch.distributed`, so that several processes learn what one process would learn from the whole batch.
+    `torch.distributed`, so that several processes learn what one process would learn from the whole batch. The same holds
+    for several forwards inside of [`~EMACodebook.one_update`].
 
     A step looks codes up before it moves them. The update is that of the released tokenizers:
     `size = decay * size + (1 - decay) * count`, Laplace-smoothed and stored so,
@@ -83,6 +105,7 @@ class EMACodebook(nn.Module):
         self.embedding.requires_grad_(False)
         self.register_buffer("ema_cluster_size", torch.zeros(num_embeddings, dtype=torch.float32))
         self.register_buffer("ema_sums", torch.zeros(num_embeddings, embedding_dim, dtype=torch.float32))
+        self._gathered: CodebookUpdate | None = None
 
     def _apply(self, fn, recurse=True):
         # `.to(dtype)`, `.half()`, ... all come through here: follow them to the device, not to the dtype. (Moving
@@ -120,9 +143,8 @@ class EMACodebook(nn.Module):
 
             counts = flat.new_zeros(self.num_embeddings).index_add_(0, ids, flat.new_ones(len(ids)))
             if self.training:
-                counts = self._update(flat.detach(), ids, counts)
-            usage = counts / counts.sum()
-            perplexity = torch.special.entr(usage).sum().exp()
+                counts = self._learn(flat.detach(), ids, counts)
+            perplexity = _perplexity(counts)
 
         batch_size, _, height, width = latents.shape
         quantized = quantized.view(batch_size, height, width, -1).permute(0, 3, 1, 2).to(latents.dtype)
@@ -146,8 +168,24 @@ class EMACodebook(nn.Module):
         with torch.autocast(device_type=probabilities.device.type, enabled=False):
             return probabilities.float() @ self.embedding.weight
 
+    @contextmanager
+    def one_update(self) -> Iterator[CodebookUpdate]:
+        """
+        Inside of it, forwards in training mode leave the codes where they are; at its end they move once, by the
+        latents of all these forwards on all processes, as one forward of them all would move them. All processes must
+        have as many forwards, of one batch size.
+        """
+        self._gathered = gathered = CodebookUpdate()
+        try:
+            yield gathered
+        finally:
+            self._gathered = None
+        if gathered.counts:
+            counts, sums = torch.stack(gathered.counts).sum(dim=0), torch.stack(gathered.sums).sum(dim=0)
+            gathered.perplexity = _perplexity(self._move(counts, sums, gathered.latents))
+
     @torch.no_grad()
-    def init_from_latents(self, latents: torch.Tensor) -> None:
+    def init_from_latents(self, *latents: torch.Tensor) -> None:
         """
         Places the codes on latents of a batch, spread out as k-means++ does (each next code is drawn with probability
         proportional to the squared distance to the nearest code so far), with sizes 1 and sums that agree. Where
@@ -156,12 +194,13 @@ class EMACodebook(nn.Module):
         torch's global generator.
 
         Args:
-            latents (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`).
+            *latents (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`): Of one batch, or of the parts
+                that a step goes through one after the other.
 
         Raises:
             ValueError: If `latents` do not have `embedding_dim` channels.
         """
-        flat = _of_all_processes(self._flatten(latents))
+        flat = torch.cat([_of_all_processes(self._flatten(part)) for part in latents])
         codes = torch.empty_like(self.embedding.weight)
         weights = flat.new_ones(len(flat))
         distances = flat.new_full((len(flat),), math.inf)
@@ -185,9 +224,28 @@ class EMACodebook(nn.Module):
         return latents.permute(0, 2, 3, 1).reshape(-1, self.embedding_dim).float()
 
     @torch.no_grad()
-    def _update(self, latents: torch.Tensor, ids: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """One EMA step from this process's latents `(N, D)`; returns the counts `(K,)` of all processes."""
+    def _learn(self, latents: torch.Tensor, ids: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """One EMA step from this process's latents `(N, D)`, or their part of it; returns the counts `(K,)` known."""
         sums = torch.zeros_like(self.ema_sums).index_add_(0, ids, latents)
+        if self._gathered is None:
+            return self._move(counts, sums, [latents])
+        self._gathered.counts.append(counts)
+        self._gathered.sums.append(sums)
+        self._gathered.latents.append(latents)
+        return counts
+
+    @torch.no_grad()
+    def _move(self, counts: torch.Tensor, sums: torch.Tensor, latents: list[torch.Tensor]) -> torch.Tensor:
+        """
+        One EMA step.
+
+        Args:
+            counts, sums: Of this process, `(K,)` and `(K, D)`.
+            latents: Of each of its forwards, `(N, D)`.
+
+        Returns:
+            Counts `(K,)` of all processes.
+        """
         counts, sums = _sum_over_processes(counts), _sum_over_processes(sums)
 
         size = self.ema_cluster_size.lerp_(counts, 1 - self.decay)
@@ -208,7 +266,7 @@ class EMACodebook(nn.Module):
         share = max(self.revival_threshold, 0.01)
         return (self.ema_cluster_size <= share * self.ema_cluster_size.mean()).sum()
 
-    def _revive(self, latents: torch.Tensor) -> None:
+    def _revive(self, latents: list[torch.Tensor]) -> None:
         """Re-seeds dead codes. Without a look at how many there are, so that the device is not made to wait."""
         smallest_size = self.revival_threshold * self.ema_cluster_size.mean()
         dead = self.ema_cluster_size < smallest_size
@@ -217,17 +275,20 @@ class EMACodebook(nn.Module):
         self.ema_sums.copy_(torch.where(dead[:, None], seeds * smallest_size, self.ema_sums))
         self.ema_cluster_size.copy_(torch.where(dead, smallest_size, self.ema_cluster_size))
 
-    def _draw(self, latents: torch.Tensor) -> torch.Tensor:
+    def _draw(self, latents: list[torch.Tensor]) -> torch.Tensor:
         """
-        A latent for every code `(K, D)`, of all processes, distinct as long as there are enough. Process 0 draws their
-        numbers, and only those latents are sent around; every process must have as many.
+        A latent for every code `(K, D)`, of all forwards and processes, distinct as long as there are enough. Process 0
+        draws their numbers, in the order of the batch that forwards and processes share, and only those latents are sent
+        around; every forward of every process must have as many.
         """
         rank, num_processes = (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
-        order = torch.randperm(num_processes * len(latents), device=latents.device)
+        size, mine = len(latents[0]), torch.cat(latents)
+        order = torch.randperm(num_processes * len(mine), device=mine.device)
         numbers = order.repeat(math.ceil(self.num_embeddings / len(order)))[: self.num_embeddings]
-        numbers = _from_first_process(numbers) - rank * len(latents)
-        mine = (numbers >= 0) & (numbers < len(latents))
-        return _sum_over_processes(torch.where(mine[:, None], latents[numbers.clamp(0, len(latents) - 1)], 0.0))
+        numbers = _from_first_process(numbers)
+        parts, places = numbers // size, numbers % size
+        drawn = mine[parts // num_processes * size + places]
+        return _sum_over_processes(torch.where((parts % num_processes == rank)[:, None], drawn, 0.0))
 
 
 def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -286,6 +347,10 @@ def token_agreement(probabilities: torch.Tensor, codebook: torch.Tensor) -> torc
     return (1 - spread / squares.mean().clamp(min=torch.finfo(torch.float32).tiny)).clamp(0, 1)
 
 
+def _perplexity(counts: torch.Tensor) -> torch.Tensor:
+    return torch.special.entr(counts / counts.sum()).sum().exp()
+
+
 def _is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
@@ -311,4 +376,4 @@ def _of_all_processes(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-__all__ = ["EMACodebook", "QuantizerOutput", "apply_temperature", "token_agreement", "token_entropy"]
+__all__ = ["CodebookUpdate", "EMACodebook", "QuantizerOutput", "apply_temperature", "token_agreement", "token_entropy"]

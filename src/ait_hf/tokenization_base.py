@@ -187,7 +187,8 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         self, sample: torch.Tensor, target: torch.Tensor | None = None, return_dict: bool = True
     ) -> VQTokenizerOutput | tuple[torch.Tensor, ...]:
         """
-        One reconstruction with its losses. In training mode it also moves the codebook, after using it.
+        One reconstruction with its losses. In training mode it also moves the codebook, after using it (or once for
+        several forwards, see [`EMACodebook.one_update`]).
 
         Args:
             sample (`torch.Tensor`): Input, perhaps partly masked; see [`~TokenizerBase.encode`].
@@ -210,9 +211,9 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         return output if return_dict else output.to_tuple()
 
     @torch.no_grad()
-    def init_codebook(self, sample: torch.Tensor) -> None:
-        """Places the codes on latents of `sample`, see [`EMACodebook.init_from_latents`]."""
-        self.quantizer.init_from_latents(self.encode(sample).latents)
+    def init_codebook(self, *samples: torch.Tensor) -> None:
+        """Places the codes on latents of these batches, see [`EMACodebook.init_from_latents`]."""
+        self.quantizer.init_from_latents(*(self.encode(sample).latents for sample in samples))
 
     def _quantize(self, latents: torch.Tensor) -> QuantizerOutput:
         """As the codebook, with the weighted commitment loss."""

@@ -114,8 +114,8 @@ def checkpoint_to_resume(accelerator: Accelerator, checkpoints: Path, resume: st
         saved_by = manifest["num_processes"]
         if saved_by != accelerator.num_processes and accelerator.is_main_process:
             logger.warning(
-                "%s was saved by %d processes and is resumed by %d: batches and random numbers will not be those of an "
-                "uninterrupted run.",
+                "%s was saved by %d processes and is resumed by %d: random numbers, and batches of streamed data, will not "
+                "be those of an uninterrupted run.",
                 *(result, saved_by, accelerator.num_processes),
             )
     return result

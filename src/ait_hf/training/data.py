@@ -30,6 +30,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ..data.subset import evenly
+from .batch_sizes import shared_out
 from .unreadable import READING_ERRORS, Unreadable, UnreadableLog, check_in_a_row, name_of, path_in
 
 
@@ -47,8 +48,8 @@ class DataRecipe:
     What all data sections share.
 
     Args:
-        batch_size (`int`): Training samples per process and forward; a step sees `batch_size *
-            train.gradient_accumulation_steps * processes` of them.
+        batch_size (`int`): Training samples of a step, which processes and forwards share evenly: each forward of a
+            process has `batch_size / (processes * train.gradient_accumulation_steps)` of them.
         split (`str`): Split to train on.
         max_unreadable_share (`float`): A training sample that cannot be read is replaced, counted and named in the log;
             more than this share of the samples drawn (counted as 1,000 at least) stops the run, 0 at the first.
@@ -300,6 +301,7 @@ def mixed_batches(
             done=stream.steps_before(done) * forwards_per_step,
             num_workers=num_workers,
             seed=seed,
+            forwards_per_step=forwards_per_step,
         )
         for name, stream in streams.items()
     }
@@ -309,7 +311,14 @@ def mixed_batches(
 
 
 def training_batches(
-    stream: Stream, accelerator: Accelerator, *, num_batches: int, done: int, num_workers: int, seed: int
+    stream: Stream,
+    accelerator: Accelerator,
+    *,
+    num_batches: int,
+    done: int,
+    num_workers: int,
+    seed: int,
+    forwards_per_step: int = 1,
 ) -> Iterator[Batch]:
     """
     This process's batches on its device.
@@ -317,8 +326,13 @@ def training_batches(
     Args:
         num_batches (`int`): Batches of one process in the whole training, `done` of which are behind it.
         num_workers (`int`): Data worker processes beside this one; 0 for none.
+        forwards_per_step (`int`): How many of these batches make up, over all processes, the stream's `batch_size`.
+
+    Raises:
+        ValueError: From [`~ait_hf.training.batch_sizes.shared_out`].
     """
-    batch_size = stream.data.batch_size
+    total = {stream.data.name: stream.data.batch_size}
+    (batch_size,) = shared_out(total, accelerator.num_processes, forwards_per_step).values()
     dataset = stream.data.load_for_training()
     is_stream = isinstance(dataset, datasets.IterableDataset)
     if is_stream:

@@ -53,7 +53,7 @@ class FineTuning:
         depth_scale (`float`, *optional*): Divisor from stored depth to metres.
         image_column, depth_column (`str`): Of shards and data sets of the Hub.
         image_size (`list[int]`, *optional*): Height and width in pixels; by default as the model was trained.
-        steps, batch_size (`int`): Optimiser steps; samples per process and step.
+        steps, batch_size (`int`): Optimiser steps; samples of each, which processes share.
         lr (`float`, *optional*): Learning rate; 1e-4 by default, 1e-3 with adapters.
         lora (`int`, *optional*): Rank of low-rank adapters to train instead of all weights.
         seed (`int`): Of everything.

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from ..hub import prepare_repository, push_run
 from .averaging import build_average
+from .batch_sizes import check_batch_sizes, shared_out
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
 from .compilation import compile_parts, uncompiled
 from .data import evaluation_batches, mixed_batches
@@ -31,7 +32,7 @@ from .files import write_folder, write_into_folder, write_text, write_together
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter
 from .optimizer import build_optimizer
-from .processes import build_accelerator, compilation, is_sharded, set_up_sharding
+from .processes import build_accelerator, compilation, is_sharded, set_up_sharding, share_statistics
 from .recipes import dump_recipe, flatten, read_values, to_values
 from .schedules import build_schedule
 from .settings import Recipe
@@ -100,11 +101,13 @@ class _Run:
             for warning in task.warnings:
                 logger.warning(warning)
         self.is_sharded = is_sharded(task.model, accelerator)
+        self._share_out()
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self.last_checkpoint = resumed
+        self._check_resumed(resumed)
         if accelerator.is_main_process and recipe.hub is not None:  # a wrong token shows now, not after days
             prepare_repository(recipe.hub)
-        self._write("The recipe", lambda: self._write_recipe(resumed))
+        self._write("The recipe", self._write_recipe)
         self.loaders = {
             name: evaluation_batches(
                 stream,
@@ -148,13 +151,37 @@ class _Run:
             seed=recipe.seed,
         )
 
+    def _share_out(self) -> None:
+        """Says how processes and forwards share the samples of a step; `ValueError` if they cannot."""
+        num_processes, forwards = self.accelerator.num_processes, self.options.gradient_accumulation_steps
+        totals = {name: stream.data.batch_size for name, stream in self.task.streams.items()}
+        for name, size in shared_out(totals, num_processes, forwards).items():
+            if self.accelerator.is_main_process:
+                logger.info(
+                    "A step has %d of %s: processes x forwards x samples = %d x %d x %d.",
+                    *(totals[name], name, num_processes, forwards, size),
+                )
+
+    def _check_resumed(self, resumed: Path | None) -> None:
+        """Says where the recipe is not the one that the run was started with; `ValueError` if its batches are others."""
+        if resumed is None or not (path := resumed.resolve().parents[1] / RECIPE_FILE).is_file():
+            return
+        now = flatten(to_values(self.recipe))
+        before = check_batch_sizes(flatten(read_values(path)), now, resumed)
+        differing = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
+        differing = sorted(set(differing) - set(_FREE_ON_RESUME))
+        if differing and self.accelerator.is_main_process:
+            logger.warning(
+                "%s is resumed with other values than it was started with: %s.", resumed, ", ".join(differing)
+            )
+
     def train(self) -> list[dict[str, float]]:
         accelerator, options, progress = self.accelerator, self.options, self.progress
         if progress.step == 0:
-            first = next(self.batches)
+            first = list(islice(self.batches, options.gradient_accumulation_steps))
             with uncompiled():
                 self.task.start(self._unwrapped(), first)
-            self.batches = chain([first], self.batches)
+            self.batches = chain(first, self.batches)
         if progress.step >= options.max_steps:  # resumed at its end
             self._write_model()
         accelerator.init_trackers("ait_hf", config=_tracked_config(self.recipe))
@@ -165,8 +192,7 @@ class _Run:
             mininterval=1,
             disable=not accelerator.is_main_process,
         )
-        samples_per_forward = sum(stream.data.batch_size / stream.every for stream in self.task.streams.values())
-        meter = Meter(accelerator, samples_per_forward * options.gradient_accumulation_steps)
+        meter = Meter(accelerator, sum(stream.data.batch_size / stream.every for stream in self.task.streams.values()))
         for values in self._steps():
             meter.add(values)
             progress.step += 1
@@ -205,23 +231,23 @@ class _Run:
         while forwards := list(islice(self.batches, self.options.gradient_accumulation_steps)):
             divisors, losses = self.task.divisors(forwards, accelerator), []
             self.guard.remember()
-            for batches in forwards:
-                with accelerator.accumulate(self.model):
-                    with accelerator.autocast():  # which Accelerate adds to the forward of whole models only
-                        values = self.task.loss(self.model, batches, accelerator, divisors)
-                    accelerator.backward(poison(values["loss"]))
-                    losses.append({name: value.detach() for name, value in values.items()})
-                    if not accelerator.sync_gradients:
-                        continue
-                    values = _mean(losses)
-                    values["grad_norm"] = _plain(accelerator.clip_grad_norm_(self.parameters, largest_norm))
-                    values[SKIPPED] = self.guard.judge(values["grad_norm"])
-                    self.rate = max(self.schedule.get_last_lr())
-                    self.optimizer.step()
-                    self.optimizer.zero_grad()
-                    self.schedule.step()
-                    if self.average is not None:
-                        self.average.step(self.parameters)
+            with self.task.step() as of_step:
+                for batches in forwards:
+                    with accelerator.accumulate(self.model):
+                        with accelerator.autocast():  # which Accelerate adds to the forward of whole models only
+                            values = self.task.loss(self.model, batches, accelerator, divisors)
+                        accelerator.backward(poison(values["loss"]))
+                        losses.append({name: value.detach() for name, value in values.items()})
+            share_statistics(self.model, accelerator)
+            values = {**_mean(losses), **of_step}
+            values["grad_norm"] = _plain(accelerator.clip_grad_norm_(self.parameters, largest_norm))
+            values[SKIPPED] = self.guard.judge(values["grad_norm"])
+            self.rate = max(self.schedule.get_last_lr())
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.schedule.step()
+            if self.average is not None:
+                self.average.step(self.parameters)
             yield values
 
     def _count_unreadable(self) -> int:
@@ -335,9 +361,8 @@ class _Run:
         with self._finished_model() as model:
             self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
 
-    def _write_recipe(self, resumed: Path | None) -> None:
+    def _write_recipe(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        _warn_of_differences(self.folder / RECIPE_FILE, self.recipe, resumed)
         write_text(self.folder / RECIPE_FILE, dump_recipe(self.recipe))
 
     def _write_history(self, folder: Path) -> None:
@@ -356,16 +381,6 @@ class _Run:
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def _warn_of_differences(path: Path, recipe: Recipe, resumed: Path | None) -> None:
-    """Says where the recipe of a resumed run is not the one it was started with."""
-    if resumed is None or not path.is_file():
-        return
-    before, now = flatten(read_values(path)), flatten(to_values(recipe))
-    differing = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
-    if differing := sorted(set(differing) - set(_FREE_ON_RESUME)):
-        logger.warning("%s is resumed with other values than it was started with: %s.", resumed, ", ".join(differing))
 
 
 def _tracked_config(recipe: Recipe) -> dict[str, str]:

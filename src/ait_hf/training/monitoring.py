@@ -20,12 +20,12 @@ class Meter:
     Collects the scalars of every step on the device and reads them all at once.
 
     Args:
-        samples_per_step (`float`): Of one process.
+        samples_per_step (`float`): Of all processes.
     """
 
     def __init__(self, accelerator: Accelerator, samples_per_step: float):
         self.accelerator = accelerator
-        self.samples_per_step = samples_per_step * accelerator.num_processes
+        self.samples_per_step = samples_per_step
         self.steps: list[dict[str, torch.Tensor]] = []
         self.start = time.perf_counter()
 

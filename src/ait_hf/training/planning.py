@@ -21,6 +21,7 @@ from ..configuration_ait import AiTConfig, AiTSwinv2Config
 from ..modeling_ait import AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
 from ..tokenization_pose import PoseTokenizer
+from .batch_sizes import shared_out
 from .lora import add_adapters
 from .optimizer import build_optimizer
 from .recipes import build, read_values
@@ -72,7 +73,7 @@ class Plan:
     """
     Args:
         parameters, trainable_parameters (`int`): Of the model.
-        samples_per_gpu (`dict[str, int]`): Batch of every source on each GPU.
+        samples_per_gpu (`dict[str, int]`): Of every source in one forward of each GPU.
         memory (`dict[str, float]`): GB per GPU, by what takes them; decimal, as GPUs are sold.
         fits (`bool`): Whether they are less than the GPU has.
         flops_per_step (`float`): On all GPUs.
@@ -145,40 +146,29 @@ def make_plan(
 ) -> Plan:
     """
     Args:
-        recipe: Its batch sizes are taken to be in all, and are shared out.
-        cost: Of its model, as [`count_costs`] has it.
+        cost: Of the recipe's model, as [`count_costs`] has it.
         num_gpus, gpu, utilisation: How many, which, and the share of the matrix peak that a step reaches, 0..1.
         sharded: FSDP instead of DDP: weights, averaged ones, gradients and the optimizer's state are shared out.
         steps: By default the recipe's.
 
     Raises:
-        ValueError: A batch cannot be shared out evenly.
+        ValueError: A step's samples cannot be shared out evenly.
     """
-    streams = _streams(recipe)
-    samples = {}
-    for name, (batch_size, _) in streams.items():
-        if batch_size % num_gpus:
-            raise ValueError(
-                f"The {batch_size} samples of {name!r} cannot be shared out over {num_gpus} GPUs: take a number of GPUs "
-                "that divides them, or another batch_size."
-            )
-        samples[name] = batch_size // num_gpus
+    streams, forwards = _streams(recipe), recipe.train.gradient_accumulation_steps
+    samples = shared_out({name: size for name, (size, _) in streams.items()}, num_gpus, forwards, unit="GPUs")
     parameters, trainable, costs = cost.parameters, cost.trainable_parameters, cost.steps
     dynamic = max(task.fixed.bytes for task in costs.values())
     dynamic += sum(task.per_sample.bytes * samples[name] for name, task in costs.items())
-    gradients = 4.0 * trainable
     shards = num_gpus if sharded else 1
     memory = {
         "weights": 4.0 * parameters / shards,
         "optimizer": 8.0 * trainable / shards,
         "averaged weights": 0.0 if recipe.train.ema_decay is None else 4.0 * trainable / shards,
-        "gradients": gradients / shards,
-        "gradient buckets": gradients if num_gpus > 1 and not sharded else 0.0,
+        "gradients": 4.0 * trainable / shards,  # DDP's buckets hold them
         "activations": dynamic,
         "reserved": RESERVED_BYTES,
     }
     memory = {name: size / 1e9 for name, size in memory.items()} | {"total": sum(memory.values()) / 1e9}
-    forwards = recipe.train.gradient_accumulation_steps
     shares = {name: forwards / every for name, (_, every) in streams.items()}
     flops = num_gpus * sum(share * costs[name].of(samples[name]).flops for name, share in shares.items())
     kernels = sum(share * costs[name].of(samples[name]).kernels for name, share in shares.items())

@@ -7,8 +7,10 @@ import os
 from functools import partial
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import (
+    DistributedDataParallelKwargs,
     DistributedType,
     GradientAccumulationPlugin,
     ProjectConfiguration,
@@ -18,6 +20,7 @@ from accelerate.utils import (
 )
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..precision import set_tf32
 from ..tokenization_base import TokenizerBase
@@ -44,6 +47,8 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         gradient_accumulation_plugin=GradientAccumulationPlugin(
             num_steps=recipe.train.gradient_accumulation_steps, sync_with_dataloader=False
         ),
+        # Codebooks move alike on all processes, and running statistics are shared once a step.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
         log_with=trackers or None,
         project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
     )
@@ -94,3 +99,15 @@ def set_up_sharding(model: nn.Module, accelerator: Accelerator) -> None:
     # Precision by autocast, as without shards. FSDP2's own also casts what goes into the model, labels in pixels and
     # metres too.
     plugin.mixed_precision_policy = MixedPrecisionPolicy(cast_forward_inputs=False)
+
+
+@torch.no_grad()
+def share_statistics(model: nn.Module, accelerator: Accelerator) -> None:
+    """Gives the running statistics of batch norms in training, if there are any, their mean over processes."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    statistics = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var) if tensor is not None]
+    if accelerator.num_processes == 1 or not statistics:
+        return
+    means = accelerator.reduce(torch.cat(statistics), "mean").split([len(tensor) for tensor in statistics])
+    for tensor, mean in zip(statistics, means):
+        tensor.copy_(mean)

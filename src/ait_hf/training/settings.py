@@ -14,13 +14,16 @@ from .optimizer import OptimizerRecipe
 from .schedules import ConstantSchedule, Schedule
 
 
+RECIPE_VERSION = 2  # since batch_size is that of a whole step
+
+
 @strict
 @dataclass(kw_only=True)
 class TrainRecipe:
     """
     Args:
         max_steps (`int`): Optimiser steps.
-        gradient_accumulation_steps (`int`): Forwards per optimiser step.
+        gradient_accumulation_steps (`int`): Forwards per optimiser step, which share its samples.
         max_grad_norm (`float`, *optional*): Gradients are clipped to this norm.
         mixed_precision (`str`, *optional*): `"no"`, `"fp16"` or `"bf16"`; by default what `accelerate launch` or its
             configuration file says, which is `"no"` without either. Of a task-solver it is that of the backbone; the rest
@@ -129,9 +132,12 @@ class Recipe:
     What the recipes of tokenizers and task-solvers share; theirs add what to train on and a `model` section.
 
     Args:
+        version (`int`): Of the meaning of keys; nobody has to write it. Saved recipes without are of version 1, in which
+            `batch_size` was that of one forward of one process.
         hub (`HubRecipe`, *optional*): Where to publish the finished model with its card.
     """
 
+    version: int = RECIPE_VERSION
     output_dir: str
     seed: int = 0
     optimizer: OptimizerRecipe
@@ -139,3 +145,9 @@ class Recipe:
     train: TrainRecipe
     evaluation: EvaluationRecipe
     hub: HubRecipe | None = None
+
+    def validate_version(self):
+        if self.version != RECIPE_VERSION:
+            raise ValueError(
+                f"version must be {RECIPE_VERSION} or left out, got {self.version}: batch_size is that of a whole step."
+            )

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of tokenizers: of depth, masks, label maps, poses and one's own maps (AiT paper, sections 3.2 and 3.4)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -141,9 +142,9 @@ class TokenizerTraining(TrainingTask):
         self.model.tokenize(blank)
         self._mask(blank)
 
-    def start(self, model: Tokenizer, batches: Mapping[str, Batch]) -> None:
+    def start(self, model: Tokenizer, forwards: Sequence[Mapping[str, Batch]]) -> None:
         if self.recipe.model.pretrained is None:
-            model.init_codebook(batches[SAMPLES]["inputs"])
+            model.init_codebook(*(batches[SAMPLES]["inputs"] for batches in forwards))
 
     def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
         """Known values of a forward, averaged over the forwards of the step and over processes."""
@@ -157,20 +158,24 @@ class TokenizerTraining(TrainingTask):
         accelerator: Accelerator,
         divisors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
-        """`dead_codes` are those whose share of the latents is, or was before their revival, next to nothing."""
         samples = batches[SAMPLES]["labels"]
-        _, _, reconstruction_loss, commit_loss, _, perplexity = model(
-            batches[SAMPLES]["inputs"], samples, return_dict=False
-        )
+        _, _, reconstruction_loss, commit_loss, _, _ = model(batches[SAMPLES]["inputs"], samples, return_dict=False)
         # A mean over the known values of this forward becomes its part of the mean over those of the whole step.
         reconstruction_loss = reconstruction_loss * self.model.num_targets(samples) / divisors[TARGETS]
         return {
             "loss": reconstruction_loss + commit_loss,
             "reconstruction_loss": reconstruction_loss,
             "commit_loss": commit_loss,
-            "perplexity": perplexity,
-            "dead_codes": self.model.quantizer.num_dead().float(),
         }
+
+    @contextmanager
+    def step(self) -> Iterator[dict[str, torch.Tensor]]:
+        """`dead_codes` are those whose share of the latents is, or was before their revival, next to nothing."""
+        values: dict[str, torch.Tensor] = {}
+        with self.model.quantizer.one_update() as update:
+            yield values
+        values["perplexity"] = update.perplexity
+        values["dead_codes"] = self.model.quantizer.num_dead().float()
 
     def evaluate(
         self, model: Tokenizer, loaders: Mapping[str, DataLoader], accelerator: Accelerator

@@ -3,7 +3,8 @@
 """What the training loop asks of a kind of model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -57,6 +58,14 @@ class TrainingTask(ABC):
         """
         return {}
 
+    @contextmanager
+    def step(self) -> Iterator[dict[str, torch.Tensor]]:
+        """
+        What the loop opens around the forwards of one step. Yields a dictionary that afterwards has the scalars that
+        belong to the step as a whole, to log as those of `loss`.
+        """
+        yield {}
+
     @abstractmethod
     def evaluate(
         self, model: nn.Module, loaders: Mapping[str, DataLoader], accelerator: Accelerator
@@ -71,5 +80,5 @@ class TrainingTask(ABC):
     def save(self, model: nn.Module, folder: Path) -> None:
         """Writes what `from_pretrained` loads."""
 
-    def start(self, model: nn.Module, batches: Mapping[str, Batch]) -> None:  # noqa: B027 (most models need no start)
-        """Called once before the first step with its batches, but not when a run is resumed."""
+    def start(self, model: nn.Module, forwards: Sequence[Mapping[str, Batch]]) -> None:  # noqa: B027 (most need none)
+        """Called once before the first step with the batches of its forwards, but not when a run is resumed."""
