@@ -107,6 +107,16 @@ def test_tokenizer_reconstruction_at_the_maps_own_size():
     assert result["perplexity"] == pytest.approx(np.exp(-np.sum(counts * np.log(counts + 1e-12))), rel=1e-4)
 
 
+def test_tokenizer_reconstruction_in_the_eigen_crop():
+    torch.manual_seed(0)
+    tokenizer = VQTokenizer(downsample_ratio=8, base_channels=4, num_vq_embeddings=16, vq_embed_dim=8, sample_size=32)
+    depth = torch.rand(48, 64) * 5 + 1
+    ids = tokenizer.eval().tokenize(depth[None, None])
+    squares = (tokenizer.detokenize(ids=ids)[0, 0].clamp(min=1e-3) - depth).square()
+    result = evaluate_tokenizer(tokenizer, [{"labels": depth[None]}], crop="eigen")
+    assert result["mse"] == pytest.approx(squares[4:47, 4:60].mean().item(), rel=1e-5)
+
+
 def test_tokenizer_reconstruction_at_a_models_size(samples):
     """Maps of a size that is no multiple of the ratio, at what the model would see of them."""
     torch.manual_seed(0)

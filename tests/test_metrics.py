@@ -54,6 +54,23 @@ def test_depth_metric_of_the_released_protocol_from_arrays(golden):
     assert metric.compute() == pytest.approx(expected | {"num_images": 1, "num_excluded": 0}, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((480, 640), (45, 471), (41, 601)),
+        ((240, 320), (22, 236), (20, 300)),
+        ((960, 1280), (90, 942), (82, 1202)),
+    ],
+)
+def test_the_eigen_crop_of_any_size_of_that_shape(size, rows, columns):
+    target = torch.full((1, *size), 20.0)  # too far to count
+    target[:, slice(*rows), slice(*columns)] = 2.0
+    errors = depth_errors(torch.full_like(target, 2.0), target, crop="eigen")
+    assert errors["num_valid"].item() == (rows[1] - rows[0]) * (columns[1] - columns[0])
+    everywhere = depth_errors(torch.full_like(target, 2.0), torch.full_like(target, 2.0), crop="eigen")
+    assert everywhere["num_valid"].item() == errors["num_valid"].item()
+
+
 def test_depth_errors_of_a_constant_factor():
     """With p = a·t every relative error is known: |a-1|, ln a, log10 a, and silog = ln a · sqrt(1/2)."""
     target = torch.rand(3, 8, 9).double() * 5 + 1

@@ -13,6 +13,8 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
 
 from ait_hf.data.coco import load_coco
 from ait_hf.data.collation import object_collator
@@ -130,6 +132,31 @@ def test_masks_move_with_the_image(seed):
         # The image is interpolated, the mask is not: they may differ along the outline.
         disagree = (shown > 0.5) != (mask > 0)
         assert not (disagree & ((shown < 0.02) | (shown > 0.98))).any()
+
+
+@given(st.integers(0, 2**31), st.floats(0.3, 3))
+@settings(max_examples=60, deadline=None)
+def test_parts_of_images_are_those_of_a_whole_resize(seed, scale):
+    """Within one level of 255, enlarged and made smaller, also where the part is at the image's border."""
+    random = np.random.default_rng(seed)
+    image = tv_tensors.Image(torch.from_numpy(random.integers(0, 256, (3, *random.integers(5, 150, 2)), np.uint8)))
+    jitter = LargeScaleJitter(tuple(random.integers(4, 90, 2).tolist()), (scale, scale))
+    torch.manual_seed(seed)
+    params = jitter.make_params([image])
+    part = jitter.transform(image, params)
+    whole = F.resize(image, params["size"], antialias=True)
+    expected = F.crop(whole, params["top"], params["left"], params["height"], params["width"])
+    assert part.shape == expected.shape and type(part) is tv_tensors.Image
+    assert (part.int() - expected.int()).abs().max() <= 1
+
+
+def test_parts_that_show_no_object_are_drawn_again():
+    row = row_of([rectangle(0, 0, 12, 12)])  # in a corner, and too thin for anything in the second one
+    transform = ObjectTrainTransform(40, scale_range=(2.0, 3.0))
+    torch.manual_seed(0)
+    assert all(len(transform(row)["labels"]["boxes"]) == 1 for _ in range(30))
+    assert not len(ObjectTrainTransform(40, scale_range=(0.05, 0.05))(row)["labels"]["boxes"])  # it never shows
+    assert not len(transform(empty_row())["labels"]["boxes"])
 
 
 def test_masks_are_those_of_a_whole_resize():

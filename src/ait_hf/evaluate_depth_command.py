@@ -48,7 +48,11 @@ def add_depth_arguments(parser: argparse.ArgumentParser) -> list[str]:
             default="resize",
             help="squeeze the image into the model's input, or the published windows and mirroring (default: resize)",
         ),
-        group.add_argument("--eigen-crop", action="store_true", help="count the Eigen crop of 480x640 maps only"),
+        group.add_argument(
+            "--eigen-crop",
+            action="store_true",
+            help="count the Eigen crop only, of 480x640 maps or others of that shape",
+        ),
         group.add_argument("--min-depth", type=float, default=1e-3, help="metres (default: 0.001)"),
         group.add_argument("--max-depth", type=float, default=10.0, help="metres (default: 10)"),
     ]
@@ -56,8 +60,6 @@ def add_depth_arguments(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def check_depth_options(options: argparse.Namespace) -> None:
-    if options.model is None and options.eigen_crop:
-        raise ValueError("--eigen-crop needs --model.")
     has_index = options.data != "synthetic" and not options.data.startswith(NYU_PREFIX)
     if not has_index and (options.root is not None or options.depth_scale is not None):
         raise ValueError("--root and --depth-scale go with an index of RGB-D pairs.")
@@ -86,12 +88,12 @@ def evaluate_depth_task(
     tta = options.protocol == "tta"
     common = {"accelerator": accelerator, "tta": tta}
     common |= {"min_depth": options.min_depth, "max_depth": options.max_depth}
+    common |= {"crop": "eigen" if options.eigen_crop else None}
     results = {}
     if model is not None:
         modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
-        crop = "eigen" if options.eigen_crop else None
         for mode, settings in modes.items():
-            results[mode] = evaluate_depth(model, processor, loader, crop=crop, description=mode, **common, **settings)
+            results[mode] = evaluate_depth(model, processor, loader, description=mode, **common, **settings)
     for name, (measured, size) in tokenizers.items():
         results[name] = evaluate_tokenizer(measured, loader, image_size=size, description=name, **common)
     if accelerator.is_main_process and options.gallery is not None:

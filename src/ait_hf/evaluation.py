@@ -108,7 +108,7 @@ def evaluate_depth(
         l2 distance between the code embeddings that the detokenizer reads and those of the true depth (paper, Table 1).
 
     Raises:
-        ValueError: No image has a pixel that counts, the Eigen crop is asked of maps of another size, or as
+        ValueError: No image has a pixel that counts, the Eigen crop is asked of maps of another shape, or as
             [`predict_depth`].
     """
 
@@ -158,6 +158,7 @@ def evaluate_tokenizer(
     tta: bool = False,
     min_depth: float = 1e-3,
     max_depth: float = 10.0,
+    crop: Literal["eigen"] | None = None,
     description: str | None = None,
 ) -> dict[str, float]:
     """
@@ -170,7 +171,7 @@ def evaluate_tokenizer(
             predict (see [`input_size`], also for `tta`), and the reconstructions back, which gives the errors that the
             model could not go below. Without it maps keep their size.
         tta (`bool`): See `image_size`.
-        min_depth, max_depth: Metres; which pixels count.
+        min_depth, max_depth, crop: Which pixels count; see [`~ait_hf.metrics.depth_errors`].
 
     Returns:
         On every process the values of [`~ait_hf.metrics.ReconstructionMetric`].
@@ -182,7 +183,7 @@ def evaluate_tokenizer(
             size = tuple(label.shape) if image_size is None else input_size(image_size, label.shape, tta)
             reconstruction, ids = reconstruct_depth(tokenizer, label, size)
             errors = depth_reconstruction_errors(
-                reconstruction[None], label[None], min_depth=min_depth, max_depth=max_depth
+                reconstruction[None], label[None], min_depth=min_depth, max_depth=max_depth, crop=crop
             )
             rows.append(_row(errors) | {"ids": ids.flatten().tolist()})
         return rows

@@ -8,6 +8,7 @@ only, so a restored generator state repeats a sample.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 NUM_SEEDS = 2**62
 MIN_CROP_SIDE = 2  # pixels: the mask in a thinner box has no shape
+MOST_DRAWS = 50  # of a part that shows an object
 
 
 class ObjectTrainTransform:
@@ -39,8 +42,8 @@ class ObjectTrainTransform:
     The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
     to a random part of the frame's size, then flipped at random. The rest of the frame, right and bottom, is zero.
     Crowds are left out, where masks are wanted objects that have none, and objects of which too little lies in the part.
-    Boxes are the annotated ones, clipped
-    to the part.
+    Boxes are the annotated ones, clipped to the part. Where none is left of an image's objects, scale and part are drawn
+    again.
 
     Args:
         image_size (`int` or `(height, width)`): the frame in pixels.
@@ -97,12 +100,19 @@ class ObjectTrainTransform:
         )
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        objects = self._largest(self.augment(_objects(row, self.with_masks)), row)
+        objects = self._largest(self._augmented(_objects(row, self.with_masks)), row)
         sample = _in_frame(objects, self.image_size, self.normalize)
         if self.class_numbers is not None:
             sample["labels"]["class_labels"] = self.class_numbers[sample["labels"]["class_labels"]]
         sample["labels"]["seed"] = torch.randint(NUM_SEEDS, ())
         return sample | {"path": row["path"]} if "path" in row else sample
+
+    def _augmented(self, objects: dict[str, Any]) -> dict[str, Any]:
+        for _ in range(MOST_DRAWS):  # an object may be too thin at every scale
+            augmented = self.augment(objects)
+            if len(augmented["boxes"]) or not len(objects["boxes"]):
+                break
+        return augmented
 
     def _largest(self, objects: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         boxes = objects["boxes"]
@@ -206,22 +216,16 @@ class MaskCrops(Dataset):
     def __init__(self, dataset: datasets.Dataset, size: int = 64):
         self.rows = dataset.select_columns(["path", "height", "width", "boxes", "segmentation"])
         self.size = size
-        self.objects = []  # (row, object) pairs
-        for row, (boxes, crowds) in enumerate(zip(dataset["boxes"], dataset["iscrowd"])):
-            self.objects += [
-                (row, number)
-                for number, (box, is_crowd) in enumerate(zip(boxes, crowds))
-                if not is_crowd and min(box[2] - box[0], box[3] - box[1]) >= MIN_CROP_SIDE
-            ]
-        if not self.objects:
+        # Of every object its row and its number there, as arrays, which data workers share: COCO has 860,000 objects.
+        self.row_numbers, self.numbers = _cuttable(dataset)
+        if not len(self.numbers):
             raise ValueError("The data set has no object with a box of at least two pixels: there is no mask to cut.")
 
     def __len__(self) -> int:
-        return len(self.objects)
+        return len(self.numbers)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        row_number, number = self.objects[index]
-        row = self.rows[row_number]
+        row, number = self.rows[int(self.row_numbers[index])], int(self.numbers[index])
         return {"labels": _cut_mask(row, number, row["boxes"][number], self.size)}
 
 
@@ -245,6 +249,8 @@ class FitFrame(v2.Transform):
     def transform(self, inpt: tv_tensors.TVTensor, params: dict[str, Any]) -> tv_tensors.TVTensor:
         if isinstance(inpt, tv_tensors.Mask):
             return _resized_part(inpt, **params)
+        if isinstance(inpt, tv_tensors.Image) and params["size"] not in (tuple(inpt.shape[-2:]), _part_size(params)):
+            return _resized_image_part(inpt, **params)
         resized = F.resize(inpt, params["size"], antialias=True)
         return F.crop(resized, params["top"], params["left"], params["height"], params["width"])
 
@@ -266,6 +272,44 @@ class LargeScaleJitter(FitFrame):
         height, width = (min(side, frame) for side, frame in zip(size, self.image_size))
         top, left = (int(torch.randint(full - part + 1, ())) for full, part in zip(size, (height, width)))
         return {"size": size, "top": top, "left": left, "height": height, "width": width}
+
+
+def _cuttable(dataset: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Of every object whose mask can be cut to its box its row and its number in the row, int32."""
+    columns = dataset.select_columns(["boxes", "iscrowd"]).with_format("arrow")[:]
+    boxes, crowds = columns["boxes"].combine_chunks(), columns["iscrowd"].combine_chunks()
+    counts = crowds.value_lengths().to_numpy(zero_copy_only=False)
+    corners = boxes.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
+    thinnest = (corners[:, 2:] - corners[:, :2]).min(axis=1, initial=np.inf)
+    kept = ~crowds.flatten().to_numpy(zero_copy_only=False) & (thinnest >= MIN_CROP_SIDE)
+    rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    numbers = np.arange(len(rows), dtype=np.int32) - np.repeat(counts.cumsum() - counts, counts).astype(np.int32)
+    return rows[kept], numbers[kept]
+
+
+def _part_size(params: dict[str, Any]) -> tuple[int, int]:
+    return params["height"], params["width"]
+
+
+def _resized_image_part(
+    image: tv_tensors.Image, size: tuple[int, int], top: int, left: int, height: int, width: int
+) -> tv_tensors.Image:
+    """
+    What is left of a whole image, resized bilinear and antialiased, when it is cut to a part; within one level of 255.
+    Only the part is made, from the pixels under it and as many around as the filter reaches: Pillow's boxes have
+    fractions, and what lies around them counts.
+    """
+    crop, box = [], []
+    for start, length, source, target in zip((top, left), (height, width), image.shape[-2:], size):
+        ratio = source / target
+        margin = math.ceil(max(ratio, 1)) + 1
+        low, high = start * ratio, min((start + length) * ratio, source)
+        first = max(0, math.floor(low) - margin)
+        crop.append(slice(first, min(source, math.ceil(high) + margin)))
+        box.append((low - first, high - first))
+    (y1, y2), (x1, x2) = box
+    part = F.to_pil_image(image.as_subclass(torch.Tensor)[:, *crop])
+    return tv_tensors.Image(F.pil_to_tensor(part.resize((width, height), Image.Resampling.BILINEAR, (x1, y1, x2, y2))))
 
 
 def _resized_part(

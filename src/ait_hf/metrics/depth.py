@@ -25,14 +25,23 @@ def valid_depth_pixels(
         return valid
     if crop != "eigen":
         raise ValueError(f'The crop is "eigen" or None, got {crop!r}.')
-    if tuple(target.shape[-2:]) != EIGEN_IMAGE_SIZE:
+    height, width = target.shape[-2:]
+    if height * EIGEN_IMAGE_SIZE[1] != width * EIGEN_IMAGE_SIZE[0]:
         raise ValueError(
-            f"The Eigen crop is defined on 480x640 maps, got {target.shape[-2]}x{target.shape[-1]}; "
-            "resize the maps first or pass crop=None."
+            f"The Eigen crop is defined on 480x640 maps, got {height}x{width}, which is no smaller or larger one of that "
+            "shape; resize the maps first or pass crop=None."
         )
     inside = torch.zeros_like(valid)
-    inside[..., EIGEN_ROWS, EIGEN_COLUMNS] = True
+    inside[
+        ...,
+        _in_proportion(EIGEN_ROWS, height / EIGEN_IMAGE_SIZE[0]),
+        _in_proportion(EIGEN_COLUMNS, width / EIGEN_IMAGE_SIZE[1]),
+    ] = True
     return valid & inside
+
+
+def _in_proportion(part: slice, scale: float) -> slice:
+    return slice(round(part.start * scale), round(part.stop * scale))
 
 
 def depth_errors(
@@ -54,7 +63,8 @@ def depth_errors(
         target: Metres, `(B, H, W)`. Pixels outside `(min_depth, max_depth)`, both excluded, and NaN do not count.
         min_depth: Metres, above 0.
         max_depth: Metres.
-        crop: `"eigen"` counts rows 45 to 470 and columns 41 to 600 only, of 480×640 maps.
+        crop: `"eigen"` counts rows 45 to 470 and columns 41 to 600 only, of 480×640 maps; of other sizes of that shape
+            what is in proportion, such as rows 22 to 235 and columns 20 to 299 of 240×320.
 
     Returns:
         Tensors of shape `(B,)`: `delta1..3` (share of pixels with `max(p/t, t/p) < 1.25^k`, 0..1), `abs_rel`,
@@ -64,7 +74,7 @@ def depth_errors(
 
     Raises:
         ValueError: If shapes differ or are not `(B, H, W)`, if the bounds are not `0 < min_depth < max_depth`, or if
-            the Eigen crop is asked of maps of another size.
+            the Eigen crop is asked of maps of another shape than three to four.
     """
     prediction, target = torch.as_tensor(prediction).float(), torch.as_tensor(target).float()
     if prediction.shape != target.shape or target.ndim != 3:

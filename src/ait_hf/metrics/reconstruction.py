@@ -51,15 +51,13 @@ def code_usage(ids: torch.Tensor | np.ndarray, num_codes: int) -> dict[str, floa
 def depth_reconstruction_errors(
     reconstruction: torch.Tensor | np.ndarray,
     target: torch.Tensor | np.ndarray,
-    *,
-    min_depth: float = 1e-3,
-    max_depth: float = 10.0,
+    **pixels,
 ) -> dict[str, torch.Tensor]:
     """
-    `rmse` (metres), `abs_rel`, `delta1`, `mse` (square metres), `num_valid` of each map; see [`depth_errors`]. The
-    reconstruction may have its one channel, `(B, 1, H, W)`.
+    `rmse` (metres), `abs_rel`, `delta1`, `mse` (square metres), `num_valid` of each map; see [`depth_errors`], which
+    takes `pixels`: `min_depth`, `max_depth` and `crop`. The reconstruction may have its one channel, `(B, 1, H, W)`.
     """
-    errors = depth_errors(_without_channel(reconstruction), target, min_depth=min_depth, max_depth=max_depth)
+    errors = depth_errors(_without_channel(reconstruction), target, **pixels)
     return {name: errors[name] for name in ("rmse", "abs_rel", "delta1", "num_valid")} | {
         "mse": errors["rmse"].square()
     }
