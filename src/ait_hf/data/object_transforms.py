@@ -280,7 +280,7 @@ def _cuttable(dataset: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
     boxes, crowds = columns["boxes"].combine_chunks(), columns["iscrowd"].combine_chunks()
     counts = crowds.value_lengths().to_numpy(zero_copy_only=False)
     corners = boxes.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
-    thinnest = (corners[:, 2:] - corners[:, :2]).min(axis=1, initial=np.inf)
+    thinnest = (corners[:, 2:] - corners[:, :2]).min(axis=1)
     kept = ~crowds.flatten().to_numpy(zero_copy_only=False) & (thinnest >= MIN_CROP_SIDE)
     rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     numbers = np.arange(len(rows), dtype=np.int32) - np.repeat(counts.cumsum() - counts, counts).astype(np.int32)
