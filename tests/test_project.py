@@ -122,5 +122,12 @@ def test_no_file_names_a_machine_or_a_package_index():
     assert not found, "\n".join(found)
 
 
+def test_tests_that_documents_name_exist():
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", (Path(__file__).parents[1] / "docs/fidelity.md").read_text())
+    assert len(named) > 30
+    for file, function in named:
+        assert f"def {function or 'test_'}" in (Path(__file__).parent / file).read_text(), (file, function)
+
+
 def test_files_are_small():
     assert not [path for path in project_files() if path.stat().st_size > 2**20]
