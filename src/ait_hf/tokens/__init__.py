@@ -4,14 +4,16 @@
 Tokens for other models: what a vision-language model needs to write and read maps and masks as AiT's codes.
 
 Published weights as a [`VQTokenizer`], preprocessing ([`AiTTokenProcessor`]), text ([`TokenFormat`], [`parse_text`]),
-vocabulary ([`add_tokens`]), constraints ([`TokenFormatLogitsProcessor`], [`answer_regex`]) and soft decoding
-([`soft_decode`]).
+vocabulary ([`add_tokens`]), constraints ([`TokenFormatLogitsProcessor`], [`answer_regex`]), soft decoding ([`soft_decode`]),
+PaliGemma's answers ([`decode_answers`]) and MolmoAct's videos ([`TokenBuffer`]).
 """
 
+from .buffer import BufferUpdate, TokenBuffer
 from .constraints import TokenFormatLogitsProcessor, answer_regex
 from .conventions import CONVENTIONS
 from .image_processing_tokens import AiTTokenProcessor
 from .new_rows import train_only_rows
+from .paligemma import coco_results, decode_answers, encode_objects
 from .presets import PRESETS, Preset, get_preset
 from .soft_decoding import SoftDecoding, code_noise, soft_decode
 from .text import TokenBlock, parse_text
@@ -23,16 +25,21 @@ __all__ = [
     "CONVENTIONS",
     "PRESETS",
     "AiTTokenProcessor",
+    "BufferUpdate",
     "Preset",
     "SoftDecoding",
     "TokenBlock",
+    "TokenBuffer",
     "TokenFormat",
     "TokenFormatLogitsProcessor",
     "TokenVocabulary",
     "add_tokens",
     "answer_regex",
     "check_formats_apart",
+    "coco_results",
     "code_noise",
+    "decode_answers",
+    "encode_objects",
     "get_preset",
     "parse_text",
     "soft_decode",
