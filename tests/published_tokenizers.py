@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Made-up weights of the published depth tokenizers, by the recipe of the golden cases 11 and 12."""
+"""Made-up weights of the published tokenizers under their original names."""
 
 import zlib
 from pathlib import Path
@@ -9,9 +9,22 @@ import numpy as np
 import torch
 from golden_data import load_case
 
+from ait_hf import VQTokenizer
+from ait_hf.conversion.vq_tokenizer import _original_names
+from ait_hf.tokens import get_preset
+
+
+def made_up_weights(preset: str) -> dict[str, torch.Tensor]:
+    """Random weights of a preset under the original names."""
+    torch.manual_seed(0)
+    tokenizer = VQTokenizer(**get_preset(preset).tokenizer)
+    ours = tokenizer.state_dict()
+    names = _original_names(len(tokenizer.encoder.down), len(tokenizer.encoder.res_blocks))
+    return {old: ours[new].clone() for old, new in names.items()}
+
 
 def molmoact_weights(golden_dir: Path) -> dict[str, torch.Tensor]:
-    """Original names to tensors, as `torch.save({"weights": ...})` of the released file holds them."""
+    """Those of the golden cases 11 and 12, by their recipe."""
     case, tensors = load_case(golden_dir, "11_molmoact_depth")
     weights = {}
     for key, shape in case["weights"].items():

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from published_tokenizers import made_up_weights
 from tiny import TINY_BACKBONE, tiny_config
 from tiny_dense import SEMANTICS, dense_config, dense_model
 from tiny_objects import DETECTION, INSTANCES, object_config, object_model, object_processor
@@ -103,6 +104,8 @@ def workspace(tmp_path_factory) -> Path:
     save_depth_png(rng.uniform(1, 9, (64, 96)), folder / "depth.png")
     write_frames(folder / "my-data", rng)
     Image.fromarray(ellipse(30, 40, 20, 30)).save(folder / "mask.png")
+    weights = {name: value.numpy() for name, value in made_up_weights("paligemma-mask").items()}
+    np.savez(folder / "vae-oid.npz", **weights)
     write_coco(folder / "my-coco", rng)
     save_models(folder)
     save_object_models(folder)
@@ -269,6 +272,12 @@ def check_predict(folder: Path, names: dict) -> None:
         assert picture.height % PHOTO_SIZE[0] == picture.width % PHOTO_SIZE[1] == 0
 
 
+def check_tokens(folder: Path, names: dict) -> None:
+    (found,) = names["objects"]
+    assert found["label"] == "cat" and found["damage"] is None
+    assert found["box"] == (10, 10, 71, 51) and found["mask"].shape == PHOTO_SIZE
+
+
 def check_generate(folder: Path, names: dict) -> None:
     assert names["result"]["predicted_depth"].shape == names["result"]["uncertainty"].shape == PHOTO_SIZE
     assert names["outputs"].num_forwards == 1
@@ -349,6 +358,7 @@ CHECKS = {
     'pipeline("object-detection"': check_object_pipelines,
     'pipeline("keypoint-estimation"': check_dense_pipelines,
     "scripts/predict.py": check_predict,
+    "vae-oid.npz": check_tokens,
     'task="depth", soft_temperature': check_generate,
     'task="instance-segmentation", num_objects': check_generate_objects,
     "tokenizer.tokenize(depth)": check_tokenize,

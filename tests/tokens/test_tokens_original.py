@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published_tokenizers import made_up_weights
 from safetensors.torch import save_file
 from transformers import AutoImageProcessor
 
 import ait_hf
 from ait_hf import VQTokenizer
-from ait_hf.conversion.vq_tokenizer import _original_names
 from ait_hf.tokens import PRESETS, AiTTokenProcessor, TokenFormat, get_preset
 from ait_hf.tokens.convert import convert_tokenizer
 
@@ -25,18 +25,9 @@ from ait_hf.tokens.convert import convert_tokenizer
 SCRIPT = Path(__file__).parents[2] / "scripts/convert_original_checkpoint.py"
 
 
-def original_weights(preset: str) -> dict[str, torch.Tensor]:
-    """Made-up, under the original names."""
-    torch.manual_seed(0)
-    tokenizer = VQTokenizer(**get_preset(preset).tokenizer)
-    ours = tokenizer.state_dict()
-    names = _original_names(len(tokenizer.encoder.down), len(tokenizer.encoder.res_blocks))
-    return {old: ours[new].clone() for old, new in names.items()}
-
-
 @pytest.fixture(scope="module")
 def weights():
-    return original_weights("paligemma-mask")
+    return made_up_weights("paligemma-mask")
 
 
 def write(path: Path, weights: dict[str, torch.Tensor]) -> Path:
@@ -122,7 +113,7 @@ def bad_files(weights: dict[str, torch.Tensor], folder: Path) -> list[tuple[Path
         (write(folder / "more.npz", weights | {"extra": torch.zeros(2)}), "does not: extra"),
         (write(folder / "wide.npz", wide), r"encoder.0.weight is \(32, 1, 4, 4\), not \(16, 1, 4, 4\)"),
         (
-            write(folder / "depth.npz", original_weights("aurora-depth")),
+            write(folder / "depth.npz", made_up_weights("aurora-depth")),
             "not the tokenizer of the preset paligemma-mask",
         ),
         (write(folder / "whole.npz", weights | {"decoder.0.bias": torch.zeros(128, dtype=torch.long)}), "int64"),
