@@ -6,6 +6,7 @@ one sentence."""
 import copy
 import json
 import logging
+import tarfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from tiny import mixed_config
 
 from ait_hf.data.coco import decode_segmentation, load_coco
 from ait_hf.data.coco_keypoints import load_coco_keypoints
+from ait_hf.data.coco_shards import load_coco_shards
 from ait_hf.data.remarks import warn_once
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.metrics import CocoMetric, read_coco
@@ -503,3 +505,33 @@ def test_a_plain_file_says_nothing(folder, caplog):
         for read in READERS.values():
             read(file)
     assert caplog.messages == []
+
+
+# Shards
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"segmentation": [[[2, 3, 10, 3, 10, 9]]]}, None),
+        ({"iscrowd": ["0"]}, "000.json has iscrowd '0'"),
+        ({"area": [True]}, "000.json has area"),
+        ({"height": "60"}, "000.json has height '60', no pixel number"),
+        ({"boxes": [[0.1, 0.2, 0.5, 0.6]]}, "shares of the picture's sides"),
+    ],
+)
+def test_json_in_shards_is_taken_by_type(folder, changes, message):
+    row = {"image_id": 1, "height": HEIGHT, "width": WIDTH, "boxes": [[10, 12, 40, 52]], "class_labels": [0]}
+    row |= {"iscrowd": [0], "area": [48.0], "segmentation": [""]} | changes
+    file = write(folder, row, "row.json")
+    (folder / "shards").mkdir()
+    with tarfile.open(folder / "shards/train-00000.tar", "w") as shard:
+        shard.add(folder / "1.png", "000.png")
+        shard.add(file, "000.json")
+    options = {"image_column": "png", "json_column": "json", "streaming": True}
+    if message is None:
+        (read,) = load_coco_shards(folder / "shards", "train", 2, **options)
+        assert json.loads(read["segmentation"][0]) == changes["segmentation"][0]
+        return
+    with pytest.raises(ValueError, match=message):
+        load_coco_shards(folder / "shards", "train", 2, **options)
