@@ -45,6 +45,7 @@ from ait_hf.data.box_checks import check_box_format
 from ait_hf.data.files import name_key
 from ait_hf.data.json_values import finite_numbers, read_json
 from ait_hf.data.skeletons import COCO_SKELETON, skeleton
+from ait_hf.image_reading_ait import read_picture_header
 from ait_hf.inference import (
     find_images,
     image_height_and_width,
@@ -213,7 +214,9 @@ def read_boxes(file: Path, sizes: dict[Path, tuple[int, int]]) -> dict[Path, lis
         for number, box in enumerate(boxes[path]):
             x, y, width, height = finite_numbers(box, 4, f"{file}: box {number} of {path.name} is")
             if min(width, height) <= 0 or x >= image_width or y >= image_height or x + width <= 0 or y + height <= 0:
-                raise ValueError(f"{file}: box {number} of {path.name}, {box}, has no area inside of the image.")
+                is_turned = read_picture_header(path).orientation != 1
+                hint = " Boxes are in the pixels of the picture as its EXIF orientation turns it." if is_turned else ""
+                raise ValueError(f"{file}: box {number} of {path.name}, {box}, has no area inside of the image.{hint}")
     listed = [(*box, width, height) for path, (height, width) in sizes.items() for box in boxes[path]]
     numbers = np.reshape(listed, (-1, 6))
     check_box_format(numbers[:, :4], numbers[:, 4:], str(file), detected=True)

@@ -91,6 +91,24 @@ def test_evaluation_of_pictures_that_are_not_what_their_annotations_say(models, 
     assert not (tmp_path / "metrics.json").exists()
 
 
+def test_pictures_of_detected_boxes_are_compared_too(models, tmp_path, capsys):
+    write(tmp_path / "images" / "a.png", encode(photograph()))
+    path = write(tmp_path / "images" / "b.png", QUIRKS["half as large"][0])
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    images = [{"id": number, "file_name": f"{name}.png", **size} for number, name in enumerate("ab", start=1)]
+    joints = {"keypoints": [9, 9, 2] + [0] * 48, "num_keypoints": 1}
+    person = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0, **joints}
+    categories = [{"id": 1, "name": "person", "keypoints": list(COCO_SKELETON.joints)}]
+    content = {"images": images, "annotations": [person], "categories": categories}
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    boxes = [{"image_id": number, "category_id": 1, "bbox": [5, 5, 20, 20], "score": 0.9} for number in (1, 2)]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    data = ["--data", f"coco:{tmp_path / 'coco.json'}", "--images", tmp_path / "images", "--model", models / "poses"]
+    data += ["--boxes", tmp_path / "boxes.json", "--output", tmp_path / "metrics.json"]
+    found = refusal(capsys, "--task", POSES, *data)
+    assert str(path) in found and "(20, 28)" in found
+
+
 @pytest.mark.parametrize("quirk", QUIRKS)
 def test_evaluation_of_depth(models, quirk, tmp_path, capsys):
     content, message = QUIRKS[quirk]

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from .data.classes import DataClasses, measuring_warnings, pair_joints
 from .data.coco_files import read_coco_file
 from .data.coco_keypoints import keypoint_classes, load_coco_keypoints, person_category
+from .data.picture_sizes import check_pictures
 from .data.skeletons import COCO_SKELETON
 from .data.subset import evenly
 from .data.synthetic import EVALUATION_EXAMPLES
@@ -188,6 +189,8 @@ def _load_coco(options: argparse.Namespace) -> PoseData:
     boxes = people
     if options.boxes is not None:
         detected = read_detections(options.boxes, truth, category)
+        sizes = {files[image["id"]]: (image["height"], image["width"]) for image in truth["images"]}
+        check_pictures(path, sizes)  # also of those that show nobody
         boxes = DetectedBoxes(
             [
                 box | {"image_id": image_id, "path": files[image_id]}
