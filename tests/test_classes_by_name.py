@@ -18,7 +18,8 @@ from tiny_dense import SEMANTICS, SIZE, dense_config, dense_model
 from tiny_objects import DETECTION, FRAME, object_config, object_model, object_processor
 from tiny_pose import POSES, SIDE, pose_config, pose_model, pose_processor
 
-from ait_hf import AiTForObjectDetection, AiTForPoseEstimation, AiTForSemanticSegmentation
+from ait_hf import AiTForObjectDetection, AiTForPoseEstimation, AiTForSemanticSegmentation, VQTokenizer
+from ait_hf.data.classes import DataClasses
 from ait_hf.data.coco import load_coco
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.dense_inference import predict_semantics
@@ -29,6 +30,7 @@ from ait_hf.semantic_evaluation import frame_processor
 from ait_hf.training.adaptation import adapt_solver
 from ait_hf.training.recipes import build
 from ait_hf.training.solver import SolverRecipe, train_solver
+from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining
 
 
@@ -525,3 +527,33 @@ def test_rows_of_classes_follow_their_names_and_tasks():
     assert adapted.config.class_names(other) == ["cow", "pig", "ant"]
     for old, new in {0: 1, 1: 0, 3: 2, 4: 3, 5: 4}.items():
         assert torch.equal(before[ids[0].classes[old]], after[ids[1].classes[new]])
+
+
+def test_label_maps_of_a_model_are_numbered_as_its_tokenizer_writes_them(labelled, tmp_path):
+    """Names that the recipe gives in another order than the tokenizer was trained with."""
+    arguments = {
+        "in_channels": 6,
+        "out_channels": 6,
+        "unit": "class",
+        "loss_type": "cross_entropy",
+        "sample_size": SIZE,
+    }
+    tokenizer = VQTokenizer(**arguments, base_channels=2, num_vq_embeddings=16, vq_embed_dim=8, class_names=NAMES)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    data = {"name": "label_maps", "root": "nowhere", "classes": NAMES[::-1], "batch_size": 1}
+    data["transform"] = {"image_size": SIZE}
+    values = {
+        "output_dir": str(tmp_path),
+        "tasks": {SEMANTICS: {"data": data, "tokenizer": str(tmp_path / "tokenizer")}},
+        "model": {"backbone_config": {"embed_dim": 8, "depths": [1], "num_heads": [1], "window_sizes": [6]}},
+        "optimizer": {"name": "adamw", "lr": 1e-6},
+        "train": {"max_steps": 1},
+        "evaluation": {"split": "validation"},
+    }
+    values["model"]["backbone_config"] |= {"shifted_stages": [True], "pretrained_window_sizes": [0]}
+    values["model"]["config"] = {"num_coordinate_bins": 0, "d_model": 16, "num_heads": 2, "num_task_ids": 5}
+    recipe = build(SolverRecipe, values)
+    model = build_solver(recipe.tasks, recipe.model)
+    assert model.config.class_names(SEMANTICS) == NAMES
+    pairs = recipe.tasks[SEMANTICS].pair(DataClasses("the maps", NAMES[::-1]), model.config, "the model")
+    assert list(pairs.numbers) == [5, 4, 3, 2, 1, 0]

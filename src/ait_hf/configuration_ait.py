@@ -56,6 +56,7 @@ class AiTTokenizerConfig:
     ema_decay: float = 0.99
     ema_epsilon: float = 1e-5
     revival_threshold: float = 0.0
+    class_names: list[str] | tuple[str, ...] | None = None
 
 
 @strict

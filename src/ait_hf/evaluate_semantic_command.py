@@ -122,8 +122,13 @@ def evaluate_semantic_task(
         for mode, settings in modes.items():
             results[mode] = evaluate_semantic(model, processor, loader, description=mode, **common, **settings)
     for name, measured in tokenizers.items():
+        own = dict(common)
+        if measured.config.class_names:
+            own["class_numbers"] = pair_classes(
+                measured.config.class_names, classes, name, option="--classes FILE"
+            ).numbers
         results[name] = evaluate_semantic_tokenizer(
-            measured, rows, image_size=image_size, batch_size=options.batch_size, description=name, **common
+            measured, rows, image_size=image_size, batch_size=options.batch_size, description=name, **own
         )
     if accelerator.is_main_process and options.gallery is not None:
         chosen = evenly(rows, GALLERY_ROWS)

@@ -115,6 +115,7 @@ class VQTokenizer(TokenizerBase):
         ema_decay (`float`, *optional*, defaults to 0.99): See [`EMACodebook`], as the next two.
         ema_epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the code sizes.
         revival_threshold (`float`, *optional*, defaults to 0.0): Relative size below which a code is re-seeded.
+        class_names (`list[str]`, *optional*): Of label maps, in the order of their ids, for readers of the config.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -138,6 +139,7 @@ class VQTokenizer(TokenizerBase):
         ema_decay: float = 0.99,
         ema_epsilon: float = 1e-5,
         revival_threshold: float = 0.0,
+        class_names: list[str] | None = None,
     ):
         super().__init__()
         num_stages = downsample_ratio.bit_length() - 1

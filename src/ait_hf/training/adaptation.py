@@ -18,7 +18,7 @@ from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..data.classes import clean_name
 from ..modeling_ait import AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
-from .solver_task import SolverTask, class_table, code_grid, tokenizer_arguments
+from .solver_task import SolverTask, class_table, classes_of_model, code_grid, tokenizer_arguments
 
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _adapted_config(
         [book, tokenizers[book].config.num_vq_embeddings if book in tokenizers else count]
         for book, count in old.codebooks
     ]
-    names, ranges = class_table({name: _classes_after(old, tasks, name) for name in old.tasks})
+    names, ranges = class_table({name: _classes_after(old, tasks, tokenizers, name) for name in old.tasks})
     values |= {"num_classes": len(names), "id2label": dict(enumerate(names)), "label2id": None}
     for key, declared in values["tasks"].items():
         codebook = next((slot for slot in declared["slots"] if slot in values["tokenizers"]), None)
@@ -140,10 +140,16 @@ def _adapted_config(
         raise ValueError(f"{name} cannot be adapted to these data: {error.__cause__ or error}") from error
 
 
-def _classes_after(old: AiTConfig, tasks: Mapping[str, SolverTask], name: str) -> list[str]:
+def _classes_after(
+    old: AiTConfig, tasks: Mapping[str, SolverTask], tokenizers: Mapping[str, Tokenizer], name: str
+) -> list[str]:
     """Those of the data that a task is trained on, else those that the model had for it. The model's order stays."""
-    before, after = old.class_names(name), tasks[name].class_names() if name in tasks else []
-    are_same = set(map(clean_name, after)) == set(map(clean_name, before))
+    declared, before = old.task(name), old.class_names(name)
+    if name not in tasks:
+        return before
+    tokenizer = next((tokenizers[slot] for slot in declared.slots if slot in tokenizers), None)
+    after = classes_of_model(tasks[name], tokenizer)
+    are_same = tokenizer is None and set(map(clean_name, after)) == set(map(clean_name, before))
     return before if not after or are_same else after
 
 

@@ -24,7 +24,7 @@ from .adaptation import adapt_solver
 from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
 from .recipes import check_keys
-from .solver_task import SolverTask, class_table, tokenizer_arguments
+from .solver_task import SolverTask, class_table, classes_of_model, tokenizer_arguments
 from .task_classes import name_by_order
 
 
@@ -211,7 +211,9 @@ def solver_config(
         "codebooks": [[name, tokenizers[name].config.num_vq_embeddings] for name in order],
         "num_task_ids": max(RELEASED_TASK_IDS, *(task_id + 1 for task_id in task_ids.values())),
     }
-    class_names, ranges = class_table({name: task.class_names() for name, task in tasks.items()})
+    class_names, ranges = class_table(
+        {name: classes_of_model(task, tokenizers.get(task.codebook)) for name, task in tasks.items()}
+    )
     if class_names:
         given = options.config.get("num_classes", len(class_names))
         if given != len(class_names):

@@ -156,6 +156,12 @@ def class_table(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[s
     return table, ranges
 
 
+def classes_of_model(task: SolverTask, tokenizer: Tokenizer | None) -> list[str]:
+    """Names of the classes of a task, in the model's order: where a tokenizer writes label maps, that of its numbers."""
+    names = tokenizer.config.class_names if isinstance(tokenizer, VQTokenizer) else None
+    return list(names) if names else task.class_names()
+
+
 def tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
     """What [`AiTConfig`] says of a trained tokenizer."""
     tokenizer_type = next(name for name, kind in TOKENIZER_CLASSES.items() if type(tokenizer) is kind)

@@ -310,7 +310,8 @@ def _given_by(data: AnyTokenizerData) -> dict[str, Any]:
             size = height if height == width else [height, width]
             return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": size}
         case SemanticData():
-            channels, loss_type = data.num_classes, {"loss_type": "cross_entropy"}
+            channels = data.num_classes
+            loss_type = {"loss_type": "cross_entropy", "class_names": data.class_names()}
         case MapData():
             channels, loss_type = data.num_channels, {}
         case _:
@@ -320,7 +321,7 @@ def _given_by(data: AnyTokenizerData) -> dict[str, Any]:
 
 def _check_agreement(data: AnyTokenizerData, given: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
     for key, value in given.items():
-        if config.get(key, value) != value:
+        if config.get(key) not in (None, value):  # tokenizers of before have no names
             raise ValueError(
                 f"{where} makes a tokenizer with {key} {config[key]!r}, but that of the data {data.name} is {value!r}."
             )
