@@ -39,10 +39,13 @@ def silog_loss(
         `torch.Tensor`: A scalar; 0 if no pixel is valid.
     """
     valid = target > 0
-    difference = torch.log(target[valid]) - torch.log(prediction[valid].clamp(min=minimum))
-    if difference.numel() == 0:
-        return prediction.sum() * 0.0
-    return torch.sqrt(difference.square().mean() - variance_focus * difference.mean().square())
+    count = valid.sum()
+    # Masked sums, as a selection would make the host wait. Where nothing is valid both are 1, whose logarithm is 0.
+    target, prediction = torch.where(valid, target, 1), torch.where(valid, prediction.clamp(min=minimum), 1)
+    difference = torch.log(target) - torch.log(prediction)
+    mean, mean_square = (total / count.clamp(min=1) for total in (difference.sum(), difference.square().sum()))
+    square = mean_square - variance_focus * mean.square()
+    return torch.where(count > 0, torch.sqrt(torch.where(count > 0, square, 1)), 0)
 
 
 def dice_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -75,8 +78,9 @@ def smooth_l1_loss(
         `torch.Tensor`: A scalar; 0 if nothing is known.
     """
     known = known.expand_as(target)
-    losses = F.smooth_l1_loss(prediction, target, reduction="none", beta=beta)
-    return losses[known].sum() / known.sum().clamp(min=1)
+    # Where nothing is known the prediction is its own target: no loss and no gradient, whatever stands there.
+    goal = torch.where(known, target, prediction.detach())
+    return F.smooth_l1_loss(prediction, goal, reduction="sum", beta=beta) / known.sum().clamp(min=1)
 
 
 __all__ = [

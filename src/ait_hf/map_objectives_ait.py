@@ -3,31 +3,50 @@
 """How outputs of one dense block are learned: depth, poses, label maps and any other map."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from .loss_ait import silog_loss, smooth_l1_loss
-from .objectives_ait import Objective, ObjectiveOutput, Tokenizer, TrainingSequence
-from .tokenization_vq import IGNORED_LABEL
+from .objectives_ait import Objective, ObjectiveOutput, SequenceDraft, Tokenizer, TrainingSequence
+from .tokenization_pose import check_poses
+from .tokenization_vq import IGNORED_LABEL, check_labels, check_values
+
+
+@dataclass
+class MapDraft(SequenceDraft):
+    """
+    As of [`SequenceDraft`], for maps and poses.
+
+    Args:
+        labels (`torch.Tensor`): As annotated, their values being checked.
+    """
+
+    labels: torch.Tensor
 
 
 class MapObjective(Objective):
     """One dense block per image: cross-entropy of its codes, and a loss of the soft-decoded output."""
 
-    def sequence(self, labels: torch.Tensor, tokenizer: Tokenizer) -> TrainingSequence:
+    def draft(self, labels: torch.Tensor) -> MapDraft:
+        self._check(labels)
+        return MapDraft(torch.tensor(float(len(labels) * self.grammar.length)), labels)
+
+    def complete(self, draft: MapDraft, tokenizer: Tokenizer) -> TrainingSequence:
         expected = self._expected_shape(tokenizer)
-        if tuple(labels.shape[1:]) != expected:
+        if tuple(draft.labels.shape[1:]) != expected:
             raise ValueError(
                 f"Labels of task {self.grammar.name!r} must be of shape (batch, {', '.join(map(str, expected))}), got "
-                f"{tuple(labels.shape)}."
+                f"{tuple(draft.labels.shape)}."
             )
-        target = self._target(labels)
-        tokens = self.grammar.codes_to_tokens(tokenizer.tokenize(target))
+        target = self._target(draft.labels)
+        tokens = self.grammar.codes_to_tokens(tokenizer.tokenize(target, validate=False))
         return TrainingSequence(tokens, tokens, target=target)
 
-    def num_tokens(self, labels: torch.Tensor) -> int:
-        return len(labels) * self.grammar.length
+    def _check(self, labels: torch.Tensor) -> None:
+        """`ValueError` for values that the tokenizer does not take."""
+        check_values(labels)
 
     def _map_size(self, tokenizer: Tokenizer) -> tuple[int, int]:
         """Height and width of the maps that the block's codes stand for."""
@@ -56,7 +75,7 @@ class MapObjective(Objective):
             total = total + self.task.auxiliary_loss_weight * num_tokens * auxiliary
             parts["auxiliary"] = auxiliary.detach()
         total = self.task.dense_loss_weight * total
-        return ObjectiveOutput(total, total.new_tensor(num_tokens, dtype=torch.float32), parts, decoded)
+        return ObjectiveOutput(total, total.new_full((), num_tokens, dtype=torch.float32), parts, decoded)
 
 
 class DepthObjective(MapObjective):
@@ -101,6 +120,9 @@ class LabelMapObjective(MapObjective):
     def _target(self, labels: torch.Tensor) -> torch.Tensor:
         return torch.where(labels == IGNORED_LABEL, labels, labels - self.task.first_class)
 
+    def _check(self, labels: torch.Tensor) -> None:
+        check_labels(self._target(labels), len(self.grammar.classes))
+
     def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
         num_known = (target != IGNORED_LABEL).sum().clamp(min=1)
         return F.cross_entropy(decoded, target, ignore_index=IGNORED_LABEL, reduction="sum") / num_known
@@ -113,10 +135,14 @@ class PoseObjective(MapObjective):
     def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         return tokenizer.config.num_joints, 3
 
+    def _check(self, labels: torch.Tensor) -> None:
+        if labels.ndim == 3:  # else it is refused for its shape
+            check_poses(labels)
+
     def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
         known = target[..., 2:] > 0
         coordinates = torch.where(known, target[..., :2], 0.0)  # whatever stands where nothing is known
         return smooth_l1_loss(decoded, coordinates, known, tokenizer.config.smooth_l1_beta)
 
 
-__all__ = ["DepthObjective", "LabelMapObjective", "MapObjective", "PoseObjective", "ValuesObjective"]
+__all__ = ["DepthObjective", "LabelMapObjective", "MapDraft", "MapObjective", "PoseObjective", "ValuesObjective"]

@@ -28,7 +28,7 @@ from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
 from .map_objectives_ait import DepthObjective, LabelMapObjective, PoseObjective, ValuesObjective
 from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel, without_autocast
 from .object_objective_ait import ObjectObjective
-from .objectives_ait import ObjectiveOutput, Tokenizer
+from .objectives_ait import ObjectiveOutput, SequenceDraft, Tokenizer, TrainingSequence
 from .semantic_objective_ait import SemanticObjective
 from .sequences_ait import TaskGrammar
 from .tokenization_pose import PoseTokenizer
@@ -176,7 +176,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
                 image inside the frame) and `seed` (of the noise objects); poses (batch, joints, 3: x, y in pixels of the
                 crop, visibility, 0 where unknown); label maps (batch, height, width; 255 is ignored); other maps
                 (batch, channels, height, width; unknown where all channels are 0). Classes are numbers of the model's
-                table `id2label`. Nothing else goes with it.
+                table `id2label`. In place of the annotations, what the task's `objectives[task].draft()` made of them
+                will do: where data workers do it, the host need not wait for a GPU. Nothing else goes with it.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): Target ids, aligned with the logits,
                 -100 where nothing is supervised; the loss is the mean cross-entropy over the full vocabulary.
             task (`str`, *optional*): With labels and without `decoder_input_ids`: builds the decoder input of this
@@ -237,12 +238,14 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
     def _training_forward(self, batches: dict[str, dict[str, Any]], **kwargs) -> AiTTrainingOutput:
         outputs, losses, encoder_outputs = {}, {}, None
         images = {task: self.model.encoder.pad(batch["pixel_values"]) for task, batch in batches.items()}
+        # Before the encoder: what is wrong with annotations shows at once, and nothing waits for images.
+        sequences = {task: self._sequence(task, batch) for task, batch in batches.items()}
         for size in dict.fromkeys(tuple(image.shape[-2:]) for image in images.values()):
             tasks = [task for task, image in images.items() if tuple(image.shape[-2:]) == size]
             encoder_outputs = self.model.encoder(torch.cat([images[task] for task in tasks]), **kwargs)
             memories = encoder_outputs.last_hidden_state.split([len(images[task]) for task in tasks])
             for task, memory in zip(tasks, memories):
-                outputs[task] = self._objective_output(task, memory, batches[task]["labels"])
+                outputs[task] = self._objective_output(task, memory, sequences[task])
         for task, output in outputs.items():
             losses[task] = {"total": output.total, "num_tokens": output.num_tokens, **output.parts}
         loss = sum(
@@ -257,16 +260,25 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             encoder_attentions=encoder_outputs.attentions,
         )
 
-    def _objective_output(self, task: str, memory: torch.Tensor, labels: Any) -> ObjectiveOutput:
-        """Loss of one task on the images whose memory is given."""
-        grammar = self.grammar(task)
+    def _tokenizer(self, grammar: TaskGrammar) -> Tokenizer | None:
+        return None if grammar.codebook is None else self.tokenizers[grammar.codebook]
+
+    @torch.no_grad()
+    def _sequence(self, task: str, batch: dict[str, Any]) -> TrainingSequence:
+        """What the decoder is to write for a batch of one task."""
+        grammar, images, labels = self.grammar(task), batch["pixel_values"], batch["labels"]
         if task not in self.objectives:
             raise ValueError(f"Task {task!r} declares no output_type, so there is nothing to learn from its labels.")
-        tokenizer = None if grammar.codebook is None else self.tokenizers[grammar.codebook]
-        with torch.no_grad():
-            sequence = self.objectives[task].sequence(labels, tokenizer)
-        if len(sequence.tokens) != len(memory):
-            raise ValueError(f"Task {task!r} has {len(memory)} images but labels of {len(sequence.tokens)}.")
+        objective = self.objectives[task]
+        draft = labels if isinstance(labels, SequenceDraft) else objective.draft(labels)
+        sequence = objective.complete(draft.to(images.device, non_blocking=True), self._tokenizer(grammar))
+        if len(sequence.tokens) != len(images):
+            raise ValueError(f"Task {task!r} has {len(images)} images but labels of {len(sequence.tokens)}.")
+        return sequence
+
+    def _objective_output(self, task: str, memory: torch.Tensor, sequence: TrainingSequence) -> ObjectiveOutput:
+        """Loss of one task on the images whose memory is given."""
+        grammar = self.grammar(task)
         outputs = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=memory),
             decoder_input_ids=grammar.decoder_input_ids(sequence.tokens),
@@ -274,8 +286,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             use_cache=False,
         )
         # Supervised positions only: logits over the vocabulary are the largest tensors of a training step.
-        logits = self._logits(outputs.last_hidden_state[sequence.supervised])
-        return self.objectives[task].loss(logits, sequence, tokenizer)
+        logits = self._logits(sequence.select(outputs.last_hidden_state))
+        return self.objectives[task].loss(logits, sequence, self._tokenizer(grammar))
 
     def _decode_map(self, grammar: TaskGrammar, probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
         """Soft tokens of one dense block per group, (batch, slots, codes), to maps (batch, [groups,] [channels,] height,

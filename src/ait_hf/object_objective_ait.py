@@ -2,13 +2,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """How objects are learned: sequences of boxes, classes and masks with noise objects among them."""
 
+from dataclasses import dataclass
+
 import torch
 
-from .loss_ait import IGNORE_INDEX
 from .masks_ait import crop_masks
-from .objectives_ait import GroupObjective, TrainingSequence
+from .objectives_ait import GroupDraft, GroupObjective, TrainingSequence
 from .objects_ait import BAD, DUPLICATE, OBJECT, Draws, ObjectGroups, draw_object_groups
 from .tokenization_vq import VQTokenizer
+
+
+@dataclass
+class ObjectDraft(GroupDraft):
+    """
+    As of [`GroupDraft`], for objects.
+
+    Args:
+        box_tokens (`torch.LongTensor` of shape `(batch, groups, 4)`): Vocabulary ids.
+        masks (`list[torch.Tensor]`): Of every image, (n, height, width); none for a task without masks.
+        boxes (`list[torch.Tensor]`): Of every image (m, 4): where masks are cut, x1, y1, x2, y2 in their pixels.
+        sources (`list[torch.LongTensor]`): Of every image (m,): which mask each box cuts.
+        mask_numbers (`torch.LongTensor` of shape `(batch, groups)`): Of the cut masks, counted over the batch from 1; 0
+            for the empty one of boxes at random.
+        objects (`torch.LongTensor` of shape `(annotated objects,)`): Which of the cut masks are theirs, counted from 1.
+    """
+
+    box_tokens: torch.LongTensor
+    masks: list[torch.Tensor]
+    boxes: list[torch.Tensor]
+    sources: list[torch.LongTensor]
+    mask_numbers: torch.LongTensor
+    objects: torch.LongTensor
 
 
 class ObjectObjective(GroupObjective):
@@ -19,25 +43,14 @@ class ObjectObjective(GroupObjective):
     CPU generator where there is none.
     """
 
-    def sequence(self, labels: list[dict[str, torch.Tensor]], tokenizer: VQTokenizer | None) -> TrainingSequence:
+    def draft(self, labels: list[dict[str, torch.Tensor]]) -> ObjectDraft:
         """
         `labels`: one dictionary per image with `boxes` (n, 4), pixels of the frame, `class_labels` (n,), `masks`
         (n, height, width) if the task has masks, and optionally `size` (height, width of the image inside the frame;
         the whole frame by default) and `seed`.
         """
-        groups = [self._groups(image) for image in labels]
-        return self.sequence_of_groups(groups, [image.get("masks") for image in labels], tokenizer)
-
-    def num_tokens(self, labels: list[dict[str, torch.Tensor]]) -> int:
-        """As of the parent class. Where the masks of duplicates are learned, these are drawn, from each image's `seed`."""
-        if self.task.mask_supervision == "duplicates":
-            kinds = torch.stack([self._groups(image).kinds for image in labels])
-            return int(self._supervised(kinds).sum())
-        learned = torch.ones(1, 1, dtype=torch.long) * OBJECT
-        per_object = int(self._supervised(learned).sum())
-        num_objects = sum(len(image["boxes"]) for image in labels)
-        # Noise objects are supervised in their class alone.
-        return num_objects * per_object + (len(labels) * self.task.num_groups - num_objects)
+        groups = [self._groups({name: values.cpu() for name, values in image.items()}) for image in labels]
+        return self.draft_of_groups(groups, [image.get("masks") for image in labels])
 
     def _groups(self, image: dict[str, torch.Tensor]) -> ObjectGroups:
         self._check(image)
@@ -62,41 +75,48 @@ class ObjectObjective(GroupObjective):
                 f"image, got {shape}."
             )
 
+    def draft_of_groups(self, groups: list[ObjectGroups], masks: list[torch.Tensor | None]) -> ObjectDraft:
+        """Of drawn groups, one per image, and the masks (n, height, width) of the annotated objects."""
+        kinds = torch.stack([group.kinds for group in groups])
+        has_masks = self.grammar.codebook is not None
+        is_shown = kinds != BAD
+        numbers = is_shown.flatten().cumsum(0).view_as(kinds) * is_shown
+        return ObjectDraft(
+            class_tokens=torch.stack([group.class_tokens for group in groups]),
+            input_class_tokens=torch.stack([group.input_class_tokens for group in groups]),
+            **self._places(
+                self._supervised(kinds), (kinds == OBJECT).repeat_interleave(len(self.grammar.group), dim=1)
+            ),
+            box_tokens=self.grammar.boxes_to_tokens(torch.stack([group.boxes for group in groups])),
+            masks=masks if has_masks else [],
+            boxes=[group.boxes[group.kinds != BAD] for group in groups],
+            sources=[group.sources[group.kinds != BAD] for group in groups],
+            mask_numbers=numbers,
+            objects=numbers[kinds == OBJECT],
+        )
+
+    def complete(self, draft: ObjectDraft, tokenizer: VQTokenizer | None) -> TrainingSequence:
+        mask_tokens = target = None
+        if self.grammar.codebook is not None:
+            mask_tokens, target = self._mask_tokens(draft, tokenizer)
+        targets = self.grammar.objects_to_tokens(draft.box_tokens, draft.class_tokens, mask_tokens)
+        tokens = self.grammar.objects_to_tokens(draft.box_tokens, draft.input_class_tokens, mask_tokens)
+        return self._sequence(draft, tokens, targets, target)
+
     def sequence_of_groups(
         self, groups: list[ObjectGroups], masks: list[torch.Tensor | None], tokenizer: VQTokenizer | None
     ) -> TrainingSequence:
         """Sequences of drawn groups, one per image, and the masks (n, height, width) of the annotated objects."""
-        boxes = self.grammar.boxes_to_tokens(torch.stack([group.boxes for group in groups]))
-        kinds = torch.stack([group.kinds for group in groups])
-        mask_tokens = target = None
-        if self.grammar.codebook is not None:
-            mask_tokens, target = self._mask_tokens(groups, masks, tokenizer)
-        full = self.grammar.objects_to_tokens(boxes, torch.stack([g.class_tokens for g in groups]), mask_tokens)
-        read = self.grammar.objects_to_tokens(boxes, torch.stack([g.input_class_tokens for g in groups]), mask_tokens)
-        return TrainingSequence(
-            tokens=read,
-            labels=full.masked_fill(~self._supervised(kinds), IGNORE_INDEX),
-            target=target,
-            is_object=(kinds == OBJECT).repeat_interleave(len(self.grammar.group), dim=1),
-        )
+        return self.complete(self.draft_of_groups(groups, masks), tokenizer)
 
-    def _mask_tokens(
-        self, groups: list[ObjectGroups], masks: list[torch.Tensor | None], tokenizer: VQTokenizer
-    ) -> tuple[torch.LongTensor, torch.Tensor]:
+    def _mask_tokens(self, draft: ObjectDraft, tokenizer: VQTokenizer) -> tuple[torch.LongTensor, torch.Tensor]:
         """Codes of every group's mask, (batch, groups, codes), all-zero for bad boxes; and the objects' masks."""
         size = tokenizer.config.sample_size
-        kinds = torch.stack([group.kinds for group in groups])
-        crops = torch.cat(
-            [
-                crop_masks(image_masks, group.boxes[group.kinds != BAD], group.sources[group.kinds != BAD], size)
-                for group, image_masks in zip(groups, masks)
-            ]
-        )
-        nothing = crops.new_zeros(1, size, size)  # what all bad boxes show
-        codes = self.grammar.codes_to_tokens(tokenizer.tokenize(torch.cat([nothing, crops])[:, None]))
-        tokens = codes[:1].repeat(kinds.numel(), 1).unflatten(0, kinds.shape)
-        tokens[kinds != BAD] = codes[1:]
-        return tokens, crops[kinds[kinds != BAD] == OBJECT]
+        nothing = draft.box_tokens.new_zeros(1, size, size, dtype=torch.float32)  # what all bad boxes show
+        crops = [crop_masks(*of_image, size) for of_image in zip(draft.masks, draft.boxes, draft.sources)]
+        crops = torch.cat([nothing, *crops])
+        codes = self.grammar.codes_to_tokens(tokenizer.tokenize(crops[:, None], validate=False))
+        return codes[draft.mask_numbers], crops[draft.objects]
 
     def _supervised(self, kinds: torch.LongTensor) -> torch.BoolTensor:
         """Which tokens are learned, (batch, length), from the kinds of the groups (batch, groups)."""
@@ -110,4 +130,4 @@ class ObjectObjective(GroupObjective):
         return supervised.flatten(1)
 
 
-__all__ = ["ObjectObjective"]
+__all__ = ["ObjectDraft", "ObjectObjective"]

@@ -10,6 +10,7 @@ of a training step.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,35 @@ Tokenizer = VQTokenizer | PoseTokenizer
 
 
 @dataclass
+class SequenceDraft:
+    """
+    What can be said of the sequences of a batch without a tokenizer and without the model, wherever the annotations lie:
+    on the host, best by the workers that read them, it costs the device nothing. Each objective adds its own fields.
+
+    Args:
+        num_tokens (`torch.Tensor`): Number of supervised tokens, float32.
+    """
+
+    num_tokens: torch.Tensor
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "SequenceDraft":
+        """The same on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "SequenceDraft":
+        """The same in memory from which a copy to a GPU makes nobody wait; `DataLoader` calls it."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "SequenceDraft":
+        def apply(value):
+            if isinstance(value, list):
+                return [apply(item) for item in value]
+            return function(value) if isinstance(value, torch.Tensor) else value
+
+        return type(self)(**{name: apply(value) for name, value in vars(self).items()})
+
+
+@dataclass
 class TrainingSequence:
     """
     Teacher-forced sequences of one batch.
@@ -36,17 +66,27 @@ class TrainingSequence:
         target (`torch.Tensor`, *optional*): What the soft-decoded output is compared with: maps or poses as annotated,
             or the masks (groups, size, size) of all annotated objects or classes in the order of the sequences.
         is_object (`torch.BoolTensor` of shape `(batch, length)`, *optional*): Tokens of annotated objects or classes.
+        places (`torch.LongTensor` of shape `(supervised tokens,)`, *optional*): Of the supervised tokens, counted over
+            the batch; `None` if all are.
+        mask_rows (`torch.LongTensor`, *optional*): Which of the supervised tokens show the `target`.
     """
 
     tokens: torch.LongTensor
     labels: torch.LongTensor
     target: torch.Tensor | None = None
     is_object: torch.BoolTensor | None = None
+    places: torch.LongTensor | None = None
+    mask_rows: torch.LongTensor | None = None
 
     @property
     def supervised(self) -> torch.BoolTensor:
         """Which tokens are predicted, (batch, length)."""
         return self.labels != IGNORE_INDEX
+
+    def select(self, values: torch.Tensor) -> torch.Tensor:
+        """Of `values` (batch, length, ...) those at the supervised tokens; the host need not know how many there are."""
+        values = values.flatten(0, 1)
+        return values if self.places is None else values[self.places]
 
 
 @dataclass
@@ -80,12 +120,16 @@ class Objective(ABC):
         self.task = grammar.task
 
     @abstractmethod
-    def sequence(self, labels: Any, tokenizer: Tokenizer | None) -> TrainingSequence:
-        """Annotations of a batch to sequences; `ValueError` names what does not fit."""
+    def draft(self, labels: Any) -> SequenceDraft:
+        """What of the sequences of a batch needs no tokenizer; `ValueError` names what does not fit in the annotations."""
 
     @abstractmethod
-    def num_tokens(self, labels: Any) -> int:
-        """How many tokens of the sequences of these annotations are supervised, without building them."""
+    def complete(self, draft: SequenceDraft, tokenizer: Tokenizer | None) -> TrainingSequence:
+        """The sequences, on the device of the draft; nothing here waits for it."""
+
+    def sequence(self, labels: Any, tokenizer: Tokenizer | None) -> TrainingSequence:
+        """Annotations of a batch to sequences."""
+        return self.complete(self.draft(labels), tokenizer)
 
     @abstractmethod
     def loss(self, logits: torch.Tensor, sequence: TrainingSequence, tokenizer: Tokenizer | None) -> ObjectiveOutput:
@@ -99,30 +143,77 @@ class Objective(ABC):
         return tokenizer.detokenize(probabilities=grid, temperature=self.task.soft_temperature)
 
 
+@dataclass
+class GroupDraft(SequenceDraft):
+    """
+    Sequences of groups without their masks, on the host.
+
+    Args:
+        class_tokens (`torch.LongTensor` of shape `(batch, groups)`): Vocabulary ids to predict.
+        input_class_tokens (`torch.LongTensor` of shape `(batch, groups)`): What the decoder reads in their place.
+        supervised, is_object (`torch.BoolTensor` of shape `(batch, length)`), places, mask_rows: As of
+            [`TrainingSequence`].
+    """
+
+    class_tokens: torch.LongTensor
+    input_class_tokens: torch.LongTensor
+    supervised: torch.BoolTensor
+    is_object: torch.BoolTensor
+    places: torch.LongTensor
+    mask_rows: torch.LongTensor
+
+
 class GroupObjective(Objective):
     """What tasks of groups (objects, classes) share: cross-entropy weighted by kind of slot, DICE + mse of masks."""
 
+    def _places(self, supervised: torch.BoolTensor, is_object: torch.BoolTensor) -> dict[str, torch.Tensor]:
+        """What of a [`GroupDraft`] follows from which tokens (batch, length) are learned and which are of objects."""
+        places = supervised.flatten().nonzero()[:, 0]
+        shows_mask = is_object.flatten()[places]
+        if self.grammar.codebook is not None:
+            shows_mask = shows_mask & self.grammar.dense_mask(places)
+        return {
+            "num_tokens": torch.tensor(float(len(places))),
+            "supervised": supervised,
+            "is_object": is_object,
+            "places": places,
+            "mask_rows": shows_mask.nonzero()[:, 0],
+        }
+
+    def _sequence(
+        self, draft: GroupDraft, tokens: torch.LongTensor, targets: torch.LongTensor, masks: torch.Tensor | None
+    ) -> TrainingSequence:
+        """From what is read and what is to be predicted (batch, length), and the masks of objects."""
+        labels = targets.masked_fill(~draft.supervised, IGNORE_INDEX)
+        return TrainingSequence(tokens, labels, masks, draft.is_object, draft.places, draft.mask_rows)
+
     def loss(self, logits: torch.Tensor, sequence: TrainingSequence, tokenizer: Tokenizer | None) -> ObjectiveOutput:
-        supervised = sequence.supervised
-        cross_entropy = F.cross_entropy(logits.float(), sequence.labels[supervised], reduction="none")
-        slots = torch.arange(supervised.shape[1], device=supervised.device) % len(self.grammar.group)
-        slots = slots.expand_as(supervised)[supervised]
+        cross_entropy = F.cross_entropy(logits.float(), sequence.select(sequence.labels), reduction="none")
+        slots = sequence.places % len(self.grammar.group)
         weights = {"box": 1.0, "class": self.task.class_loss_weight, "mask": self.task.dense_loss_weight}
         names = {"box": "coordinate", "class": "class", "mask": self.grammar.codebook}
-        positions = {name: self.grammar.slot_positions(slot) for name, slot in names.items()}
-        kinds = {name: torch.isin(slots, slots.new_tensor(where)) for name, where in positions.items() if where}
-        sums = {name: cross_entropy[chosen].sum() for name, chosen in kinds.items()}
+        kinds = {name: self.grammar.is_slot(slots, slot) for name, slot in names.items() if slot in self.grammar.group}
+        sums = {name: torch.where(chosen, cross_entropy, 0).sum() for name, chosen in kinds.items()}
         total, decoded = sum(weights[name] * value for name, value in sums.items()), None
         parts = {name: value.detach() / kinds[name].sum().clamp(min=1) for name, value in sums.items()}
         if self.task.auxiliary_loss == "dice_mse":
             auxiliary = total.new_zeros(())  # stays where no mask is learned; the log has it all the same
             if self.task.mask_supervision != "none" and len(sequence.target):
-                decoded = self._decode(logits[kinds["mask"] & sequence.is_object[supervised]], tokenizer)[:, 0]
+                decoded = self._decode(logits[sequence.mask_rows], tokenizer)[:, 0]
                 auxiliary = dice_loss(decoded, sequence.target) + F.mse_loss(decoded, sequence.target)
                 weight = self.task.auxiliary_loss_weight * self.task.dense_loss_weight
                 total = total + weight * kinds["mask"].sum() * auxiliary
             parts["auxiliary"] = auxiliary.detach()
-        return ObjectiveOutput(total, supervised.sum().float(), parts, decoded)
+        num_tokens = total.new_full((), len(sequence.places), dtype=torch.float32)
+        return ObjectiveOutput(total, num_tokens, parts, decoded)
 
 
-__all__ = ["GroupObjective", "Objective", "ObjectiveOutput", "Tokenizer", "TrainingSequence"]
+__all__ = [
+    "GroupDraft",
+    "GroupObjective",
+    "Objective",
+    "ObjectiveOutput",
+    "SequenceDraft",
+    "Tokenizer",
+    "TrainingSequence",
+]

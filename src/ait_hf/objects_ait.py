@@ -74,7 +74,7 @@ def draw_object_groups(
     draws: Draws,
 ) -> ObjectGroups:
     """
-    Fills the groups of one image's training sequence.
+    Fills the groups of one image's training sequence, on the CPU.
 
     Args:
         grammar ([`TaskGrammar`]): Of an object task.
@@ -96,11 +96,11 @@ def draw_object_groups(
     if grammar.task.object_order == "left_to_right":
         order = boxes[:, 0].argsort(stable=True)
     else:
-        order = draws.permutation(len(boxes)).to(boxes.device)
+        order = draws.permutation(len(boxes))
     boxes, class_labels = boxes[order].float(), class_labels[order]
     noise_boxes, noise_sources = _draw_noise(boxes, num_groups - len(boxes), size, draws)
     noise_sources = torch.where(noise_sources < 0, -1, torch.cat([order, order.new_zeros(1)])[noise_sources])
-    is_noise = torch.arange(num_groups, device=boxes.device) >= len(boxes)
+    is_noise = torch.arange(num_groups) >= len(boxes)
     sources = torch.cat([order, noise_sources])
     noise_tokens = torch.full_like(noise_sources, vocabulary.noise_id)
     random_classes = draws.integers(len(grammar.classes), (num_groups,)) + grammar.classes.start
@@ -108,7 +108,7 @@ def draw_object_groups(
     return ObjectGroups(
         boxes=torch.cat([boxes, noise_boxes]),
         class_tokens=torch.cat([class_labels + vocabulary.classes.start, noise_tokens]),
-        input_class_tokens=corrupted.to(boxes.device),
+        input_class_tokens=corrupted,
         kinds=torch.where(is_noise, torch.where(sources < 0, BAD, DUPLICATE), OBJECT),
         sources=sources,
     )
@@ -118,7 +118,6 @@ def _draw_noise(
     boxes: torch.Tensor, count: int, size: tuple[int, int], draws: Draws
 ) -> tuple[torch.Tensor, torch.LongTensor]:
     """`count` boxes that are no objects, and the row of `boxes` that each repeats, -1 for those at random places."""
-    device = boxes.device
     limits = boxes.new_tensor([size[1], size[0]])
     num_duplicates = draws.integer(count)
     if len(boxes) == 0:
@@ -126,20 +125,20 @@ def _draw_noise(
     num_bad = count - num_duplicates
     tiled = torch.arange(len(boxes)).repeat(count // len(boxes) + 1 if len(boxes) else 0)
 
-    sides = _sides(boxes[tiled[draws.permutation(len(tiled))[:num_bad]].to(device)])
-    shifted = _around(draws.uniform((len(sides), 2)).to(device) * limits, sides / 2)
-    centers = draws.uniform((num_bad, 2)).to(device)
-    random = _around(centers * limits, draws.truncated_normal((num_bad, 2)).to(device).abs() / 4 * limits)
+    sides = _sides(boxes[tiled[draws.permutation(len(tiled))[:num_bad]]])
+    shifted = _around(draws.uniform((len(sides), 2)) * limits, sides / 2)
+    centers = draws.uniform((num_bad, 2))
+    random = _around(centers * limits, draws.truncated_normal((num_bad, 2)).abs() / 4 * limits)
     pool = torch.cat([random, shifted])
-    bad = pool[draws.permutation(len(pool))[:num_bad].to(device)]
+    bad = pool[draws.permutation(len(pool))[:num_bad]]
 
-    sources = tiled[draws.permutation(len(tiled))[:num_duplicates]].to(device)
+    sources = tiled[draws.permutation(len(tiled))[:num_duplicates]]
     repeated = boxes[sources]
     if len(boxes):
-        jitter = draws.truncated_normal((num_duplicates, 4)).to(device) / 2 * JITTER
+        jitter = draws.truncated_normal((num_duplicates, 4)) / 2 * JITTER
         repeated = repeated + _sides(repeated).repeat(1, 2) * jitter
 
-    shuffle = draws.permutation(count).to(device)
+    shuffle = draws.permutation(count)
     noise = torch.minimum(torch.cat([bad, repeated]).clamp(min=0), limits.repeat(2))
     return noise[shuffle], torch.cat([sources.new_full((num_bad,), -1), sources])[shuffle]
 

@@ -96,6 +96,20 @@ class TaskGrammar:
         """Positions of the dense slots among the first `length` tokens (all by default)."""
         return [p for p in range(self.length if length is None else length) if self.is_dense(p)]
 
+    def dense_mask(self, positions: torch.LongTensor) -> torch.BoolTensor:
+        """Which positions of the sequence hold codes; computed on the device, as a list sent there makes the host wait."""
+        return self.is_slot(positions % len(self.group), self.codebook)
+
+    def is_slot(self, slots: torch.LongTensor, kind: str) -> torch.BoolTensor:
+        """Which slots of a group are of a kind that is in it."""
+        where = self._slots(kind)
+        return (slots >= where.start) & (slots < where.stop)
+
+    def _slots(self, kind: str) -> slice:
+        """The slots of this kind within a group of codes or of a task with `output_type`, where they lie together."""
+        positions = self.slot_positions(kind)
+        return slice(positions[0], positions[-1] + 1)
+
     def block_length(self, position: int, limit: int) -> int:
         """
         How many slots from `position` on (at most up to `limit`, exclusive) one forward can predict: 1 in an
@@ -127,10 +141,12 @@ class TaskGrammar:
         """
         if not self.parallel:
             return input_ids
-        dense = [p > 0 and self.is_dense(p - 1) for p in range(start, start + input_ids.shape[1])]
-        if not any(dense):
+        inputs = range(start, start + input_ids.shape[1])
+        if not any(p > 0 and self.is_dense(p - 1) for p in inputs):
             return input_ids
-        return input_ids.masked_fill(torch.tensor(dense, device=input_ids.device), self.vocabulary.parallel_token_id)
+        positions = torch.arange(inputs.start - 1, inputs.stop - 1, device=input_ids.device)  # -1 is the task token
+        dense = self.dense_mask(positions) & (positions >= 0)
+        return input_ids.masked_fill(dense, self.vocabulary.parallel_token_id)
 
     def codes_to_tokens(self, codes: torch.LongTensor) -> torch.LongTensor:
         """Codes, `(..., rows, columns)`, to vocabulary ids `(..., rows * columns)` in row-major order."""
@@ -184,10 +200,10 @@ class TaskGrammar:
             `torch.LongTensor` of shape `(batch, objects * len(group))`.
         """
         groups = box_tokens.new_empty(*class_tokens.shape, len(self.group))
-        groups[..., self.slot_positions("coordinate")] = box_tokens
-        groups[..., self.slot_positions("class")] = class_tokens[..., None]
+        groups[..., self._slots("coordinate")] = box_tokens
+        groups[..., self._slots("class")] = class_tokens[..., None]
         if mask_tokens is not None:
-            groups[..., self.slot_positions(self.codebook)] = mask_tokens
+            groups[..., self._slots(self.codebook)] = mask_tokens
         return groups.flatten(1)
 
     def tokens_to_objects(self, tokens: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
@@ -202,7 +218,7 @@ class TaskGrammar:
             [`tokens_to_class_labels`].
         """
         groups = tokens.unflatten(1, (-1, len(self.group)))
-        boxes = self.tokens_to_boxes(groups[..., self.slot_positions("coordinate")])
+        boxes = self.tokens_to_boxes(groups[..., self._slots("coordinate")])
         return boxes, self.tokens_to_class_labels(tokens)
 
     def tokens_to_class_labels(self, tokens: torch.LongTensor) -> torch.LongTensor:

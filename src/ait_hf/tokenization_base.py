@@ -56,6 +56,9 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         """Checked samples as the encoder takes them; it gives latents `(batch_size, vq_embed_dim, rows, columns)`."""
         raise NotImplementedError
 
+    def _check_samples(self, x: torch.Tensor) -> None:
+        """`ValueError` for values that cannot be encoded; a host that asks a GPU so waits for the answer."""
+
     def _from_network_range(self, y: torch.Tensor) -> torch.Tensor:
         """Output of the decoder in the config's unit."""
         raise NotImplementedError
@@ -82,10 +85,14 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         return super().train(mode and not self._frozen)
 
     @apply_forward_hook
-    def encode(self, x: torch.Tensor, return_dict: bool = True) -> VQEncoderOutput | tuple[torch.Tensor]:
+    def encode(
+        self, x: torch.Tensor, return_dict: bool = True, validate: bool = True
+    ) -> VQEncoderOutput | tuple[torch.Tensor]:
         """
         Args:
             x (`torch.Tensor`): Samples, see the class.
+            validate (`bool`): Whether to look at their values, which makes the host wait for a GPU. What is not valid
+                gives latents without meaning, or an error of the device, where nobody looks.
 
         Returns:
             `VQEncoderOutput` with `latents` `(batch_size, vq_embed_dim, rows, columns)`, before quantisation.
@@ -93,7 +100,10 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         Raises:
             ValueError: If the samples are not what the class says.
         """
-        latents = self.encoder(self._network_input(x))
+        network_input = self._network_input(x)
+        if validate:
+            self._check_samples(x)
+        latents = self.encoder(network_input)
         return VQEncoderOutput(latents=latents) if return_dict else (latents,)
 
     @apply_forward_hook
@@ -117,12 +127,12 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         return DecoderOutput(sample=sample, commit_loss=commit_loss) if return_dict else (sample, commit_loss)
 
     @torch.no_grad()
-    def tokenize(self, x: torch.Tensor) -> torch.LongTensor:
+    def tokenize(self, x: torch.Tensor, validate: bool = True) -> torch.LongTensor:
         """
         Nearest codes, computed in the dtype of the weights whatever autocast says. Never moves the codebook.
 
         Args:
-            x (`torch.Tensor`): As for [`~TokenizerBase.encode`].
+            x (`torch.Tensor`), validate (`bool`): As for [`~TokenizerBase.encode`].
 
         Returns:
             `torch.LongTensor` of shape `(batch_size, rows, columns)`; flattened it is in row-major order, as in the
@@ -132,7 +142,7 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
             ValueError: As [`~TokenizerBase.encode`], and if `x` has NaN or infinite values.
         """
         with torch.autocast(device_type=x.device.type, enabled=False):
-            latents = self.encode(x).latents
+            latents = self.encode(x, validate=validate).latents
             ids = self.quantizer.nearest(latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1]).float())
         return ids.view(len(latents), *latents.shape[2:])
 
@@ -184,7 +194,11 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
             return self.decode(latents.permute(0, 3, 1, 2), force_not_quantize=True).sample
 
     def forward(
-        self, sample: torch.Tensor, target: torch.Tensor | None = None, return_dict: bool = True
+        self,
+        sample: torch.Tensor,
+        target: torch.Tensor | None = None,
+        return_dict: bool = True,
+        validate: bool = True,
     ) -> VQTokenizerOutput | tuple[torch.Tensor, ...]:
         """
         One reconstruction with its losses. In training mode it also moves the codebook, after using it (or once for
@@ -193,11 +207,12 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         Args:
             sample (`torch.Tensor`): Input, perhaps partly masked; see [`~TokenizerBase.encode`].
             target (`torch.Tensor`, *optional*): What to reconstruct, as `sample`, which it defaults to.
+            validate (`bool`): As for [`~TokenizerBase.encode`].
 
         Returns:
             [`VQTokenizerOutput`], or its values as a tuple.
         """
-        quantized = self._quantize(self.encode(sample).latents)
+        quantized = self._quantize(self.encode(sample, validate=validate).latents)
         prediction = self.decoder(quantized.quantized)
         reconstruction_loss = self.reconstruction_loss(prediction, sample if target is None else target)
         output = VQTokenizerOutput(

@@ -210,16 +210,11 @@ class PoseTokenizer(TokenizerBase):
         if x.ndim != 3 or x.shape[1:] != (num_joints, 3):
             raise ValueError(f"Poses must have shape (batch, {num_joints}, 3), got {tuple(x.shape)}.")
         coordinates, known = _known_coordinates(x)
-        if not (torch.isfinite(coordinates).all() and torch.isfinite(x[..., 2]).all()):
-            raise ValueError("The poses have NaN or infinite values; mark unknown joints with visibility 0 instead.")
-        nobody = ~known.any(dim=1).flatten()
-        if nobody.any():
-            raise ValueError(
-                f"Person {nobody.nonzero()[0].item()} of the batch has no known joint (visibility above 0): leave out "
-                "such people."
-            )
         scaled = (coordinates - self._middle(coordinates)) / (max(self.crop_size) / 2)
         return torch.cat([scaled, known.float()], dim=2).to(self.dtype)
+
+    def _check_samples(self, x: torch.Tensor) -> None:
+        check_poses(x)
 
     def _from_network_range(self, y: torch.Tensor) -> torch.Tensor:
         return y * (max(self.crop_size) / 2) + self._middle(y)
@@ -227,7 +222,7 @@ class PoseTokenizer(TokenizerBase):
     def _middle(self, like: torch.Tensor) -> torch.Tensor:
         """x and y of the crop's middle, half its width and height."""
         height, width = self.crop_size
-        return like.new_tensor([width / 2, height / 2])
+        return torch.cat([like.new_full((1,), side / 2) for side in (width, height)])
 
 
 def mask_joints(poses: torch.Tensor, ratio: float = 0.2, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -259,6 +254,19 @@ def mask_joints(poses: torch.Tensor, ratio: float = 0.2, generator: torch.Genera
     return masked
 
 
+def check_poses(poses: torch.Tensor) -> None:
+    """`ValueError` for poses `(batch, joints, 3)` with values that are not finite, or without a known joint."""
+    coordinates, known = _known_coordinates(poses)
+    if not (torch.isfinite(coordinates).all() and torch.isfinite(poses[..., 2]).all()):
+        raise ValueError("The poses have NaN or infinite values; mark unknown joints with visibility 0 instead.")
+    nobody = ~known.any(dim=1).flatten()
+    if nobody.any():
+        raise ValueError(
+            f"Person {nobody.nonzero()[0].item()} of the batch has no known joint (visibility above 0): leave out "
+            "such people."
+        )
+
+
 def _known_coordinates(poses: torch.Tensor) -> tuple[torch.Tensor, torch.BoolTensor]:
     """x and y `(batch, joints, 2)`, 0 where unknown, whatever stands there, and what is known `(batch, joints, 1)`."""
     known = poses[..., 2:] > 0
@@ -269,4 +277,4 @@ def _mlp(size: int, hidden_size: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, hidden_size), nn.GELU(), nn.Linear(hidden_size, size))
 
 
-__all__ = ["PoseTokenizer", "mask_joints"]
+__all__ = ["PoseTokenizer", "check_poses", "mask_joints"]

@@ -196,10 +196,14 @@ class VQTokenizer(TokenizerBase):
         """Number of codes of a map of `sample_size`."""
         return (self.config.sample_size // self.config.downsample_ratio) ** 2
 
-    def tokenize(self, x: torch.Tensor) -> torch.LongTensor:
-        if not torch.isfinite(x).all():
-            raise ValueError("The map to tokenize has NaN or infinite values; mark invalid pixels with 0 instead.")
-        return super().tokenize(x)
+    def tokenize(self, x: torch.Tensor, validate: bool = True) -> torch.LongTensor:
+        if validate:
+            check_values(x)
+        return super().tokenize(x, validate)
+
+    def _check_samples(self, x: torch.Tensor) -> None:
+        if self.config.loss_type == "cross_entropy":
+            check_labels(x, self.config.in_channels)
 
     def reconstruction_loss(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.FloatTensor:
         """
@@ -310,6 +314,18 @@ def mask_augmentation(
     return x.masked_fill(masked if x.ndim == 3 else masked.unsqueeze(1), value)
 
 
+def check_values(maps: torch.Tensor) -> None:
+    """`ValueError` for maps with values that are not finite."""
+    if not torch.isfinite(maps).all():
+        raise ValueError("The map to tokenize has NaN or infinite values; mark invalid pixels with 0 instead.")
+
+
+def check_labels(label_maps: torch.Tensor, num_classes: int) -> None:
+    """`ValueError` for label maps with other values than the classes from 0 on and the ignored one."""
+    if ((label_maps != IGNORED_LABEL) & ((label_maps < 0) | (label_maps >= num_classes))).any():
+        raise ValueError(f"Labels must be 0 to {num_classes - 1}, or {IGNORED_LABEL} for pixels to ignore.")
+
+
 def _known(target: torch.Tensor) -> torch.BoolTensor:
     """Where maps `(B, C, H, W)` have a value, which all their channels have or none."""
     return (target.nan_to_num(nan=0.0) != 0).any(dim=1, keepdim=True).expand_as(target)
@@ -328,10 +344,8 @@ def _label_map(labels: torch.Tensor) -> torch.LongTensor:
 def _one_hot(labels: torch.LongTensor, num_classes: int) -> torch.Tensor:
     """`(B, H, W)` to `(B, num_classes, H, W)`; the ignored label is 0 in all channels."""
     ignored = labels == IGNORED_LABEL
-    if (~ignored & ((labels < 0) | (labels >= num_classes))).any():
-        raise ValueError(f"Labels must be 0 to {num_classes - 1}, or {IGNORED_LABEL} for pixels to ignore.")
     one_hot = torch.zeros(len(labels), num_classes, *labels.shape[1:], device=labels.device)
     return one_hot.scatter_(1, labels.masked_fill(ignored, 0).unsqueeze(1), (~ignored).float().unsqueeze(1))
 
 
-__all__ = ["VQTokenizer", "mask_augmentation"]
+__all__ = ["VQTokenizer", "check_labels", "check_values", "mask_augmentation"]
