@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, set_seed
 
 from ait_hf.evaluation import evaluating
@@ -60,7 +61,7 @@ def train(model: torch.nn.Module, task: SemanticTask, accelerator: Accelerator, 
     while (share := (time.monotonic() - start) / (60 * options.minutes)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = options.lr * min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
-        batch = next(batches)
+        batch = send_to_device(next(batches), accelerator.device, non_blocking=True)
         loss = model(pixel_values=batch["pixel_values"], labels=batch["labels"]).loss
         optimizer.zero_grad()
         loss.backward()

@@ -19,6 +19,7 @@ from transformers.generation import (
 
 from .caching_ait import CACHE_NAME, new_cache
 from .loss_ait import MINIMUM_DEPTH
+from .poses_ait import scale_points
 from .quantization_ait import token_agreement, token_entropy
 from .sequences_ait import TaskGrammar
 
@@ -303,14 +304,15 @@ class AiTGenerationMixin(GenerationMixin):
             case "objects":
                 boxes, outputs.class_labels = grammar.tokens_to_objects(outputs.sequences)
                 height, width = grammar.task.image_size
-                outputs.pred_boxes = boxes / boxes.new_tensor([width, height, width, height])
+                relative = boxes[..., ::2] / width, boxes[..., 1::2] / height
+                outputs.pred_boxes = torch.stack(relative, dim=-1).flatten(-2)
                 outputs.pred_masks = None if grammar.codebook is None else self.detokenize(outputs)
             case "pose":
                 tokenizer = self.tokenizers[grammar.codebook]
                 (height, width), (crop_height, crop_width) = grammar.task.image_size, tokenizer.crop_size
                 keypoints = self.detokenize(outputs)
-                scale = keypoints.new_tensor([width / crop_width, height / crop_height])
-                outputs.pred_keypoints = (keypoints + 0.5) * scale - 0.5  # whole numbers are the centres of pixels
+                # Whole numbers are the centres of pixels.
+                outputs.pred_keypoints = scale_points(keypoints + 0.5, width / crop_width, height / crop_height) - 0.5
                 scores = token_agreement(outputs.soft_tokens, tokenizer.quantizer.embedding.weight)
                 if not tokenizer.config.token_per_joint:
                     scores = scores.mean(1, keepdim=True).expand(keypoints.shape[:2])
@@ -478,14 +480,14 @@ class _DecodingLoop:
 
     def _soft_inputs(self) -> torch.FloatTensor | None:
         """Soft tokens among the next inputs, (batch, inputs, codes) with zeros where the id counts."""
-        generated = range(max(self.num_read, self.prompt_length), self.sequences.shape[1])
-        soft_positions = [p - self.num_read for p in generated if self.grammar.is_dense(p - 1)]
-        if not self.feed_soft or not soft_positions:
+        first_soft = max(self.num_read, self.prompt_length)
+        is_soft = [p >= first_soft and self.grammar.is_dense(p - 1) for p in range(self.num_read, self.position + 1)]
+        if not self.feed_soft or not any(is_soft):
             return None
-        recent = torch.cat(self.soft_tokens[-len(soft_positions) :], dim=1)  # one slot each: nothing is parallel here
-        soft = recent.new_zeros(recent.shape[0], self.sequences.shape[1] - self.num_read, recent.shape[-1])
-        soft[:, soft_positions] = recent
-        return soft
+        # One slot each, as nothing is parallel here; put together, for places written by index would come from the host.
+        recent = iter(self.soft_tokens[-sum(is_soft) :])
+        nothing = torch.zeros_like(self.soft_tokens[-1])
+        return torch.cat([next(recent) if soft else nothing for soft in is_soft], dim=1)
 
     def _record(self, outputs) -> None:
         if self.settings.output_attentions:

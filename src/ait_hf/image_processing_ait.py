@@ -24,7 +24,15 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 
 from .image_reading_ait import rgb_image, upright_image
 from .masks_ait import PastedMask
-from .object_segments_ait import choose_pairs, draw_segments, masks_of_pairs, overlapping_segments, paste_objects
+from .object_segments_ait import (
+    choose_pairs,
+    draw_segments,
+    masks_of_pairs,
+    on_host,
+    overlapping_segments,
+    paste_objects,
+)
+from .poses_ait import scale_points
 
 
 class AiTImageProcessor(TorchvisionBackend):
@@ -248,8 +256,8 @@ class AiTImageProcessor(TorchvisionBackend):
             shown = [part / whole for part, whole in zip(self.resized_size(*size), self.frame_size())]
         rows, columns = (share * length for share, length in zip(shown, maps.shape[-2:]))
         maps = maps[:, : math.ceil(rows), : math.ceil(columns)]
-        v = _sampling_places(size[0], rows, maps.shape[1]).to(maps)
-        u = _sampling_places(size[1], columns, maps.shape[2]).to(maps)
+        v = _sampling_places(size[0], rows, maps.shape[1]).to(maps.dtype).to(maps.device, non_blocking=True)
+        u = _sampling_places(size[1], columns, maps.shape[2]).to(maps.dtype).to(maps.device, non_blocking=True)
         grid = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1)
         return F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)[0]
 
@@ -335,17 +343,20 @@ class AiTImageProcessor(TorchvisionBackend):
         if return_coco_annotation and return_binary_maps:
             raise ValueError("Ask for run lengths (return_coco_annotation) or for return_binary_maps, not for both.")
         results = []
+        chosen_from = on_host(outputs, top_k)
         for index, (boxes, size) in enumerate(self._boxes_and_sizes(outputs, target_sizes)):
-            pairs = choose_pairs(outputs, index, threshold, top_k).best_first()
+            pairs = choose_pairs(chosen_from, index, threshold, top_k).best_first()
             paste = partial(paste_objects, outputs.pred_masks[index], boxes, size, mask_threshold)
             if return_coco_annotation:
                 segmentation, segments = overlapping_segments(pairs, paste, PastedMask.rle)
             elif return_binary_maps:
                 segmentation, segments = overlapping_segments(pairs, paste, PastedMask.whole)
                 segmentation = torch.stack(segmentation) if segments else boxes.new_zeros(0, *size, dtype=torch.bool)
+                segmentation = segmentation.to(outputs.pred_masks.device, non_blocking=True)
             else:
-                segmentation = torch.full(size, -1, dtype=torch.int32, device=boxes.device)
+                segmentation = torch.full(size, -1, dtype=torch.int32)
                 segments = draw_segments(segmentation, pairs, paste, overlap_mask_area_threshold)
+                segmentation = segmentation.to(outputs.pred_masks.device, non_blocking=True)
             results.append({"segmentation": segmentation, "segments_info": segments})
         return results
 
@@ -377,9 +388,9 @@ class AiTImageProcessor(TorchvisionBackend):
         Raises:
             ValueError: As for [`~AiTImageProcessor.post_process_instance_segmentation`].
         """
-        results = []
+        results, chosen_from = [], on_host(outputs, top_k)
         for index, (boxes, size) in enumerate(self._boxes_and_sizes(outputs, target_sizes)):
-            objects = choose_pairs(outputs, index, score_threshold, top_k).objects
+            objects = choose_pairs(chosen_from, index, score_threshold, top_k).objects
             paste = partial(paste_objects, outputs.pred_masks[index], boxes, size, threshold)
             results.append(masks_of_pairs(objects, paste, PastedMask.rle))
         return results
@@ -387,23 +398,24 @@ class AiTImageProcessor(TorchvisionBackend):
     def _boxes_and_sizes(
         self, outputs: ModelOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None
     ) -> list[tuple[torch.Tensor, tuple[int, int]]]:
-        """Of every image of objects with masks: boxes as predicted, in pixels, and the size that these refer to."""
+        """Of every image of objects with masks: boxes as predicted, in pixels, on the CPU, and the size that these refer
+        to."""
         if getattr(outputs, "pred_masks", None) is None:
             raise ValueError(
                 "These outputs have no masks of objects: predict with the task instance-segmentation. (For classes of "
                 'pixels, post_process_semantic_segmentation; in the pipeline, subtask="semantic".)'
             )
-        boxes = outputs.pred_boxes.float()
+        boxes = outputs.pred_boxes.float().cpu()
         if target_sizes is None:
             height, width = self.frame_size()
-            return [(relative * _corners(width, height, relative), (height, width)) for relative in boxes]
+            return [(scale_points(relative, width, height), (height, width)) for relative in boxes]
         sizes = _height_and_width(target_sizes, len(boxes), "images of objects")
         return [(self._to_pixels(relative, size), size) for relative, size in zip(boxes, sizes)]
 
     def _to_pixels(self, boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """From boxes relative to the model's input to pixels of an original image of that size."""
         (frame_height, frame_width), (height, width) = self.frame_size(), self.resized_size(*size)
-        return boxes * _corners(frame_width * size[1] / width, frame_height * size[0] / height, boxes)
+        return scale_points(boxes, frame_width * size[1] / width, frame_height * size[0] / height)
 
 
 def _sampling_places(num_pixels: int, extent: float, num_cells: int) -> torch.Tensor:
@@ -415,18 +427,14 @@ def _sampling_places(num_pixels: int, extent: float, num_cells: int) -> torch.Te
 def _likeliest_class(maps: torch.Tensor, resize: Callable[[torch.Tensor], torch.Tensor]) -> torch.LongTensor:
     """Arg-max over the resized maps `(num_classes, h, w)` of one image. A class that is nowhere is not chosen where all
     scores are 0; the first of the others is."""
-    found = maps.flatten(1).amax(1).nonzero()[:, 0].tolist() or [0]
-    best = resize(maps[found[:1]])[0]
+    found = [label for label, score in enumerate(maps.flatten(1).amax(1).tolist()) if score != 0] or [0]
+    best = resize(maps[found[0] : found[0] + 1])[0]
     labels = torch.full_like(best, found[0], dtype=torch.int64)
     for label in found[1:]:
         scores = resize(maps[label : label + 1])[0]
-        labels[scores > best] = label
+        labels.masked_fill_(scores > best, label)
         best = torch.maximum(best, scores)
     return labels
-
-
-def _corners(x: float, y: float, like: torch.Tensor) -> torch.Tensor:
-    return like.new_tensor([x, y, x, y])
 
 
 def fitted_size(height: int, width: int, frame: tuple[int, int], scale: float = 1.0) -> tuple[int, int]:

@@ -10,6 +10,9 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 
+PIXELS_AT_ONCE = 2**26  # of masks that come from a GPU in one copy
+
+
 def crop_masks(masks: torch.Tensor, boxes: torch.Tensor, sources: torch.LongTensor, size: int) -> torch.Tensor:
     """
     Masks cut to boxes and resized: RoIAlign (aligned, adaptive sampling), thresholded at 0.5 (reference §4).
@@ -90,10 +93,10 @@ def paste_masks(
         ValueError: `threshold` is not above 0, where all of the image would belong to every object, or the numbers of
             maps and boxes differ.
     """
-    pasted = torch.zeros(len(maps), height, width, dtype=torch.bool, device=maps.device)
+    pasted = torch.zeros(len(maps), height, width, dtype=torch.bool)
     for mask, part in zip(pasted, paste_masks_one_by_one(maps, boxes, height, width, threshold), strict=True):
         mask[part.rows, part.columns] = part.window
-    return pasted
+    return pasted.to(maps.device, non_blocking=True)
 
 
 def paste_masks_one_by_one(
@@ -101,22 +104,52 @@ def paste_masks_one_by_one(
 ) -> Iterator[PastedMask]:
     """
     As [`paste_masks`], but one mask after the other, and each only where its map reaches (the box and half a cell of
-    the map around it), as many masks of a large image would need gigabytes.
+    the map around it), as many masks of a large image would need gigabytes. They are on the CPU, where what asks for
+    every single mask makes nobody wait; from a GPU they come many at a time.
     """
     if not threshold > 0:
         raise ValueError(f"The threshold of masks must be above 0, but is {threshold}.")
     if len(maps) != len(boxes):
         raise ValueError(f"Every map needs a box: got {len(maps)} maps and {len(boxes)} boxes.")
-    boxes = boxes.float()
+    boxes = boxes.float().cpu()
     columns = _places_in_box(boxes[:, 0], boxes[:, 2], width)
     rows = _places_in_box(boxes[:, 1], boxes[:, 3], height)
-    for values, u, v in zip(maps.float(), columns, rows):
-        inside_u, inside_v = _reached(u, values.shape[1]), _reached(v, values.shape[0])
-        grid = torch.stack(torch.meshgrid(u[inside_u], v[inside_v], indexing="xy"), dim=-1)
-        window = torch.zeros(grid.shape[:2], dtype=torch.bool, device=grid.device)
-        if grid.numel():  # which `grid_sample` on some devices insists on
-            window = F.grid_sample(values[None, None], grid[None], align_corners=False)[0, 0] >= threshold
-        yield PastedMask((height, width), inside_v, inside_u, window)
+    parts = [(_reached(v, maps.shape[1]), _reached(u, maps.shape[2])) for v, u in zip(rows, columns)]
+    places = zip(columns.to(maps.device, non_blocking=True), rows.to(maps.device, non_blocking=True))
+    windows = (
+        _sample(values, u[in_columns], v[in_rows]) >= threshold
+        for values, (u, v), (in_rows, in_columns) in zip(maps.float(), places, parts)
+    )
+    for (in_rows, in_columns), window in zip(parts, _to_host(windows)):
+        yield PastedMask((height, width), in_rows, in_columns, window)
+
+
+def _sample(values: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """A map at columns `u` and rows `v`, from -1 to 1, bilinearly, `(len(v), len(u))`."""
+    grid = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1)
+    if not grid.numel():  # which `grid_sample` on some devices does not take
+        return values.new_zeros(grid.shape[:2])
+    return F.grid_sample(values[None, None], grid[None], align_corners=False)[0, 0]
+
+
+def _to_host(windows: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The same on the CPU, from elsewhere as many at a time as have [`PIXELS_AT_ONCE`]."""
+    waiting: list[torch.Tensor] = []
+    for window in windows:
+        if window.device.type == "cpu":
+            yield window
+            continue
+        waiting.append(window)
+        if sum(map(torch.Tensor.numel, waiting)) >= PIXELS_AT_ONCE:
+            yield from _fetch(waiting)
+            waiting = []
+    if waiting:
+        yield from _fetch(waiting)
+
+
+def _fetch(windows: list[torch.Tensor]) -> Iterator[torch.Tensor]:
+    pixels = torch.cat([window.flatten() for window in windows]).cpu().split([window.numel() for window in windows])
+    return (flat.view(window.shape) for flat, window in zip(pixels, windows))
 
 
 def _places_in_box(start: torch.Tensor, end: torch.Tensor, length: int) -> torch.Tensor:

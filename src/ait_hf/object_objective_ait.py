@@ -49,10 +49,12 @@ class ObjectObjective(GroupObjective):
         (n, height, width) if the task has masks, and optionally `size` (height, width of the image inside the frame;
         the whole frame by default) and `seed`.
         """
-        groups = [self._groups({name: values.cpu() for name, values in image.items()}) for image in labels]
+        groups = [self._groups(image) for image in labels]
         return self.draft_of_groups(groups, [image.get("masks") for image in labels])
 
     def _groups(self, image: dict[str, torch.Tensor]) -> ObjectGroups:
+        # Masks stay where they are: they are cut on the model's device.
+        image = {name: values if name == "masks" else values.cpu() for name, values in image.items()}
         self._check(image)
         generator = torch.Generator().manual_seed(int(image["seed"])) if "seed" in image else None
         size = image["size"].tolist() if "size" in image else self.task.image_size

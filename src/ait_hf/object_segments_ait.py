@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class ObjectPairs:
         return self._select(self.scores.argsort(descending=True, stable=True))
 
     def at_least(self, threshold: float) -> "ObjectPairs":
-        return self._select(self.scores >= threshold)
+        return self._select((self.scores >= threshold).nonzero()[:, 0])  # by number: one look at the device, not three
 
     def segments(self) -> list[dict]:
         """What the library says of every segment, but its `id`."""
@@ -66,22 +67,29 @@ def choose_pairs(outputs: ModelOutput, index: int, threshold: float, top_k: int 
     return ObjectPairs(scores, labels, torch.arange(len(scores), device=scores.device)).at_least(threshold)
 
 
+def on_host(outputs: ModelOutput, top_k: int | None) -> SimpleNamespace:
+    """What [`choose_pairs`] reads, on the CPU."""
+    names = ("class_scores", "class_labels") if top_k is None else ("class_logits", "logits")
+    values = {name: getattr(outputs, name, None) for name in names}
+    return SimpleNamespace(**{name: value.cpu() for name, value in values.items() if value is not None})
+
+
 def _best_pairs(outputs: ModelOutput, index: int, top_k: int) -> ObjectPairs:
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}.")
     logits = getattr(outputs, "class_logits", None)  # a head has them where the library's detectors do
     logits = outputs.logits if logits is None else logits
     probabilities = logits[index].float().softmax(-1)[:, :-1]  # without noise
-    num_possible = int((probabilities > 0).sum())  # other tasks' classes are not
-    scores, places = probabilities.flatten().topk(min(top_k, num_possible))
-    return ObjectPairs(scores, places % probabilities.shape[1], places // probabilities.shape[1])
+    scores, places = probabilities.flatten().topk(min(top_k, probabilities.numel()))
+    pairs = ObjectPairs(scores, places % probabilities.shape[1], places // probabilities.shape[1])
+    return pairs._select((scores > 0).nonzero()[:, 0])  # other tasks' classes are impossible
 
 
 def paste_objects(
     maps: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], threshold: float, objects: torch.LongTensor
 ) -> Iterator[PastedMask]:
     """[`~ait_hf.masks_ait.paste_masks_one_by_one`] of some of the objects."""
-    return paste_masks_one_by_one(maps[objects], boxes[objects], *size, threshold)
+    return paste_masks_one_by_one(maps[objects.to(maps.device, non_blocking=True)], boxes[objects], *size, threshold)
 
 
 def masks_of_pairs(objects: torch.LongTensor, paste: Paste, convert: Callable[[PastedMask], Any]) -> list:
@@ -119,4 +127,12 @@ def draw_segments(segmentation: torch.Tensor, pairs: ObjectPairs, paste: Paste, 
     return segments
 
 
-__all__ = ["ObjectPairs", "choose_pairs", "draw_segments", "masks_of_pairs", "overlapping_segments", "paste_objects"]
+__all__ = [
+    "ObjectPairs",
+    "choose_pairs",
+    "draw_segments",
+    "masks_of_pairs",
+    "on_host",
+    "overlapping_segments",
+    "paste_objects",
+]

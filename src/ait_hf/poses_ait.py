@@ -69,6 +69,11 @@ def transform_points(points: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     return points.double() @ maps[..., :2].mT + maps[..., None, :, 2]
 
 
+def scale_points(points: torch.Tensor, x: float, y: float) -> torch.Tensor:
+    """Points, or corners of boxes, with x and y in turn along the last axis, scaled; nothing is sent to their device."""
+    return torch.stack([points[..., ::2] * x, points[..., 1::2] * y], dim=-1).flatten(-2)
+
+
 def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
     The part of an image that an affine map shows, bilinear, and antialiased where it shrinks.

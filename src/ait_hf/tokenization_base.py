@@ -56,7 +56,7 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         """Checked samples as the encoder takes them; it gives latents `(batch_size, vq_embed_dim, rows, columns)`."""
         raise NotImplementedError
 
-    def _check_samples(self, x: torch.Tensor) -> None:
+    def check_samples(self, x: torch.Tensor) -> None:
         """`ValueError` for values that cannot be encoded; a host that asks a GPU so waits for the answer."""
 
     def _from_network_range(self, y: torch.Tensor) -> torch.Tensor:
@@ -102,7 +102,7 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         """
         network_input = self._network_input(x)
         if validate:
-            self._check_samples(x)
+            self.check_samples(x)
         latents = self.encoder(network_input)
         return VQEncoderOutput(latents=latents) if return_dict else (latents,)
 

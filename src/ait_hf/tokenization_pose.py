@@ -213,7 +213,7 @@ class PoseTokenizer(TokenizerBase):
         scaled = (coordinates - self._middle(coordinates)) / (max(self.crop_size) / 2)
         return torch.cat([scaled, known.float()], dim=2).to(self.dtype)
 
-    def _check_samples(self, x: torch.Tensor) -> None:
+    def check_samples(self, x: torch.Tensor) -> None:
         check_poses(x)
 
     def _from_network_range(self, y: torch.Tensor) -> torch.Tensor:

@@ -201,7 +201,7 @@ class VQTokenizer(TokenizerBase):
             check_values(x)
         return super().tokenize(x, validate)
 
-    def _check_samples(self, x: torch.Tensor) -> None:
+    def check_samples(self, x: torch.Tensor) -> None:
         if self.config.loss_type == "cross_entropy":
             check_labels(x, self.config.in_channels)
 

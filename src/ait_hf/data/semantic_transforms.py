@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ..tokenization_vq import IGNORED_LABEL
-from .object_transforms import FitFrame, LargeScaleJitter
+from .object_transforms import NUM_SEEDS, FitFrame, LargeScaleJitter
 from .picture_sizes import swapped_sides
 from .pixels import pixel_values
 
@@ -45,8 +45,8 @@ class SemanticTrainTransform:
             the same.
 
     Call:
-        Gives `{"pixel_values": float32 (3, H, W), "labels": int64 (H, W), 255 = ignored}`, with `path` where the row has
-        one.
+        Gives `{"pixel_values": float32 (3, H, W), "labels": int64 (H, W), 255 = ignored, "seed": int64 ()}`, with `path`
+        where the row has one. The seed is random, for whatever else is drawn for this sample.
 
     Raises:
         TypeError: if the image is not 8-bit RGB or the label map not uint8 `(h, w)`.
@@ -76,7 +76,8 @@ class SemanticTrainTransform:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         image, label_map = self.augment(*_image_and_labels(row))
-        return _with_path(row, _in_frame(image, label_map, self.image_size, self.normalize, self.label_of))
+        sample = _in_frame(image, label_map, self.image_size, self.normalize, self.label_of)
+        return _with_path(row, sample | {"seed": torch.randint(NUM_SEEDS, ())})
 
 
 class SemanticEvalTransform:
@@ -90,7 +91,8 @@ class SemanticEvalTransform:
         image_size, normalize, first_class, class_numbers: as in [`SemanticTrainTransform`].
 
     Call:
-        Gives the same dictionary as [`SemanticTrainTransform`], with `label_map` uint8 `(h, w)`, that of the row.
+        Gives the same dictionary as [`SemanticTrainTransform`] without `seed`, with `label_map` uint8 `(h, w)`, that of
+        the row.
     """
 
     def __init__(

@@ -95,6 +95,7 @@ class Stream:
         data: Section of the recipe.
         train_transform, eval_transform: From an example to a sample; training draws from torch's CPU generator.
         collate: From samples to a batch.
+        draft: From a training batch, on the host, to what the loss takes; by default it is the batch.
         every: Takes part in every so-manieth step of the training, from the first on.
 
     Attributes:
@@ -106,6 +107,7 @@ class Stream:
     eval_transform: Callable[[Sample], Sample]
     collate: Callable[[Sequence[Sample]], Batch]
     every: int = 1
+    draft: Callable[[Batch], Batch] | None = None
     unreadable: UnreadableLog = field(init=False)
 
     def __post_init__(self):
@@ -321,7 +323,7 @@ def training_batches(
     forwards_per_step: int = 1,
 ) -> Iterator[Batch]:
     """
-    This process's batches on its device.
+    This process's batches on the host, pinned where there is a GPU: the loop sends each when its turn comes.
 
     Args:
         num_batches (`int`): Batches of one process in the whole training, `done` of which are behind it.
@@ -338,7 +340,7 @@ def training_batches(
     if is_stream:
         num_workers = min(num_workers, _shards_to_share(dataset, accelerator.num_processes))
     loader_arguments = _loader_arguments(num_workers) | {
-        "collate_fn": partial(_collate, stream.collate),
+        "collate_fn": partial(_collate, stream),
         "batch_size": batch_size,
         "drop_last": True,
     }
@@ -352,7 +354,7 @@ def training_batches(
         loader = DataLoader(samples, **loader_arguments)
         # Already shared out: accelerate would have every process read everything.
         loader = prepare_data_loader(
-            loader, accelerator.device, num_processes=1, put_on_device=True, dispatch_batches=False
+            loader, accelerator.device, num_processes=1, put_on_device=False, dispatch_batches=False
         )
         return _counted(itertools.islice(loader, in_round, in_round + num_batches - done), stream.unreadable)
     num_examples = None if stream.data.is_endless else len(dataset)
@@ -360,7 +362,7 @@ def training_batches(
     order = SampleOrder(num_examples, done * per_batch, num_batches * per_batch, seed)
     samples = TrainSamples(dataset, stream.train_transform, seed, num_examples)
     loader = DataLoader(samples, sampler=order, **loader_arguments)
-    return _counted(accelerator.prepare(loader), stream.unreadable)
+    return _counted(accelerator.prepare_data_loader(loader, device_placement=False), stream.unreadable)
 
 
 def evaluation_batches(
@@ -397,9 +399,10 @@ def evaluation_batches(
     return accelerator.prepare(loader)
 
 
-def _collate(collate: Callable[[Sequence[Sample]], Batch], drawn: Sequence[Drawn]) -> tuple[Batch, list]:
+def _collate(stream: Stream, drawn: Sequence[Drawn]) -> tuple[Batch, list]:
     """A batch, and for each of its samples those that could not be read in its place."""
-    return collate([sample for sample, _ in drawn]), [failures for _, failures in drawn]
+    batch = stream.collate([sample for sample, _ in drawn])
+    return batch if stream.draft is None else stream.draft(batch), [failures for _, failures in drawn]
 
 
 def _counted(loader: Iterable[tuple[Batch, list]], log: UnreadableLog) -> Iterator[Batch]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import DynamoBackend, set_seed
+from accelerate.utils import DynamoBackend, send_to_device, set_seed
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
@@ -180,7 +180,7 @@ class _Run:
         if progress.step == 0:
             first = list(islice(self.batches, options.gradient_accumulation_steps))
             with uncompiled():
-                self.task.start(self._unwrapped(), first)
+                self.task.start(self._unwrapped(), send_to_device(first, accelerator.device))
             self.batches = chain(first, self.batches)
         if progress.step >= options.max_steps:  # resumed at its end
             self._write_model()
@@ -232,7 +232,8 @@ class _Run:
             divisors, losses = self.task.divisors(forwards, accelerator), []
             self.guard.remember()
             with self.task.step() as of_step:
-                for batches in forwards:
+                for batches in forwards:  # of which one at a time is on the device
+                    batches = send_to_device(batches, accelerator.device, non_blocking=True)
                     with accelerator.accumulate(self.model):
                         with accelerator.autocast():  # which Accelerate adds to the forward of whole models only
                             values = self.task.loss(self.model, batches, accelerator, divisors)

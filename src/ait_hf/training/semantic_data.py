@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import datasets
+import torch
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
@@ -149,9 +150,12 @@ class SemanticData(LabelData):
 
 
 def semantic_collator(samples: Sequence[Sample]) -> Batch:
-    """Stacks `pixel_values` (float32 `(B, 3, H, W)`) and `labels` (int64 `(B, H, W)`); `label_map`, where the samples have
-    it, differs in size and stays a list, `label_maps`. Errors as [`~ait_hf.data.collation.depth_collator`]."""
+    """Stacks `pixel_values` (float32 `(B, 3, H, W)`) and `labels` (int64 `(B, H, W)`), in training also `seeds` (int64
+    `(B,)`); `label_map`, where the samples have it, differs in size and stays a list, `label_maps`. Errors as
+    [`~ait_hf.data.collation.depth_collator`]."""
     batch = depth_collator(samples)
+    if "seed" in samples[0]:
+        batch["seeds"] = torch.stack([sample["seed"] for sample in samples])
     if "label_map" in samples[0]:
         batch["label_maps"] = [sample["label_map"] for sample in samples]
     return batch

@@ -3,7 +3,7 @@
 """Training of the task-solver on one task or several, its tokenizers being fixed (AiT paper, section 3.3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from ..modeling_ait import AiTForDenseTokenGeneration
+from ..objectives_ait import Objective
 from ..remote_code import save_with_remote_code
 from .data import Batch
 from .loop import Recipe, TrainingTask, train
@@ -77,7 +78,8 @@ class SolverTraining(TrainingTask):
         self.streams = {}
         for name, task in recipe.tasks.items():
             trained = self.classes[name].trained
-            self.streams[name] = task.stream(declared[name], None if trained is None else trained.numbers)
+            stream = task.stream(declared[name], None if trained is None else trained.numbers)
+            self.streams[name] = replace(stream, draft=_Draft(self.objectives[name]))
         self.processors = {name: task.processor() for name, task in recipe.tasks.items()}
         name, first = next(iter(recipe.tasks.items()))
         self.best_metric, self.lower_is_better = f"{name}/{first.best_metric}", first.lower_is_better
@@ -88,9 +90,8 @@ class SolverTraining(TrainingTask):
         """Supervised tokens of every task, averaged over the forwards of the step and over processes (at least 1)."""
         means = {}
         for name in forwards[0]:
-            objective = self.objectives[name]
-            count = sum(objective.num_tokens(batches[name]["labels"]) for batches in forwards) / len(forwards)
-            mean = accelerator.reduce(torch.tensor(count, device=accelerator.device), "mean")
+            counts = torch.stack([batches[name]["labels"].num_tokens for batches in forwards])
+            mean = accelerator.reduce(counts.mean().to(accelerator.device, non_blocking=True), "mean")
             means[name] = mean.clamp(min=1)
         return means
 
@@ -141,6 +142,17 @@ class SolverTraining(TrainingTask):
                 save_adapters(model, folder / "adapter")
             model = merged(model)
         save_with_remote_code(model, self.processors, folder)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """Sequences are drafted where batches are made: by the data workers, whom no GPU waits for."""
+
+    objective: Objective
+
+    def __call__(self, batch: Batch) -> Batch:
+        drawn = {"seeds": batch["seeds"]} if "seeds" in batch else {}
+        return {"pixel_values": batch["pixel_values"], "labels": self.objective.draft(batch["labels"], **drawn)}
 
 
 def train_solver(recipe: SolverRecipe) -> list[dict[str, float]]:

@@ -147,9 +147,13 @@ class TokenizerTraining(TrainingTask):
             model.init_codebook(*(batches[SAMPLES]["inputs"] for batches in forwards))
 
     def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
-        """Known values of a forward, averaged over the forwards of the step and over processes."""
+        """Known values of a forward, averaged over the forwards of the step and over processes. What is wrong with samples
+        is found here, where they are on the host."""
+        for batches in forwards:
+            self.model.check_samples(batches[SAMPLES]["inputs"])
         counts = [self.model.num_targets(batches[SAMPLES]["labels"]) for batches in forwards]
-        return {TARGETS: accelerator.reduce(torch.stack(counts).mean(), "mean").clamp(min=1)}
+        mean = torch.stack(counts).mean().to(accelerator.device, non_blocking=True)
+        return {TARGETS: accelerator.reduce(mean, "mean").clamp(min=1)}
 
     def loss(
         self,
@@ -159,7 +163,9 @@ class TokenizerTraining(TrainingTask):
         divisors: Mapping[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         samples = batches[SAMPLES]["labels"]
-        _, _, reconstruction_loss, commit_loss, _, _ = model(batches[SAMPLES]["inputs"], samples, return_dict=False)
+        _, _, reconstruction_loss, commit_loss, _, _ = model(
+            batches[SAMPLES]["inputs"], samples, return_dict=False, validate=False
+        )
         # A mean over the known values of this forward becomes its part of the mean over those of the whole step.
         reconstruction_loss = reconstruction_loss * self.model.num_targets(samples) / divisors[TARGETS]
         return {

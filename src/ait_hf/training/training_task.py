@@ -47,14 +47,15 @@ class TrainingTask(ABC):
     ) -> dict[str, torch.Tensor]:
         """
         `"loss"` and other scalars to log, on every process the same names; `model` is `self.model` as Accelerate
-        wrapped it, `batches` has a batch of every stream that takes part in this step, `divisors` are its
+        wrapped it, `batches` has a batch, on its device, of every stream that takes part in this step, `divisors` are its
         [`~TrainingTask.divisors`].
         """
 
     def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
         """
-        What the losses of one step are divided by, from the batches of all its forwards, so that accumulated gradients
-        are those of one large batch. None by default, for losses that are means over samples of one size.
+        What the losses of one step are divided by, from the batches of all its forwards, which are still on the host, so
+        that accumulated gradients are those of one large batch. None by default, for losses that are means over samples
+        of one size.
         """
         return {}
 
