@@ -136,7 +136,7 @@ class PoseObjective(MapObjective):
         return tokenizer.config.num_joints, 3
 
     def _check(self, labels: torch.Tensor) -> None:
-        if labels.ndim == 3:  # else it is refused for its shape
+        if labels.ndim == 3 and labels.shape[2] == 3:  # else it is refused for its shape
             check_poses(labels)
 
     def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
