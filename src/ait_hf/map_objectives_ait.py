@@ -29,7 +29,7 @@ class MapDraft(SequenceDraft):
 class MapObjective(Objective):
     """One dense block per image: cross-entropy of its codes, and a loss of the soft-decoded output."""
 
-    def draft(self, labels: torch.Tensor) -> MapDraft:
+    def draft(self, labels: torch.Tensor, seeds: torch.LongTensor | None = None) -> MapDraft:
         self._check(labels)
         return MapDraft(torch.tensor(float(len(labels) * self.grammar.length)), labels)
 

@@ -43,7 +43,7 @@ class ObjectObjective(GroupObjective):
     CPU generator where there is none.
     """
 
-    def draft(self, labels: list[dict[str, torch.Tensor]]) -> ObjectDraft:
+    def draft(self, labels: list[dict[str, torch.Tensor]], seeds: torch.LongTensor | None = None) -> ObjectDraft:
         """
         `labels`: one dictionary per image with `boxes` (n, 4), pixels of the frame, `class_labels` (n,), `masks`
         (n, height, width) if the task has masks, and optionally `size` (height, width of the image inside the frame;

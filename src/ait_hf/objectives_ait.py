@@ -120,8 +120,13 @@ class Objective(ABC):
         self.task = grammar.task
 
     @abstractmethod
-    def draft(self, labels: Any) -> SequenceDraft:
-        """What of the sequences of a batch needs no tokenizer; `ValueError` names what does not fit in the annotations."""
+    def draft(self, labels: Any, seeds: torch.LongTensor | None = None) -> SequenceDraft:
+        """
+        What of the sequences of a batch needs no tokenizer; `ValueError` names what does not fit in the annotations.
+
+        `seeds` (batch,) are of what is drawn for every image, where its labels hold none; without, torch's CPU generator
+        draws.
+        """
 
     @abstractmethod
     def complete(self, draft: SequenceDraft, tokenizer: Tokenizer | None) -> TrainingSequence:

@@ -37,8 +37,7 @@ class SemanticObjective(GroupObjective):
     def draft(self, labels: torch.LongTensor, seeds: torch.LongTensor | None = None) -> SemanticDraft:
         """
         `labels`: (batch, height, width), classes of the model's table, 255 ignored. Of more classes than groups those
-        with the most pixels are kept. `seeds` (batch,): of the random draws of every image, which come from torch's CPU
-        generator without.
+        with the most pixels are kept.
         """
         if tuple(labels.shape[1:]) != tuple(self.task.image_size):
             height, width = self.task.image_size

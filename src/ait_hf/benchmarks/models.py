@@ -44,18 +44,22 @@ MASK_TOKENIZER = {
 BOX = ["coordinate"] * 4
 
 
+SWINV2_B = {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]}
+SWINV2_L = {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48]}
+
+
 def swinv2_shape(full: bool) -> dict[str, Any]:
     """SwinV2-B, or something small of the same make."""
     if full:
-        return {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]}
+        return SWINV2_B
     return {"embed_dim": 32, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
 
 
-def own_backbone_config(size: int, full: bool) -> AiTSwinv2Config:
-    """The published backbone: windows of a sixteenth of the image, shifted where several cover the map."""
+def own_backbone_config(size: int, shape: dict[str, Any]) -> AiTSwinv2Config:
+    """The published backbone of a [`swinv2_shape`]: windows of a sixteenth of the image, shifted where several cover the map."""
     window = size // 16
     return AiTSwinv2Config(
-        **swinv2_shape(full),
+        **shape,
         image_size=size,
         window_sizes=[window, window, window, max(window // 2, 1)],
         pretrained_window_sizes=[0] * 4,
@@ -75,6 +79,10 @@ def library_backbone_config(size: int, full: bool) -> Swinv2Config:
     )
 
 
+def _backbone_config(size: int, full: bool, of_library: bool) -> AiTSwinv2Config | Swinv2Config:
+    return library_backbone_config(size, full) if of_library else own_backbone_config(size, swinv2_shape(full))
+
+
 def backbones(size: int, full: bool) -> dict[str, nn.Module]:
     """The same sizes and windows three times."""
     timm = SwinTransformerV2(
@@ -83,7 +91,7 @@ def backbones(size: int, full: bool) -> dict[str, nn.Module]:
     return {
         "transformers": Swinv2Backbone(library_backbone_config(size, full)),
         "timm": timm,
-        "ait_hf": AiTSwinv2Backbone(own_backbone_config(size, full)),
+        "ait_hf": AiTSwinv2Backbone(own_backbone_config(size, swinv2_shape(full))),
     }
 
 
@@ -107,7 +115,7 @@ def depth_model(
         "auxiliary_loss": "silog",
     }
     config = AiTConfig(
-        backbone_config=(library_backbone_config if library_backbone else own_backbone_config)(size, full).to_dict(),
+        backbone_config=_backbone_config(size, full, library_backbone).to_dict(),
         tasks={"depth": depth},
         parallel=parallel,
         max_position_embeddings=max(grid**2, 2100),
@@ -130,7 +138,7 @@ def object_model(
         "auxiliary_loss": "dice_mse",
     }
     config = AiTConfig(
-        backbone_config=(library_backbone_config if library_backbone else own_backbone_config)(size, full).to_dict(),
+        backbone_config=_backbone_config(size, full, library_backbone).to_dict(),
         tasks={"instance-segmentation": objects},
         tokenizers={"mask": MASK_TOKENIZER},
         parallel=parallel,
@@ -201,6 +209,8 @@ def library_object_models() -> dict[str, nn.Module]:
 
 
 __all__ = [
+    "SWINV2_B",
+    "SWINV2_L",
     "backbones",
     "depth_model",
     "library_depth_models",
@@ -208,4 +218,5 @@ __all__ = [
     "object_model",
     "own_backbone_config",
     "spread_weights",
+    "swinv2_shape",
 ]

@@ -151,8 +151,8 @@ class _Draft:
     objective: Objective
 
     def __call__(self, batch: Batch) -> Batch:
-        drawn = {"seeds": batch["seeds"]} if "seeds" in batch else {}
-        return {"pixel_values": batch["pixel_values"], "labels": self.objective.draft(batch["labels"], **drawn)}
+        draft = self.objective.draft(batch["labels"], batch.get("seeds"))
+        return {"pixel_values": batch["pixel_values"], "labels": draft}
 
 
 def train_solver(recipe: SolverRecipe) -> list[dict[str, float]]:

@@ -1,0 +1,418 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+What only a GPU can tell, in parts of a minute or less: see `scripts/gpu_check.py`. Everything is generated: random weights,
+images and annotations. A part gives a dictionary for JSON and says after each measurement what it has (`report`).
+"""
+
+import gc
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..modeling_ait import AiTForDenseTokenGeneration
+from .measuring import matrix_peak, synchronize, timed
+from .models import SWINV2_B, SWINV2_L, spread_weights, swinv2_shape
+from .task_models import ALL_TASKS, TrainingStep, task_model
+
+
+Report = Callable[[str, Any], None]
+TINY_SHAPE = {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]}
+TINY_SOLVER = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2, "ffn_dim": 32}
+TOO_LATE = "not measured: the time was up"
+BACKENDS = ("flash", "cudnn", "efficient", "math")
+
+
+@dataclass
+class Settings:
+    """
+    Args:
+        device (`torch.device`): A GPU, or the CPU, where what GPUs alone have is left out.
+        tiny (`bool`): Small models and images, to try the parts themselves.
+        seconds (`float`): After so many, what has not begun is left out.
+        rounds (`int`): Of which times are medians.
+    """
+
+    device: torch.device
+    tiny: bool = False
+    seconds: float = 300.0
+    rounds: int = 5
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() - self.start > self.seconds
+
+    def size(self, published: int) -> int:
+        """Side of images in pixels."""
+        return 64 if self.tiny else published
+
+    def shape(self, published: dict[str, Any]) -> dict[str, Any]:
+        """Of the backbone."""
+        return TINY_SHAPE if self.tiny else published
+
+    def model(self, tasks: tuple[str, ...], size: int, shape: dict, parallel: bool, **sizes) -> Any:
+        """With outputs that depend on the image, the same at every call."""
+        torch.manual_seed(0)
+        sizes = {"num_objects": 8, "num_groups": 3, "solver": TINY_SOLVER} if self.tiny else sizes
+        model = task_model(tasks, self.size(size), self.shape(shape), parallel=parallel, **sizes)
+        spread_weights(model)
+        return model.to(self.device)
+
+    def step(self, model: nn.Module, task: str, batch_size: int, size: int, plain: nn.Module | None = None):
+        """`plain` is the model itself, where `model` is a wrapper."""
+        objective = (model if plain is None else plain).objectives[task]
+        torch.manual_seed(0)
+        return TrainingStep(model.train(), objective, task, batch_size, self.size(size), self.dtype)
+
+    def seconds_of(self, run: Callable[[], Any]) -> float:
+        """Median, after two calls that do not count."""
+        for _ in range(2):
+            run()
+        return statistics.median(timed(run, self.device)[0] for _ in range(self.rounds))
+
+
+def waits(settings: Settings, report: Report) -> None:
+    """A training step of every task, in which torch raises where the host waits for the GPU."""
+    model = settings.model(ALL_TASKS, 256, swinv2_shape(full=False), parallel=False)
+    for task in ALL_TASKS:
+        step = settings.step(model, task, 2, 256)
+        step()  # what is made once, as the optimiser's state, may wait
+        with _raising_syncs(settings):
+            try:
+                step()
+            except RuntimeError as error:
+                if "synchroniz" not in str(error):
+                    raise
+                frames = [frame for frame in _frames(error) if "ait_hf" in frame]
+                report(task, {"waits": True, "where": frames[-1:], "message": str(error)})
+                continue
+        report(task, {"waits": False})
+
+
+@contextmanager
+def _raising_syncs(settings: Settings) -> Iterator[None]:
+    synchronize(settings.device)
+    if not settings.is_gpu:
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def _frames(error: BaseException) -> list[str]:
+    frames, trace = [], error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return frames
+
+
+class AttentionBackends(TorchDispatchMode):
+    """By the name of each module inside which attention ran: which of torch's kernels did it, and how often."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.found: dict[str, dict[str, int]] = {}
+        self.inside: list[str] = []
+        self.hooks = []
+        for name, module in model.named_modules():
+            if "Attention" in type(module).__name__ or "DecoderLayer" in type(module).__name__:
+                self.hooks.append(module.register_forward_pre_hook(lambda *_, name=name: self.inside.append(name)))
+                self.hooks.append(module.register_forward_hook(lambda *_: self.inside.pop() and None))
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name.startswith("_scaled_dot_product") and "backward" not in name and self.inside:
+            kernel = next((kernel for kernel in BACKENDS if kernel in name), name)
+            counts = self.found.setdefault(self.inside[-1], {})
+            counts[kernel] = counts.get(kernel, 0) + 1
+        return func(*args, **(kwargs or {}))
+
+    def __exit__(self, *exception) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        super().__exit__(*exception)
+
+
+def attention(settings: Settings, report: Report) -> None:
+    """
+    Which kernel attends in every block, in training (autocast) and in decoding (bf16 weights). What is in none of the
+    lists is written out: by torch where it has no kernel for the case, or by our own function on a CPU.
+    """
+    for parallel in (True, False):
+        name = "AiT-P-B" if parallel else "AiT-B"
+        model = settings.model(("depth",), 480, SWINV2_B, parallel=parallel)
+        step = settings.step(model, "depth", 1, 480)
+        with AttentionBackends(model) as backends:
+            step.forward()
+        report(f"{name}, training", backends.found)
+        _in_half(model, settings)
+        images = _images(settings, 1, 480)
+        with AttentionBackends(model) as backends:
+            model.generate(pixel_values=images, task="depth", max_new_tokens=None if parallel else 4)
+        report(f"{name}, bfloat16", backends.found)
+
+
+def inference(settings: Settings, report: Report) -> None:
+    """Image to depth: time of one, images a second of many, in bfloat16, and how far that is from float32."""
+    many = 2 if settings.tiny else 16
+    for name, shape, parallel in (
+        ("AiT-P-B", SWINV2_B, True),
+        ("AiT-P-L", SWINV2_L, True),
+        ("AiT-B", SWINV2_B, False),
+        ("AiT-L", SWINV2_L, False),
+    ):
+        if settings.is_late:
+            report(name, TOO_LATE)
+            continue
+        model = settings.model(("depth",), 480, shape, parallel)
+        images = _images(settings, many, 480, torch.float32)
+        with torch.inference_mode():
+            exact = model.generate(pixel_values=images[:1], task="depth").predicted_depth
+            _in_half(model, settings)
+            images = images.to(settings.dtype)
+
+            def run(count: int, model=model, images=images) -> torch.Tensor:
+                return model.generate(pixel_values=images[:count], task="depth").predicted_depth
+
+            rounded = run(1).float()
+            report(
+                name,
+                {
+                    "latency_ms": 1000 * settings.seconds_of(lambda: run(1)),
+                    "images_per_second": many / settings.seconds_of(lambda: run(many)),
+                    "batch": many,
+                    "error_in_standard_deviations": ((rounded - exact).abs().mean() / exact.std()).item(),
+                },
+            )
+        del model
+        _release()
+
+
+PUBLISHED_STEPS = {  # task: (side of the images, parallel, samples)
+    "depth": (480, True, 8),
+    "object-detection": (640, False, 8),
+    "instance-segmentation": (640, False, 4),
+}
+
+
+def training(settings: Settings, report: Report) -> None:
+    """
+    Images a second and share of the matrix peak of the published steps with SwinV2-B in bf16 autocast, with encoder and
+    decoder as they are and compiled (the first steps, which compile, are timed by themselves).
+    """
+    peak = matrix_peak(settings.device, settings.dtype)
+    report("matrix_peak_gflops", peak)
+    for compiled in (False, True):  # compiling takes longest: it comes last
+        for task, (size, parallel, samples) in PUBLISHED_STEPS.items():
+            key = f"{task}, {'compiled' if compiled else 'eager'}"
+            if settings.is_late:
+                report(key, TOO_LATE)
+                continue
+            samples = 2 if settings.tiny else samples
+            model = settings.model((task,), size, SWINV2_B, parallel)
+            step = settings.step(model, task, samples, size)
+            with FlopCounterMode(display=False) as counter:
+                step.forward().backward()
+            flops = counter.get_total_flops()
+            if compiled:
+                _compile(model, settings)
+            first = timed(step, settings.device)[0]
+            seconds = settings.seconds_of(step)
+            report(
+                key,
+                {
+                    "images_per_second": samples / seconds,
+                    "samples": samples,
+                    "first_step_s": first,
+                    "step_ms": 1000 * seconds,
+                    "gflop": flops / 1e9,
+                    "share_of_peak": flops / 1e9 / seconds / peak,
+                    "peak_memory_gb": torch.cuda.max_memory_allocated() / 1e9 if settings.is_gpu else None,
+                },
+            )
+            del model, step
+            _release()
+            if settings.is_gpu:
+                torch.cuda.reset_peak_memory_stats()
+
+
+def decoding(settings: Settings, report: Report) -> None:
+    """Autoregressive depth, 225 steps: cache that grows against static cache, on a GPU with CUDA graphs."""
+    model = settings.model(("depth",), 480, SWINV2_B, parallel=False)
+    _in_half(model, settings)
+    images = _images(settings, 1, 480)
+    with torch.inference_mode():
+        memory = model.get_encoder()(pixel_values=images)
+    outputs = {}
+    # The library compiles the steps of a static cache on a GPU, with CUDA graphs ("reduce-overhead").
+    for name, arguments in {"growing cache": {}, "static cache": {"cache_implementation": "static"}}.items():
+
+        @torch.inference_mode()
+        def run(arguments=arguments):
+            return model.generate(encoder_outputs=memory, task="depth", **arguments)
+
+        first = timed(run, settings.device)[0]
+        outputs[name] = run()
+        seconds = settings.seconds_of(run)
+        steps = outputs[name].num_forwards
+        report(name, {"first_call_s": first, "ms": 1000 * seconds, "ms_per_token": 1000 * seconds / steps})
+    one, other = outputs.values()
+    difference = (one.soft_tokens.float() - other.soft_tokens.float()).abs().max().item()
+    same = (one.sequences == other.sequences).float().mean().item()
+    report("agreement", {"same_codes": same, "largest_difference_of_probabilities": difference})
+
+
+def sharding(settings: Settings, report: Report) -> None:
+    """Losses of three steps with the model as it is, under DDP and under FSDP2, in one process: the same."""
+    losses = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if settings.is_gpu:
+            torch.cuda.set_device(settings.device)
+        backend = "nccl" if settings.is_gpu else "gloo"
+        dist.init_process_group(backend, rank=0, world_size=1, init_method=f"file://{folder}/store")
+        try:
+            for name, wrap in {"plain": lambda model: model, "DDP": _ddp, "FSDP2": _fsdp2}.items():
+                plain = settings.model(("depth",), 256, swinv2_shape(full=False), parallel=True)
+                step = settings.step(wrap(plain), "depth", 2, 256, plain)
+                losses[name] = [step().item() for _ in range(3)]
+                agrees = losses[name] == losses["plain"]
+                report(name, {"losses": losses[name], "bit_equal_to_plain": agrees})
+        finally:
+            dist.destroy_process_group()
+
+
+def _ddp(model: nn.Module) -> nn.Module:
+    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _fsdp2(model: AiTForDenseTokenGeneration) -> nn.Module:
+    kind = next(model.parameters()).device.type
+    mesh = init_device_mesh(kind, (1,))
+    tokenizers = set(model.tokenizers.parameters())
+    for module in model.modules():
+        if type(module).__name__ in model._no_split_modules and module not in model.tokenizers.children():
+            fully_shard(module, mesh=mesh)
+    return fully_shard(model, mesh=mesh, ignored_params=tokenizers)
+
+
+def resume(settings: Settings, report: Report) -> None:
+    """
+    Of every task: whether two steps more after saving and loading give the bits of four steps without; and, where not,
+    of which operations torch says that they have no deterministic kernel.
+    """
+    for task in ALL_TASKS:
+        if settings.is_late:
+            report(task, TOO_LATE)
+            continue
+        whole, resumed = _weights_after(settings, task, False), _weights_after(settings, task, True)
+        differing = [name for name, weight in whole.items() if not torch.equal(weight, resumed[name])]
+        found = {"bit_exact": not differing, "differing": len(differing)}
+        if differing:
+            found["without_a_deterministic_kernel"] = _nondeterministic(settings, task)
+        report(task, found)
+
+
+def _weights_after(settings: Settings, task: str, interrupted: bool) -> dict[str, torch.Tensor]:
+    step = _small_step(settings, task)
+    for _ in range(2):
+        step()
+    if interrupted:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "state.pt"
+            torch.save([step.model.state_dict(), step.optimizer.state_dict(), _random_state(settings)], file)
+            model, optimizer, random_state = torch.load(file, map_location="cpu", weights_only=True)
+        step = _small_step(settings, task)
+        step.model.load_state_dict(model)
+        step.optimizer.load_state_dict(optimizer)
+        _set_random_state(settings, random_state)
+    for _ in range(2):
+        step()
+    return {name: parameter.detach().clone() for name, parameter in step.model.named_parameters()}
+
+
+def _small_step(settings: Settings, task: str) -> TrainingStep:
+    return settings.step(settings.model((task,), 128, swinv2_shape(full=False), parallel=False), task, 2, 128)
+
+
+def _random_state(settings: Settings) -> torch.Tensor:
+    return torch.cuda.get_rng_state(settings.device) if settings.is_gpu else torch.get_rng_state()
+
+
+def _set_random_state(settings: Settings, state: torch.Tensor) -> None:
+    if settings.is_gpu:
+        torch.cuda.set_rng_state(state, settings.device)
+    else:
+        torch.set_rng_state(state)
+
+
+def _nondeterministic(settings: Settings, task: str) -> list[str]:
+    step = _small_step(settings, task)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            step()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return sorted(
+        {str(warning.message).split(" does not")[0] for warning in caught if "determin" in str(warning.message)}
+    )
+
+
+def _compile(model: AiTForDenseTokenGeneration, settings: Settings) -> None:
+    """Encoder and decoder, each as one graph."""
+    for part in (model.model.encoder, model.model.decoder):
+        part.compile(fullgraph=True, backend="inductor" if settings.is_gpu else "aot_eager")
+
+
+def _in_half(model: AiTForDenseTokenGeneration, settings: Settings) -> None:
+    """The solver in bfloat16; tokenizers stay in float32, as in loaded models."""
+    for part in (model.model, model.lm_head):
+        part.to(settings.dtype)
+    model.eval()
+
+
+def _images(settings: Settings, count: int, size: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+    torch.manual_seed(1)
+    side = settings.size(size)
+    return torch.rand(count, 3, side, side).to(settings.device, dtype or settings.dtype)
+
+
+def _release() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+# Those that take longest come last.
+PARTS = {part.__name__: part for part in (waits, attention, sharding, resume, inference, decoding, training)}
+
+__all__ = ["PARTS", "AttentionBackends", "Settings"]
