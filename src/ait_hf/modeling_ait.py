@@ -28,7 +28,7 @@ from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
 from .map_objectives_ait import DepthObjective, LabelMapObjective, PoseObjective, ValuesObjective
 from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel, without_autocast
 from .object_objective_ait import ObjectObjective
-from .objectives_ait import ObjectiveOutput, SequenceDraft, Tokenizer, TrainingSequence
+from .objectives_ait import ObjectiveOutput, Tokenizer, TrainingSequence
 from .semantic_objective_ait import SemanticObjective
 from .sequences_ait import TaskGrammar
 from .tokenization_pose import PoseTokenizer
@@ -270,8 +270,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         if task not in self.objectives:
             raise ValueError(f"Task {task!r} declares no output_type, so there is nothing to learn from its labels.")
         objective = self.objectives[task]
-        draft = labels if isinstance(labels, SequenceDraft) else objective.draft(labels)
-        sequence = objective.complete(draft.to(images.device, non_blocking=True), self._tokenizer(grammar))
+        draft = objective.drafted(labels).to(images.device, non_blocking=True)
+        sequence = objective.complete(draft, self._tokenizer(grammar))
         if len(sequence.tokens) != len(images):
             raise ValueError(f"Task {task!r} has {len(images)} images but labels of {len(sequence.tokens)}.")
         return sequence

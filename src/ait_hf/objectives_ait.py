@@ -132,6 +132,10 @@ class Objective(ABC):
     def complete(self, draft: SequenceDraft, tokenizer: Tokenizer | None) -> TrainingSequence:
         """The sequences, on the device of the draft; nothing here waits for it."""
 
+    def drafted(self, labels: Any) -> SequenceDraft:
+        """Annotations, or what was made of them before, to what is made of them."""
+        return labels if isinstance(labels, SequenceDraft) else self.draft(labels)
+
     def sequence(self, labels: Any, tokenizer: Tokenizer | None) -> TrainingSequence:
         """Annotations of a batch to sequences."""
         return self.complete(self.draft(labels), tokenizer)

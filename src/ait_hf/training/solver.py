@@ -90,7 +90,8 @@ class SolverTraining(TrainingTask):
         """Supervised tokens of every task, averaged over the forwards of the step and over processes (at least 1)."""
         means = {}
         for name in forwards[0]:
-            counts = torch.stack([batches[name]["labels"].num_tokens for batches in forwards])
+            drafts = [self.objectives[name].drafted(batches[name]["labels"]) for batches in forwards]
+            counts = torch.stack([draft.num_tokens for draft in drafts])
             mean = accelerator.reduce(counts.mean().to(accelerator.device, non_blocking=True), "mean")
             means[name] = mean.clamp(min=1)
         return means
