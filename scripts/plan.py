@@ -71,9 +71,10 @@ def print_plan(plan: Plan, num_gpus: int, gpu: str, memory: float, measured: dic
     for name, size in plan.memory.items():
         print(f"  {name:18} {size:7.2f} GB")
     print(f"  {'of':18} {memory:7.2f} GB: {'fits' if plan.fits else 'does not fit'}")
+    source = "an assumed" if measured is None else "a measured"
     print(
         f"{plan.flops_per_step / 1e12:.2f} TFLOP and {plan.kernels_per_step:.0f} kernels a step: "
-        f"{plan.seconds_per_step:.3f} s at {plan.utilisation:.0%} of the matrix peak, {plan.days:.2f} days in all"
+        f"{plan.seconds_per_step:.3f} s at {source} {plan.utilisation:.0%} of the matrix peak, {plan.days:.2f} days in all"
     )
     if measured is not None:
         print("On this machine: " + ", ".join(f"{name} {value:.4g}" for name, value in measured.items()))

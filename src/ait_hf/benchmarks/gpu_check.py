@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import TorchDynamoPlugin
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -26,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..modeling_ait import AiTForDenseTokenGeneration
+from ..training.compilation import compile_parts
 from .measuring import matrix_peak, synchronize, timed
 from .models import SWINV2_B, SWINV2_L, spread_weights, swinv2_shape
 from .task_models import ALL_TASKS, TrainingStep, task_model
@@ -388,9 +390,9 @@ def _nondeterministic(settings: Settings, task: str) -> list[str]:
 
 
 def _compile(model: AiTForDenseTokenGeneration, settings: Settings) -> None:
-    """Encoder and decoder, each as one graph."""
-    for part in (model.model.encoder, model.model.decoder):
-        part.compile(fullgraph=True, backend="inductor" if settings.is_gpu else "aot_eager")
+    """As the training loop does."""
+    plugin = TorchDynamoPlugin(backend="inductor" if settings.is_gpu else "aot_eager")
+    compile_parts((model.model.encoder, model.model.decoder), plugin)
 
 
 def _in_half(model: AiTForDenseTokenGeneration, settings: Settings) -> None:
