@@ -68,7 +68,7 @@ def test_every_import_is_a_declared_dependency():
         distribution_name(item) for item in [*PROJECT["dependencies"], *(i for extra in extras for i in extra)]
     }
     distributions = packages_distributions()
-    local = {path.stem for path in [*REPOSITORY.glob("tests/*.py"), *REPOSITORY.glob("scripts/*.py")]}
+    local = {path.stem for path in [*REPOSITORY.glob("tests/*.py"), *REPOSITORY.glob("scripts/*.py")]} | {"helpers"}
     for folder in ("src", "scripts", "tests"):
         for path in (REPOSITORY / folder).rglob("*.py"):
             for module in imported_modules(path) - sys.stdlib_module_names - local:
