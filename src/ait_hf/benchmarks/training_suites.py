@@ -23,6 +23,7 @@ from ..training.optimizer import OptimizerRecipe, build_optimizer
 from .inference_suites import images_for
 from .measuring import Suite, saved_activations
 from .models import backbones, depth_model
+from .samples import encoded_frame, task_samples
 
 
 PREFETCHED = 2  # batches that torch's loader has each worker make ahead
@@ -99,12 +100,8 @@ class Frames(Dataset):
     """One camera frame, a JPEG and a 16-bit PNG of millimetres, read anew for every sample."""
 
     def __init__(self, height: int, width: int):
-        generator = np.random.default_rng(0)
-        coarse = generator.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
-        image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-        depth = (np.asarray(image)[..., 0].astype(np.uint16) + 20) * 30
-        self.image, self.depth = io.BytesIO(), io.BytesIO()
-        image.save(self.image, format="jpeg", quality=92)
+        self.image, depth = encoded_frame(height, width)
+        self.depth = io.BytesIO()
         Image.fromarray(depth).save(self.depth, format="png")
 
     def __len__(self) -> int:
@@ -130,7 +127,8 @@ class FramesData(DepthData):
 def loader(options: Namespace) -> Suite:
     """
     Batches of augmented camera frames, as the training on NYU Depth v2 reads them, by number of worker processes. Workers
-    have made some batches already when a call begins; these are read, but not counted as its images.
+    have made some batches already when a call begins; these are read, but not counted as its images. And as many samples
+    of every task, made by one core.
     """
     size = options.size or 480
     data = FramesData(height=size, batch_size=options.batch_size, transform=TransformRecipe(crop_size=size))
@@ -142,6 +140,10 @@ def loader(options: Namespace) -> Suite:
         )
         number = PREFETCHED * workers + LOADER_BATCHES
         contestants[f"{workers} workers"] = lambda batches=batches, number=number: deque(islice(batches, number), 0)
+    for name, make in task_samples(size).items():
+        contestants[f"{name}, one core"] = lambda make=make: [
+            make() for _ in range(LOADER_BATCHES * options.batch_size)
+        ]
     return Suite(
         contestants,
         {"size": size},
