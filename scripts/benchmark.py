@@ -7,7 +7,8 @@ How long the parts of the model take, how much memory, and how near they come to
     python scripts/benchmark.py end-to-end --full --device cuda --dtype bfloat16 --batch-size 16
 
 backbone, train-backbone: SwinV2 here, in transformers and in timm. decode, objects: from an encoded image to depth and to
-objects, against one step after another as in the released code. tokenizer: depth to codes and back. end-to-end,
+objects, against one step after another as in the released code. tokenizer: depth to codes and back. tokens: masks and maps to
+the text of other models and back, images counting masks or maps. end-to-end,
 end-to-end-objects: from an image, beside models of transformers. train-step: a training step of AiT-P. loader: batches
 for it. precision: AiT-P in fewer bits. growth: cost over the sizes of things.
 
@@ -24,7 +25,7 @@ from typing import Any
 import torch
 import transformers
 
-from ait_hf.benchmarks import inference_suites, training_suites
+from ait_hf.benchmarks import inference_suites, token_suites, training_suites
 from ait_hf.benchmarks.measuring import run_suite
 
 
@@ -33,6 +34,7 @@ FUNCTIONS = (
     inference_suites.decode,
     inference_suites.objects,
     inference_suites.tokenizer,
+    token_suites.tokens,
     inference_suites.end_to_end,
     inference_suites.end_to_end_objects,
     inference_suites.precision,
@@ -44,10 +46,10 @@ FUNCTIONS = (
 SUITES = {function.__name__.replace("_", "-"): function for function in FUNCTIONS}
 # Suites that an option has an effect on.
 APPLIES = {
-    "--full": set(SUITES) - {"tokenizer", "loader"},
+    "--full": set(SUITES) - {"tokenizer", "tokens", "loader"},
     "--size": set(SUITES) - {"growth"},
     "--objects": {"objects", "end-to-end-objects"},
-    "--dtype": set(SUITES) - {"tokenizer", "precision", "growth", "loader"},
+    "--dtype": set(SUITES) - {"tokenizer", "tokens", "precision", "growth", "loader"},
     "--compile": {"backbone", "decode"},
     "--batch-size": set(SUITES) - {"growth"},
 }

@@ -261,7 +261,7 @@ def test_evaluate_refuses_bad_input_and_writes_nothing(saved, tmp_path, capsys):
 
 
 LONG_SUITES = ["end-to-end", "end-to-end-objects", "objects", "precision", "train-step"]
-SUITES = ["backbone", "decode", "loader", "tokenizer", "train-backbone"]
+SUITES = ["backbone", "decode", "loader", "tokenizer", "tokens", "train-backbone"]
 
 
 @pytest.mark.parametrize("suite", SUITES + [pytest.param(name, marks=pytest.mark.slow) for name in LONG_SUITES])

@@ -17,6 +17,7 @@ from .configuration_ait import AiTConfig
 CONFIG, GENERATION_CONFIG, PROCESSOR_CONFIG = "config.json", "generation_config.json", "preprocessor_config.json"
 HISTORY, RECIPE, METRICS, CARD = "history.json", "recipe.yaml", "metrics.json", "README.md"
 MODEL_WEIGHTS, TOKENIZER_WEIGHTS = "model", "diffusion_pytorch_model"
+TOKEN_FORMAT = "token_format.json"
 TOKENIZER_CLASSES = ("VQTokenizer", "PoseTokenizer")
 
 
@@ -97,7 +98,10 @@ def _model_files(folder: Path) -> list[str]:
 
 def _tokenizer_files(folder: Path) -> list[str]:
     _check_is_file(folder / CONFIG)
-    return [CONFIG, *_whole_weights(folder, TOKENIZER_WEIGHTS)]
+    files = [CONFIG, *_whole_weights(folder, TOKENIZER_WEIGHTS)]
+    if (folder / TOKEN_FORMAT).is_file():  # for other models, with its preprocessing
+        files += [TOKEN_FORMAT, PROCESSOR_CONFIG, *_code(folder, [read_json(folder / PROCESSOR_CONFIG)])]
+    return files
 
 
 def _whole_weights(folder: Path, stem: str) -> list[str]:

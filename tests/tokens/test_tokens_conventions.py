@@ -163,7 +163,8 @@ def test_what_a_map_may_be():
         ("ait-depth", np.full((4, 4), -1.0), {}, "negative depths"),
         ("paligemma-mask", np.ones((4, 4), np.float32), {}, "Mask 1 is of float32: threshold it"),
         ("paligemma-mask", np.full((4, 4), 7), {}, "other than 0 and 1, or 0 and 255, such as 7"),
-        ("paligemma-mask", np.zeros((4, 4), bool), {}, "Mask 1 is empty, so it has no box"),
+        ("paligemma-mask", np.zeros((4, 4), bool), {}, "Mask 1 is empty: leave it out"),
+        ("paligemma-mask", np.zeros((4, 4), bool), {"boxes": [[0, 0, 1, 1]]}, "Mask 1 is empty: leave it out"),
         ("paligemma-mask", np.ones((4, 4), bool), {"boxes": [[0, 0, 1]]}, r"\(1, 4\) in all, got \(1, 3\)"),
         ("paligemma-mask", np.ones((4, 4), bool), {"boxes": [[0, 1.2, 1, 1.5]]}, r"Box 1 \(0, 1.2, 1, 1.5\).*4x4"),
         ("paligemma-mask", np.ones((4, 4), bool), {"boxes": [[0, -0.2, 1, 1]]}, "begins outside the image"),
@@ -191,6 +192,7 @@ def test_there_is_no_default():
 @given(height=SIDES, width=SIDES, seed=st.integers(0, 99), data=st.data())
 def test_masks_in_boxes_of_any_size(height, width, seed, data):
     mask = random_mask(seed, height, width)
+    mask[0, 0] = True  # else a small one may be empty
     rows = sorted(data.draw(st.lists(st.integers(0, height), min_size=2, max_size=2, unique=True)))
     columns = sorted(data.draw(st.lists(st.integers(0, width), min_size=2, max_size=2, unique=True)))
     box = np.array([rows[0] / height, columns[0] / width, rows[1] / height, columns[1] / width], np.float32)

@@ -18,6 +18,8 @@ from transformers import AutoImageProcessor
 
 import ait_hf
 from ait_hf import VQTokenizer
+from ait_hf.hub_files import checkpoint_files
+from ait_hf.model_card import render_card
 from ait_hf.tokens import PRESETS, AiTTokenProcessor, TokenFormat, get_preset
 from ait_hf.tokens.convert import convert_tokenizer
 
@@ -150,6 +152,9 @@ def test_a_tokenizer_as_a_folder(weights, tmp_path, capsys):
     assert {path.name for path in output.glob("*.py")} == {"image_processing_tokens.py", "conventions.py"}
     auto_map = json.loads((output / "preprocessor_config.json").read_text())["auto_map"]
     assert auto_map == {"AutoImageProcessor": [None, "image_processing_tokens.AiTTokenProcessor"]}
+    written = {path.name for path in output.iterdir()}
+    assert set(checkpoint_files(output)) == written  # all of it goes to the Hub
+    assert "token_format.json" in written and "relative" not in str(render_card(output, "me/masks"))
     with pytest.raises(FileExistsError, match="choose another folder or pass --overwrite"):
         convert_tokenizer(file, "paligemma-mask", output)
     convert("--tokenizer", file, "--preset", "paligemma-mask", "--output", output, "--overwrite")

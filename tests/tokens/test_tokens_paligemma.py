@@ -287,7 +287,7 @@ def test_maps_of_a_folder_and_an_exact_resume(folders, command, tmp_path, capsys
     journal = tmp_path / ".broken.jsonl.journal"
     journal.write_text(journal.read_text() + '{"records": [{"ima')  # as a crash may leave it
     command(*arguments, "--output", tmp_path / "broken.jsonl", tmp_path / "maps")
-    assert len(calls) == 4 + 3  # the three that were missing
+    assert len(calls) == 4 + 3  # the three that were missing, of which one cannot be read
     assert (tmp_path / "broken.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
     assert not journal.exists()
     journal.write_text('{"other": 1}\n{"records": []}\n')

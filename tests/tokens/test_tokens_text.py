@@ -180,6 +180,10 @@ def test_the_texts_of_paligemma(golden_dir):
             assert "cat" in [block.label for block in blocks]
     label = parse_text("<loc0001><loc0002><loc0003><loc0004> hot dog ;", PALIGEMMA)[0].label
     assert label == "hot dog"
+    box = "<loc0001><loc0002><loc0003><loc0004>"
+    assert parse_text(f"{box}\ncat\n\nThat is all.", PALIGEMMA)[0].label == "cat"
+    with pytest.raises(ValueError, match="one line"):
+        PALIGEMMA.to_text(locations=[1, 2, 3, 4], labels=["cat\ndog"])
 
 
 @pytest.mark.parametrize(
@@ -361,7 +365,7 @@ def test_formats_that_make_no_sense(arguments, message):
         ({"ids": torch.zeros(16, dtype=torch.long), "locations": [0.1, 0.2, 0.3, 0.4]}, "whole numbers"),
         ({"locations": [1, 2, 3, 4], "labels": ["a ; b"]}, "separator"),
         ({"locations": [1, 2, 3, 4], "labels": ["a", "b"]}, "1 blocks, 1 boxes and 2 labels"),
-        ({"locations": [1, 2, 3, 4], "labels": ["<seg001>"]}, "a token of the format"),
+        ({"locations": [1, 2, 3, 4], "labels": ["<seg001>"]}, "tokens of the format, got .<seg001>"),
     ],
 )
 def test_blocks_that_do_not_fit_the_format(arguments, message):

@@ -128,11 +128,9 @@ def binary_mask(mask: np.ndarray, name: str) -> np.ndarray:
     return mask > 0
 
 
-def tight_box(mask: np.ndarray, name: str) -> np.ndarray:
-    """The box of a mask's pixels as shares of the sides, float32 `(4,)`: ymin, xmin, ymax, xmax."""
+def tight_box(mask: np.ndarray) -> np.ndarray:
+    """The box of a mask's pixels, of which there are some, as shares of the sides, float32 `(4,)`: ymin, xmin, ymax, xmax."""
     rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-    if len(rows) == 0:
-        raise ValueError(f"{name} is empty, so it has no box: leave it out, or give its box.")
     height, width = mask.shape
     edges = np.array([rows[0] / height, columns[0] / width, (rows[-1] + 1) / height, (columns[-1] + 1) / width])
     return edges.astype(np.float32)

@@ -15,7 +15,7 @@ from ..data.coco import coco_classes
 from ..image_reading_ait import read_image_header
 from ..tokenization_vq import VQTokenizer
 from .conventions import get_convention
-from .encoding import read_jsonl
+from .encoding import digest_of, read_jsonl, weights_digest
 from .image_processing_tokens import AiTTokenProcessor
 from .journal import Journal
 from .paligemma import coco_results, decode_answers
@@ -76,7 +76,8 @@ def decode_source(
     ]
     if not samples:
         raise ValueError(f"{source} holds no answers.")
-    job = {"source": str(source.absolute()), "samples": len(samples), "convention": processor.convention, "rule": rule}
+    job = {"source": str(source.absolute()), "convention": processor.convention, "rule": rule}
+    job |= {"samples": digest_of(samples), "weights": weights_digest(vq_tokenizer)}
     job |= {"annotations": None if annotations is None else str(annotations.absolute()), "fill": fill}
     journal = Journal(output / REPORT, job | {"format": token_format.to_dict()})
 

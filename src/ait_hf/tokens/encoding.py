@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps, masks and COCO annotations as lines of text for fine-tuning: what `tokens encode` does."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from transformers.image_processing_utils import BatchFeature
 
 from ..data.coco import decode_segmentation
 from ..data.coco_files import box_corners, clipped_box, entries, read_annotations
@@ -58,11 +61,12 @@ def encode_source(
         FileNotFoundError, ValueError: The source is none of these, or has no sample.
     """
     samples = _samples(source, get_convention(processor.convention).is_mask, task)
-    job = {"source": str(source.absolute()), "samples": len(samples), "convention": processor.convention}
+    job = {"source": str(source.absolute()), "samples": digest_of(samples), "convention": processor.convention}
+    job |= {"weights": weights_digest(vq_tokenizer)}
     job |= {"task": task, "prompt": prompt, "format": token_format.to_dict(), "side": processor.side}
     encode = _Encoder(vq_tokenizer.eval(), processor, token_format, task, prompt)
     journal = Journal(output, job)
-    done = journal.run(samples, batch_size, lambda batch: [encode(sample) for sample in batch], len(samples))
+    done = journal.run(samples, batch_size, encode, len(samples))
     lines = [record for entry in done for record in entry["records"]]
     journal.finish("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in lines))
     return {
@@ -74,7 +78,7 @@ def encode_source(
 
 
 class _Encoder:
-    """One sample as records."""
+    """Samples as entries of the journal."""
 
     def __init__(
         self,
@@ -87,29 +91,41 @@ class _Encoder:
         self.vq_tokenizer, self.processor, self.token_format = vq_tokenizer, processor, token_format
         self.task, self.prompt = task, prompt
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        entry = {"records": [], "errors": [], "crowds": 0}
-        try:
-            if "annotations" in sample:
-                self._encode_coco(sample, entry)
-            else:
-                entry["records"].append(self._encode_file(sample))
-        except (ValueError, OSError) as error:
-            entry["errors"].append(f"{sample['name']}: {error}")
-        return entry
+    def __call__(self, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        entries = [{"records": [], "errors": [], "crowds": 0} for _ in samples]
+        prepared = []
+        for sample, entry in zip(samples, entries):
+            try:
+                if "annotations" in sample:
+                    self._encode_coco(sample, entry)
+                else:
+                    prepared.append((sample, entry, self._prepare(sample)))
+            except (ValueError, OSError) as error:
+                entry["errors"].append(f"{sample['name']}: {error}")
+        if prepared:
+            pixels = torch.cat([inputs.pixel_values for _, _, inputs in prepared])
+            ids = self.vq_tokenizer.tokenize(pixels.to(self.vq_tokenizer.device)).cpu()
+            for codes, (sample, entry, inputs) in zip(ids, prepared):
+                entry["records"].append(self._record(codes, sample, inputs))
+        return entries
 
-    def _encode_file(self, sample: dict[str, Any]) -> dict[str, str]:
+    def _prepare(self, sample: dict[str, Any]) -> BatchFeature:
+        """A map or mask by itself; what its text needs is checked here, so that it does not cost the batch."""
         pixels = read_pixels(Path(sample["file"]))
-        label = sample.get("label")
-        if get_convention(self.processor.convention).is_mask:
-            inputs = self.processor(pixels, boxes=sample.get("box"))
+        if not get_convention(self.processor.convention).is_mask:
+            return self.processor(pixels)
+        inputs = self.processor(pixels, boxes=sample.get("box"))
+        _check_locations(inputs.locations[0])
+        if sample.get("label") is not None:
+            self.token_format.to_text(None, inputs.locations, [sample["label"]])
+        return inputs
+
+    def _record(self, codes: torch.LongTensor, sample: dict[str, Any], inputs: BatchFeature) -> dict[str, str]:
+        label, locations, default = sample.get("label"), None, "depth"
+        if "locations" in inputs:
             locations, default = inputs.locations, f"{TASKS[0]} {label}" if label else TASKS[0]
-        else:
-            inputs, locations, default = self.processor(pixels), None, "depth"
-        ids = self.vq_tokenizer.tokenize(inputs.pixel_values.to(self.vq_tokenizer.device)).cpu()
-        suffix = self.token_format.to_text(ids, locations, None if label is None else [label])
-        prefix = sample.get("prefix") or self.prompt or default
-        return {"image": sample["image"], "prefix": prefix, "suffix": suffix}
+        suffix = self.token_format.to_text(codes, locations, None if label is None else [label])
+        return {"image": sample["image"], "prefix": sample.get("prefix") or self.prompt or default, "suffix": suffix}
 
     def _encode_coco(self, sample: dict[str, Any], entry: dict[str, Any]) -> None:
         size = (sample["height"], sample["width"])
@@ -147,10 +163,27 @@ class _Encoder:
             if not mask.any():
                 raise ValueError("its mask is empty.")
             crop_edges(box, size, "its box")
-        y1, x1, y2, x2 = location_numbers(box)
-        if y2 <= y1 or x2 <= x1:
-            raise ValueError("its box is empty once it is rounded to location tokens.")
+        _check_locations(location_numbers(box))
         return box, mask
+
+
+def _check_locations(locations: np.ndarray | torch.LongTensor) -> None:
+    y1, x1, y2, x2 = locations
+    if y2 <= y1 or x2 <= x1:
+        raise ValueError("its box is empty once it is rounded to location tokens.")
+
+
+def digest_of(samples: list[dict[str, Any]]) -> str:
+    """Of what JSON can hold."""
+    return hashlib.sha256(json.dumps(samples).encode()).hexdigest()
+
+
+def weights_digest(vq_tokenizer: VQTokenizer) -> str:
+    """Of all weights, so that work with others is not gone on with."""
+    digest = hashlib.sha256()
+    for tensor in vq_tokenizer.state_dict().values():
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _samples(source: Path, is_mask: bool, task: str) -> list[dict[str, Any]]:
@@ -241,4 +274,4 @@ def read_pixels(path: Path) -> np.ndarray:
         return np.array(image.convert("L") if image.mode == "LA" else image)
 
 
-__all__ = ["encode_source", "read_jsonl", "read_pixels"]
+__all__ = ["digest_of", "encode_source", "read_jsonl", "read_pixels", "weights_digest"]

@@ -131,7 +131,9 @@ class AiTTokenProcessor(BaseImageProcessor):
         for number, sample in enumerate(samples):
             name = f"Mask {number + 1}"
             mask = binary_mask(sample, name)
-            box = tight_box(mask, name) if boxes is None else boxes[number]
+            if not mask.any():
+                raise ValueError(f"{name} is empty: leave it out, as there is no object.")
+            box = tight_box(mask) if boxes is None else boxes[number]
             crops.append(convention.crop(mask, box, self.side, f"Box {number + 1}"))
             kept.append(box)
         kept = np.stack(kept)

@@ -102,7 +102,8 @@ def parse_text(
 
 def _label(text: str, token_format: TokenFormat) -> str | None:
     separator = token_format.block_separator.strip()
-    return (text.split(separator)[0] if separator else text).strip() or None
+    label = (text.split(separator)[0] if separator else text).strip()
+    return label.split("\n")[0].strip() or None  # what follows on further lines is prose
 
 
 def _shorten(text: str) -> str:

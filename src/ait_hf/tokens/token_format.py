@@ -203,9 +203,11 @@ class TokenFormat:
         if not self.labels:
             raise ValueError(f"This format has no labels, got {label!r}.")
         separator = self.block_separator.strip()
-        if not label.strip() or (separator and separator in label) or self.loose_tokens.search(label):
+        inside = ["\n", separator] if separator else ["\n"]
+        if not label.strip() or any(part in label.strip() for part in inside) or self.loose_tokens.search(label):
             raise ValueError(
-                f"A label must not be empty, nor hold the separator {separator!r} or a token of the format, got {label!r}."
+                f"A label is one line that is not empty, without the separator {separator!r} and tokens of the format, got "
+                f"{label!r}."
             )
         return label.strip()
 
