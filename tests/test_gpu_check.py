@@ -68,4 +68,4 @@ def test_every_part_runs(tmp_path):
         0 < values["share_of_peak"] < 1 for key, values in found["training"].items() if key != "matrix_peak_gflops"
     )
     assert found["decoding"]["agreement"]["same_codes"] > 0.9
-    assert all(values["latency_ms"] > 0 for values in found["inference"].values())
+    assert all(0 < values["error_in_standard_deviations"] < 10 for values in found["inference"].values())
