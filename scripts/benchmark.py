@@ -27,6 +27,8 @@ import transformers
 
 from ait_hf.benchmarks import inference_suites, token_suites, training_suites
 from ait_hf.benchmarks.measuring import run_suite
+from ait_hf.command_arguments import device, seed
+from ait_hf.faults import command
 
 
 FUNCTIONS = (
@@ -76,10 +78,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--compile", action="store_true", help="backbone, decode: a compiled contestant more")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights and inputs (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of random weights and inputs (default: 0)")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count (default: 7)")
     parser.add_argument("--warmup", type=int, default=2, help="rounds before them (default: 2)")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--device", type=device, default=torch.device("cpu"))
     options = parser.parse_args(arguments)
     if options.size is not None and (options.size < 32 or options.size % 32):
         parser.error(f"--size must be a multiple of 32, got {options.size}")
@@ -104,6 +106,7 @@ def print_table(report: dict[str, Any]) -> None:
         print(f"{name:40}", *cells, sep="  ")
 
 
+@command("benchmark.py")
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     transformers.logging.set_verbosity_error()

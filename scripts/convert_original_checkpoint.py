@@ -16,7 +16,6 @@ A tokenizer alone, of a published model that uses AiT's, with its preprocessing 
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from transformers.utils import logging
 
 from ait_hf import AiTForDenseTokenGeneration
 from ait_hf.conversion.original import convert_original_checkpoint
+from ait_hf.faults import command
 from ait_hf.remote_code import save_with_remote_code
 from ait_hf.tokens import PRESETS
 from ait_hf.tokens.convert import convert_tokenizer
@@ -90,19 +90,16 @@ def parse_tokenizers(pairs: list[str]) -> dict[str, Path]:
     return tokenizers
 
 
+@command("convert_original_checkpoint.py")
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    try:
-        check_options(options)
-        if options.preset is not None:
-            model = convert_tokenizer(options.tokenizer[0], options.preset, options.output, options.overwrite)
-        else:
-            model = convert_model(options)
-    except (ValueError, OSError) as error:
-        print(f"convert_original_checkpoint.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    check_options(options)
+    if options.preset is not None:
+        model = convert_tokenizer(options.tokenizer[0], options.preset, options.output, options.overwrite)
+    else:
+        model = convert_model(options)
     print(f"Wrote {model.num_parameters():,} parameters to {options.output}.")
 
 

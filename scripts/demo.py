@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ait_hf import VQTokenizer
+from ait_hf.command_arguments import seed
 from ait_hf.data.synthetic import render_room, synthetic_rooms
 from ait_hf.data.synthetic_objects import OBJECT_CLASSES, room_objects
 from ait_hf.evaluation import (
@@ -41,6 +42,7 @@ from ait_hf.evaluation import (
     reconstruct_depth,
     rgbd_collator,
 )
+from ait_hf.faults import command
 from ait_hf.inference import load_model_and_processor
 from ait_hf.object_evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
 from ait_hf.object_visualization import joint_gallery
@@ -109,20 +111,18 @@ class ObjectRow:
     mask_ap: float
 
 
+@command("demo.py")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in all recipes")
     parser.add_argument("--output", default="runs/demo", help="folder for everything that is written")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     arguments = parser.parse_args()
     start = time.perf_counter()
     output = Path(arguments.output)
     overrides = [*arguments.overrides, f"seed={arguments.seed}", "train.resume=never"]
     jobs = make_jobs(output, overrides)
-    try:
-        recipes = {name: load_recipe(job.recipe, job.kind, job.overrides) for name, job in jobs.items()}
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
+    recipes = {name: load_recipe(job.recipe, job.kind, job.overrides) for name, job in jobs.items()}
     for names in STAGES:
         print(f"\n=== training: {' and '.join(names)} ===", flush=True)
         run_side_by_side([jobs[name] for name in names])

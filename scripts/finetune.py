@@ -18,17 +18,18 @@ as in `--override train.save_every=100 model.lora.alpha=8`.
 import argparse
 import dataclasses
 import logging
-import sys
 
 from accelerate import PartialState
 
-from ait_hf.training.files import WriteError
+from ait_hf.command_arguments import seed
+from ait_hf.faults import command
 from ait_hf.training.fine_tuning import FineTuning, fine_tuning_values
 from ait_hf.training.recipes import apply_override, build
 from ait_hf.training.solver import SolverRecipe, train_solver
 
 
-def main() -> None:
+@command("finetune.py")
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder or Hub name of the model to start from")
     parser.add_argument("--task", required=True, help="depth, object-detection, instance-segmentation, ...")
@@ -49,11 +50,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="samples a step, which processes share (8)")
     parser.add_argument("--lr", type=float, help="learning rate (1e-4; 1e-3 with --lora)")
     parser.add_argument("--lora", type=int, metavar="RANK", help="train low-rank adapters instead of all weights")
-    parser.add_argument("--seed", type=int, help="of everything (0)")
+    parser.add_argument("--seed", type=seed, help="of everything (0)")
     parser.add_argument(
         "--override", nargs="+", default=[], metavar="KEY=VALUE", help="values to replace in the recipe"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("ait_hf").setLevel(logging.INFO)
     given = {
@@ -61,15 +62,11 @@ def main() -> None:
         for field in dataclasses.fields(FineTuning)
         if getattr(options, field.name) is not None
     }
-    try:
-        with PartialState().main_process_first():
-            values = fine_tuning_values(FineTuning(**given))
-        for override in options.override:
-            apply_override(values, override)
-        recipe = build(SolverRecipe, values)
-        train_solver(recipe)
-    except (ValueError, FileNotFoundError, FloatingPointError, WriteError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+    with PartialState().main_process_first():
+        values = fine_tuning_values(FineTuning(**given))
+    for override in options.override:
+        apply_override(values, override)
+    train_solver(build(SolverRecipe, values))
 
 
 if __name__ == "__main__":

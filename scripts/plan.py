@@ -15,14 +15,15 @@ GPU: operations and memory are counted from shapes. The time follows from an ass
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
+from ait_hf.faults import command
 from ait_hf.training.planning import GPUS, Plan, count_costs, make_plan, measure, read_recipe
 from ait_hf.training.recipes import apply_override, read_values
 
 
-def main() -> None:
+@command("plan.py")
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
@@ -35,29 +36,26 @@ def main() -> None:
     parser.add_argument("--sharded", action="store_true", help="FSDP instead of DDP")
     parser.add_argument("--measure", action="store_true", help="also time a few steps on this machine's device")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.gpus < 1 or not 0 < options.utilisation <= 1:
         parser.error("--gpus must be at least 1 and --utilisation above 0 and at most 1.")
     gpu = GPUS[options.gpu]
     if options.gpu_memory is not None:
         gpu = dataclasses.replace(gpu, memory=options.gpu_memory)
-    try:
-        values = read_values(options.recipe)
-        for override in options.overrides:
-            apply_override(values, override)
-        recipe = read_recipe(values)
-        plan = make_plan(
-            recipe,
-            count_costs(recipe, options.recipe.parent, options.precision),
-            num_gpus=options.gpus,
-            gpu=gpu,
-            utilisation=options.utilisation,
-            sharded=options.sharded,
-            steps=options.steps,
-        )
-        measured = measure(recipe, options.recipe.parent, options.precision) if options.measure else None
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+    values = read_values(options.recipe)
+    for override in options.overrides:
+        apply_override(values, override)
+    recipe = read_recipe(values)
+    plan = make_plan(
+        recipe,
+        count_costs(recipe, options.recipe.parent, options.precision),
+        num_gpus=options.gpus,
+        gpu=gpu,
+        utilisation=options.utilisation,
+        sharded=options.sharded,
+        steps=options.steps,
+    )
+    measured = measure(recipe, options.recipe.parent, options.precision) if options.measure else None
     if options.json:
         print(json.dumps({**dataclasses.asdict(plan), "measured": measured}, indent=1))
     else:

@@ -30,7 +30,6 @@ For every image `NAME.*`, at its size:
 """
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -41,10 +40,12 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration
+from ait_hf.command_arguments import device, positive, score, seed
 from ait_hf.data.box_checks import check_box_format
 from ait_hf.data.files import name_key
 from ait_hf.data.json_values import finite_numbers, read_json
 from ait_hf.data.skeletons import COCO_SKELETON, skeleton
+from ait_hf.faults import command
 from ait_hf.image_reading_ait import read_picture_header
 from ait_hf.inference import (
     find_images,
@@ -120,7 +121,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument(
         "--tf32",
@@ -130,25 +131,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--solver", choices=("hard", "soft"), help="tokens fed back into the task-solver")
     parser.add_argument("--detokenizer", choices=("hard", "soft"), help="tokens given to the detokenizer")
-    parser.add_argument("--seed", type=int, default=0, help="of whatever is drawn at random")
+    parser.add_argument("--seed", type=seed, default=0, help="of whatever is drawn at random")
     parser.add_argument("--temperature", type=positive(float), help="tau of soft tokens in the detokenizer")
-
-
-def positive(number: type):
-    def parse(text: str):
-        value = number(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} is not positive")
-        return value
-
-    return parse
-
-
-def score(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
-    return value
 
 
 def generation_settings(options: argparse.Namespace, parallel: bool) -> dict[str, bool | float]:
@@ -265,24 +249,21 @@ def make_writer(
     return make(model, processor, options.output, task=task, **settings)
 
 
+@command("predict.py")
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     set_tf32(options.tf32)
     set_seed(options.seed)
-    try:
-        paths = find_images(options.images)
-        model = load_model(options.model, options.device, options.dtype)
-        tasks = chosen_tasks(model.config, options.task)
-        check_options(options, {model.config.task(task).output_type for task in tasks})
-        for task in tasks:
-            sizes = check_images(paths, model.config.task(task).image_size, options.tta)
-        writers = {task: make_writer(options, model, task, sizes) for task in tasks}
-        options.output.mkdir(parents=True, exist_ok=True)
-    except (ValueError, OSError) as error:
-        print(f"predict.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    paths = find_images(options.images)
+    model = load_model(options.model, options.device, options.dtype)
+    tasks = chosen_tasks(model.config, options.task)
+    check_options(options, {model.config.task(task).output_type for task in tasks})
+    for task in tasks:
+        sizes = check_images(paths, model.config.task(task).image_size, options.tta)
+    writers = {task: make_writer(options, model, task, sizes) for task in tasks}
+    options.output.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(paths), desc="predicting", unit="image") as progress:
         for start in range(0, len(paths), options.batch_size):
             batch = paths[start : start + options.batch_size]

@@ -15,11 +15,12 @@ as in --include "logs/*".
 """
 
 import argparse
-import sys
 
+from ait_hf.faults import command
 from ait_hf.hub import push_folder
 
 
+@command("push_to_hub.py")
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -32,19 +33,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--card-only", action="store_true", help="push the card to a repository that is there")
     parser.add_argument("--include", nargs="+", default=[], metavar="PATTERN", help='further files, such as "logs/*"')
     options = parser.parse_args(arguments)
-    try:
-        address = push_folder(
-            options.folder,
-            options.repo,
-            private=options.private,
-            license=options.license,
-            message=options.message,
-            card_only=options.card_only,
-            include=options.include,
-        )
-    except (ValueError, OSError) as error:
-        print(f"push_to_hub.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    address = push_folder(
+        options.folder,
+        options.repo,
+        private=options.private,
+        license=options.license,
+        message=options.message,
+        card_only=options.card_only,
+        include=options.include,
+    )
     print(f"Pushed: {address}")
 
 

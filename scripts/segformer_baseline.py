@@ -13,7 +13,6 @@ train.py; all but the task's data and the evaluation have no effect.
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +23,9 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, set_seed
 
+from ait_hf.command_arguments import seed
 from ait_hf.evaluation import evaluating
+from ait_hf.faults import command
 from ait_hf.inference import SEMANTIC_TASK
 from ait_hf.metrics.semantic import SEMANTIC_VALUES
 from ait_hf.semantic_evaluation import measure_label_maps
@@ -45,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of the recipe with other values")
     parser.add_argument("--minutes", type=float, required=True, help="of training")
     parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate of AdamW (default: 0.001)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="where to write the values")
     return parser
 
@@ -93,24 +94,21 @@ def evaluate(
         return measure_label_maps(predict, batches, task.class_names())
 
 
+@command("segformer_baseline.py")
 def main(arguments: list[str] | None = None) -> None:
     options = make_parser().parse_intermixed_args(arguments)
-    try:
-        recipe = load_recipe(options.recipe, SolverRecipe, options.overrides)
-        if SEMANTIC_TASK not in recipe.tasks:
-            raise ValueError(f"{options.recipe} has no task {SEMANTIC_TASK}: it has {', '.join(recipe.tasks)}.")
-        if options.minutes <= 0:
-            raise ValueError("--minutes must be above 0.")
-        task = recipe.tasks[SEMANTIC_TASK]
-        set_seed(options.seed)
-        accelerator = Accelerator()
-        model = SegformerForSemanticSegmentation(SegformerConfig(num_labels=len(task.class_names())))
-        model.to(accelerator.device)
-        num_steps = train(model, task, accelerator, options)
-        values = evaluate(model, task, accelerator, recipe)
-    except (ValueError, OSError) as error:
-        print(f"segformer_baseline.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    recipe = load_recipe(options.recipe, SolverRecipe, options.overrides)
+    if SEMANTIC_TASK not in recipe.tasks:
+        raise ValueError(f"{options.recipe} has no task {SEMANTIC_TASK}: it has {', '.join(recipe.tasks)}.")
+    if options.minutes <= 0:
+        raise ValueError("--minutes must be above 0.")
+    task = recipe.tasks[SEMANTIC_TASK]
+    set_seed(options.seed)
+    accelerator = Accelerator()
+    model = SegformerForSemanticSegmentation(SegformerConfig(num_labels=len(task.class_names())))
+    model.to(accelerator.device)
+    num_steps = train(model, task, accelerator, options)
+    values = evaluate(model, task, accelerator, recipe)
     values |= {"num_steps": num_steps, "minutes": options.minutes, "seed": options.seed}
     values["num_parameters"] = sum(parameter.numel() for parameter in model.parameters())
     if options.output is not None:

@@ -40,9 +40,15 @@ Processes share the batch_size, whatever their number. Any key of the recipe can
 The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.
 """
 
+from ait_hf.faults import command
 from ait_hf.training.command import run_recipe
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
+@command("train_tokenizer.py")
+def main(arguments: list[str] | None = None) -> None:
+    run_recipe(__doc__, TokenizerRecipe, train_tokenizer, arguments)
+
+
 if __name__ == "__main__":
-    run_recipe(__doc__, TokenizerRecipe, train_tokenizer)
+    main()

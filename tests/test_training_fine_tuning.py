@@ -298,10 +298,11 @@ def test_own_classes_with_adapters(tmp_path, detector_folder, monkeypatch, detec
         (["--task", "depth", "--override", "model.lora.rnk=2"], "did you mean rank"),
     ],
 )
-def test_wrong_requests_are_one_sentence(tmp_path, depth_model, monkeypatch, arguments, message):
+def test_wrong_requests_are_one_sentence(tmp_path, depth_model, monkeypatch, capsys, arguments, message):
     rooms = write_rooms(tmp_path / "rooms")
     command = ["--model", depth_model, "--data", rooms, "--output", tmp_path / "new", "--depth-scale", 1000]
     monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, command), *arguments])
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit, match="2"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert message in str(stopped.value) and "\n" not in str(stopped.value)
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert sentence.startswith("finetune.py: ") and message in sentence

@@ -48,7 +48,7 @@ class AiTTokenizerConfig:
     num_res_blocks: int = 2
     num_vq_embeddings: int = 128
     vq_embed_dim: int = 512
-    sample_size: int = 480
+    sample_size: int | list[int] | tuple[int, ...] = 480
     value_range: list[float] | list[int] | tuple[float, ...] | None = None
     unit: str = "metre"
     loss_type: str = "masked_mse"

@@ -31,7 +31,6 @@ device is Accelerate's choice.
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,7 @@ from accelerate import Accelerator
 from transformers import set_seed
 from transformers.utils import logging
 
+from .command_arguments import seed
 from .evaluate_depth_command import DEPTH_COLUMNS, add_depth_arguments, check_depth_options, evaluate_depth_task
 from .evaluate_map_command import MAP_COLUMNS, add_map_arguments, check_map_options, evaluate_map_task
 from .evaluate_objects_command import (
@@ -58,7 +58,9 @@ from .evaluate_semantic_command import (
     check_semantic_options,
     evaluate_semantic_task,
 )
+from .faults import command
 from .inference import DEPTH_TASK, OBJECT_TASKS, POSE_TASK, SEMANTIC_TASK
+from .loading import load_tokenizer
 from .precision import set_tf32
 from .tokenization_pose import PoseTokenizer
 from .tokenization_vq import VQTokenizer
@@ -72,7 +74,8 @@ Results = dict[str, dict[str, float]]
 class Kind:
     """
     What the tasks of one kind have of their own: options, their checks, the evaluation, columns of the table, and the
-    class of their tokenizers. `shared` are options for several kinds, though not for all.
+    class of their tokenizers. `shared` are options for several kinds, though not for all; `units` what their tokenizers
+    are in, if that is known.
     """
 
     name: str
@@ -82,10 +85,19 @@ class Kind:
     evaluate: Callable[[argparse.Namespace, VQTokenizer | PoseTokenizer | None, Accelerator], Results]
     columns: Sequence[str]
     shared: Sequence[str] = ()
+    units: Sequence[str] = ()
     tokenizer_class: type = VQTokenizer
 
 
-DEPTH = Kind("depth", (DEPTH_TASK,), add_depth_arguments, check_depth_options, evaluate_depth_task, DEPTH_COLUMNS)
+DEPTH = Kind(
+    "depth",
+    (DEPTH_TASK,),
+    add_depth_arguments,
+    check_depth_options,
+    evaluate_depth_task,
+    DEPTH_COLUMNS,
+    units=("metre",),
+)
 OBJECTS = Kind(
     "objects",
     OBJECT_TASKS,
@@ -94,6 +106,7 @@ OBJECTS = Kind(
     evaluate_object_task,
     OBJECT_COLUMNS,
     shared=("images", "results", "people", "classes_by_order"),
+    units=("mask",),
 )
 POSES = Kind(
     "poses",
@@ -103,6 +116,7 @@ POSES = Kind(
     evaluate_pose_task,
     POSE_COLUMNS,
     shared=("images", "results"),
+    units=("pixel",),
     tokenizer_class=PoseTokenizer,
 )
 SEMANTICS = Kind(
@@ -113,6 +127,7 @@ SEMANTICS = Kind(
     evaluate_semantic_task,
     SEMANTIC_COLUMNS,
     shared=("people", "classes_by_order"),
+    units=("class", "mask"),
 )
 MAPS = Kind("dense tasks of one's own", (), add_map_arguments, check_map_options, evaluate_map_task, MAP_COLUMNS)
 KINDS = (DEPTH, OBJECTS, POSES, SEMANTICS, MAPS)
@@ -158,7 +173,7 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[Kind, list[str]]]:
         default=True,
         help="round products of float32 matrices to TF32 on a GPU that has it (default: yes)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what --do-sample draws; nothing else is random")
+    parser.add_argument("--seed", type=seed, default=0, help="of what --do-sample draws; nothing else is random")
     parser.add_argument("--output", type=Path, default=Path("metrics.json"), metavar="FILE.json")
     parser.add_argument("--gallery", type=Path, metavar="FILE.png", help="picture of some predictions")
     parser.add_argument(
@@ -198,22 +213,9 @@ def check_options(options: argparse.Namespace, kind: Kind, foreign: dict[str, An
     for path in (options.output, options.gallery, options.results):
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"The folder of {path} does not exist: create it first.")
+        if path is not None and path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder: give the name of a file in it.")
     kind.check_options(options)
-
-
-def load_tokenizer(folder: str | Path, kind: type = VQTokenizer) -> VQTokenizer | PoseTokenizer:
-    """A saved tokenizer, of the class `kind`.
-
-    Raises:
-        OSError: The folder or a file in it is missing or damaged.
-        ValueError: It holds something else.
-    """
-    config = Path(folder) / "config.json"
-    if not config.is_file():
-        raise FileNotFoundError(f"{config} does not exist: give the folder of a saved {kind.__name__}.")
-    if kind.load_config(folder).get("_class_name") != kind.__name__:
-        raise ValueError(f"{config} is not that of a {kind.__name__}.")
-    return kind.from_pretrained(folder, use_safetensors=True).eval()
 
 
 def table(results: Results, columns: Sequence[str]) -> str:
@@ -228,6 +230,7 @@ def table(results: Results, columns: Sequence[str]) -> str:
     )
 
 
+@command("evaluate.py")
 def main(arguments: list[str] | None = None) -> None:
     parser, own = make_parser()
     options = parser.parse_args(arguments)
@@ -238,18 +241,19 @@ def main(arguments: list[str] | None = None) -> None:
     accelerator = Accelerator()
     set_tf32(options.tf32)
     set_seed(options.seed)
-    try:
-        kind = kind_of(options.task)
-        others = {name for names in own.values() for name in names}
-        foreign = {name: parser.get_default(name) for name in others.difference(own[kind])}
-        check_options(options, kind, foreign)
-        tokenizer = None
-        if options.tokenizer is not None:
-            tokenizer = load_tokenizer(options.tokenizer, kind.tokenizer_class).to(accelerator.device)
-        results = kind.evaluate(options, tokenizer, accelerator)
-    except (ValueError, OSError) as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    kind = kind_of(options.task)
+    others = {name for names in own.values() for name in names}
+    foreign = {name: parser.get_default(name) for name in others.difference(own[kind])}
+    check_options(options, kind, foreign)
+    tokenizer = None
+    if options.tokenizer is not None:
+        tokenizer = load_tokenizer(Path(options.tokenizer), [kind.tokenizer_class]).to(accelerator.device)
+        if kind.units and tokenizer.config.unit not in kind.units:
+            raise ValueError(
+                f"The tokenizer of {options.tokenizer} is of {tokenizer.config.unit!r}, but {options.task} needs one of "
+                f"{' or '.join(map(repr, kind.units))}."
+            )
+    results = kind.evaluate(options, tokenizer, accelerator)
     if accelerator.is_main_process:
         files = ("output", "gallery", "results")
         asked = {name: value for name, value in vars(options).items() if name not in (*foreign, *files)}

@@ -74,7 +74,7 @@ def evaluate_depth_task(
     model = processor = None
     tokenizers = {}  # by name, with the size of the maps that they rebuild
     if tokenizer is not None:
-        image_size = [tokenizer.config.sample_size] * 2
+        image_size = tokenizer.map_size
         tokenizers["tokenizer"] = (tokenizer, image_size)
     if options.model is not None:
         model, processor = load_model_and_processor(options.model, DEPTH_TASK, accelerator.device, options.dtype)

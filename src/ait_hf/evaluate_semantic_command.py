@@ -103,7 +103,7 @@ def evaluate_semantic_task(
         if options.tokenizer_reconstruction:
             tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(SEMANTIC_TASK).codebook]
     else:
-        image_size = [tokenizer.config.sample_size] * 2
+        image_size = tokenizer.map_size
     of_model = None if model is None else model.config.class_names(SEMANTIC_TASK)
     rows, classes = _load_data(options, of_model, tuple(image_size))
 

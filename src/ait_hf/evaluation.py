@@ -280,8 +280,7 @@ def _to(labels: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tens
 
 def _row(errors: dict[str, torch.Tensor]) -> Row:
     """The errors of one image as numbers."""
-    values = torch.cat([value.double() for value in errors.values()])
-    return dict(zip(errors, values.tolist()))
+    return dict(zip(errors, torch.cat(list(errors.values())).tolist()))
 
 
 @contextmanager

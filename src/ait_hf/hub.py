@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 from huggingface_hub.utils import validate_repo_id
 
 from .hub_files import CARD, RECIPE, checkpoint_files
-from .model_card import public_recipe, render_card
+from .model_card import public_recipe, read_template, render_card
 
 
 @strict
@@ -42,8 +42,9 @@ class HubRecipe:
 
 
 def prepare_repository(hub: HubRecipe) -> None:
-    """Makes the repository of a recipe, so that a wrong token is known before hours of training. Errors as of
-    [`push_folder`]."""
+    """Makes the repository of a recipe, so that a wrong token, or that no card can be made, is known before hours of
+    training. Errors as of [`push_folder`]."""
+    read_template()
     api = HfApi()
     with _clear_errors(api, hub.repo_id):
         _make_repository(api, hub.repo_id, hub.private)

@@ -142,7 +142,7 @@ class AiTPoseImageProcessor(AiTImageProcessor):
     @staticmethod
     def _in_pixels(boxes: Boxes, target_sizes: Any) -> list[torch.Tensor]:
         """Per image boxes `(n, 4)`: x, y, width, height in pixels."""
-        boxes = [torch.as_tensor(of_image, dtype=torch.float64).reshape(-1, 4) for of_image in boxes]
+        boxes = [_as_boxes(of_image) for of_image in boxes]
         if target_sizes is None:
             return boxes
         if len(target_sizes) != len(boxes):
@@ -157,8 +157,19 @@ class AiTPoseImageProcessor(AiTImageProcessor):
 
 def _corners(boxes: Sequence[Sequence[float]]) -> torch.Tensor:
     """x, y, width, height to x1, y1, x2, y2; float64 `(n, 4)`."""
-    boxes = torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4)
+    boxes = _as_boxes(boxes)
     return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1)
+
+
+def _as_boxes(boxes: Sequence[Sequence[float]] | torch.Tensor) -> torch.Tensor:
+    """float64 `(n, 4)`, on the CPU because not every device has 64-bit numbers; `ValueError` for something else."""
+    try:
+        table = torch.as_tensor(boxes.cpu() if torch.is_tensor(boxes) else boxes, dtype=torch.float64)
+    except (TypeError, ValueError):  # words, or rows of several lengths
+        table = torch.empty(1)
+    if table.numel() > 0 and table.shape[1:] != (4,):
+        raise ValueError(f"The boxes of an image are a list of [x, y, width, height], got {boxes}.")
+    return table.reshape(-1, 4)
 
 
 def _height_and_width(size: SizeDict) -> tuple[int, int]:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
-from safetensors import SafetensorError
 
 from .configuration_ait import AiTConfig
 from .data.files import IMAGE_SUFFIXES, FileFinder, files_with_suffix
@@ -22,6 +20,7 @@ from .image_processing_ait import AiTImageProcessor
 from .image_processing_pose_ait import AiTPoseImageProcessor, Boxes
 from .image_reading_ait import read_image as read_image
 from .image_reading_ait import upright_height_and_width
+from .loading import MODEL, load_config, load_solver, loading
 from .modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration, AiTPoseEstimatorOutput
 from .poses_ait import mirrored_joints
 from .test_time_augmentation import predict_with_windows_and_flip
@@ -62,25 +61,7 @@ def load_model(
     folder: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
 ) -> AiTForDenseTokenGeneration:
     """The model alone, as [`load_model_and_processor`] loads it."""
-    load_config(folder)
-    try:
-        model, report = AiTForDenseTokenGeneration.from_pretrained(
-            folder,
-            dtype=dtype,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, with names
-        )
-    except SafetensorError as error:
-        raise ValueError(f"The checkpoint in {folder} is truncated or damaged ({error}): copy it again.") from error
-    except OSError as error:
-        raise _cannot_be_loaded(folder, error) from error
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if keys := sorted(map(str, report[problem])):
-            raise ValueError(
-                f"The checkpoint in {folder} does not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, "
-                f"first {keys[0]}."
-            )
-    return model.to(device)
+    return load_solver(Path(folder), dtype=dtype).to(device)
 
 
 def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
@@ -91,40 +72,14 @@ def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
         FileNotFoundError: The folder or a file in it is missing.
         ValueError: It holds another architecture, a damaged file, or a model without the task.
     """
-    output_type = load_config(folder).task(task).output_type
+    output_type = load_config(Path(folder)).task(task).output_type
     own = Path(folder) / "image_processors" / task
     processor_folder = own if own.is_dir() else Path(folder)
-    _check_exists(processor_folder / "preprocessor_config.json")
+    if not (file := processor_folder / "preprocessor_config.json").is_file():
+        raise FileNotFoundError(f"{file} does not exist: give the folder of {MODEL}.")
     processor_class = AiTPoseImageProcessor if output_type == "pose" else AiTImageProcessor
-    try:
+    with loading(Path(folder), MODEL):
         return processor_class.from_pretrained(processor_folder)
-    except OSError as error:
-        raise _cannot_be_loaded(folder, error) from error
-
-
-def load_config(folder: str | Path) -> AiTConfig:
-    """
-    The configuration of a saved model.
-
-    Raises:
-        FileNotFoundError: The folder or the file in it is missing.
-        ValueError: It is that of another architecture, or damaged.
-    """
-    _check_exists(Path(folder))
-    _check_exists(Path(folder) / "config.json")
-    try:
-        return AiTConfig.from_pretrained(folder)
-    except (OSError, StrictDataclassError) as error:
-        raise _cannot_be_loaded(folder, error) from error
-
-
-def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: give the folder of a saved AiT model.")
-
-
-def _cannot_be_loaded(folder: str | Path, error: Exception) -> ValueError:
-    return ValueError(f"{folder} cannot be loaded: {' '.join(str(error).split())}")
 
 
 def find_images(patterns: Sequence[str | Path]) -> list[Path]:

@@ -187,5 +187,4 @@ def _mean_errors(rows: list[Row], unit: str) -> dict[str, float]:
 
 def _row(errors: dict[str, torch.Tensor]) -> Row:
     """The errors of one image as numbers."""
-    values = torch.cat([value.double() for value in errors.values()])
-    return dict(zip(errors, values.tolist()))
+    return dict(zip(errors, torch.cat(list(errors.values())).tolist()))

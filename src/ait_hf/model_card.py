@@ -3,6 +3,8 @@
 """The card of a checkpoint, from what its folder says of itself. What it does not say, the card calls unknown."""
 
 from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,7 +19,7 @@ from .model_card_tasks import model_usage, task_text, tokenizer_usage
 from .training.recipes import read_values
 
 
-TEMPLATE = Path(__file__).parents[2] / "model_cards" / "template.md"
+TEMPLATE = resources.files(__package__) / "model_card_template.md"
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,7 @@ def render_card(folder: str | Path, repo_id: str, license: str | None = None) ->
     Raises:
         FileNotFoundError, ValueError: A file is missing or damaged.
     """
-    if not TEMPLATE.is_file():
-        raise FileNotFoundError(f"There is no {TEMPLATE}: cards are rendered in a clone of the ait_hf repository.")
+    template = read_template()
     folder = Path(folder)
     kind = (_tokenizer if is_tokenizer(folder) else _model)(folder, repo_id)
     recipe = yaml.safe_load(public_recipe(folder / RECIPE)) if (folder / RECIPE).is_file() else None
@@ -66,7 +67,7 @@ def render_card(folder: str | Path, repo_id: str, license: str | None = None) ->
     )
     return ModelCard.from_template(
         data,
-        str(TEMPLATE),
+        template_str=template,
         title=name,
         summary=kind.summary,
         usage=kind.usage,
@@ -77,6 +78,13 @@ def render_card(folder: str | Path, repo_id: str, license: str | None = None) ->
         limits="\n".join(f"- {limit}" for limit in kind.limits),
         licence=_licence_text(license),
     )
+
+
+def read_template() -> str:
+    """The template of cards; `ImportError` if what renders it is not installed."""
+    if find_spec("jinja2") is None:
+        raise ImportError("A model card needs jinja2: pip install 'ait-hf[train]'.")
+    return TEMPLATE.read_text(encoding="utf-8")
 
 
 def public_recipe(path: Path) -> str:

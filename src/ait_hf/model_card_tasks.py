@@ -124,13 +124,15 @@ def model_usage(config: AiTConfig, repo_id: str) -> str:
 def tokenizer_usage(config: dict[str, Any], repo_id: str) -> str:
     """Code that writes a sample as codes and reads it back, for a tokenizer of that `config.json`."""
     kind, size = config["_class_name"], config["sample_size"]
+    height, width = (size, size) if isinstance(size, int) else size
     if kind == "PoseTokenizer":
-        shortest = size if isinstance(size, int) else min(size)
-        sample = f"torch.rand(1, {config['num_joints']}, 3) * {shortest}  # x, y in pixels, visibility above 0"
+        sample = (
+            f"torch.rand(1, {config['num_joints']}, 3) * {min(height, width)}  # x, y in pixels, visibility above 0"
+        )
     elif config["loss_type"] == "cross_entropy":
-        sample = f"torch.zeros(1, {size}, {size}, dtype=torch.long)  # numbers of classes, 255 = unknown"
+        sample = f"torch.zeros(1, {height}, {width}, dtype=torch.long)  # numbers of classes, 255 = unknown"
     else:
-        sample = f"torch.rand(1, {config['in_channels']}, {size}, {size})  # {config['unit']}"
+        sample = f"torch.rand(1, {config['in_channels']}, {height}, {width})  # {config['unit']}"
     return "\n".join(
         [
             "import torch",

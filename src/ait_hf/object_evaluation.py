@@ -165,7 +165,7 @@ def coco_results(
         masks = processor.object_masks_rle(outputs, score_threshold=score_threshold, **chosen)
     rows = []
     for image_id, detection, image_masks in zip(image_ids, detections, masks, strict=True):
-        corners = detection["boxes"].double()
+        corners = detection["boxes"].cpu().double()
         boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
         results = [
             {"image_id": image_id, "category_id": category_ids[label - first_class], "bbox": box, "score": score}

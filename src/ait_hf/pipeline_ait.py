@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pipeline that transformers lacks: from photographs to the joints of people. Importing it registers it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 from PIL import Image
+from torch.utils.data import Dataset
 from transformers import AutoModelForPoseEstimation, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -17,6 +18,7 @@ from .pipeline_images import load_picture
 
 
 KEYPOINT_PIPELINE = "keypoint-estimation"
+AnImage = str | Image.Image | Mapping[str, Any]
 
 
 class KeypointEstimationPipeline(Pipeline):
@@ -62,21 +64,21 @@ class KeypointEstimationPipeline(Pipeline):
         self.object_image_processor = object_image_processor
 
     def __call__(
-        self,
-        inputs: str | Image.Image | Sequence[str | Image.Image],
-        boxes: Sequence[Any] | None = None,
-        **kwargs,
-    ) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
+        self, inputs: AnImage | Iterable[AnImage], boxes: Iterable[Any] | None = None, **kwargs
+    ) -> list[dict[str, Any]] | list[list[dict[str, Any]]] | Iterator[list[dict[str, Any]]]:
         """
         Args:
-            inputs: An image (PIL, path or address) or a list of them.
-            boxes (*optional*): Of one image a list of boxes `[x, y, width, height]` in pixels, of a list of images a
-                list of such lists; may be empty. Without it the model finds the people itself.
+            inputs: An image (PIL, path or address), or a list, a data set or a generator of them. Instead of an image
+                there may be a dictionary (a row of a data set) with `image` and, if its people are known, `boxes`.
+            boxes (*optional*): Of one image a list of boxes `[x, y, width, height]` in pixels, of several such a list for
+                each; may be empty. Without it the model finds the people itself.
+            batch_size, num_workers (`int`, *optional*): As in all pipelines.
             threshold (`float`, *optional*, defaults to 0.3): Least score of a person that the model finds itself.
             timeout (`float`, *optional*): Seconds that the download of an image may take.
 
         Returns:
-            For an image a list of people, for a list of images a list of such lists. A person is a dictionary with
+            For an image a list of people, for a list of images a list of such lists, for a data set or a generator an
+            iterator over such lists. A person is a dictionary with
             `score` (mean score of the joints times that of the box, which is 1 where it was given), `box` (`xmin`,
             `ymin`, `xmax`, `ymax`, pixels) and `keypoints`: for every joint its number `label`, `x` and `y` in pixels of
             the image, and `score`.
@@ -87,18 +89,15 @@ class KeypointEstimationPipeline(Pipeline):
         """
         if boxes is not None and "threshold" in kwargs:
             raise ValueError("The threshold is that of people whom the model finds: leave it out beside boxes.")
-        if boxes is None:
-            task = person_task(self.model.config)
-            if self.object_image_processor is None:
-                self.object_image_processor = AiTImageProcessor.from_pretrained(**_saved_processor(self.model, task))
-        if not isinstance(inputs, (list, tuple)):
-            return super().__call__({"image": inputs, "boxes": boxes}, **kwargs)
-        if boxes is None:
-            boxes = [None] * len(inputs)
-        elif len(boxes) != len(inputs):
+        if isinstance(inputs, (str, Image.Image, Mapping)):
+            return super().__call__(_pair(inputs, boxes), **kwargs)
+        if isinstance(inputs, Sized) and isinstance(boxes, Sized) and len(boxes) != len(inputs):
             raise ValueError(f"One list of boxes per image is needed: got {len(boxes)} for {len(inputs)} images.")
-        pairs = [{"image": image, "boxes": of_image} for image, of_image in zip(inputs, boxes)]
-        return super().__call__(pairs, **kwargs)
+        if isinstance(inputs, (list, tuple)):
+            return super().__call__(list(_pairs(inputs, boxes)), **kwargs)
+        if isinstance(inputs, Sized) and (boxes is None or isinstance(boxes, Sequence)):
+            return super().__call__(_PairDataset(inputs, boxes), **kwargs)
+        return super().__call__(_pairs(inputs, boxes), **kwargs)
 
     def _sanitize_parameters(self, threshold: float | None = None, timeout: float | None = None):
         return (
@@ -111,14 +110,25 @@ class KeypointEstimationPipeline(Pipeline):
         return {"image": load_picture(inputs["image"], timeout), "boxes": inputs["boxes"]}
 
     def _forward(self, inputs: dict[str, Any], **settings) -> dict[str, Any]:
-        image, boxes = inputs["image"], inputs["boxes"]
-        if boxes is None:
-            (found,) = detect_people(self.model, self.object_image_processor, [image], **settings)
-            boxes, scores = found["boxes"].cpu(), found["scores"].tolist()
-        else:
-            scores = [1.0] * len(boxes)
-        (people,) = predict_poses(self.model, self.image_processor, [image], [boxes])
-        return {"people": people, "box_scores": scores}
+        if not isinstance(inputs["image"], list):  # one, which the library does not collate
+            outputs = self._forward({name: [value] for name, value in inputs.items()}, **settings)
+            return {name: value for name, (value,) in outputs.items()}
+        images, boxes = inputs["image"], list(inputs["boxes"])
+        scores = [None if of_image is None else [1.0] * len(of_image) for of_image in boxes]
+        if unknown := [number for number, of_image in enumerate(boxes) if of_image is None]:
+            found = detect_people(
+                self.model, self._people_processor(), [images[number] for number in unknown], **settings
+            )
+            for number, people in zip(unknown, found):
+                boxes[number], scores[number] = people["boxes"].cpu(), people["scores"].tolist()
+        return {"people": predict_poses(self.model, self.image_processor, images, boxes), "box_scores": scores}
+
+    def _people_processor(self) -> AiTImageProcessor:
+        """Image processor of the task that finds people."""
+        task = person_task(self.model.config)
+        if self.object_image_processor is None:
+            self.object_image_processor = AiTImageProcessor.from_pretrained(**_saved_processor(self.model, task))
+        return self.object_image_processor
 
     def postprocess(self, outputs: dict[str, Any]) -> list[dict[str, Any]]:
         return [
@@ -134,6 +144,36 @@ class KeypointEstimationPipeline(Pipeline):
             }
             for person, score in zip(outputs["people"], outputs["box_scores"], strict=True)
         ]
+
+
+class _PairDataset(Dataset):
+    """Images of a data set of a known length, with their boxes."""
+
+    def __init__(self, images: Any, boxes: Sequence[Any] | None):
+        self.images = images
+        self.boxes = boxes
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return _pair(self.images[index], None if self.boxes is None else self.boxes[index])
+
+
+def _pairs(images: Iterable[AnImage], boxes: Iterable[Any] | None) -> Iterator[dict[str, Any]]:
+    if boxes is None:
+        yield from (_pair(image, None) for image in images)
+    else:
+        yield from (_pair(image, of_image) for image, of_image in zip(images, boxes, strict=True))
+
+
+def _pair(image: AnImage, boxes: Any) -> dict[str, Any]:
+    """An image, or a row that has one, with its boxes."""
+    if not isinstance(image, Mapping):
+        return {"image": image, "boxes": boxes}
+    if "image" not in image:
+        raise ValueError(f"A row needs an image under the key 'image'; this one has {', '.join(map(str, image))}.")
+    return {"image": image["image"], "boxes": image.get("boxes") if boxes is None else boxes}
 
 
 def _saved_processor(model: AiTForDenseTokenGeneration, task: str) -> dict[str, str]:

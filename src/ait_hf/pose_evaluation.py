@@ -56,7 +56,7 @@ def person_collator(rows: Sequence[BoxRow], *, processor: AiTPoseImageProcessor)
     persons = [
         {
             "image_id": torch.tensor(int(row["image_id"])),
-            "box": torch.tensor(np.asarray(row["box"], dtype=np.float64)),
+            "box": torch.tensor(np.asarray(row["box"], dtype=np.float32)),
             "score": torch.tensor(float(row.get("score", 1.0))),
         }
         for row in rows

@@ -80,7 +80,7 @@ def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) 
 
     Args:
         image (`torch.Tensor` of shape `(channels, height, width)`): Any dtype.
-        to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`].
+        to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`], on the CPU.
         size: Height and width of the crop, pixels.
 
     Returns:
@@ -95,11 +95,11 @@ def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) 
         to_image = torch.cat([to_image[:, :2], to_image[:, 2:] + 0.5], dim=1) * ratio
         to_image = torch.cat([to_image[:, :2], to_image[:, 2:] - 0.5], dim=1)
     height, width = image.shape[-2:]
-    rows, columns = torch.meshgrid(*(torch.arange(side, device=image.device) for side in size), indexing="ij")
-    points = transform_points(torch.stack([columns, rows], dim=-1), to_image.to(image.device)[None])
-    # `grid_sample` wants the image's edges at -1 and 1.
-    grid = (2 * points + 1) / points.new_tensor([width, height]) - 1
-    return F.grid_sample(image[None].float(), grid[None].float(), align_corners=False)[0]
+    rows, columns = torch.meshgrid(*map(torch.arange, size), indexing="ij")
+    points = transform_points(torch.stack([columns, rows], dim=-1), to_image[None])
+    # `grid_sample` wants the image's edges at -1 and 1. Not every device has 64-bit numbers.
+    grid = ((2 * points + 1) / points.new_tensor([width, height]) - 1).float().to(image.device)
+    return F.grid_sample(image[None].float(), grid[None], align_corners=False)[0]
 
 
 def joints_in_crop(joints: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -254,7 +254,7 @@ def _rebuilder(
 
     def from_masks(labels: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
         side = tokenizer.config.sample_size
-        small = F.interpolate(labels[None, None].double(), size=(side, side), mode="nearest-exact")[0, 0]
+        small = F.interpolate(labels[None, None].float(), size=(side, side), mode="nearest-exact")[0, 0]
         present = labels[labels != IGNORED_LABEL].unique()
         ids = tokenizer.tokenize((small == present[:, None, None]).float()[:, None])
         scores = torch.full((num_classes, side, side), -1.0, device=labels.device)

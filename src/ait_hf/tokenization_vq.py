@@ -100,8 +100,8 @@ class VQTokenizer(TokenizerBase):
         num_res_blocks (`int`, *optional*, defaults to 2): Residual blocks in the encoder and in the decoder, 1 to 5.
         num_vq_embeddings (`int`, *optional*, defaults to 128): Number of codes.
         vq_embed_dim (`int`, *optional*, defaults to 512): Width of a code.
-        sample_size (`int`, *optional*, defaults to 480):
-            Height and width in pixels of the maps it is trained on; sets [`~VQTokenizer.num_tokens`].
+        sample_size (`int` or `(height, width)`, *optional*, defaults to 480):
+            Size in pixels of the maps it is trained on; sets [`~VQTokenizer.num_tokens`]. Masks of objects are squares.
         value_range (`tuple[float, float]`, *optional*):
             Values that the network sees as -1 and 1; maps are mapped linearly on the way in and back on the way out.
             `None` leaves them as they are.
@@ -131,7 +131,7 @@ class VQTokenizer(TokenizerBase):
         num_res_blocks: int = 2,
         num_vq_embeddings: int = 128,
         vq_embed_dim: int = 512,
-        sample_size: int = 480,
+        sample_size: int | list[int] | tuple[int, int] = 480,
         value_range: tuple[float, float] | None = None,
         unit: str = "metre",
         loss_type: str = "masked_mse",
@@ -148,7 +148,7 @@ class VQTokenizer(TokenizerBase):
         if not 1 <= num_res_blocks <= 5:
             raise ValueError(f"num_res_blocks must be 1 to 5, got {num_res_blocks}.")
         check_codebook(num_vq_embeddings, ema_decay, revival_threshold)
-        if sample_size < 1 or sample_size % downsample_ratio:
+        if len(self.map_size) != 2 or any(side < 1 or side % downsample_ratio for side in self.map_size):
             raise ValueError(
                 f"sample_size must be a multiple of downsample_ratio {downsample_ratio}, got {sample_size}."
             )
@@ -192,9 +192,16 @@ class VQTokenizer(TokenizerBase):
         return import_module("ait_hf.tokens.original").load_original_tokenizer(cls, file, preset)
 
     @property
+    def map_size(self) -> tuple[int, int]:
+        """Height and width of the maps it is trained on, pixels."""
+        size = self.config.sample_size
+        return (size, size) if isinstance(size, int) else tuple(size)
+
+    @property
     def num_tokens(self) -> int:
         """Number of codes of a map of `sample_size`."""
-        return (self.config.sample_size // self.config.downsample_ratio) ** 2
+        height, width = self.map_size
+        return (height // self.config.downsample_ratio) * (width // self.config.downsample_ratio)
 
     def tokenize(self, x: torch.Tensor, validate: bool = True) -> torch.LongTensor:
         if validate:

@@ -205,6 +205,7 @@ class MaskCrops(Dataset):
     Args:
         dataset (`datasets.Dataset`): rows of [`~ait_hf.data.coco.load_coco`].
         size (`int`): side of the crops, pixels.
+        source (`str`): what the rows are of, for messages.
 
     Items:
         `{"labels": float32 (size, size), 0 or 1}`, decoded when asked for.
@@ -213,13 +214,13 @@ class MaskCrops(Dataset):
         ValueError: if there is no such object, or one has no segmentation.
     """
 
-    def __init__(self, dataset: datasets.Dataset, size: int = 64):
+    def __init__(self, dataset: datasets.Dataset, size: int = 64, source: str = "The data set"):
         self.rows = dataset.select_columns(["path", "height", "width", "boxes", "segmentation"])
         self.size = size
         # Of every object its row and its number there, as arrays, which data workers share: COCO has 860,000 objects.
         self.row_numbers, self.numbers = _cuttable(dataset)
         if not len(self.numbers):
-            raise ValueError("The data set has no object with a box of at least two pixels: there is no mask to cut.")
+            raise ValueError(f"{source} has no object with a box of at least two pixels: there is no mask to cut.")
 
     def __len__(self) -> int:
         return len(self.numbers)

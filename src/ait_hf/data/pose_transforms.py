@@ -34,7 +34,7 @@ class PoseEvalTransform:
 
         - `pixel_values` float32 `(3, H, W)`;
         - `labels` float32 `(joints, 3)`: x, y in pixels of the crop, and visibility; joints outside of it are zeros;
-        - `person`: `image_id` and `id` int64 `()`, `box` float64 `(4,)`.
+        - `person`: `image_id` and `id` int64 `()`, `box` float32 `(4,)`.
 
     Raises:
         TypeError: if the image is not 8-bit RGB.
@@ -66,7 +66,7 @@ class PoseEvalTransform:
         labels = joints_in_crop(joints, to_image, self.image_size)
         if not (labels[:, 2] > 0).any():
             raise ValueError(f"{_name(row)} has no known joint inside its crop: leave it out.")
-        person = {"image_id": torch.tensor(row["image_id"]), "id": torch.tensor(row["id"]), "box": box}
+        person = {"image_id": torch.tensor(row["image_id"]), "id": torch.tensor(row["id"]), "box": box.float()}
         return self._sample(row, to_image, labels) | {"person": person}
 
     def _exact_map(self, row: dict[str, Any], box: torch.Tensor, **changes) -> torch.Tensor:

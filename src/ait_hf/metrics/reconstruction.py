@@ -43,7 +43,7 @@ def code_usage(ids: torch.Tensor | np.ndarray, num_codes: int) -> dict[str, floa
         raise ValueError("Code usage needs at least one code id, got none.")
     if ids.min() < 0 or ids.max() >= num_codes:
         raise ValueError(f"Code ids must be in 0..{num_codes - 1}, got {ids.min().item()}..{ids.max().item()}.")
-    frequencies = torch.bincount(ids.long(), minlength=num_codes).double().cpu() / ids.numel()
+    frequencies = torch.bincount(ids.long(), minlength=num_codes).cpu().double() / ids.numel()
     perplexity = torch.special.entr(frequencies).sum().exp()
     return {"perplexity": perplexity.item(), "code_usage": (frequencies > 0).double().mean().item()}
 

@@ -18,7 +18,7 @@ from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..data.classes import clean_name
 from ..modeling_ait import AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
-from .solver_task import SolverTask, class_table, classes_of_model, code_grid, tokenizer_arguments
+from .solver_task import SolverTask, class_table, classes_of_model, code_grid, mask_grid, tokenizer_arguments
 
 
 logger = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def _set_image_size(task: str, declared: dict[str, Any], section: SolverTask, to
     if declared["output_type"] in _MAPS:
         declared["grid_size"] = code_grid(f"The image size of tasks.{task}.data", tuple(size), tokenizer)
     elif tokenizer is not None and declared["output_type"] != "pose":
-        declared["grid_size"] = [tokenizer.config.sample_size // tokenizer.config.downsample_ratio] * 2
+        declared["grid_size"] = mask_grid(tokenizer)
 
 
 def _meanings(config: AiTConfig, without: Mapping[str, Any] | tuple[()]) -> dict[tuple, int]:

@@ -4,15 +4,19 @@
 
 import argparse
 import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from .files import WriteError
+from ..command_arguments import seed
 from .recipes import load_recipe
 from .settings import Recipe
 
 
-def run_recipe(description: str, kind: type[Recipe], train: Callable[[Recipe], object]) -> None:
+def run_recipe(
+    description: str,
+    kind: type[Recipe],
+    train: Callable[[Recipe], object],
+    arguments: Sequence[str] | None = None,
+) -> None:
     """
     Reads a recipe, `key=value` overrides, `--seed` and `--push_to_hub` from the command line, and trains.
 
@@ -20,22 +24,16 @@ def run_recipe(description: str, kind: type[Recipe], train: Callable[[Recipe], o
         description: Of the script, for `--help`.
         kind: Dataclass of the recipe.
         train: What to do with it.
+        arguments: Those of the process by default.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
-    parser.add_argument("--seed", type=int, help="same as seed=SEED")
+    parser.add_argument("--seed", type=seed, help="same as seed=SEED")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", help="same as hub.repo_id=USER/NAME: publish the result")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("ait_hf").setLevel(logging.INFO)
-    overrides = arguments.overrides + ([] if arguments.seed is None else [f"seed={arguments.seed}"])
-    overrides += [] if arguments.push_to_hub is None else [f"hub.repo_id={arguments.push_to_hub}"]
-    try:
-        recipe = load_recipe(arguments.recipe, kind, overrides)
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
-    try:
-        train(recipe)
-    except (FloatingPointError, WriteError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+    overrides = options.overrides + ([] if options.seed is None else [f"seed={options.seed}"])
+    overrides += [] if options.push_to_hub is None else [f"hub.repo_id={options.push_to_hub}"]
+    train(load_recipe(options.recipe, kind, overrides))

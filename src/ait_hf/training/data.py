@@ -30,6 +30,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ..data.subset import evenly
+from ..faults import SampleError
 from .batch_sizes import shared_out
 from .unreadable import READING_ERRORS, Unreadable, UnreadableLog, check_in_a_row, name_of, path_in
 
@@ -224,7 +225,7 @@ class StreamedSamples(IterableDataset):
             for row in rows:  # noqa: UP028 (whether there was one is asked below)
                 yield row
             if row is None:
-                raise ValueError(
+                raise SampleError(
                     "A data worker has no rows: the stream has fewer than there are processes and workers."
                 )
 
@@ -259,7 +260,7 @@ class EncodedRows(Dataset):
 
 
 class EvalSamples(Dataset):
-    """Samples by index, without chance; `ValueError` for one that cannot be read, as errors of others do not compare."""
+    """Samples by index, without chance; `SampleError` for one that cannot be read, as errors of others do not compare."""
 
     def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], num_samples: int):
         self.dataset = dataset
@@ -273,7 +274,7 @@ class EvalSamples(Dataset):
         try:
             return self.transform(self.dataset[index])
         except READING_ERRORS as error:
-            raise ValueError(
+            raise SampleError(
                 f"{name_of(self.dataset, index)} of the evaluation cannot be read ({error}): mend it or leave it out."
             ) from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from transformers import AutoConfig, AutoImageProcessor
+from transformers import AutoImageProcessor
 
 from ..configuration_ait import AiTConfig
 from ..data.coco_files import CocoContent, entries, read_annotations, read_coco_file
@@ -20,6 +20,7 @@ from ..data.pixels import height_and_width
 from ..data.rgbd import load_hub_rgbd
 from ..data.rgbd_index import INDEX_SUFFIXES, Frame, apply_depth_scale, read_index
 from ..image_reading_ait import read_picture_header
+from ..loading import MODEL, load_config, loading
 from .files import write_text
 
 
@@ -88,9 +89,7 @@ def fine_tuning_values(request: FineTuning) -> dict[str, Any]:
         FileNotFoundError, OSError: The model or the data do not exist.
         ValueError: The model has no such task, or an argument does not go with it.
     """
-    config = AutoConfig.from_pretrained(request.model)
-    if not isinstance(config, AiTConfig):
-        raise ValueError(f"{request.model} holds a {config.model_type!r} model, not an AiT model.")
+    config = load_config(request.model)
     if request.task not in config.tasks:
         raise ValueError(f"{request.model} was not trained for {request.task!r} but for {', '.join(config.tasks)}.")
     sections = {
@@ -285,7 +284,8 @@ def _semantic_data(request: FineTuning, config: AiTConfig, size: list[int]) -> t
 def _normalizes(request: FineTuning, config: AiTConfig) -> bool:
     """Whether the model knows images by ImageNet's mean and standard deviation."""
     folder = {"subfolder": f"image_processors/{request.task}"} if len(config.tasks) > 1 else {}
-    return AutoImageProcessor.from_pretrained(request.model, **folder).do_normalize
+    with loading(request.model, MODEL):
+        return AutoImageProcessor.from_pretrained(request.model, **folder).do_normalize
 
 
 def _validation_split(splits: Iterable[str]) -> str | None:

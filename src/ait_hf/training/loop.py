@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,6 @@ class _Run:
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self.last_checkpoint = resumed
         self._check_resumed(resumed)
-        if accelerator.is_main_process and recipe.hub is not None:  # a wrong token shows now, not after days
-            prepare_repository(recipe.hub)
-        self._write("The recipe", self._write_recipe)
         self.loaders = {
             name: evaluation_batches(
                 stream,
@@ -177,13 +175,17 @@ class _Run:
 
     def train(self) -> list[dict[str, float]]:
         accelerator, options, progress = self.accelerator, self.options, self.progress
-        if progress.step == 0:
-            first = list(islice(self.batches, options.gradient_accumulation_steps))
-            with uncompiled():
-                self.task.start(self._unwrapped(), send_to_device(first, accelerator.device))
-            self.batches = chain(first, self.batches)
         if progress.step >= options.max_steps:  # resumed at its end
+            self._prepare_output()
             self._write_model()
+        else:
+            # Data that cannot be read show before anything is written.
+            first = list(islice(self.batches, options.gradient_accumulation_steps))
+            self._prepare_output()
+            if progress.step == 0:
+                with uncompiled():
+                    self.task.start(self._unwrapped(), send_to_device(first, accelerator.device))
+            self.batches = chain(first, self.batches)
         accelerator.init_trackers("ait_hf", config=_tracked_config(self.recipe))
         bar = tqdm(
             total=options.max_steps,
@@ -361,6 +363,14 @@ class _Run:
     def _write_model(self) -> None:
         with self._finished_model() as model:
             self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
+
+    def _prepare_output(self) -> None:
+        """What is needed at the end is missed now, not after days."""
+        if self.recipe.evaluation.pictures_every is not None and find_spec("matplotlib") is None:
+            raise ImportError("evaluation.pictures_every needs matplotlib: pip install 'ait-hf[eval]'.")
+        if self.accelerator.is_main_process and self.recipe.hub is not None:
+            prepare_repository(self.recipe.hub)
+        self._write("The recipe", self._write_recipe)
 
     def _write_recipe(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

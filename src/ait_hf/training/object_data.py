@@ -329,7 +329,8 @@ class CocoMasks(CocoFiles, MaskData):
 
     def load(self, split: str) -> Dataset:
         files = self.files(split)
-        return MaskCrops(load_coco(files.annotations, files.images, with_masks=True), self.mask_size)
+        rows = load_coco(files.annotations, files.images, with_masks=True)
+        return MaskCrops(rows, self.mask_size, files.annotations)
 
 
 @strict

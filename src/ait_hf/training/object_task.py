@@ -16,7 +16,7 @@ from ..object_evaluation import evaluate_objects
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .object_data import AnyObjectData
-from .solver_task import SolverTask
+from .solver_task import SolverTask, mask_grid
 
 
 @strict
@@ -132,6 +132,5 @@ class InstanceTask(ObjectTask):
     settings: InstanceSettings = field(default_factory=InstanceSettings)
 
     def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
-        side = tokenizer.config.sample_size // tokenizer.config.downsample_ratio
         declaration = super().declaration(tokenizer)
-        return declaration | {"slots": [*declaration["slots"], "mask"], "grid_size": [side, side]}
+        return declaration | {"slots": [*declaration["slots"], "mask"], "grid_size": mask_grid(tokenizer)}

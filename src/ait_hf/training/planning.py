@@ -18,6 +18,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from ..configuration_ait import AiTConfig, AiTSwinv2Config
+from ..loading import load_config
 from ..modeling_ait import AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
 from ..tokenization_pose import PoseTokenizer
@@ -26,7 +27,7 @@ from .lora import add_adapters
 from .optimizer import build_optimizer
 from .recipes import build, read_values
 from .solver import SolverRecipe
-from .solver_model import donated_backbone, load_tokenizer, named_backbone, solver_config
+from .solver_model import donated_backbone, named_backbone, solver_config, trained_tokenizer
 from .solver_task import SolverTask
 from .step_cost import PRECISIONS, LinearCost, lowered, step_cost
 from .tokenizer import TokenizerRecipe, build_tokenizer
@@ -325,7 +326,7 @@ def _samples(tokenizer: Tokenizer, count: int) -> torch.Tensor:
     config = tokenizer.config
     if isinstance(tokenizer, PoseTokenizer):
         return torch.rand(count, config.num_joints, 3)
-    size = (config.sample_size, config.sample_size)
+    size = tokenizer.map_size
     if config.loss_type == "cross_entropy":
         return torch.zeros(count, *size, dtype=torch.long)
     return torch.rand(count, *([config.in_channels] if config.in_channels > 1 else []), *size)
@@ -349,14 +350,14 @@ def _planned_config(recipe: SolverRecipe, folder: Path) -> AiTConfig:
 
 def _planned_tokenizer(task: SolverTask, folder: Path) -> Tokenizer:
     if Path(task.tokenizer).is_dir():
-        return load_tokenizer(task)
+        return trained_tokenizer(task)
     with torch.device("meta"):
         return build_tokenizer(_recipe_of(task.tokenizer, folder, TokenizerRecipe))
 
 
 def _config_of(path: str, folder: Path) -> AiTConfig:
     if Path(path).is_dir():
-        return AiTConfig.from_pretrained(path)
+        return load_config(path)
     return _planned_config(_recipe_of(path, folder, SolverRecipe), folder)
 
 

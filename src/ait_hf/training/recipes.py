@@ -66,7 +66,11 @@ def read_values(path: Path) -> dict[str, Any]:
     """The file's keys and values, unchecked; errors as [`load_recipe`]."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no recipe at {path}.")
-    values = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}): save it as such.") from error
+    values = _parse_yaml(text, str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold a mapping of recipe keys, not {type(values).__name__}.")
     return values

@@ -17,7 +17,7 @@ from ..semantic_evaluation import evaluate_semantic, frame_processor
 from ..tokenization_vq import VQTokenizer
 from .data import Stream
 from .semantic_data import AnySemanticData
-from .solver_task import SolverTask, code_grid
+from .solver_task import SolverTask, code_grid, mask_grid
 
 
 @strict
@@ -101,12 +101,11 @@ class SemanticTask(SolverTask):
 
     def _declare_masks(self, tokenizer: VQTokenizer) -> dict[str, Any]:
         settings = {name: getattr(self.settings, name) for name in MASK_SETTINGS}
-        num_classes, side = len(self.class_names()), tokenizer.config.sample_size // tokenizer.config.downsample_ratio
-        settings["num_groups"] = settings["num_groups"] or num_classes
+        settings["num_groups"] = settings["num_groups"] or len(self.class_names())
         return settings | {
             "slots": ["class", self.codebook],
             "output_type": "semantic",
-            "grid_size": [side, side],
+            "grid_size": mask_grid(tokenizer),
             "auxiliary_loss": "dice_mse" if self.settings.auxiliary_loss else None,
         }
 

@@ -9,6 +9,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import DynamoBackend
 from huggingface_hub.dataclasses import strict
 
+from ..command_arguments import SEEDS
 from ..hub import HubRecipe
 from .optimizer import OptimizerRecipe
 from .schedules import ConstantSchedule, Schedule
@@ -151,3 +152,7 @@ class Recipe:
             raise ValueError(
                 f"version must be {RECIPE_VERSION} or left out, got {self.version}: batch_size is that of a whole step."
             )
+
+    def validate_seed(self):
+        if self.seed not in SEEDS:
+            raise ValueError(f"seed must be from 0 to {SEEDS[-1]}, got {self.seed}.")

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model that a task-solver's recipe starts from."""
 
+import difflib
 import itertools
 import json
 from collections.abc import Mapping
@@ -13,13 +14,14 @@ import torch
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 from transformers.utils import cached_file
 
 from ..configuration_ait import AiTConfig, AiTSwinv2Config
 from ..conversion.swinv2 import load_pretrained_backbone
-from ..modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
+from ..loading import load_solver, load_tokenizer, loading
+from ..modeling_ait import AiTForDenseTokenGeneration
 from ..objectives_ait import Tokenizer
-from ..tokenization_vq import VQTokenizer
 from .adaptation import adapt_solver
 from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
@@ -109,11 +111,11 @@ def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) ->
     kind = next(iter(tasks.values())).model_class if len(tasks) == 1 else AiTForDenseTokenGeneration
     if options.pretrained is not None:
         return _pretrained(kind, tasks, options)
-    tokenizers = {task.codebook: load_tokenizer(task) for task in tasks.values() if task.codebook is not None}
+    tokenizers = {task.codebook: trained_tokenizer(task) for task in tasks.values() if task.codebook is not None}
     size = [max(sides) for sides in zip(*(task.data.image_size for task in tasks.values()))]
     donor = None
     if options.initialize_from is not None:
-        donor = AiTForDenseTokenGeneration.from_pretrained(options.initialize_from)
+        donor = load_solver(options.initialize_from)
         backbone_config, backbone_weights = donated_backbone(options, size, donor.config), None
     else:
         backbone_config, backbone_weights = named_backbone(options, size)
@@ -138,12 +140,12 @@ def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) ->
 def _pretrained(
     kind: type[AiTForDenseTokenGeneration], tasks: Mapping[str, SolverTask], options: SolverModelRecipe
 ) -> AiTForDenseTokenGeneration:
-    model, has_new_tokens = kind.from_pretrained(options.pretrained), False
+    model, has_new_tokens = load_solver(options.pretrained, kind), False
     if options.classes_by_order:
         name_by_order(model.config, tasks, options.pretrained)
     if options.adapt:
         tokenizers = {
-            task.codebook: load_tokenizer(task)
+            task.codebook: trained_tokenizer(task)
             for task in tasks.values()
             if task.codebook is not None and task.tokenizer is not None
         }
@@ -156,7 +158,7 @@ def _pretrained(
     return model
 
 
-def load_tokenizer(task: SolverTask) -> Tokenizer:
+def trained_tokenizer(task: SolverTask) -> Tokenizer:
     """
     The trained tokenizer that a task's section names.
 
@@ -165,13 +167,9 @@ def load_tokenizer(task: SolverTask) -> Tokenizer:
         ValueError: It is of another kind of map.
     """
     path = task.tokenizer
-    if not Path(path).is_dir() and path.count("/") != 1:  # so it is no Hub name either
+    if not Path(path).exists() and path.count("/") != 1:  # so it is no Hub name either
         raise FileNotFoundError(f"There is no tokenizer at {path}: run scripts/train_tokenizer.py first.")
-    name = VQTokenizer.load_config(path).get("_class_name")
-    classes = {kind.__name__: kind for kind in TOKENIZER_CLASSES.values()}
-    if name not in classes:
-        raise ValueError(f"{path} holds a {name}, not one of {', '.join(classes)}.")
-    tokenizer = classes[name].from_pretrained(path)
+    tokenizer = load_tokenizer(path)
     if tokenizer.config.unit != task.unit:
         raise ValueError(
             f"tasks.{task.name}.tokenizer ({path}) is of maps in {tokenizer.config.unit!r}; this task needs one in "
@@ -262,28 +260,45 @@ def named_backbone(
     arguments = dict(options.backbone_config)
     if options.backbone is None:
         model_type = arguments.pop("model_type", AiTSwinv2Config.model_type)
-        if model_type != AiTSwinv2Config.model_type:
-            return AutoConfig.for_model(model_type, **arguments), None
-        check_keys("section model.backbone_config", arguments, _SWINV2_KEYS)
-        try:
-            return AiTSwinv2Config(image_size=size, **arguments), None
-        except StrictDataclassError as error:
-            raise ValueError(f"In section model.backbone_config: {error.__cause__ or error}") from error
+        return _new_backbone(model_type, size, arguments), None
     is_folder = Path(options.backbone).is_dir()
-    if (is_folder or "/" in options.backbone) and _is_swinv2(options.backbone):
-        check_keys("section model.backbone_config beside model.backbone", arguments, _PRETRAINED_SWINV2_KEYS)
-        config, backbone = load_pretrained_backbone(options.backbone, image_size=size, **arguments)
-        return config, backbone.state_dict()
-    check_keys("section model.backbone_config beside model.backbone", arguments, ())
-    if is_folder:  # which AutoBackbone.from_pretrained takes for a Hub name
-        with torch.device("meta"):
-            kind = type(AutoBackbone.from_config(AutoConfig.from_pretrained(options.backbone)))
-        backbone = kind.from_pretrained(options.backbone)
-    else:
-        backbone = AutoBackbone.from_pretrained(options.backbone)
+    with loading(options.backbone, "a backbone"):
+        is_swinv2 = (is_folder or "/" in options.backbone) and _is_swinv2(options.backbone)
+    allowed = _PRETRAINED_SWINV2_KEYS if is_swinv2 else ()
+    check_keys("section model.backbone_config beside model.backbone", arguments, allowed)
+    with loading(options.backbone, "a backbone"):
+        if is_swinv2:
+            config, backbone = load_pretrained_backbone(options.backbone, image_size=size, **arguments)
+            return config, backbone.state_dict()
+        if is_folder:  # which AutoBackbone.from_pretrained takes for a Hub name
+            with torch.device("meta"):
+                kind = type(AutoBackbone.from_config(AutoConfig.from_pretrained(options.backbone)))
+            backbone = kind.from_pretrained(options.backbone)
+        else:
+            backbone = AutoBackbone.from_pretrained(options.backbone)
     return backbone.config, backbone.state_dict()
+
+
+def _new_backbone(model_type: str, size: list[int], arguments: dict[str, Any]) -> PreTrainedConfig:
+    section = "section model.backbone_config"
+    is_ours = model_type == AiTSwinv2Config.model_type
+    if not is_ours and model_type not in MODEL_FOR_BACKBONE_MAPPING_NAMES:
+        known = [AiTSwinv2Config.model_type, *MODEL_FOR_BACKBONE_MAPPING_NAMES]
+        nearest = difflib.get_close_matches(str(model_type), known, n=1, cutoff=0)
+        raise ValueError(f"model_type {model_type!r} of {section} is no backbone's: did you mean {nearest[0]}?")
+    try:
+        if is_ours:
+            check_keys(section, arguments, _SWINV2_KEYS)
+            return AiTSwinv2Config(image_size=size, **arguments)
+        known = {"out_features", "out_indices"} | AutoConfig.for_model(model_type).to_dict().keys()
+        check_keys(section, arguments, known)
+        return AutoConfig.for_model(model_type, **arguments)
+    except StrictDataclassError as error:
+        raise ValueError(f"In {section}: {error.__cause__ or error}") from error
 
 
 def _is_swinv2(name_or_path: str) -> bool:
     stored = json.loads(Path(cached_file(name_or_path, "config.json")).read_text(encoding="utf-8"))
+    if not isinstance(stored, dict):
+        raise ValueError(f"its config.json holds {type(stored).__name__}, not the keys of a model.")
     return stored.get("model_type") == "swinv2" or stored.get("architecture", "").startswith("swinv2_")

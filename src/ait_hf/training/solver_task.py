@@ -137,6 +137,14 @@ def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -
     return [height // ratio, width // ratio]
 
 
+def mask_grid(tokenizer: VQTokenizer) -> list[int]:
+    """Rows and columns of codes that stand for a mask; `ValueError` if its masks are no squares."""
+    height, width = tokenizer.map_size
+    if height != width:
+        raise ValueError(f"Masks are cut out as squares, but this tokenizer's are {height} x {width} pixels.")
+    return [height // tokenizer.config.downsample_ratio] * 2
+
+
 def class_table(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, list[int]]]:
     """
     All classes of a model, and the part of them that every task with classes uses: tasks with the same classes share

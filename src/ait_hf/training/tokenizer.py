@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from ..configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
 from ..data.classes import learning_warnings, pair_joints
 from ..data.maps import UNIT_VECTOR
+from ..loading import load_tokenizer
 from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
 from ..tokenization_pose import PoseTokenizer, mask_joints
 from ..tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
@@ -276,23 +277,19 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     kind = PoseTokenizer if isinstance(data, PersonData) else VQTokenizer
     given = _given_by(data)
     if options.pretrained is not None:
-        tokenizer = kind.from_pretrained(options.pretrained)
+        tokenizer = load_tokenizer(options.pretrained, [kind])
         _check_agreement(data, given, tokenizer.config, options.pretrained)
         return tokenizer
     _check_agreement(data, given, options.config, "section model.config")
-    height, width = data.image_size
-    if kind is VQTokenizer and height != width:
-        raise ValueError(
-            f"A tokenizer of maps is trained on squares, but the data {data.name} are {height} x {width} pixels."
-        )
     defaults = MASK_DEFAULTS if data.unit == "mask" else {}
     try:
-        config = _config_class(data)(**defaults | {"sample_size": height} | options.config | given)
+        config = _config_class(data)(**defaults | {"sample_size": _sample_size(data)} | options.config | given)
     except StrictDataclassError as error:
         raise ValueError(f"In section model.config: {error.__cause__ or error}") from error
-    if kind is VQTokenizer and height % config.downsample_ratio:
+    height, width = data.image_size
+    if kind is VQTokenizer and (height % config.downsample_ratio or width % config.downsample_ratio):
         raise ValueError(
-            f"The maps of section data, {height} pixels wide, must be a multiple of the {config.downsample_ratio} pixels "
+            f"The maps of section data ({height} x {width}) must be a multiple of the {config.downsample_ratio} pixels "
             "per code."
         )
     return kind(**asdict(config))
@@ -312,9 +309,7 @@ def _given_by(data: AnyTokenizerData) -> dict[str, Any]:
     """What the data say of the tokenizer's configuration (beside the sample size, which maps may change)."""
     match data:
         case PersonData():
-            height, width = data.image_size
-            size = height if height == width else [height, width]
-            return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": size}
+            return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": _sample_size(data)}
         case SemanticData():
             channels = data.num_classes
             loss_type = {"loss_type": "cross_entropy", "class_names": data.class_names()}
@@ -323,6 +318,12 @@ def _given_by(data: AnyTokenizerData) -> dict[str, Any]:
         case _:
             channels, loss_type = 1, {}
     return {"unit": data.unit, "in_channels": channels, "out_channels": channels, **loss_type}
+
+
+def _sample_size(data: AnyTokenizerData) -> int | list[int]:
+    """One number for squares, as tokenizers save it."""
+    height, width = data.image_size
+    return height if height == width else [height, width]
 
 
 def _check_agreement(data: AnyTokenizerData, given: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:

@@ -18,6 +18,8 @@ import datasets
 import PIL.Image
 from torch.utils.data import Subset
 
+from ..faults import SampleError
+
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +96,9 @@ class UnreadableLog:
 
 
 def check_in_a_row(failures: list[Unreadable]) -> None:
-    """`ValueError` if there are so many that looking for another sample makes no sense."""
+    """`SampleError` if there are so many that looking for another sample makes no sense."""
     if len(failures) >= MOST_IN_A_ROW:
-        raise ValueError(f"{len(failures)} samples in a row cannot be read: {_listed(failures)}.")
+        raise SampleError(f"{len(failures)} samples in a row cannot be read: {_listed(failures)}.")
 
 
 def name_of(dataset: Any, index: int) -> str:
