@@ -24,7 +24,7 @@ from huggingface_hub.errors import StrictDataclassError
 DEBUG = "AIT_DEBUG"  # environment variable: any value shows the traceback of every error
 GRACE = 15  # seconds that the other processes of a run leave the main one, which mostly meets the same fault
 _SPEAKERS = {"ait_hf", "accelerate", "datasets", "diffusers", "huggingface_hub", "peft", "transformers"}
-_SAID = (ValueError, FloatingPointError, ImportError, StrictDataclassError, DatasetsError)
+_SAID = (ValueError, TypeError, FloatingPointError, ImportError, StrictDataclassError, DatasetsError)
 
 
 class SampleError(ValueError):

@@ -67,6 +67,9 @@ def choose_columns(
         dataset: that has them, see [`check_columns`].
         features: 🤗 features by name.
         stored_as: what columns are called in `dataset`, where that is another name.
+
+    Raises:
+        ValueError: if a column of pictures holds something else.
     """
     names = {(stored_as or {}).get(column, column): column for column in features}
     dataset = dataset.select_columns(list(names))
@@ -78,8 +81,17 @@ def choose_columns(
     if any(dataset.features[column] != feature for column, feature in numbers.items()):
         dataset = dataset.cast(datasets.Features(dataset.features | numbers))  # all at once, as it copies the table
     for column in features.keys() - numbers.keys():
+        if isinstance(features[column], datasets.Image) and not _may_be_pictures(dataset.features[column]):
+            raise ValueError(f"Column {column!r} holds {dataset.features[column]}, no pictures: name another column.")
         dataset = dataset.cast_column(column, features[column])
     return dataset
+
+
+def _may_be_pictures(stored: Any) -> bool:
+    """Whether pictures can be read from a column: images, files as they are, or paths."""
+    if isinstance(stored, datasets.Value):
+        return stored.dtype in ("string", "large_string", "binary", "large_binary")
+    return isinstance(stored, datasets.Image) or (isinstance(stored, dict) and {"bytes", "path"} <= stored.keys())
 
 
 def spread_rows(
@@ -122,6 +134,9 @@ def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] 
     first_error = None
     for row in first_rows(dataset, _ROWS_CHECKED):
         try:
+            for column, feature in dataset.features.items():
+                if isinstance(feature, datasets.Image) and row[column] is None:
+                    raise ValueError(f"Column {column!r} has no picture in the first rows.")
             check(dataset.features.decode_example(row))
             return
         except (OSError, ValueError, SyntaxError) as error:
