@@ -239,7 +239,7 @@ CASES = {
     "maps that codes do not fill": (
         "train_tokenizer",
         lambda w: tokenizer(w, "data.transform.crop_size=[32, 36]"),
-        "(32 x 36) must be a multiple of the 8 pixels",
+        "36 pixels wide, must be a multiple of the 8 pixels",
     ),
     "annotations without objects": (
         "train_tokenizer",

@@ -289,8 +289,8 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     height, width = data.image_size
     if kind is VQTokenizer and (height % config.downsample_ratio or width % config.downsample_ratio):
         raise ValueError(
-            f"The maps of section data ({height} x {width}) must be a multiple of the {config.downsample_ratio} pixels "
-            "per code."
+            f"The maps of section data, {height} pixels high and {width} pixels wide, must be a multiple of the "
+            f"{config.downsample_ratio} pixels per code."
         )
     return kind(**asdict(config))
 
