@@ -11,6 +11,7 @@ from published_tokenizers import molmoact_weights
 
 from ait_hf import VQTokenizer
 from ait_hf.tokens import AiTTokenProcessor, TokenBuffer
+from ait_hf.tokens.buffer import _opencv_bilinear
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,33 @@ def test_codes_of_episodes(molmoact, golden_dir, data_dir, tmp_path):
         inputs = processor(list(maps), image_sizes=[(entry["height"], entry["width"])] * len(maps))
         ids = tokenizer.tokenize(inputs.pixel_values).flatten(1)
         assert torch.equal(ids, tensors[f"episode.{entry['index']}.depth_codes"])
+
+
+# Red channel of cv2.resize(picture, (8, 6), interpolation=cv2.INTER_LINEAR) of OpenCV 5.0, by seed and size.
+OPENCV = {
+    (5, (3, 5)): [
+        [168, 169, 161, 67, 61, 145, 88, 37],
+        [178, 156, 124, 67, 72, 138, 101, 68],
+        [197, 131, 49, 68, 92, 123, 128, 130],
+        [165, 96, 12, 54, 80, 90, 113, 130],
+        [83, 52, 14, 26, 34, 39, 56, 69],
+        [42, 30, 15, 12, 11, 13, 27, 38],
+    ],
+    (6, (13, 17)): [
+        [153, 69, 61, 90, 141, 134, 185, 192],
+        [165, 99, 130, 111, 176, 70, 126, 82],
+        [118, 183, 58, 181, 27, 117, 83, 128],
+        [91, 77, 129, 126, 41, 124, 85, 72],
+        [131, 140, 188, 87, 84, 108, 106, 147],
+        [154, 108, 112, 155, 147, 68, 39, 177],
+    ],
+}
+
+
+@pytest.mark.parametrize("seed, size", OPENCV)
+def test_frames_resized_as_opencv_does(seed, size):
+    picture = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert _opencv_bilinear(picture, (6, 8))[..., 0].tolist() == OPENCV[seed, size]
 
 
 def textured(seed: int, side: int = 8) -> np.ndarray:

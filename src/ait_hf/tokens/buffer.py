@@ -146,21 +146,25 @@ def _pillow_bilinear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _opencv_bilinear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """OpenCV's INTER_LINEAR of 8 bits: weights of 11 bits, products cut off in between as its loops do."""
-    (top, bottom, below), (left, right, beside) = (_taps(n, target) for n, target in zip(pixels.shape, size))
+    (top, above), (bottom, below) = _taps(pixels.shape[0], size[0])
+    (left, before), (right, beside) = _taps(pixels.shape[1], size[1])
+    outside = left == right  # beyond the outermost centres columns count whole, but rows by both weights
+    before, beside = np.where(outside, 2048, before), np.where(outside, 0, beside)
     pixels = pixels.astype(np.int64)
-    across = pixels[:, left] * (2048 - beside)[:, None] + pixels[:, right] * beside[:, None]
-    first = ((2048 - below)[:, None, None] * (across[top] >> 4)) >> 16
+    across = pixels[:, left] * before[:, None] + pixels[:, right] * beside[:, None]
+    first = (above[:, None, None] * (across[top] >> 4)) >> 16
     second = (below[:, None, None] * (across[bottom] >> 4)) >> 16
     return ((first + second + 2) >> 2).clip(0, 255).astype(np.uint8)
 
 
-def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For every target row the two source rows that it mixes, and the weight of the second in 1/2048."""
-    places = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
+def _taps(source: int, target: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """The two source rows that every target row mixes, each with its weights in 1/2048."""
+    places = ((np.arange(target) + 0.5) * (1.0 / (target / source)) - 0.5).astype(np.float32)
     first = np.floor(places).astype(np.int64)
-    shares = np.where((first < 0) | (first >= source - 1), 0, places - first)
-    first = first.clip(0, source - 1)
-    return first, (first + 1).clip(max=source - 1), np.rint(shares * 2048).astype(np.int64)
+    share = places - first.astype(np.float32)
+    rows = (first.clip(0, source - 1), (first + 1).clip(0, source - 1))
+    weights = (np.rint(part * np.float32(2048)).astype(np.int64) for part in (np.float32(1) - share, share))
+    return tuple(zip(rows, weights))
 
 
 __all__ = ["BufferUpdate", "TokenBuffer"]
