@@ -175,6 +175,43 @@ def test_boxes_and_masks():
     assert allowed(free, [1, 4, 5, 6, 7, 8]) == places
 
 
+@pytest.mark.parametrize(
+    "token_format",
+    [
+        DEPTH,
+        OTHER,
+        TokenFormat(code="<c{}>", num_codes=4, grid=(2, 2)),
+        TokenFormat(code="<c{}>", num_codes=4, grid=(2, 2), start="<c>"),
+        TokenFormat(
+            code="<c{}>", num_codes=4, grid=(2, 2), start="<c>", end="</c>", location="<l{}>", num_locations=8
+        ),
+    ],
+    ids=lambda form: f"{form.start}{form.code}{form.end}",
+)
+def test_answers_by_chance_are_whole(token_format):
+    """A model without any sense writes nothing but whole blocks, whatever the format."""
+    first = 10
+    vocabulary = TokenVocabulary(
+        token_format,
+        codes=range(first, first + token_format.num_codes),
+        locations=range(40, 40 + token_format.num_locations) if token_format.location else (),
+        start=None if token_format.start is None else 50,
+        end=None if token_format.end is None else 51,
+    )
+    processor = TokenFormatLogitsProcessor(vocabulary, max_length=80)
+    draws, tokens = torch.Generator().manual_seed(0), torch.zeros(8, 1, dtype=torch.long)
+    for _ in range(79):
+        scores = processor(tokens, torch.randn(8, 60, generator=draws))
+        tokens = torch.cat([tokens, scores.softmax(-1).multinomial(1, generator=draws)], dim=1)
+    found = 0
+    for row in tokens:
+        blocks = vocabulary.parse(row, strict=False)
+        assert all(block.damage is None or "the box is empty" in block.damage for block in blocks)
+        assert not any(block.repairs for block in blocks)
+        found += len(blocks)
+    assert found > 8
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="share tokens, such as <D_START>"):
         TokenFormatLogitsProcessor([DEPTH_IDS, DEPTH_IDS])

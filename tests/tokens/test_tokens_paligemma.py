@@ -297,6 +297,40 @@ def test_maps_of_a_folder_and_an_exact_resume(folders, command, tmp_path, capsys
     assert "is what is left of another job" in capsys.readouterr().err
 
 
+def test_masks_of_a_jsonl_file(folders, command, tmp_path, capsys):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 20:50] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    lines = [
+        {"mask": "m.png", "label": "cat", "image": "photo.jpg"},
+        {"mask": "m.png", "box": [0.0, 0.0, 1.0, 1.0], "prefix": "segment it"},
+        {"mask": "m.png", "label": "a ; b"},
+        {"mask": "m.png", "box": [0.5, 0.5, 0.5, 0.9]},
+        {"mask": "m.png", "box": "all of it"},
+        {"mask": "none.png"},
+    ]
+    (tmp_path / "masks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = [
+        "encode",
+        "--tokenizer",
+        folders / "mask",
+        "--output",
+        tmp_path / "out.jsonl",
+        tmp_path / "masks.jsonl",
+    ]
+    command(*arguments)
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["left out or unreadable"] == 4
+    first, second = lines_of(tmp_path / "out.jsonl")
+    assert (first["image"], first["prefix"]) == ("photo.jpg", "segment cat") and first["suffix"].endswith(" cat")
+    assert first["suffix"].startswith("<loc0256><loc0341><loc0767><loc0852>")
+    assert (second["image"], second["prefix"]) == ("m.png", "segment it")
+    assert second["suffix"].startswith("<loc0000><loc0000><loc1023><loc1023>")
+    (tmp_path / "masks.jsonl").write_text('{"mask": "m.png", "label": 5}\n')
+    with pytest.raises(SystemExit):
+        command(*arguments, "--overwrite")
+    assert "Line 1 of" in (error := capsys.readouterr().err) and "label that is no text: 5" in error
+
+
 def test_answers_to_maps(folders, command, tmp_path, capsys):
     form = get_preset("molmoact2-depth").token_format
     good = form.to_text(torch.arange(100))

@@ -390,3 +390,47 @@ def test_a_format_as_a_file(tmp_path):
     (tmp_path / "token_format.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):
         TokenFormat.from_pretrained(tmp_path)
+
+
+SOUP = st.sampled_from(
+    ["start", "end", "prefix", "code", "code", "code", "bad code", "location", "bad location", "text"]
+)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(deadline=None, max_examples=60)
+@given(kinds=st.lists(SOUP, max_size=30), seed=st.integers(0, 9), fill=st.sampled_from([None, "edge", 3]))
+def test_any_soup_of_tokens_is_read_or_refused(name, kinds, seed, fill):
+    token_format, draws = FORMATS[name], torch.Generator().manual_seed(seed)
+
+    def number(count: int) -> int:
+        return int(torch.randint(count, (), generator=draws))
+
+    def token(kind: str) -> str:
+        if kind in ("start", "end", "prefix"):
+            return getattr(token_format, kind) or " "
+        if "location" in kind and token_format.locations is not None:
+            return token_format.locations.text(number(token_format.num_locations) + (9999 if "bad" in kind else 0))
+        if "code" in kind:
+            return token_format.codes.text(number(token_format.num_codes) + (999 if "bad" in kind else 0))
+        return " some text; and | more "
+
+    text = "".join(map(token, kinds))
+    blocks = parse_text(text, token_format, strict=False, fill=fill)
+    for block in blocks:
+        assert 0 <= block.span[0] < block.span[1] <= len(text)
+        assert block.damage is None or block.damage
+        if block.ids is not None:
+            assert block.ids.shape == token_format.grid
+            assert block.ids.min() >= 0 and block.ids.max() < token_format.num_codes
+        if block.damage is None and token_format.location is not None:
+            assert block.locations[0] < block.locations[2] and block.locations[1] < block.locations[3]
+        if block.damage is None and token_format.location is None:
+            assert block.ids is not None
+    good = bool(blocks) and not any(block.damage or block.repairs for block in blocks)
+    if good and fill is None:
+        strict = parse_text(text, token_format)
+        assert [block.span for block in strict] == [block.span for block in blocks]
+    elif not good:
+        with pytest.raises(ValueError):
+            parse_text(text, token_format)

@@ -111,13 +111,13 @@ class _Encoder:
 
     def _prepare(self, sample: dict[str, Any]) -> BatchFeature:
         """A map or mask by itself; what its text needs is checked here, so that it does not cost the batch."""
+        if sample.get("label") is not None:
+            self.token_format.checked_label(sample["label"])
         pixels = read_pixels(Path(sample["file"]))
         if not get_convention(self.processor.convention).is_mask:
             return self.processor(pixels)
         inputs = self.processor(pixels, boxes=sample.get("box"))
         _check_locations(inputs.locations[0])
-        if sample.get("label") is not None:
-            self.token_format.to_text(None, inputs.locations, [sample["label"]])
         return inputs
 
     def _record(self, codes: torch.LongTensor, sample: dict[str, Any], inputs: BatchFeature) -> dict[str, str]:
@@ -139,7 +139,7 @@ class _Encoder:
             except ValueError as error:
                 entry["errors"].append(f"annotation {annotation['id']}: {error}")
                 continue
-            labels.append(sample["names"][annotation["category_id"]])
+            labels.append(annotation["label"])
             boxes.append(box)
             masks.append(mask)
         if labels:
@@ -175,7 +175,10 @@ def _check_locations(locations: np.ndarray | torch.LongTensor) -> None:
 
 def digest_of(samples: list[dict[str, Any]]) -> str:
     """Of what JSON can hold."""
-    return hashlib.sha256(json.dumps(samples).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(json.dumps(sample).encode())
+    return digest.hexdigest()
 
 
 def weights_digest(vq_tokenizer: VQTokenizer) -> str:
@@ -217,7 +220,10 @@ def _jsonl_samples(source: Path, key: str) -> list[dict[str, Any]]:
     for number, line in enumerate(read_jsonl(source), start=1):
         if not isinstance(line.get(key), str):
             raise ValueError(f"Line {number} of {source} has no {key!r} that names a file.")
-        known = {name: line[name] for name in ("box", "label", "prefix") if name in line}
+        known = {name: line[name] for name in ("box", "label", "prefix") if line.get(name) is not None}
+        for name in ("label", "prefix"):
+            if not isinstance(known.get(name, ""), str):
+                raise ValueError(f"Line {number} of {source} has a {name} that is no text: {known[name]!r}.")
         file = str(source.parent / line[key])
         samples.append(known | {"name": line[key], "file": file, "image": line.get("image", line[key])})
     return samples
@@ -225,7 +231,7 @@ def _jsonl_samples(source: Path, key: str) -> list[dict[str, Any]]:
 
 def _coco_samples(source: Path) -> list[dict[str, Any]]:
     content = read_annotations(source)
-    names = {entry["id"]: entry["name"] for entry in entries(content, "categories", source)}
+    names = {entry["id"]: str(entry["name"]).strip() for entry in entries(content, "categories", source)}
     images = entries(content, "images", source)
     by_image = {image["id"]: [] for image in images}
     for annotation in entries(content, "annotations", source):
@@ -239,10 +245,11 @@ def _coco_samples(source: Path) -> list[dict[str, Any]]:
                 f"{source}: annotation {annotation['id']} has image_id {annotation['image_id']}, which is not among the images."
             )
         crowd = flag(annotation.get("iscrowd", 0), f"{source}: annotation {annotation['id']} has iscrowd")
-        by_image[annotation["image_id"]].append(annotation | {"iscrowd": crowd})
+        label = names[annotation["category_id"]]
+        by_image[annotation["image_id"]].append(annotation | {"iscrowd": crowd, "label": label})
     return [
         {"name": f"image {image['id']}", "image": image.get("file_name", str(image["id"])), "image_id": image["id"]}
-        | {"height": image["height"], "width": image["width"], "annotations": by_image[image["id"]], "names": names}
+        | {"height": image["height"], "width": image["width"], "annotations": by_image[image["id"]]}
         for image in images
     ]
 

@@ -144,7 +144,7 @@ class TokenFormat:
         tokens += [self.codes.text(code) for code in codes or ()]
         tokens.append(self.end)
         text = self.token_separator.join(token for token in tokens if token is not None)
-        return text if label is None else f"{text} {self._checked_label(label)}"
+        return text if label is None else f"{text} {self.checked_label(label)}"
 
     def _flat_ids(self, ids: torch.Tensor | Sequence | None) -> list[list[int]] | None:
         """Codes of every block in the order of the text."""
@@ -199,7 +199,8 @@ class TokenFormat:
             raise ValueError(f"Locations are 0 to {self.num_locations - 1}, got {outside[0].item()}.")
         return locations.tolist()
 
-    def _checked_label(self, label: str) -> str:
+    def checked_label(self, label: str) -> str:
+        """A label without white space around it; `ValueError` if the format has none, or none like this."""
         if not self.labels:
             raise ValueError(f"This format has no labels, got {label!r}.")
         separator = self.block_separator.strip()
