@@ -51,5 +51,8 @@ def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
 
 
 def height_and_width(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
-    """A size as recipes give it, one number for a square, as height and width."""
-    return (size, size) if isinstance(size, int) else tuple(size)
+    """A size as recipes give it, one number for a square, as height and width; `ValueError` if it is none."""
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or min(sides) < 1:
+        raise ValueError(f"A size is a number of pixels, or [height, width], of at least 1, got {size}.")
+    return sides
