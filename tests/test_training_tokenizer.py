@@ -114,13 +114,23 @@ def test_masking_follows_the_kind(tmp_path):
     assert (normals == 0).all(dim=1).sum((1, 2)).tolist() == [512] * 2
 
 
+def test_maps_of_any_shape(tmp_path):
+    training = TokenizerTraining(recipe("label_map", tmp_path, "data.transform.image_size=[32, 24]"))
+    training.save(training.model, tmp_path)
+    saved = VQTokenizer.from_pretrained(tmp_path)
+    ratio = saved.config.downsample_ratio
+    assert saved.map_size == (32, 24) and saved.num_tokens == (32 // ratio) * (24 // ratio)
+    ids = saved.eval().tokenize(torch.zeros(1, 32, 24, dtype=torch.long))
+    assert ids.shape == (1, 32 // ratio, 24 // ratio) and saved.detokenize(ids=ids).shape[2:] == (32, 24)
+
+
 @pytest.mark.parametrize(
     ("kind", "override", "message"),
     [
         ("pose", "mask_augmentation.patch_size=8", "leave mask_augmentation.patch_size out"),
         ("pose", "model.config.base_channels=8", "Unknown key 'base_channels' in section model.config"),
         ("pose", "model.config.num_joints=16", "num_joints 16, but that of the data synthetic_poses is 17"),
-        ("label_map", "data.transform.image_size=[32, 24]", "synthetic_labels are 32 x 24 pixels"),
+        ("label_map", "data.transform.image_size=[32, 20]", "20 pixels wide, must be a multiple"),
         ("pose", "mask_augmentation.ratio=2", "between 0 and 1, got 2"),
         ("label_map", "model.config.hidden_size=8", "Unknown key 'hidden_size'"),
         (
