@@ -344,6 +344,14 @@ def test_joints_are_measured_by_name(poses, tmp_path, caplog, capsys):
     assert f"{poses / 'fewer'}.json lacks 'left_ear', 'right_ankle' of the skeleton coco" in said.replace(
         "'right_ankle', 'left_ear'", "'left_ear', 'right_ankle'"
     )
+    boxes = [
+        [entry[key] for key in ("image_id", "bbox")]
+        for entry in json.loads((poses / "plain.json").read_text())["annotations"]
+    ]
+    detected = [{"image_id": number, "category_id": 1, "bbox": box, "score": 1.0} for number, box in boxes]
+    (tmp_path / "boxes.json").write_text(json.dumps(detected))
+    assert measured(tmp_path, *people(poses, "other"), "--boxes", tmp_path / "boxes.json") == plain
+    assert json.loads((tmp_path / "metrics.json").read_text())["boxes"] == str(tmp_path / "boxes.json")
     assert "has the joint 'nose' twice" in refusal(capsys, *people(poses, "twice"))
     assert "shows the joint 'Nose' (is it 'nose'?)" in refusal(capsys, *people(poses, "strange"))
 

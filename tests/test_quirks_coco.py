@@ -132,7 +132,7 @@ LYING = {
     "iscrowd": ["0", "false", None, 2, 0.5, [], float("nan")],
     "area": ["12", None, True, [3], float("inf"), 10**400],
     "bbox": [["1", "2", "3", "4"], [True, 1, 20, 20], "1234", [1, 2, None, 4], {"x": 1}, [1, 2, float("nan"), 4]],
-    "image_id": ["1", True, 1.5, None, [1]],
+    "image_id": ["1", True, 1.5, None, [1], 10**400],
     "category_id": ["4", False, {}],
     "num_keypoints": ["17", True, 2.5],
     "segmentation": [

@@ -34,6 +34,7 @@ from ait_hf.data.label_maps import load_label_maps
 from ait_hf.data.maps import MapFolder, load_hub_maps
 from ait_hf.data.object_transforms import ObjectTrainTransform
 from ait_hf.data.pixels import picture_of
+from ait_hf.data.remarks import warn_once
 from ait_hf.data.rgbd import load_hub_rgbd, load_rgbd
 from ait_hf.data.semantic_transforms import SemanticEvalTransform
 from ait_hf.data.skeletons import COCO_SKELETON
@@ -290,12 +291,44 @@ def test_depth_is_turned_upright_like_its_picture(tmp_path):
     np.testing.assert_allclose(row["depth"], DEPTH / 1000)
 
 
-def test_pictures_changed_behind_a_cached_table_are_found_when_they_are_read(tmp_path):
+@pytest.mark.parametrize("read", FOLDERS)
+def test_pictures_are_compared_again_when_they_have_changed(read, tmp_path, caplog):
+    """A table in the cache is of the pictures that there were."""
+    path = write(tmp_path / "images" / "a.png", encode(Image.fromarray(noise(3))))
+    read(tmp_path)
+    for wrong, message in {
+        encode(Image.fromarray(noise(3)[::2, ::2])): rf"\({HEIGHT // 2}, {WIDTH // 2}\)",
+        encode(Image.fromarray(noise(3)), exif=exif(6)): "EXIF orientation",
+        encode(Image.fromarray(DEPTH)): "more than 8 bits",
+    }.items():
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path)
+    path.write_bytes(encode(Image.fromarray(noise(3)), exif=exif(3)))
+    read(tmp_path)
+    assert caplog.text.count("1 pictures, first") == 1
+    caplog.clear()
+    warn_once.cache_clear()  # as in another process
+    path.write_bytes(encode(Image.fromarray(noise(3, seed=9))))
+    assert (read(tmp_path)["a"] == noise(3, seed=9)).all() and not caplog.text
+
+
+@pytest.mark.parametrize("read", [coco, coco_keypoints])
+def test_a_picture_that_is_gone_from_a_cached_table_is_named(read, tmp_path):
     path = write(tmp_path / "images" / "a.png", encode(Image.fromarray(noise(3))))
     annotations = coco_file(tmp_path)
-    load_coco(annotations, tmp_path / "images")
+    read(tmp_path)
+    path.rename(path.with_suffix(".jpg"))
+    load = {coco: load_coco, coco_keypoints: load_coco_keypoints}[read]
+    with pytest.raises(FileNotFoundError, match="a.png does not exist, but .* has 'a.jpg'"):
+        load(annotations, tmp_path / "images")
+
+
+def test_pictures_changed_behind_a_loaded_table_are_found_when_they_are_read(tmp_path):
+    path = write(tmp_path / "images" / "a.png", encode(Image.fromarray(noise(3))))
+    table = load_coco(coco_file(tmp_path), tmp_path / "images")
     path.write_bytes(encode(Image.fromarray(noise(3)[::2, ::2])))
-    (row,) = load_coco(annotations, tmp_path / "images")
+    (row,) = table
     for use in (picture_of, ObjectTrainTransform(16)):
         with pytest.raises(ValueError, match=rf"{path} has \(3, 4\) pixels, but its annotations say \(6, 8\)"):
             use(row)

@@ -230,7 +230,7 @@ BROKEN_OBJECTS = {
     2: ("class_labels", lambda labels: [3] * len(labels), "an object of class 3, but there are classes 0 to 2"),
     3: ("boxes", lambda boxes: [[0, 0, WIDTH + 1, 5]] * len(boxes), "which is not x1, y1, x2, y2 inside"),
     5: ("area", lambda areas: [*areas, 1.0], "lists of different lengths"),
-    7: ("segmentation", lambda texts: ["[[1, 2, 3, 4]]"] * len(texts), "a polygon of fewer than three points"),
+    7: ("segmentation", lambda texts: ["[[1, 2, 3]]"] * len(texts), "a polygon that is no list x, y"),
     9: ("height", lambda height: height + 1, "but its annotations say"),
 }
 BROKEN_LABELS = {
@@ -305,15 +305,59 @@ def test_evaluation_has_the_people_of_the_files(streaming):
 def test_broken_truth_is_named(tmp_path):
     path = spoilt(tmp_path / "shards", "my-coco", {4: BROKEN_OBJECTS[7][:2]})
     _, data = sections("objects", path=path)
-    with pytest.raises(ValueError, match=r"\d{3}.png, object 0 has a polygon of fewer than three points"):
+    with pytest.raises(ValueError, match=r"\d{3}.png, object 0 has a polygon that is no list x, y"):
         data.ground_truth("train", None)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_objects_that_nothing_can_be_learnt_from_are_left_out_of_rows(tmp_path, streaming, caplog):
+    """As in files: of training and of the truth alike."""
+    box, area = [1.0, 1.0, 9.0, 9.0], 64.0
+    useless = {
+        1: ("[[1, 2, 3, 4]]", box, "left out 1 objects whose polygons all have fewer than three points"),
+        4: ("[[]]", box, "left out 1 objects whose polygons all have fewer than three points"),
+        7: ("", [5.0, 1.0, 5.0, 9.0], "left out 1 boxes without area"),
+        8: ("null", box, None),
+        9: ("[]", box, None),
+    }
+    stored = datasets.load_dataset("my-coco", split="train").cast_column("image", datasets.Image(decode=False))
+    rows = list(stored)
+    for number, (text, corners, _) in useless.items():
+        added = {"boxes": corners, "class_labels": 0, "iscrowd": False, "area": area, "segmentation": text}
+        rows[number] |= {column: [*rows[number][column], value] for column, value in added.items()}
+    (tmp_path / "shards").mkdir()
+    table = datasets.Dataset.from_list(rows, features=stored.features)
+    table.to_parquet(tmp_path / "shards/train-00000-of-00001.parquet")
+    found = {}
+    for path in ("my-coco", str(tmp_path / "shards")):
+        _, data = sections("objects", path=path, streaming=streaming)
+        stream = stream_of(data)
+        found[path] = contents(batches(stream, num_batches=NUM_IMAGES))
+        assert stream.unreadable.count == 0
+        truth = [entry for entry in data.ground_truth("train", None)["annotations"] if "segmentation" in entry]
+        found[path] = found[path], {(entry["image_id"], str(entry["segmentation"])) for entry in truth}
+    assert found["my-coco"] == found[str(tmp_path / "shards")]
+    for number, (_, _, message) in useless.items():
+        said = [text for text in caplog.messages if text.startswith(f"Sample {rows[number]['path']}: ")]
+        assert len(said) == (message is not None) and all(message in text for text in said)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_boxes_with_width_and_height_are_refused(tmp_path, streaming):
+    def change(boxes):
+        return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes]
+
+    path = spoilt(tmp_path / "shards", "my-coco", dict.fromkeys(range(NUM_IMAGES), ("boxes", change)))
+    _, data = sections("objects", path=path, streaming=streaming)
+    with pytest.raises(ValueError, match="as if they were x, y, width, height; boxes must be x1, y1, x2, y2"):
+        data.load("train")
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_a_stream_mixes_with_other_tasks(every):
     """Every task sees what it would see alone, with its own batch size, in its own steps; so it does when resumed."""
-    _, data = sections("objects", streaming=True, batch_size=2)
-    depth = SyntheticData(batch_size=4, transform=TransformRecipe(crop_size=8), size=[8, 8])
+    _, data = sections("objects", streaming=True, batch_size=4)
+    depth = SyntheticData(batch_size=6, transform=TransformRecipe(crop_size=8), size=[8, 8])
 
     def objects(every: int):
         return data.stream(every, max_objects=9, with_masks=True)

@@ -257,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     if accelerator.is_main_process:
         files = ("output", "gallery", "results")
         asked = {name: value for name, value in vars(options).items() if name not in (*foreign, *files)}
-        write_text(options.output, json.dumps(asked | {"results": results}, indent=2) + "\n")
+        write_text(options.output, json.dumps(asked | {"results": results}, indent=2, default=str) + "\n")
         print(table(results, kind.columns))
         print(f"Wrote {options.output}.")
     accelerator.end_training()

@@ -75,7 +75,7 @@ def check_different(names: Sequence[str], where: str, kind: str = "class") -> No
     seen = set()
     for name in map(clean_name, names):
         if name in seen:
-            raise ValueError(f"{where} has the {kind} {name!r} twice.")
+            raise ValueError(f"{where} has the {kind} {name!r} twice: names have to differ.")
         seen.add(name)
 
 

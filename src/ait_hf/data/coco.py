@@ -25,13 +25,13 @@ from .coco_files import (
     read_annotations,
     read_coco_file,
 )
-from .picture_sizes import check_pictures
-from .remarks import log_remarks
+from .picture_sizes import check_changed_pictures
+from .remarks import log_remarks, warn_once
 from .segmentations import decode_segmentation
 from .stored_images import Picture
 
 
-__all__ = ["COCO_FEATURES", "coco_classes", "decode_segmentation", "load_coco", "prepared", "remarks", "shown_labels"]
+__all__ = ["COCO_FEATURES", "coco_classes", "decode_segmentation", "load_coco", "prepared", "shown_labels"]
 
 
 COCO_FEATURES = datasets.Features(
@@ -75,7 +75,7 @@ class Coco(datasets.GeneratorBasedBuilder):
         # Everything is checked here, before the first row is written.
         content = read_coco_file(Path(self.config.annotations), with_masks=self.config.with_masks)
         rows = _read_rows(content, Path(self.config.images), self.config.keep_empty)
-        self.info.description = remarks(content, rows)
+        self.info.description = "\n".join(content.messages())
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -92,8 +92,8 @@ def load_coco(
 ) -> datasets.Dataset:
     """Loads the objects of a COCO json file, one row per image.
 
-    The file is checked as a whole, and that all images exist and have the size that it says, when its table is built; the
-    table is kept in the cache until the file changes. Boxes are clipped to their image. Left out, and logged with their
+    The file is checked as a whole when its table is built, which is kept in the cache until the file changes; and that all
+    images exist and have the size that it says, whenever one of them has changed. Boxes are clipped to their image. Left out, and logged with their
     numbers and first ids, are objects that nothing can be learnt from, see
     [`~ait_hf.data.coco_files.clean_content`].
 
@@ -132,16 +132,15 @@ def load_coco(
 
 
 def prepared(builder: datasets.GeneratorBasedBuilder) -> datasets.Dataset:
-    """The table of a builder, made or found in the cache; logs what was left out, in either case."""
+    """The table of a builder, made or found in the cache; logs, in either case, what was left out or mended, and pictures
+    that may not be meant so."""
     builder.download_and_prepare()
     log_remarks(builder)
-    return builder.as_dataset(datasets.Split.TRAIN).cast_column("image", Picture())
-
-
-def remarks(content: CocoContent, rows: list[dict[str, Any]]) -> str:
-    """What is to be said of a table: what was left out or mended, and pictures that may not be meant so, one per line."""
-    sizes = {row["path"]: (row["height"], row["width"]) for row in rows}
-    return "\n".join(filter(None, [*content.messages(), check_pictures(content.name, sizes)]))
+    table = builder.as_dataset(datasets.Split.TRAIN)
+    paths, *sizes = (table.with_format("arrow")[column].to_pylist() for column in ("path", "height", "width"))
+    sizes = dict(zip(paths, zip(*sizes)))
+    warn_once(check_changed_pictures(builder.config.annotations, sizes, builder.cache_dir))
+    return table.cast_column("image", Picture())
 
 
 def coco_classes(annotations: str | PathLike) -> tuple[list[str], list[int]]:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from .classes import ABSENT, DataClasses, clean_name, pair_joints
-from .coco import prepared, remarks
+from .coco import prepared
 from .coco_files import CocoContent, box_corners, clipped_box, files_digest, read_annotations, read_coco_file
 from .skeletons import COCO_SKELETON, Skeleton, skeleton
 from .stored_images import Picture
@@ -66,7 +66,7 @@ class CocoKeypoints(datasets.GeneratorBasedBuilder):
         config = self.config
         content = read_coco_file(Path(config.annotations))
         rows = _read_rows(content, Path(config.images), skeleton(config.skeleton))
-        self.info.description = remarks(content, rows)
+        self.info.description = "\n".join(content.messages())
         return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
 
     def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -82,8 +82,8 @@ def load_coco_keypoints(
 ) -> datasets.Dataset:
     """Loads the people of a COCO keypoint file, one row per person with at least one annotated joint.
 
-    The file is checked as a whole, and that all images exist and have the size that it says, when its table is built; the
-    table is kept in the cache until the file changes. Boxes are clipped to their image. Left out, and logged with their
+    The file is checked as a whole when its table is built, which is kept in the cache until the file changes; and that all
+    images exist and have the size that it says, whenever one of them has changed. Boxes are clipped to their image. Left out, and logged with their
     numbers and first ids, are
     crowds and people that nothing can be learnt from: without an annotated joint inside their box, or as in
     [`~ait_hf.data.coco_files.clean_content`].
@@ -221,7 +221,7 @@ def _person(
     """The columns' entries for one annotation; `None`, and its id in `content.dropped`, if it is left out."""
     where = f"{content.name}: annotation {annotation['id']}"
     if "keypoints" not in annotation:
-        raise ValueError(f"{where} has no 'keypoints'.")
+        raise ValueError(f"{where} has no 'keypoints'; an empty list says that none is annotated.")
     if len(annotation["keypoints"]) != 3 * len(numbers):
         count = len(annotation["keypoints"]) // 3
         raise ValueError(f"{where} has {count} joints of three numbers, but the skeleton has {len(numbers)}.")

@@ -4,7 +4,7 @@
 [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], as tables or as streams."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
 from os import PathLike
 from typing import Any
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from .box_checks import check_box_format
 from .coco import COCO_FEATURES
+from .coco_files import WITHOUT_AREA, WITHOUT_POLYGON
 from .coco_keypoints import KEYPOINT_FEATURES
 from .json_values import finite_number, finite_numbers, flag, pixel_count, whole_number
 from .object_transforms import MIN_CROP_SIDE
-from .segmentations import check_segmentation
-from .shards import AnyTable, check_columns, check_first_rows, choose_columns, first_rows, load_any, spread_rows
+from .remarks import warn_once
+from .segmentations import clean_segmentation, read_segmentation
+from .shards import AnyTable, check_columns, check_first_rows, choose_columns, load_any, some_rows, spread_rows
 
 
 Row = dict[str, Any]
@@ -32,7 +34,10 @@ _MASK_FEATURES = {
     "box": datasets.List(datasets.Value("float32"), length=4),
     "segmentation": datasets.Value("string"),
 }
-_ROWS_OF_BOXES = 8  # whose boxes tell in which format they are
+_ROWS_OF_BOXES = (
+    256  # of a table, spread over it, and of a stream the first few: whose boxes tell in which format they are
+)
+_ODD_SHARE = 0.05  # of the boxes may be so by mistake
 _HINT = " Shards are made of the rows of load_coco: see docs/data.md."
 
 
@@ -61,7 +66,7 @@ def load_coco_shards(
 
     Returns:
         Rows as of [`~ait_hf.data.coco.load_coco`], without `annotation_id`. Those that are not as they should be, see
-        [`check_objects`], are among them.
+        [`check_objects`], are among them, and so are objects that [`usable_objects`] leaves out.
 
     Raises:
         ValueError: if the split or a column does not exist, or none of the first rows can be used.
@@ -129,7 +134,7 @@ def load_keypoint_shards(
 
 def check_objects(row: Row, num_classes: int | None) -> None:
     """`ValueError`, which names the row's `path`, if a column is empty, the lists of its objects differ in length, a class
-    is not among the `num_classes`, or a box has no area or leaves the image."""
+    is not among the `num_classes`, or a box ends before it begins or leaves the image."""
     where = f"Sample {row['path']}"
     for column in (*_OF_IMAGES, *_OF_OBJECTS):
         if row[column] is None:
@@ -142,7 +147,7 @@ def check_objects(row: Row, num_classes: int | None) -> None:
             raise ValueError(f"{where} has an object of class {label}, but there are classes 0 to {num_classes - 1}.")
     boxes = np.asarray(row["boxes"], dtype=np.float32).reshape(-1, 4)
     corner = np.array([row["width"], row["height"]], dtype=np.float32)
-    good = (boxes[:, :2] >= 0) & (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= corner)
+    good = (boxes[:, :2] >= 0) & (boxes[:, :2] <= boxes[:, 2:]) & (boxes[:, 2:] <= corner)
     if not good.all():
         box = boxes[~good.all(1)][0].tolist()
         raise ValueError(
@@ -150,15 +155,33 @@ def check_objects(row: Row, num_classes: int | None) -> None:
         )
 
 
-def checked_objects(rows: Iterable[Row], num_classes: int) -> Iterator[Row]:
-    """The same rows; `ValueError` at the first that is not as [`check_objects`] wants it, or has a broken segmentation."""
-    for row in rows:
-        check_objects(row, num_classes)
-        for number, segmentation in enumerate(row["segmentation"]):
-            if segmentation:
-                where = f"Sample {row['path']}, object {number}"
-                check_segmentation(json.loads(segmentation), row["height"], row["width"], where)
-        yield row
+def usable_objects(row: Row, num_classes: int | None) -> Row:
+    """
+    A row without the objects that nothing can be learnt from, as in files: boxes without area, and objects all of whose
+    polygons have fewer than three points. What is left out of a row is logged once.
+
+    Raises:
+        ValueError: As [`check_objects`], or a segmentation is neither polygons nor an RLE of the image's size.
+    """
+    check_objects(row, num_classes)
+    where, kept, dropped = f"Sample {row['path']}", [], defaultdict(list)
+    segmentations = list(row["segmentation"])
+    for number, (box, text) in enumerate(zip(row["boxes"], segmentations)):
+        given = read_segmentation(text, f"{where}, object {number}")
+        if given is None:
+            segmentations[number] = ""
+        if min(box[2] - box[0], box[3] - box[1]) <= 0:
+            dropped[WITHOUT_AREA].append(number)
+        elif given is not None and not clean_segmentation(
+            given, row["height"], row["width"], f"{where}, object {number}"
+        ):
+            dropped[WITHOUT_POLYGON].append(number)
+        else:
+            kept.append(number)
+    for reason, numbers in dropped.items():
+        warn_once(f"{where}: left out {len(numbers)} {reason} (objects {', '.join(map(str, numbers))}).")
+    columns = {column: row[column] for column in _OF_OBJECTS} | {"segmentation": segmentations}
+    return row | {column: [values[number] for number in kept] for column, values in columns.items()}
 
 
 def _unpacked(
@@ -215,19 +238,26 @@ _JSON_TYPES = {
 
 
 def _check_first_boxes(dataset: AnyTable, name: str | PathLike) -> None:
-    """`ValueError` if the boxes of the first rows are no pixels; rows that cannot be used are none of these."""
-    rows = first_rows(dataset, _ROWS_OF_BOXES)
+    """`ValueError` if the boxes of some rows are no x1, y1, x2, y2 in pixels; rows that cannot be used are none of these."""
+    rows = some_rows(dataset, _ROWS_OF_BOXES)
     boxes = [(box, row) for row in rows for box in ([row["box"]] if "box" in row else row["boxes"] or ())]
     boxes = [(box, (row["width"], row["height"])) for box, row in boxes if box and row["width"] and row["height"]]
     if not boxes:
         return
     corners, sizes = (np.array(values, dtype=np.float64) for values in zip(*boxes))
+    backwards = (corners[:, 2:] < corners[:, :2]).any(axis=1)
+    fits_as_extents = (corners[:, :2] + corners[:, 2:] <= sizes + 1).all(axis=1)
+    if backwards.mean() > _ODD_SHARE and fits_as_extents.mean() >= 1 - _ODD_SHARE:
+        raise ValueError(
+            f"{name}: {backwards.sum()} of {len(boxes)} boxes end before they begin, as if they were x, y, width, height; "
+            "boxes must be x1, y1, x2, y2 in pixels."
+        )
     extents = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     check_box_format(extents, sizes, str(name), detected=True, wanted="x1, y1, x2, y2")
 
 
 def _objects_of(row: Row) -> list[Row]:
-    check_objects(row, None)
+    row = usable_objects(row, None)
     image = {name: row[name] for name in ("path", "height", "width")}
     return [
         image | {"box": box, "segmentation": segmentation}

@@ -6,9 +6,8 @@ Every function gives the value, or raises `ValueError` with `what` (the file, th
 """
 
 import json
-import math
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +28,21 @@ def read_json(path: Path) -> Any:
 
 def finite_numbers(values: Any, count: int, what: str) -> list[float]:
     """So many finite numbers."""
-    numbers = values.tolist() if isinstance(values, np.ndarray) else values
-    if isinstance(numbers, list | tuple) and len(numbers) == count and _are_numbers(numbers):
-        try:
-            array = np.array(numbers, dtype=np.float64)
-        except OverflowError:  # a whole number beyond what floats hold
-            array = np.array(np.nan)
-        if np.isfinite(array).all():
-            return array.tolist()
-    raise ValueError(f"{what} {_shown(values)}; {count} finite numbers are needed.")
+    if (numbers := _finite(values, count)) is None:
+        raise ValueError(f"{what} {_shown(values)}; {count} finite numbers are needed.")
+    return numbers
 
 
 def finite_number(value: Any, what: str) -> float:
     """One finite number."""
-    return finite_numbers([value], 1, what)[0]
+    if (numbers := _finite([value], 1)) is None:
+        raise ValueError(f"{what} {_shown(value)}; a finite number is needed.")
+    return numbers[0]
 
 
 def whole_number(value: Any, what: str) -> int:
     """A whole number of at most 64 bits, perhaps written with a fraction of zero (7.0), as tables of floats are saved."""
-    if not _is_number(value) or not math.isfinite(value) or value != int(value):
+    if not _is_number(value) or not (isinstance(value, Integral) or float(value).is_integer()):
         raise ValueError(f"{what} {_shown(value)}, no whole number.")
     if abs(value) > _LARGEST_ID:
         raise ValueError(
@@ -77,6 +72,18 @@ def name_text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{what} {_shown(value)}, no text.")
     return value
+
+
+def _finite(values: Any, count: int) -> list[float] | None:
+    numbers = values.tolist() if isinstance(values, np.ndarray) else values
+    if isinstance(numbers, list | tuple) and len(numbers) == count and _are_numbers(numbers):
+        try:
+            array = np.array(numbers, dtype=np.float64)
+        except OverflowError:  # a whole number beyond what floats hold
+            array = np.array(np.nan)
+        if np.isfinite(array).all():
+            return array.tolist()
+    return None
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

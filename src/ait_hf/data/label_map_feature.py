@@ -51,19 +51,27 @@ class LabelNumbers:
                 )
         return [label for label, number in enumerate(self.class_ids) if number in found]
 
-    def check_found(self, found: Collection[int], where: str | PathLike) -> None:
+    def check_found(self, found: Collection[int], where: str | PathLike) -> str:
         """
         Args:
             found: all numbers in all label maps.
             where: these are, for the message.
 
+        Returns:
+            A remark, or nothing: with a single class nothing but ignored pixels are left beside it.
+
         Raises:
             ValueError: of several classes all but one are ignored: everything would be that class, and be right.
         """
         ignored = sorted(set(found) & set(self.ignored_ids))
-        if len(self.class_ids) < 2 or not ignored or len(set(found) & set(self.class_ids)) > 1:
-            return
+        if not ignored or len(set(found) & set(self.class_ids)) > 1:
+            return ""
         numbers = sorted(found)
+        if len(self.class_ids) == 1:
+            return (
+                f"The label maps of {where} have the numbers {numbers}, of which {ignored} are ignored: every pixel that counts "
+                f"is the one class, {self.class_ids[0]}. If the ignored ones are to be told from it, name them as a class, too."
+            )
         example = f" (such as {numbers})" if len(numbers) == len(self.class_ids) else ""
         raise ValueError(
             f"The label maps of {where} have only the numbers {numbers}, of which {ignored} are ignored: of "

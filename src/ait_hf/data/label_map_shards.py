@@ -10,6 +10,7 @@ import datasets
 import pyarrow.compute as pc
 
 from .label_map_feature import LabelMap, LabelNumbers, label_numbers, numbers_in, read_label_map
+from .remarks import warn_once
 from .shards import AnyTable, check_columns, check_first_rows, choose_columns, load_any, spread_rows
 from .stored_images import Picture, stored_file, stored_name
 
@@ -100,7 +101,7 @@ def _load(
     check_columns(dataset, [stored_as.get(column, column) for column in features], path_or_repo)
     dataset = choose_columns(dataset, features, stored_as)
     check_first_rows(dataset)
-    numbers.check_found(_numbers_found(dataset), path_or_repo)
+    warn_once(numbers.check_found(_numbers_found(dataset), path_or_repo))
     return dataset
 
 

@@ -6,8 +6,6 @@ In a row, `label_map` counts classes 0..n-1 and 255 is ignored, whatever numbers
 """
 
 import csv
-import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -21,12 +19,10 @@ from ..image_reading_ait import read_picture_header
 from .classes import check_different
 from .files import IMAGE_SUFFIXES, files_by_stem, is_hidden
 from .label_map_feature import MAX_CLASSES, LabelMap, LabelNumbers, label_numbers, numbers_in, read_label_map
-from .picture_sizes import swapped_sides, turned_pictures
+from .picture_sizes import state_of_files, swapped_sides, turned_pictures
 from .remarks import log_remarks
 from .stored_images import Picture
 
-
-logger = logging.getLogger(__name__)
 
 ADE20K_SPLITS = {"train": "training", "validation": "validation"}
 ADE20K_CLASSES_FILE = "objectInfo150.txt"
@@ -45,7 +41,7 @@ _FEATURES = datasets.Features(
 
 @dataclass
 class LabelMapsConfig(datasets.BuilderConfig):
-    """Which files to read, and how. The digest of the label maps' names, sizes and times makes a change a new table."""
+    """Which files to read, and how. The digest of all files' names, sizes and times makes a change a new table."""
 
     images: str = ""
     annotations: str = ""
@@ -88,7 +84,7 @@ def load_label_maps(
     """Loads images and label maps of two folders, whose files pair by stem.
 
     All files are checked, label maps pixel by pixel, when their table is built; the table is kept in the cache until a
-    label map changes. Label maps without any pixel of a class are left out, and logged.
+    file changes. Label maps without any pixel of a class are left out, and logged.
 
     Args:
         images: folder of the images.
@@ -112,13 +108,11 @@ def load_label_maps(
     """
     images, annotations = Path(images).absolute(), Path(annotations).absolute()
     numbers = label_numbers(num_classes, first_id, ignored_ids, class_ids)
-    stats = [(str(label), label.stat()) for _, label in _pairs(images, annotations)]
-    names = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
     builder = LabelMaps(
         cache_dir=None if cache_dir is None else str(cache_dir),
         images=str(images),
         annotations=str(annotations),
-        digest=hashlib.sha256(names.encode()).hexdigest(),
+        digest=state_of_files(path for pair in _pairs(images, annotations) for path in pair),
         class_ids=numbers.class_ids,
         ignored_ids=numbers.ignored_ids,
     )
@@ -257,11 +251,11 @@ def _read_rows(
         raise ValueError(
             f"None of the {len(pairs)} label maps has a pixel of a class: all are ignored, first {empty[0]}."
         )
-    numbers.check_found(found, folder)
+    remarks = [numbers.check_found(found, folder), turned_pictures(headers)]
     if empty:
         names = ", ".join(empty[:_PATHS_NAMED]) + (", ..." if len(empty) > _PATHS_NAMED else "")
-        logger.warning("Left out %d images without a pixel of a class: %s.", len(empty), names)
-    return rows, turned_pictures(headers)
+        remarks.append(f"Left out {len(empty)} images without a pixel of a class: {names}.")
+    return rows, "\n".join(filter(None, remarks))
 
 
 def _numbers_of(image: Path, size: tuple[int, int], label_map: Path) -> list[int]:
@@ -269,7 +263,8 @@ def _numbers_of(image: Path, size: tuple[int, int], label_map: Path) -> list[int
     numbers = read_label_map(label_map, str(label_map))
     if numbers.shape != size:
         raise ValueError(
-            f"The label map {label_map} has {numbers.shape} pixels, but its image {image} has {size}."
+            f"The label map {label_map} has {numbers.shape} pixels, but its image {image} has {size}: resize one to the other's "
+            f"size."
             f"{swapped_sides(numbers.shape, size)}"
         )
     return numbers_in(numbers)

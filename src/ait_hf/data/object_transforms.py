@@ -296,7 +296,7 @@ def _resized_image_part(
     image: tv_tensors.Image, size: tuple[int, int], top: int, left: int, height: int, width: int
 ) -> tv_tensors.Image:
     """
-    What is left of a whole image, resized bilinear and antialiased, when it is cut to a part; within one level of 255.
+    What is left of a whole image, resized bilinear and antialiased, when it is cut to a part; within two levels of 255.
     Only the part is made, from the pixels under it and as many around as the filter reaches: Pillow's boxes have
     fractions, and what lies around them counts.
     """

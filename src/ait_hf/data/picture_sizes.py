@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether pictures fit what belongs to them, which has to be in the pixels of the upright picture."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
+from pathlib import Path
 
 from ..image_reading_ait import BrokenImageError, ImageHeader, read_picture_header
+from .files import FileFinder
 
 
 _READERS = 16  # headers read at a time, for disks that are far away
@@ -34,11 +37,43 @@ def check_pictures(annotations: str | PathLike, sizes: Mapping[str, tuple[int, i
                 continue
             if header.size != size:
                 raise ValueError(
-                    f"{path} has height and width {header.size}, but {annotations} says {size}."
-                    f"{swapped_sides(header.size, size)}"
+                    f"{path} has height and width {header.size}, but {annotations} says {size}: give the pictures that "
+                    f"were annotated.{swapped_sides(header.size, size)}"
                 )
             turned.append((path, header))
     return turned_pictures(turned)
+
+
+def check_changed_pictures(
+    annotations: str | PathLike, sizes: Mapping[str, tuple[int, int]], notes: str | PathLike
+) -> str:
+    """
+    As [`check_pictures`], but headers are read only where a file is another one than when they were read last.
+
+    Args:
+        notes: folder that remembers it.
+
+    Raises:
+        FileNotFoundError: a picture does not exist.
+    """
+    note = Path(notes) / f"pictures-{state_of_files(sizes)}.txt"
+    if not note.is_file():
+        note.write_text(check_pictures(annotations, sizes), encoding="utf-8")
+    return note.read_text(encoding="utf-8")
+
+
+def state_of_files(paths: Iterable[str | PathLike]) -> str:
+    """
+    A digest of the names, sizes and times of change of files, in their order.
+
+    Raises:
+        FileNotFoundError: one does not exist.
+    """
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor(_READERS) as pool:
+        for name in pool.map(_state, paths):
+            digest.update(name.encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def swapped_sides(size: tuple[int, ...], expected: tuple[int, ...]) -> str:
@@ -62,6 +97,15 @@ def turned_pictures(pictures: Iterable[tuple[str | PathLike, ImageHeader]]) -> s
         "of size. They are read upright, as viewers show them: make sure that what belongs to them is in the pixels of the "
         "upright pictures."
     )
+
+
+def _state(path: str | PathLike) -> str:
+    try:
+        stat = Path(path).stat()
+    except FileNotFoundError:
+        hint = FileFinder().hint(Path(path).parent, Path(path).name)
+        raise FileNotFoundError(f"Image {path} does not exist{hint}.") from None
+    return f"{path} {stat.st_size} {stat.st_mtime_ns}\n"
 
 
 def _header(path: str) -> ImageHeader | None:

@@ -60,13 +60,25 @@ def decode_segmentation(segmentation: str, height: int, width: int) -> np.ndarra
         uint8 `(height, width)`, 0 or 1.
 
     Raises:
-        ValueError: if the object has no segmentation, or as [`check_segmentation`].
+        ValueError: if the object has no segmentation, or as [`clean_segmentation`].
     """
-    if not segmentation:
+    given = read_segmentation(segmentation, "The object")
+    if given is None:
         raise ValueError("An object has only a box and no segmentation: leave out masks, or annotate them.")
-    content = json.loads(segmentation)
-    check_segmentation(content, height, width)
-    return coco_mask.decode(encoded(clean_segmentation(content, height, width, "The object"), height, width))
+    clean = clean_segmentation(given, height, width, "The object")
+    if clean is None:
+        raise ValueError("The object has no polygon of three points or more.")
+    return coco_mask.decode(encoded(clean, height, width))
+
+
+def read_segmentation(text: str, where: str) -> Any:
+    """The content of a segmentation's JSON text, `None` for an object that has only a box; `ValueError`, which begins with
+    `where`, if it is no JSON."""
+    try:
+        content = json.loads(text) if text else None
+    except ValueError:
+        raise ValueError(f"{where} has the segmentation {text[:40]!r}, which is no JSON text.") from None
+    return None if content in NONE_GIVEN else content
 
 
 def encoded(segmentation: list | dict[str, Any], height: int, width: int) -> dict[str, Any]:
@@ -81,15 +93,6 @@ def encoded(segmentation: list | dict[str, Any], height: int, width: int) -> dic
 def as_text(rle: dict[str, Any]) -> dict[str, Any]:
     """A compressed RLE as JSON files hold it."""
     return {"size": [int(length) for length in rle["size"]], "counts": rle["counts"].decode()}
-
-
-def check_segmentation(segmentation: Any, height: int, width: int, where: str = "The object") -> None:
-    """`ValueError`, which begins with `where`, if a segmentation is neither polygons of three points or more nor an RLE of
-    the image's size."""
-    if not isinstance(segmentation, list):
-        _check_rle(segmentation, height, width, where)
-    elif not segmentation or not all(_is_polygon(polygon, where) for polygon in segmentation):
-        raise ValueError(f"{where} has a polygon of fewer than three points.")
 
 
 def _is_polygon(polygon: Any, where: str) -> bool:

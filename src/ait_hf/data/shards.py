@@ -122,6 +122,14 @@ def first_rows(dataset: AnyTable, number: int) -> list[dict[str, Any]]:
     return dataset.with_format("arrow")[:number].to_pylist()
 
 
+def some_rows(dataset: AnyTable, number: int) -> list[dict[str, Any]]:
+    """So many rows at most, spread evenly over a table; of a stream the first few. Not decoded."""
+    if isinstance(dataset, datasets.IterableDataset):
+        return first_rows(dataset, min(number, _ROWS_CHECKED))
+    chosen = range(0, len(dataset), max(1, len(dataset) // number))
+    return dataset.with_format("arrow")[chosen].to_pylist()
+
+
 def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
     """A wrong column or setting shows in the first examples, before long work starts. One broken file is none of these.
 

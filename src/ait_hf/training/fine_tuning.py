@@ -250,7 +250,7 @@ def _divided(request: FineTuning, annotations: Path) -> dict[str, Path]:
         "train": lambda number: (number + 1) % HOLD_OUT != 0,
         "validation": lambda number: (number + 1) % HOLD_OUT == 0,
     }
-    files = {}
+    contents = {}
     for name, takes in parts.items():
         chosen = [image for number, image in enumerate(images) if takes(number)]
         if not chosen:
@@ -260,8 +260,8 @@ def _divided(request: FineTuning, annotations: Path) -> dict[str, Path]:
             )
         ids = {image["id"] for image in chosen}
         own = [entry for entry in entries(content, "annotations", annotations) if entry["image_id"] in ids]
-        files[name] = _write(request, f"{name}.json", content | {"images": chosen, "annotations": own})
-    return files
+        contents[name] = content | {"images": chosen, "annotations": own}
+    return {name: _write(request, f"{name}.json", part) for name, part in contents.items()}
 
 
 def _semantic_data(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[dict[str, Any], str]:

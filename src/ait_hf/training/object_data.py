@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from ..data.classes import DataClasses
 from ..data.coco import coco_classes, load_coco, shown_labels
 from ..data.coco_files import read_coco_file
-from ..data.coco_shards import check_objects, checked_objects, load_coco_shards, load_mask_shards
+from ..data.coco_shards import load_coco_shards, load_mask_shards, usable_objects
 from ..data.collation import object_collator
 from ..data.object_transforms import (
     CutMask,
@@ -124,6 +124,9 @@ class ObjectData(DataRecipe):
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         """A COCO dictionary with at least the annotations of the evaluated images, without what training leaves out."""
         raise NotImplementedError
+
+    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
+        """`ValueError` for objects in shards that [`ObjectData.ground_truth`] cannot use."""
 
     def stream(
         self,
@@ -263,7 +266,10 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
         if self.streaming and num_samples is not None:  # the first ones, as `evaluation_batches` takes them
             rows = rows.take(num_samples)
         ids = self.categories(split)[1]
-        return coco_ground_truth(checked_objects(rows, len(ids)), ids)
+        return coco_ground_truth((usable_objects(row, len(ids)) for row in rows), ids)
+
+    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
+        self.ground_truth(split, num_samples)
 
     def stream(self, every: int, **arguments) -> Stream:
         """As [`ObjectData.stream`]; a row that is not as it should be counts as unreadable."""
@@ -287,8 +293,7 @@ class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
 
 
 def _checked(row: Sample, *, num_classes: int, transform: Callable[[Sample], Sample]) -> Sample:
-    check_objects(row, num_classes)
-    return transform(row)
+    return transform(usable_objects(row, num_classes))
 
 
 AnyObjectData = CocoData | CocoShardsData | SyntheticObjectsData

@@ -89,6 +89,9 @@ class ObjectTask(SolverTask):
             pad_size={"height": height, "width": width},
         )
 
+    def check_evaluation(self, options) -> None:
+        self.data.check_ground_truth(options.split, options.num_samples)
+
     def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
         _, category_ids = self.data.categories(options.split)
         metrics, _ = evaluate_objects(

@@ -77,6 +77,7 @@ class SolverTraining(TrainingTask):
         self.warnings = [warning for classes in self.classes.values() for warning in classes.warnings]
         self.streams = {}
         for name, task in recipe.tasks.items():
+            task.check_evaluation(recipe.evaluation)
             trained = self.classes[name].trained
             stream = task.stream(declared[name], None if trained is None else trained.numbers)
             self.streams[name] = replace(stream, draft=_Draft(self.objectives[name]))

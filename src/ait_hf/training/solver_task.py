@@ -106,6 +106,11 @@ class SolverTask(ABC):
     def processor(self) -> BaseImageProcessor:
         """Makes of any image what the evaluation samples hold."""
 
+    def check_evaluation(self, options: EvaluationRecipe) -> None:
+        """`ValueError` for ground truth that an evaluation could not use, before a training starts. (Files are checked when
+        their table is built.)"""
+        return
+
     @abstractmethod
     def evaluate(
         self,
