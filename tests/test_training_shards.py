@@ -32,6 +32,7 @@ from test_training_objects import BACKBONE, CONFIG
 from test_training_streams import batches
 
 from ait_hf import VQTokenizer
+from ait_hf.data.remarks import warn_once
 from ait_hf.evaluate_command import main as evaluate
 from ait_hf.training.data import evaluation_batches, mixed_batches
 from ait_hf.training.depth_data import SyntheticData, TransformRecipe
@@ -312,6 +313,7 @@ def test_broken_truth_is_named(tmp_path):
 @pytest.mark.parametrize("streaming", [True, False])
 def test_objects_that_nothing_can_be_learnt_from_are_left_out_of_rows(tmp_path, streaming, caplog):
     """As in files: of training and of the truth alike."""
+    warn_once.cache_clear()  # as in another process
     box, area = [1.0, 1.0, 9.0, 9.0], 64.0
     useless = {
         1: ("[[1, 2, 3, 4]]", box, "left out 1 objects whose polygons all have fewer than three points"),
