@@ -27,8 +27,8 @@ import transformers
 
 from ait_hf.benchmarks import inference_suites, token_suites, training_suites
 from ait_hf.benchmarks.measuring import run_suite
-from ait_hf.command_arguments import device, seed
-from ait_hf.faults import command
+from ait_hf.recipes.arguments import device, seed
+from ait_hf.recipes.faults import command
 
 
 FUNCTIONS = (

@@ -23,11 +23,11 @@ from transformers.utils import logging
 
 from ait_hf import AiTForDenseTokenGeneration
 from ait_hf.conversion.original import convert_original_checkpoint
-from ait_hf.faults import command
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.data.writing import write_folder
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.recipes.faults import command
 from ait_hf.tokens import PRESETS
 from ait_hf.tokens.convert import convert_tokenizer
-from ait_hf.training.files import write_folder
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

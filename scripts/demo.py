@@ -31,10 +31,15 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ait_hf import VQTokenizer
-from ait_hf.command_arguments import seed
-from ait_hf.data.synthetic import render_room, synthetic_rooms
-from ait_hf.data.synthetic_objects import OBJECT_CLASSES, room_objects
-from ait_hf.evaluation import (
+from ait_hf.data.rooms.depth import render_room, synthetic_rooms
+from ait_hf.data.rooms.objects import OBJECT_CLASSES, room_objects
+from ait_hf.data.writing import write_text
+from ait_hf.drawing.visualization import depth_gallery, save_image, training_curves
+from ait_hf.inference.predicting import load_model_and_processor
+from ait_hf.recipes.arguments import seed
+from ait_hf.recipes.faults import command
+from ait_hf.recipes.parsing import load_recipe
+from ait_hf.tasks.depth.evaluation import (
     decoding_modes,
     depth_gallery_rows,
     evaluate_depth,
@@ -42,15 +47,10 @@ from ait_hf.evaluation import (
     reconstruct_depth,
     rgbd_collator,
 )
-from ait_hf.faults import command
-from ait_hf.inference import load_model_and_processor
-from ait_hf.object_evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
-from ait_hf.object_visualization import joint_gallery
-from ait_hf.training.files import write_text
-from ait_hf.training.recipes import load_recipe
+from ait_hf.tasks.objects.drawing import joint_gallery
+from ait_hf.tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
-from ait_hf.visualization import depth_gallery, save_image, training_curves
 
 
 SCRIPTS = Path(__file__).resolve().parent

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `ait_hf.evaluate_command`; see there, or pass --help."""
+"""Runs `ait_hf.commands.evaluate`; see there, or pass --help."""
 
 import importlib
 import os
@@ -8,7 +8,7 @@ import sys
 
 
 if __name__ == "__main__":
-    from ait_hf.evaluate_command import main
+    from ait_hf.commands.evaluate import main
 
     main()
 else:

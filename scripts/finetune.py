@@ -21,10 +21,10 @@ import logging
 
 from accelerate import PartialState
 
-from ait_hf.command_arguments import seed
-from ait_hf.faults import command
-from ait_hf.training.fine_tuning import FineTuning, fine_tuning_values
-from ait_hf.training.recipes import apply_override, build
+from ait_hf.recipes.arguments import seed
+from ait_hf.recipes.faults import command
+from ait_hf.recipes.from_folder import FineTuning, fine_tuning_values
+from ait_hf.recipes.parsing import apply_override, build
 from ait_hf.training.solver import SolverRecipe, train_solver
 
 

@@ -17,9 +17,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-from ait_hf.faults import command
+from ait_hf.recipes.faults import command
+from ait_hf.recipes.parsing import apply_override, read_values
 from ait_hf.training.planning import GPUS, Plan, count_costs, make_plan, measure, read_recipe
-from ait_hf.training.recipes import apply_override, read_values
 
 
 @command("plan.py")

@@ -40,24 +40,7 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration
-from ait_hf.command_arguments import device, positive, score, seed
-from ait_hf.data.box_checks import check_box_format
-from ait_hf.data.files import name_key
-from ait_hf.data.json_values import finite_numbers, read_json
-from ait_hf.data.skeletons import COCO_SKELETON, skeleton
-from ait_hf.faults import command
-from ait_hf.image_reading_ait import read_picture_header
-from ait_hf.inference import (
-    find_images,
-    image_height_and_width,
-    input_size,
-    load_model,
-    load_processor,
-    person_task,
-    read_image,
-)
-from ait_hf.precision import set_tf32
-from ait_hf.prediction_writers import (
+from ait_hf.commands.prediction_writers import (
     FindPeople,
     Writer,
     depth_writer,
@@ -69,6 +52,23 @@ from ait_hf.prediction_writers import (
     semantic_writer,
     write_overview,
 )
+from ait_hf.data.box_checks import check_box_format
+from ait_hf.data.files import name_key
+from ait_hf.data.json_values import finite_numbers, read_json
+from ait_hf.data.skeletons import COCO_SKELETON, skeleton
+from ait_hf.inference.predicting import (
+    find_images,
+    image_height_and_width,
+    input_size,
+    load_model,
+    load_processor,
+    person_task,
+    read_image,
+)
+from ait_hf.model.image_reading_ait import read_picture_header
+from ait_hf.recipes.arguments import device, positive, score, seed
+from ait_hf.recipes.faults import command
+from ait_hf.training.precision import set_tf32
 
 
 ALL_TASKS = "all"

@@ -16,8 +16,8 @@ as in --include "logs/*".
 
 import argparse
 
-from ait_hf.faults import command
-from ait_hf.hub import push_folder
+from ait_hf.hub.push import push_folder
+from ait_hf.recipes.faults import command
 
 
 @command("push_to_hub.py")

@@ -40,8 +40,8 @@ Processes share the batch_size, whatever their number. Any key of the recipe can
 The same command again goes on from the newest checkpoint in output_dir, if `train.save_every` is set.
 """
 
-from ait_hf.faults import command
-from ait_hf.training.command import run_recipe
+from ait_hf.commands.recipe import run_recipe
+from ait_hf.recipes.faults import command
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import tiny_config
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.hub.remote_code import save_with_remote_code
 
 
 def tiny_model(**changes) -> tuple[AiTForDenseTokenGeneration, AiTImageProcessor]:

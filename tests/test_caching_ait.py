@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny import tiny_config
 from transformers.cache_utils import DynamicLayer
 
-from ait_hf.caching_ait import RoomyLayer, new_cache
+from ait_hf.model.caching_ait import RoomyLayer, new_cache
 
 
 def states(tokens, batch_size=2, seed=0):

@@ -19,16 +19,16 @@ from tiny_objects import DETECTION, FRAME, object_config, object_model, object_p
 from tiny_pose import POSES, SIDE, pose_config, pose_model, pose_processor
 
 from ait_hf import AiTForObjectDetection, AiTForPoseEstimation, AiTForSemanticSegmentation, VQTokenizer
+from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.classes import DataClasses
 from ait_hf.data.coco import load_coco
 from ait_hf.data.skeletons import COCO_SKELETON
-from ait_hf.dense_inference import predict_semantics
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.inference import load_config, predict_objects, predict_poses
-from ait_hf.remote_code import save_with_remote_code
-from ait_hf.semantic_evaluation import frame_processor
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.inference.dense import predict_semantics
+from ait_hf.inference.predicting import load_config, predict_objects, predict_poses
+from ait_hf.recipes.parsing import build
+from ait_hf.tasks.semantics.evaluation import frame_processor
 from ait_hf.training.adaptation import adapt_solver
-from ait_hf.training.recipes import build
 from ait_hf.training.solver import SolverRecipe, train_solver
 from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining

@@ -18,8 +18,8 @@ from saved_model import save_tiny_model
 from tiny_pose import pose_config, pose_model, pose_processor
 
 from ait_hf import VQTokenizer
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.commands.evaluate import main as evaluate
+from ait_hf.hub.remote_code import save_with_remote_code
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -15,7 +15,6 @@ from transformers import (
 )
 from transformers.models.swinv2.modeling_swinv2 import Swinv2Backbone
 
-from ait_hf.configuration_swinv2_ait import AiTSwinv2Config
 from ait_hf.conversion.swinv2 import (
     convert_original_backbone_state_dict,
     convert_timm_swinv2_state_dict,
@@ -23,6 +22,7 @@ from ait_hf.conversion.swinv2 import (
     load_pretrained_backbone,
     swinv2_config_from_original,
 )
+from ait_hf.model.configuration_swinv2_ait import AiTSwinv2Config
 
 
 STOCK = {

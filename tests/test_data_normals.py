@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ait_hf.data.normals import normals_from_depth, with_normals
 from ait_hf.data.rgbd import load_rgbd
-from ait_hf.data.synthetic import random_scene, render_room
+from ait_hf.data.rooms.depth import random_scene, render_room
 
 
 FOCAL = 60.0

@@ -12,10 +12,18 @@ import torch
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
-from ait_hf.data.depth_sensor import HOLE_FRACTION, sensor_holes
-from ait_hf.data.rendering import LABEL_CLASSES, STRUCTURE, Camera, Material, Scene, SceneObject, render, trace
-from ait_hf.data.shapes import Box, Capsules, Cylinder, Plane, Sphere
-from ait_hf.data.synthetic import CLASS_NAMES, ENDLESS, NUM_SHARDS, SPLITS, random_scene, render_room, synthetic_rooms
+from ait_hf.data.rooms.depth import (
+    CLASS_NAMES,
+    ENDLESS,
+    NUM_SHARDS,
+    SPLITS,
+    random_scene,
+    render_room,
+    synthetic_rooms,
+)
+from ait_hf.data.rooms.depth_sensor import HOLE_FRACTION, sensor_holes
+from ait_hf.data.rooms.rendering import LABEL_CLASSES, STRUCTURE, Camera, Material, Scene, SceneObject, render, trace
+from ait_hf.data.rooms.shapes import Box, Capsules, Cylinder, Plane, Sphere
 
 
 GRAY = Material(((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
@@ -378,7 +386,7 @@ def test_resumes_from_a_state_dict_without_rendering_again(monkeypatch):
 
     rendered = []
     monkeypatch.setattr(
-        "ait_hf.data.synthetic.render_room", lambda key, size: rendered.append(key) or render_room(key, size)
+        "ait_hf.data.rooms.depth.render_room", lambda key, size: rendered.append(key) or render_room(key, size)
     )
     resumed = rooms(seed=7)
     resumed.load_state_dict(state)

@@ -5,11 +5,11 @@
 import numpy as np
 import pytest
 
-from ait_hf.data.rendering import LABEL_CLASSES
-from ait_hf.data.synthetic import render_room
-from ait_hf.data.synthetic_labels import SyntheticLabelMaps
-from ait_hf.data.synthetic_normals import SyntheticNormals
-from ait_hf.data.synthetic_objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
+from ait_hf.data.rooms.depth import render_room
+from ait_hf.data.rooms.labels import SyntheticLabelMaps
+from ait_hf.data.rooms.normals import SyntheticNormals
+from ait_hf.data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
+from ait_hf.data.rooms.rendering import LABEL_CLASSES
 
 
 SIZE = (48, 64)

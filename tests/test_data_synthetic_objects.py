@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader, Subset
 
 from ait_hf.data.collation import object_collator
 from ait_hf.data.object_transforms import ObjectEvalTransform, ObjectTrainTransform
-from ait_hf.data.rendering import CLASS_NAMES
-from ait_hf.data.synthetic import render_room
-from ait_hf.data.synthetic_objects import OBJECT_CLASSES, SyntheticMaskCrops, SyntheticObjects, room_objects
+from ait_hf.data.rooms.depth import render_room
+from ait_hf.data.rooms.objects import OBJECT_CLASSES, SyntheticMaskCrops, SyntheticObjects, room_objects
+from ait_hf.data.rooms.rendering import CLASS_NAMES
 
 
 SIZE = (48, 64)

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ait_hf.data.pose_transforms import PoseEvalTransform
-from ait_hf.data.rendering import CLASS_NAMES, STRUCTURE, Camera, Material, Scene, SceneObject, render
-from ait_hf.data.rooms import with_figures
-from ait_hf.data.shapes import Box, Plane
+from ait_hf.data.rooms.depth import render_room
+from ait_hf.data.rooms.people import HEIGHT, draw_figure
+from ait_hf.data.rooms.poses import SyntheticPoses, room_persons
+from ait_hf.data.rooms.rendering import CLASS_NAMES, STRUCTURE, Camera, Material, Scene, SceneObject, render
+from ait_hf.data.rooms.rooms import with_figures
+from ait_hf.data.rooms.shapes import Box, Plane
 from ait_hf.data.skeletons import COCO_SKELETON
-from ait_hf.data.synthetic import render_room
-from ait_hf.data.synthetic_people import HEIGHT, draw_figure
-from ait_hf.data.synthetic_poses import SyntheticPoses, room_persons
 
 
 SIZE = (96, 128)

@@ -18,9 +18,10 @@ from transformers import pipeline
 
 from ait_hf import AiTForDenseTokenGeneration, AiTForSemanticSegmentation, AiTImageProcessor
 from ait_hf.data.skeletons import COCO_SKELETON, Skeleton
-from ait_hf.dense_inference import predict_maps, predict_semantics
-from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
-from ait_hf.inference import (
+from ait_hf.drawing.page import resize_picture
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.inference.dense import predict_maps, predict_semantics
+from ait_hf.inference.predicting import (
     detect_people,
     generate_poses,
     load_model_and_processor,
@@ -29,9 +30,8 @@ from ait_hf.inference import (
     predict_objects,
     predict_poses,
 )
-from ait_hf.map_visualization import colorize_map
-from ait_hf.pictures import resize_picture
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
+from ait_hf.tasks.maps.drawing import colorize_map
 
 
 DETECTION = "object-detection"

@@ -21,7 +21,7 @@ from tiny_dense import (
 from transformers import AutoModel, AutoModelForPoseEstimation, AutoModelForSemanticSegmentation
 
 from ait_hf import AiTForPoseEstimation, AiTForSemanticSegmentation
-from ait_hf.quantization_ait import token_agreement
+from ait_hf.model.quantization_ait import token_agreement
 
 
 IMAGES = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))

@@ -13,8 +13,8 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import DataLoader, Dataset
 
-from ait_hf.faults import DEBUG, SampleError, command, is_fault
-from ait_hf.training.recipes import build
+from ait_hf.recipes.faults import DEBUG, SampleError, command, is_fault
+from ait_hf.recipes.parsing import build
 from ait_hf.training.settings import TrainRecipe
 
 
@@ -112,7 +112,7 @@ def test_one_process_of_several_speaks(tmp_path):
     """Both meet the fault, the main one says it; where only the other meets it, that one does."""
     (tmp_path / "prog.py").write_text(
         "import os, sys, time\n"
-        "from ait_hf.faults import command\n"
+        "from ait_hf.recipes.faults import command\n"
         "@command('prog.py')\n"
         "def main():\n"
         "    if os.environ['RANK'] in sys.argv[1:]:\n"

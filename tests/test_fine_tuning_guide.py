@@ -18,8 +18,8 @@ from tiny import tiny_config
 from tiny_objects import INSTANCES, object_config, object_processor
 
 from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor
-from ait_hf.remote_code import save_with_remote_code
-from ait_hf.training.recipes import build
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.recipes.parsing import build
 from ait_hf.training.solver_model import SolverModelRecipe
 
 

@@ -18,7 +18,7 @@ from ait_hf import (
     TaskGrammar,
     TaskGrammarLogitsProcessor,
 )
-from ait_hf.generation_ait import without_cudnn_attention
+from ait_hf.model.generation_ait import without_cudnn_attention
 
 
 def make_model(config) -> AiTForDenseTokenGeneration:

@@ -17,10 +17,11 @@ from transformers import (
     AutoModelForObjectDetection,
 )
 
-from ait_hf import AiTForDenseTokenGeneration, object_objective_ait
+from ait_hf import AiTForDenseTokenGeneration
 from ait_hf.conversion.original import convert_original_checkpoint, original_parameter_name
-from ait_hf.masks_ait import paste_masks
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.model import object_objective_ait
+from ait_hf.model.masks_ait import paste_masks
 
 
 DETECTION, INSTANCES = "object-detection", "instance-segmentation"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from saved_model import picture, save_tiny_model, tiny_model
 
 from ait_hf import VQTokenizer
-from ait_hf.hub import HubRecipe, prepare_repository, push_folder, push_run
+from ait_hf.hub.push import HubRecipe, prepare_repository, push_folder, push_run
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -292,7 +292,7 @@ def test_a_folder_without_code_is_not_sent(tmp_path, hub):
     processor.save_pretrained(tmp_path)
     for name, tokenizer in model.tokenizers.items():
         tokenizer.save_pretrained(tmp_path / "tokenizers" / name)
-    with pytest.raises(ValueError, match="save it by ait_hf.remote_code.save_with_remote_code"):
+    with pytest.raises(ValueError, match="save it by ait_hf.hub.remote_code.save_with_remote_code"):
         push_folder(tmp_path, REPO)
 
 

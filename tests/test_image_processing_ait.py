@@ -16,8 +16,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import DepthEstimatorOutput, SemanticSegmenterOutput
 
-from ait_hf.image_processing_ait import AiTImageProcessor
-from ait_hf.masks_ait import paste_masks, rle_to_mask
+from ait_hf.model.image_processing_ait import AiTImageProcessor
+from ait_hf.model.masks_ait import paste_masks, rle_to_mask
 
 
 SMALL = {"height": 18, "width": 20}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
+from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 
 
 BOXES = [[[10, 5, 30, 40], [0, 0, 12, 9]], [], [[20.5, 3.25, 20, 33]]]

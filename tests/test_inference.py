@@ -17,7 +17,8 @@ from transformers import pipeline
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
 from ait_hf.conversion.original import convert_original_checkpoint
-from ait_hf.inference import (
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.inference.predicting import (
     find_images,
     input_size,
     load_model_and_processor,
@@ -25,8 +26,7 @@ from ait_hf.inference import (
     predict_objects,
     read_image,
 )
-from ait_hf.masks_ait import rle_to_mask
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.model.masks_ait import rle_to_mask
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import CompileConfig
 
 from ait_hf import AiTForDenseTokenGeneration, AiTForDepthEstimation, AiTModel
-from ait_hf.caching_ait import new_cache
+from ait_hf.model.caching_ait import new_cache
 
 
 CLASSES = [AiTModel, AiTForDenseTokenGeneration, AiTForDepthEstimation]

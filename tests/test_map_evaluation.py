@@ -13,10 +13,12 @@ from PIL import Image
 from tiny import tiny_config
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
+from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.map_transforms import MapEvalTransform
 from ait_hf.data.maps import MapFolder
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.map_evaluation import (
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.metrics.maps import map_errors
+from ait_hf.tasks.maps.evaluation import (
     evaluate_map_tokenizer,
     evaluate_maps,
     map_collator,
@@ -24,8 +26,6 @@ from ait_hf.map_evaluation import (
     reconstruct_map,
     task_tokenizer,
 )
-from ait_hf.metrics.maps import map_errors
-from ait_hf.remote_code import save_with_remote_code
 
 
 SIZE = 32

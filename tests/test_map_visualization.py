@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ait_hf.map_visualization import colorize_map, map_error, map_gallery
+from ait_hf.tasks.maps.drawing import colorize_map, map_error, map_gallery
 
 
 def pixel(*values: float) -> np.ndarray:

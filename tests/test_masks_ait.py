@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.nn import functional as F
 
-from ait_hf.masks_ait import crop_masks, masks_to_rle, paste_masks, paste_masks_one_by_one, rle_to_mask
+from ait_hf.model.masks_ait import crop_masks, masks_to_rle, paste_masks, paste_masks_one_by_one, rle_to_mask
 
 
 def paste_on_the_whole_image(maps, boxes, height, width, threshold=0.5):

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ait_hf import AiTForDenseTokenGeneration, AiTSwinv2Backbone
-from ait_hf.modeling_swinv2_ait import AiTSwinv2Attention, AiTSwinv2PositionBias, eager_attention_forward
-from ait_hf.one_pass_ait import AiTOnePass
+from ait_hf.inference.one_pass import AiTOnePass
+from ait_hf.model.modeling_swinv2_ait import AiTSwinv2Attention, AiTSwinv2PositionBias, eager_attention_forward
 
 
 HALF = torch.bfloat16

@@ -17,9 +17,9 @@ from tiny_objects import DETECTION, INSTANCES, object_config, object_model, obje
 
 import ait_hf
 from ait_hf import AiTImageProcessor, PoseTokenizer, VQTokenizer
-from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
-from ait_hf.model_card import render_card
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.hub.card import render_card
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 
 
 CARDS = sorted(Path(__file__).parents[1].glob("model_cards/*.md"))
@@ -203,6 +203,6 @@ def test_the_code_on_the_card_of_a_tokenizer_runs(name, tmp_path, monkeypatch):
 
 
 def test_a_card_says_what_renders_it(depth_folder, monkeypatch):
-    monkeypatch.setattr("ait_hf.model_card.find_spec", {"jinja2": None}.get)
+    monkeypatch.setattr("ait_hf.hub.card.find_spec", {"jinja2": None}.get)
     with pytest.raises(ImportError, match="needs jinja2: pip install"):
         render_card(depth_folder, "user/ait-tiny")

@@ -10,8 +10,8 @@ from torch import nn
 
 from ait_hf import AiTForDenseTokenGeneration, AiTForDepthEstimation, AiTModel
 from ait_hf.conversion.vq_tokenizer import convert_vq_tokenizer_state_dict
-from ait_hf.loss_ait import silog_loss, token_cross_entropy
-from ait_hf.sequences_ait import TaskGrammar
+from ait_hf.model.loss_ait import silog_loss, token_cross_entropy
+from ait_hf.model.sequences_ait import TaskGrammar
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from ait_hf.configuration_swinv2_ait import AiTSwinv2Config
 from ait_hf.conversion.swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
-from ait_hf.modeling_swinv2_ait import AiTSwinv2Backbone, AiTSwinv2PositionBias, merge_windows, partition_windows
+from ait_hf.model.configuration_swinv2_ait import AiTSwinv2Config
+from ait_hf.model.modeling_swinv2_ait import AiTSwinv2Backbone, AiTSwinv2PositionBias, merge_windows, partition_windows
 
 
 CASES = ["480like", "480like_shiftall", "640like", "odd_input", "window_gt_map", "realgeom_480", "realgeom_640"]

@@ -17,14 +17,16 @@ from pycocotools.cocoeval import COCOeval
 from tiny import mixed_config
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor, AiTTaskConfig, VQTokenizer
+from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.coco import coco_classes, load_coco
 from ait_hf.data.collation import object_collator
 from ait_hf.data.object_transforms import ObjectEvalTransform
-from ait_hf.data.synthetic_objects import OBJECT_CLASSES, SyntheticObjects
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.masks_ait import crop_masks
+from ait_hf.data.rooms.objects import OBJECT_CLASSES, SyntheticObjects
+from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.metrics import read_coco
-from ait_hf.object_evaluation import (
+from ait_hf.model.masks_ait import crop_masks
+from ait_hf.tasks.objects.drawing import object_gallery
+from ait_hf.tasks.objects.evaluation import (
     coco_ground_truth,
     coco_results,
     evaluate_mask_tokenizer,
@@ -32,8 +34,6 @@ from ait_hf.object_evaluation import (
     image_collator,
     object_gallery_rows,
 )
-from ait_hf.object_visualization import object_gallery
-from ait_hf.remote_code import save_with_remote_code
 
 
 FRAME = (160, 160)

@@ -25,7 +25,7 @@ from ait_hf import (
     AiTForInstanceSegmentation,
     AiTForObjectDetection,
 )
-from ait_hf.objects_ait import Draws, draw_object_groups
+from ait_hf.model.objects_ait import Draws, draw_object_groups
 
 
 FIELDS = ("logits", "pred_boxes", "class_labels", "class_scores", "pred_masks")

@@ -26,7 +26,7 @@ from ait_hf.data.object_transforms import (
     ObjectTrainTransform,
     fitted_size,
 )
-from ait_hf.image_processing_ait import AiTImageProcessor
+from ait_hf.model.image_processing_ait import AiTImageProcessor
 
 
 HEIGHT, WIDTH = 48, 64

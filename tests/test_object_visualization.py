@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ait_hf.data.synthetic import CLASS_NAMES, render_room
-from ait_hf.object_visualization import draw_objects, joint_gallery, object_gallery
+from ait_hf.data.rooms.depth import CLASS_NAMES, render_room
+from ait_hf.tasks.objects.drawing import draw_objects, joint_gallery, object_gallery
 
 
 GREY = np.full((64, 64, 3), 128, dtype=np.uint8)

@@ -13,8 +13,8 @@ from tiny import mixed_config, tiny_config
 
 from ait_hf import AiTForDenseTokenGeneration, TaskGrammar
 from ait_hf.conversion.vq_tokenizer import convert_vq_tokenizer_state_dict
-from ait_hf.loss_ait import IGNORE_INDEX, dice_loss
-from ait_hf.objects_ait import BAD, DUPLICATE, OBJECT, Draws, draw_object_groups
+from ait_hf.model.loss_ait import IGNORE_INDEX, dice_loss
+from ait_hf.model.objects_ait import BAD, DUPLICATE, OBJECT, Draws, draw_object_groups
 
 
 MASK_TOKENIZER = {

@@ -8,7 +8,7 @@ from tiny import mixed_config, tiny_config
 from training_runs import run_in_processes
 
 from ait_hf import AiTForDenseTokenGeneration, AiTSwinv2Backbone
-from ait_hf.one_pass_ait import AiTOnePass
+from ait_hf.inference.one_pass import AiTOnePass
 
 
 def random_model(config):

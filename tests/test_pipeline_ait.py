@@ -10,9 +10,9 @@ from transformers import pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ait_hf import AiTForDenseTokenGeneration, AiTForPoseEstimation
-from ait_hf.inference import detect_people, load_model_and_processor, predict_poses
-from ait_hf.pipeline_ait import KEYPOINT_PIPELINE, KeypointEstimationPipeline
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.inference.pipeline import KEYPOINT_PIPELINE, KeypointEstimationPipeline
+from ait_hf.inference.predicting import detect_people, load_model_and_processor, predict_poses
 
 
 BOXES = [[10, 5, 30, 40], [0, 0, 12, 9]]

@@ -9,9 +9,9 @@ from tiny_objects import DETECTION, INSTANCES, NUM_OBJECTS, object_config, objec
 from transformers import pipeline
 
 import ait_hf  # noqa: F401  (registers the Auto classes)
-from ait_hf.inference import load_model_and_processor, predict_depth, predict_objects, read_image
-from ait_hf.masks_ait import rle_to_mask
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.inference.predicting import load_model_and_processor, predict_depth, predict_objects, read_image
+from ait_hf.model.masks_ait import rle_to_mask
 
 
 @pytest.fixture(scope="module")

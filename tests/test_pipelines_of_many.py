@@ -18,7 +18,7 @@ from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from ait_hf import AiTForDenseTokenGeneration, AiTForSemanticSegmentation, AiTImageProcessor
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.hub.remote_code import save_with_remote_code
 
 
 NAMES = dict(enumerate(["person", "bicycle", "car", "dog", "cup", "chair"]))

@@ -14,21 +14,22 @@ from pycocotools.cocoeval import COCOeval
 from tiny_pose import NUM_JOINTS, POSE_TOKENIZER, POSES, SIDE, person, pose_config, pose_model, pose_processor
 from torch.utils.data import DataLoader
 
-from ait_hf import PoseTokenizer, pose_evaluation
+from ait_hf import PoseTokenizer
+from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.coco_keypoints import load_coco_keypoints
 from ait_hf.data.pose_transforms import PoseEvalTransform, pose_collator
 from ait_hf.data.skeletons import COCO_SKELETON, Skeleton
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.evaluate_pose_command import add_pose_arguments, check_pose_options, evaluate_pose_task
-from ait_hf.modeling_ait import AiTPoseEstimatorOutput
-from ait_hf.pose_evaluation import (
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.model.modeling_ait import AiTPoseEstimatorOutput
+from ait_hf.tasks.poses import evaluation as pose_evaluation
+from ait_hf.tasks.poses.command import add_pose_arguments, check_pose_options, evaluate_pose_task
+from ait_hf.tasks.poses.evaluation import (
     evaluate_pose_tokenizer,
     evaluate_poses,
     person_collator,
     pose_ground_truth,
     read_detections,
 )
-from ait_hf.remote_code import save_with_remote_code
 
 
 HAND = Skeleton("hand", ("a", "b"), (), (), (0.1, 0.1))

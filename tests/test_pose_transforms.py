@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny_pose import NUM_JOINTS, person
 
 from ait_hf.data.pose_transforms import PoseEvalTransform, PoseTrainTransform, pose_collator
-from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
+from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 
 
 LEFT_WRIST, RIGHT_WRIST = 9, 10

@@ -5,7 +5,7 @@ import pytest
 from tiny_pose import NUM_JOINTS, person
 
 from ait_hf.data.skeletons import COCO_SKELETON
-from ait_hf.pose_visualization import BOX, LEFT, MIDDLE, RIGHT, draw_poses, pose_gallery
+from ait_hf.tasks.poses.drawing import BOX, LEFT, MIDDLE, RIGHT, draw_poses, pose_gallery
 
 
 BLACK = np.zeros((200, 400, 3), dtype=np.uint8)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ait_hf.data.skeletons import COCO_SKELETON
-from ait_hf.poses_ait import crop_to_image, cut_out, inverse, joints_in_crop, mirrored_joints, transform_points
+from ait_hf.model.poses_ait import crop_to_image, cut_out, inverse, joints_in_crop, mirrored_joints, transform_points
 
 
 COORDINATE = st.floats(-200, 400)

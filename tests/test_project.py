@@ -90,12 +90,12 @@ def test_models_need_the_core_dependencies_alone():
         found = {path.parent / f"{name}.py" for name in relative} - reached
         reached |= found
         waiting += found
-    assert REPOSITORY / "src/ait_hf/modeling_ait.py" in reached
+    assert REPOSITORY / "src/ait_hf/model/modeling_ait.py" in reached
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_parses_and_dumps_to_itself(path, tmp_path):
-    from ait_hf.training.recipes import dump_recipe, load_recipe
+    from ait_hf.recipes.parsing import dump_recipe, load_recipe
     from ait_hf.training.solver import SolverRecipe
     from ait_hf.training.tokenizer import TokenizerRecipe
 

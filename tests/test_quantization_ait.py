@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ait_hf.quantization_ait import EMACodebook, apply_temperature, token_agreement, token_entropy
+from ait_hf.model.quantization_ait import EMACodebook, apply_temperature, token_agreement, token_entropy
 
 
 def _codebook(codes, **kwargs):

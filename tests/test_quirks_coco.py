@@ -28,11 +28,11 @@ from ait_hf.data.coco_shards import load_coco_shards
 from ait_hf.data.remarks import warn_once
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.metrics import CocoMetric, read_coco
-from ait_hf.object_evaluation import coco_ground_truth, evaluate_mask_tokenizer
-from ait_hf.pose_evaluation import pose_ground_truth, read_detections
-from ait_hf.tokenization_vq import VQTokenizer
-from ait_hf.training.object_data import CocoData, CocoMasks, CocoSplit, ObjectTransformRecipe
-from ait_hf.training.pose_data import CocoKeypointsData, CocoPoses, PoseTransformRecipe
+from ait_hf.model.tokenization_vq import VQTokenizer
+from ait_hf.tasks.objects.data import CocoData, CocoMasks, CocoSplit, ObjectTransformRecipe
+from ait_hf.tasks.objects.evaluation import coco_ground_truth, evaluate_mask_tokenizer
+from ait_hf.tasks.poses.data import CocoKeypointsData, CocoPoses, PoseTransformRecipe
+from ait_hf.tasks.poses.evaluation import pose_ground_truth, read_detections
 
 
 HEIGHT, WIDTH = 60, 80

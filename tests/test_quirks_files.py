@@ -17,8 +17,8 @@ from test_quirks_coco import CAR, PERSON, content, write
 from ait_hf.data.label_maps import load_label_maps, split_folders
 from ait_hf.data.maps import MapFolder
 from ait_hf.data.rgbd import load_rgbd
-from ait_hf.inference import find_images
-from ait_hf.training.fine_tuning import FineTuning, _object_data
+from ait_hf.inference.predicting import find_images
+from ait_hf.recipes.from_folder import FineTuning, _object_data
 
 
 HEIGHT, WIDTH = 20, 30
@@ -147,7 +147,7 @@ def test_given_boxes_are_taken_by_type_and_name(tmp_path, boxes, message):
 
 @pytest.fixture
 def request_of(tmp_path, monkeypatch):
-    monkeypatch.setattr("ait_hf.training.fine_tuning._normalizes", lambda request, config: True)
+    monkeypatch.setattr("ait_hf.recipes.from_folder._normalizes", lambda request, config: True)
 
     def request(**arguments) -> dict:
         made = FineTuning(model="unused", task="object-detection", output=str(tmp_path / "out"), **arguments)

@@ -21,12 +21,12 @@ from pycocotools import mask as coco_mask
 from tiny_pose import POSES, pose_config, pose_model, pose_processor
 
 from ait_hf import VQTokenizer
+from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.skeletons import COCO_SKELETON
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.inference import load_model
-from ait_hf.remote_code import save_with_remote_code
-from ait_hf.training.data import training_batches
-from ait_hf.training.recipes import load_recipe
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.inference.predicting import load_model
+from ait_hf.recipes.parsing import load_recipe
+from ait_hf.recipes.streams import training_batches
 from ait_hf.training.solver import SolverRecipe
 
 

@@ -32,11 +32,11 @@ from ait_hf import (
     AiTPoseImageProcessor,
     VQTokenizer,
 )
-from ait_hf.remote_code import save_with_remote_code
-from ait_hf.training.recipes import dump_recipe, load_recipe
+from ait_hf.drawing.visualization import load_depth_png, save_depth_png
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.recipes.parsing import dump_recipe, load_recipe
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
-from ait_hf.visualization import load_depth_png, save_depth_png
 
 
 REPOSITORY = Path(__file__).parents[1]

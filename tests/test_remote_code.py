@@ -16,8 +16,8 @@ from ait_hf import (
     AiTForDepthEstimation,
     AiTImageProcessor,
 )
-from ait_hf.inference import predict_depth
-from ait_hf.remote_code import MODEL_AUTO_MAP, save_with_remote_code
+from ait_hf.hub.remote_code import MODEL_AUTO_MAP, save_with_remote_code
+from ait_hf.inference.predicting import predict_depth
 
 
 # What a stranger runs, who has the folder but not the package.
@@ -124,5 +124,5 @@ def test_the_packages_own_classes_win_over_the_folders_code(saved, tmp_path, mon
     """With `import ait_hf`, nothing of the folder is executed."""
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path))
     model = AutoModelForDepthEstimation.from_pretrained(saved)
-    assert type(model).__module__ == "ait_hf.modeling_ait"
+    assert type(model).__module__ == "ait_hf.model.modeling_ait"
     assert not any(tmp_path.iterdir())

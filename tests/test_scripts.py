@@ -17,9 +17,9 @@ from saved_model import picture, save_tiny_model
 from transformers import AutoModel
 
 from ait_hf import VQTokenizer
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.inference import load_model_and_processor, predict_depth
-from ait_hf.visualization import load_depth_png
+from ait_hf.commands.evaluate import main as evaluate
+from ait_hf.drawing.visualization import load_depth_png
+from ait_hf.inference.predicting import load_model_and_processor, predict_depth
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -13,11 +13,12 @@ from PIL import Image
 from tiny_dense import CLASSES, SEMANTICS, SIZE, dense_config, dense_model
 
 from ait_hf import AiTForSemanticSegmentation, VQTokenizer
-from ait_hf.data.synthetic_labels import LABEL_CLASSES
-from ait_hf.evaluate_command import main as evaluate
+from ait_hf.commands.evaluate import main as evaluate
+from ait_hf.data.rooms.labels import LABEL_CLASSES
+from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.metrics.semantic import SemanticMetric
-from ait_hf.remote_code import save_with_remote_code
-from ait_hf.semantic_evaluation import (
+from ait_hf.tasks.semantics.drawing import semantic_gallery
+from ait_hf.tasks.semantics.evaluation import (
     evaluate_semantic,
     evaluate_semantic_tokenizer,
     frame_processor,
@@ -25,7 +26,6 @@ from ait_hf.semantic_evaluation import (
     measure_label_maps,
     semantic_gallery_rows,
 )
-from ait_hf.semantic_visualization import semantic_gallery
 
 
 NAMES = ["sky", "road", "car", "tree"]

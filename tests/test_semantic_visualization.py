@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ait_hf.semantic_visualization import class_palette, colorize_label_map, draw_label_map, semantic_gallery
+from ait_hf.tasks.semantics.drawing import class_palette, colorize_label_map, draw_label_map, semantic_gallery
 
 
 NAMES = ["sky", "road", "car"]

@@ -10,7 +10,7 @@ import torch.nn as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ait_hf.tokenization_pose import MixerBlock, PoseTokenizer, mask_joints
+from ait_hf.model.tokenization_pose import MixerBlock, PoseTokenizer, mask_joints
 
 
 TINY = {

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ait_hf.conversion.vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original
-from ait_hf.tokenization_vq import VQTokenizer, mask_augmentation
+from ait_hf.model.tokenization_vq import VQTokenizer, mask_augmentation
 
 
 TINY = {

@@ -13,11 +13,12 @@ from accelerate import Accelerator
 from torch import nn
 from training_runs import ROOT, assert_equal_weights, run_in_processes, tokenizer_recipe
 
-from ait_hf.training.batch_sizes import check_batch_sizes, shared_out
+from ait_hf.recipes.batch_sizes import shared_out
+from ait_hf.recipes.parsing import flatten, read_values, to_values
 from ait_hf.training.checkpoints import MANIFEST
+from ait_hf.training.former_batch_sizes import check_batch_sizes
 from ait_hf.training.planning import read_recipe
 from ait_hf.training.processes import share_statistics
-from ait_hf.training.recipes import flatten, read_values, to_values
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import train_tokenizer
 

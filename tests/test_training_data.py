@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ait_hf.data.synthetic import synthetic_rooms
-from ait_hf.training.data import SampleOrder, evaluation_batches, training_batches
-from ait_hf.training.depth_data import HubData, RandomRooms, RGBDData, SyntheticData, TransformRecipe
+from ait_hf.data.rooms.depth import synthetic_rooms
+from ait_hf.recipes.streams import SampleOrder, evaluation_batches, training_batches
+from ait_hf.tasks.depth.data import HubData, RandomRooms, RGBDData, SyntheticData, TransformRecipe
 
 
 TRANSFORM = TransformRecipe(crop_size=16)

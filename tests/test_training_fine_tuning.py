@@ -19,12 +19,12 @@ from tiny import tiny_config
 from tiny_objects import INSTANCES, object_config, object_processor
 
 from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor, VQTokenizer
-from ait_hf.remote_code import save_with_remote_code
+from ait_hf.hub.remote_code import save_with_remote_code
+from ait_hf.recipes.parsing import build
+from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
+from ait_hf.tasks.depth.task import DepthTask
 from ait_hf.training.adaptation import adapt_solver
-from ait_hf.training.depth_data import SyntheticData, TransformRecipe
-from ait_hf.training.depth_task import DepthTask
 from ait_hf.training.lora import LoRARecipe, add_adapters, attention_projections, merged
-from ait_hf.training.recipes import build
 from ait_hf.training.solver import SolverRecipe, SolverTraining
 
 

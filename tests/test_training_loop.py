@@ -30,10 +30,10 @@ from transformers import (
 )
 
 from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
+from ait_hf.data.writing import write_folder, write_into_folder
+from ait_hf.recipes.parsing import dump_recipe, load_recipe
 from ait_hf.training.checkpoints import list_checkpoints
-from ait_hf.training.files import write_folder, write_into_folder
 from ait_hf.training.loop import Recipe
-from ait_hf.training.recipes import dump_recipe, load_recipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, build_tokenizer, train_tokenizer

@@ -14,11 +14,11 @@ from PIL import Image
 from transformers import AutoModel
 
 from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
-from ait_hf.inference import load_model_and_processor
+from ait_hf.inference.predicting import load_model_and_processor
 from ait_hf.metrics.maps import map_errors
-from ait_hf.training.map_data import HubMapData, MapFolderData, MapTransformRecipe
-from ait_hf.training.map_task import MapTask
-from ait_hf.training.recipes import load_recipe
+from ait_hf.recipes.parsing import load_recipe
+from ait_hf.tasks.maps.data import HubMapData, MapFolderData, MapTransformRecipe
+from ait_hf.tasks.maps.task import MapTask
 from ait_hf.training.solver import SolverRecipe, train_solver
 from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer

@@ -23,9 +23,9 @@ from ait_hf import (
     AiTForObjectDetection,
     VQTokenizer,
 )
-from ait_hf.training.data import mixed_batches
-from ait_hf.training.depth_data import SyntheticData, TransformRecipe
-from ait_hf.training.recipes import dump_recipe, load_recipe
+from ait_hf.recipes.parsing import dump_recipe, load_recipe
+from ait_hf.recipes.streams import mixed_batches
+from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, train_tokenizer

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from training_runs import ROOT, save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
 
-from ait_hf.modeling_solver_ait import AiTMLP
-from ait_hf.precision import set_tf32
+from ait_hf.model.modeling_solver_ait import AiTMLP
+from ait_hf.training.precision import set_tf32
 from ait_hf.training.processes import build_accelerator
 from ait_hf.training.solver import train_solver
 from ait_hf.training.tokenizer import train_tokenizer
@@ -137,7 +137,7 @@ def test_tf32_is_on_in_training_unless_the_recipe_says_no(tmp_path, caplog, no_t
 @pytest.mark.parametrize("option", ["--tf32", "--no-tf32"])
 def test_tf32_of_commands(tmp_path, option, no_tf32):
     """It is set before anything is loaded; the folders here do not exist."""
-    from ait_hf.evaluate_command import main as evaluate
+    from ait_hf.commands.evaluate import main as evaluate
 
     model, spec = (
         ["--model", str(tmp_path / "none"), option],
@@ -162,7 +162,7 @@ def test_importing_changes_no_precision():
     code = (
         "import torch; flags = lambda: (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, "
         "torch.get_float32_matmul_precision()); before = flags(); "
-        "import ait_hf, ait_hf.evaluate_command, ait_hf.training.solver; assert flags() == before"
+        "import ait_hf, ait_hf.commands.evaluate, ait_hf.training.solver; assert flags() == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -7,8 +7,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_runs import ROOT, save_tokenizer, solver_recipe
 
+from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.pictures import draw_predictions, picture_rows
-from ait_hf.training.recipes import load_recipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, build_tokenizer
 

@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ait_hf import AiTForDenseTokenGeneration, AiTTokenizerConfig
+from ait_hf.recipes.parsing import apply_override, read_values
 from ait_hf.training.planning import (
     GPUS,
     LAUNCH_SECONDS,
@@ -24,7 +25,6 @@ from ait_hf.training.planning import (
     read_recipe,
     training_forward,
 )
-from ait_hf.training.recipes import apply_override, read_values
 from ait_hf.training.step_cost import PRECISIONS, LinearCost, lowered, step_cost
 
 

@@ -9,9 +9,9 @@ from test_training_recipes import RECIPES
 
 from ait_hf import AiTForPoseEstimation, PoseTokenizer
 from ait_hf.data.skeletons import COCO_SKELETON
-from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
-from ait_hf.training.pose_data import CocoKeypointsData, CocoPoses, PoseTransformRecipe, SyntheticPeopleData
-from ait_hf.training.recipes import build, load_recipe
+from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
+from ait_hf.recipes.parsing import build, load_recipe
+from ait_hf.tasks.poses.data import CocoKeypointsData, CocoPoses, PoseTransformRecipe, SyntheticPeopleData
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 

@@ -22,7 +22,8 @@ from training_runs import (
     without_measurements,
 )
 
-from ait_hf.training import checkpoints, files
+from ait_hf.data import writing as files
+from ait_hf.training import checkpoints
 from ait_hf.training.checkpoints import list_checkpoints, what_is_wrong
 from ait_hf.training.loop import Recipe
 from ait_hf.training.solver import SolverTraining, train_solver

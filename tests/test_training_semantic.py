@@ -15,10 +15,10 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from ait_hf import AiTForSemanticSegmentation, VQTokenizer
-from ait_hf.data.synthetic_labels import LABEL_CLASSES
-from ait_hf.training.data import evaluation_batches, training_batches
-from ait_hf.training.recipes import load_recipe
-from ait_hf.training.semantic_data import (
+from ait_hf.data.rooms.labels import LABEL_CLASSES
+from ait_hf.recipes.parsing import load_recipe
+from ait_hf.recipes.streams import evaluation_batches, training_batches
+from ait_hf.tasks.semantics.data import (
     ADE20KData,
     LabelMapMasks,
     LabelMapsData,

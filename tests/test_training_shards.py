@@ -33,11 +33,12 @@ from test_training_streams import batches
 
 from ait_hf import VQTokenizer
 from ait_hf.data.remarks import warn_once
-from ait_hf.evaluate_command import main as evaluate
-from ait_hf.training.data import evaluation_batches, mixed_batches
-from ait_hf.training.depth_data import SyntheticData, TransformRecipe
-from ait_hf.training.map_data import HubMapData, MapFolderData, MapTransformRecipe
-from ait_hf.training.object_data import (
+from ait_hf.commands.evaluate import main as evaluate
+from ait_hf.recipes.parsing import load_recipe
+from ait_hf.recipes.streams import evaluation_batches, mixed_batches
+from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
+from ait_hf.tasks.maps.data import HubMapData, MapFolderData, MapTransformRecipe
+from ait_hf.tasks.objects.data import (
     CocoData,
     CocoMasks,
     CocoMaskShards,
@@ -45,9 +46,8 @@ from ait_hf.training.object_data import (
     CocoSplit,
     ObjectTransformRecipe,
 )
-from ait_hf.training.pose_data import CocoKeypointsData, CocoPoses, KeypointShards, PoseShards, PoseTransformRecipe
-from ait_hf.training.recipes import load_recipe
-from ait_hf.training.semantic_data import (
+from ait_hf.tasks.poses.data import CocoKeypointsData, CocoPoses, KeypointShards, PoseShards, PoseTransformRecipe
+from ait_hf.tasks.semantics.data import (
     LabelMapMasks,
     LabelMapMaskShards,
     LabelMapsData,

@@ -18,7 +18,7 @@ from PIL import Image
 from torch.multiprocessing.spawn import ProcessRaisedException
 from training_runs import assert_equal_weights, run_in_processes, save_tokenizer, solver_recipe, without_measurements
 
-from ait_hf.data.synthetic import render_room
+from ait_hf.data.rooms.depth import render_room
 from ait_hf.training.checkpoints import list_checkpoints
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 

@@ -19,9 +19,9 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 
-from ait_hf.training.data import EvalSamples, evaluation_batches, training_batches
-from ait_hf.training.depth_data import HubData, RGBDData, TransformRecipe
-from ait_hf.training.unreadable import MOST_IN_A_ROW, SMALLEST_COUNT, Unreadable, UnreadableLog
+from ait_hf.recipes.streams import EvalSamples, evaluation_batches, training_batches
+from ait_hf.recipes.unreadable import MOST_IN_A_ROW, SMALLEST_COUNT, Unreadable, UnreadableLog
+from ait_hf.tasks.depth.data import HubData, RGBDData, TransformRecipe
 
 
 TRANSFORM = TransformRecipe(crop_size=8, cut_depth_every=None)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from ait_hf.data.synthetic_labels import LABEL_CLASSES
-from ait_hf.tokenization_pose import PoseTokenizer
-from ait_hf.tokenization_vq import VQTokenizer
-from ait_hf.training.recipes import load_recipe
+from ait_hf.data.rooms.labels import LABEL_CLASSES
+from ait_hf.model.tokenization_pose import PoseTokenizer
+from ait_hf.model.tokenization_vq import VQTokenizer
+from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, build_tokenizer, train_tokenizer
 
 

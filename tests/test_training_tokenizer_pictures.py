@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_training_tokenizer import recipe
 from training_runs import assert_equal_weights, tokenizer_recipe, without_measurements
 
+from ait_hf.drawing.visualization import colorize_depth
 from ait_hf.training.tokenizer import InputMask, TokenizerTraining, train_tokenizer
 from ait_hf.training.tokenizer_pictures import CELL, INSIDE, draw_reconstructions
-from ait_hf.visualization import colorize_depth
 
 
 def cell(page: Image.Image, row: int, column: int) -> np.ndarray:

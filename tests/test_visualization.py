@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from ait_hf.visualization import (
+from ait_hf.drawing.visualization import (
     colorize_depth,
     colorize_error,
     colorize_uncertainty,

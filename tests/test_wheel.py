@@ -31,7 +31,7 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
 def test_every_file_of_the_package_is_in_the_wheel(wheel):
     files = {path.relative_to(PACKAGE.parent).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
     files = {file for file in files if "__pycache__" not in file}
-    assert "ait_hf/model_card_template.md" in files
+    assert "ait_hf/hub/card_template.md" in files
     assert files <= set(wheel.namelist())
 
 
@@ -43,8 +43,8 @@ def test_no_module_reads_files_beside_the_package():
 def test_a_card_is_rendered_from_the_wheels_template(wheel, tmp_path, monkeypatch):
     from saved_model import save_tiny_model
 
-    from ait_hf.model_card import render_card
+    from ait_hf.hub.card import render_card
 
-    template = zipfile.Path(wheel, "ait_hf/model_card_template.md")
-    monkeypatch.setattr("ait_hf.model_card.TEMPLATE", template)
+    template = zipfile.Path(wheel, "ait_hf/hub/card_template.md")
+    monkeypatch.setattr("ait_hf.hub.card.TEMPLATE", template)
     assert "# ait-tiny" in str(render_card(save_tiny_model(tmp_path / "model"), "user/ait-tiny"))

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ait_hf import AiTSwinv2Backbone, AiTSwinv2Config
-from ait_hf.window_attention_ait import fold_table, unfold_table, window_attention
+from ait_hf.model.window_attention_ait import fold_table, unfold_table, window_attention
 
 
 def inputs(windows, heads, window, channels, dtype=torch.float64, seed=0):
@@ -32,7 +32,7 @@ def written_out(query, key, value, table):
 @pytest.mark.parametrize("threads", [1, 4])
 def test_values_and_gradients(threads, monkeypatch):
     # Small pieces, so that there are several of them, the last one not full.
-    monkeypatch.setattr("ait_hf.window_attention_ait.SCORES_AT_ONCE", 1)
+    monkeypatch.setattr("ait_hf.model.window_attention_ait.SCORES_AT_ONCE", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     tensors = inputs(windows=3, heads=2, window=3, channels=4)
     torch.testing.assert_close(window_attention(*tensors), written_out(*tensors))

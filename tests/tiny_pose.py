@@ -11,7 +11,7 @@ from tiny_objects import object_config
 
 from ait_hf import AiTConfig, AiTForPoseEstimation
 from ait_hf.data.skeletons import COCO_SKELETON
-from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
+from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 
 
 POSES = "keypoint-detection"

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from ait_hf.training.recipes import load_recipe
+from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe, build_tokenizer
 

@@ -16,7 +16,9 @@ from transformers import (
     AutoModelForUniversalSegmentation,
 )
 
-from .configuration_ait import (
+from .inference.pipeline import KeypointEstimationPipeline
+from .inference.windows import predict_with_windows_and_flip
+from .model.configuration_ait import (
     AiTConfig,
     AiTPoseTokenizerConfig,
     AiTSwinv2Config,
@@ -24,15 +26,15 @@ from .configuration_ait import (
     AiTTokenizerConfig,
     Vocabulary,
 )
-from .generation_ait import (
+from .model.generation_ait import (
     AiTGenerateOutput,
     AiTGenerationConfig,
     SoftTokenLogitsProcessor,
     TaskGrammarLogitsProcessor,
 )
-from .image_processing_ait import AiTImageProcessor
-from .image_processing_pose_ait import AiTPoseImageProcessor
-from .modeling_ait import (
+from .model.image_processing_ait import AiTImageProcessor
+from .model.image_processing_pose_ait import AiTPoseImageProcessor
+from .model.modeling_ait import (
     AiTDepthEstimatorOutput,
     AiTForDenseTokenGeneration,
     AiTForDepthEstimation,
@@ -46,13 +48,11 @@ from .modeling_ait import (
     AiTSemanticSegmenterOutput,
     AiTTrainingOutput,
 )
-from .modeling_swinv2_ait import AiTSwinv2Backbone
-from .pipeline_ait import KeypointEstimationPipeline
-from .quantization_ait import EMACodebook
-from .sequences_ait import TaskGrammar
-from .test_time_augmentation import predict_with_windows_and_flip
-from .tokenization_pose import PoseTokenizer, mask_joints
-from .tokenization_vq import VQTokenizer, mask_augmentation
+from .model.modeling_swinv2_ait import AiTSwinv2Backbone
+from .model.quantization_ait import EMACodebook
+from .model.sequences_ait import TaskGrammar
+from .model.tokenization_pose import PoseTokenizer, mask_joints
+from .model.tokenization_vq import VQTokenizer, mask_augmentation
 from .tokens.image_processing_tokens import AiTTokenProcessor
 
 

@@ -28,8 +28,8 @@ from helpers import pretend_gpu
 from tiny import tiny_config
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration, AiTImageProcessor
-from ait_hf.image_processing_pose_ait import AiTPoseImageProcessor
-from ait_hf.modeling_ait import (
+from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
+from ait_hf.model.modeling_ait import (
     AiTForDepthEstimation,
     AiTForInstanceSegmentation,
     AiTForObjectDetection,

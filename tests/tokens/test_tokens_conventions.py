@@ -17,7 +17,7 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from ait_hf import VQTokenizer
-from ait_hf.masks_ait import crop_masks
+from ait_hf.model.masks_ait import crop_masks
 from ait_hf.tokens import CONVENTIONS, AiTTokenProcessor
 from ait_hf.tokens.conventions import (
     PASTE_RULES,
@@ -320,7 +320,7 @@ def test_a_processor_as_a_file(name, tmp_path):
 
 
 def test_a_stranger_loads_the_processor(tmp_path):
-    from ait_hf.remote_code import save_processor_with_code
+    from ait_hf.hub.remote_code import save_processor_with_code
 
     processor = AiTTokenProcessor(convention="molmoact2-depth")
     save_processor_with_code(processor, tmp_path / "folder")

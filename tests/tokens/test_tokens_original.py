@@ -18,8 +18,8 @@ from transformers import AutoImageProcessor
 
 import ait_hf
 from ait_hf import VQTokenizer
-from ait_hf.hub_files import checkpoint_files
-from ait_hf.model_card import render_card
+from ait_hf.hub.card import render_card
+from ait_hf.hub.files import checkpoint_files
 from ait_hf.tokens import PRESETS, AiTTokenProcessor, TokenFormat, get_preset
 from ait_hf.tokens.convert import convert_tokenizer
 

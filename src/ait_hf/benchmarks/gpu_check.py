@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..modeling_ait import AiTForDenseTokenGeneration
+from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..training.compilation import compile_parts
 from .measuring import matrix_peak, synchronize, timed
 from .models import SWINV2_B, SWINV2_L, spread_weights, swinv2_shape

@@ -10,8 +10,8 @@ import torch
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 from transformers.modeling_outputs import BaseModelOutput
 
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..tokenization_vq import VQTokenizer
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.tokenization_vq import VQTokenizer
 from .measuring import Suite
 from .models import (
     SOLVER,

@@ -27,10 +27,10 @@ from transformers import (
     ZoeDepthForDepthEstimation,
 )
 
-from ..configuration_ait import AiTConfig
-from ..configuration_swinv2_ait import AiTSwinv2Config
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..modeling_swinv2_ait import AiTSwinv2Backbone
+from ..model.configuration_ait import AiTConfig
+from ..model.configuration_swinv2_ait import AiTSwinv2Config
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.modeling_swinv2_ait import AiTSwinv2Backbone
 
 
 SOLVER = {"d_model": 256, "encoder_layers": 6, "decoder_layers": 6, "num_heads": 8, "ffn_dim": 1024}

@@ -10,8 +10,8 @@ attention out. The numbers are those of `generate()`.
 import torch
 import torch.nn.functional as F
 
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..modeling_solver_ait import AiTDecoderLayer
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.modeling_solver_ait import AiTDecoderLayer
 
 
 KeyValue = tuple[torch.Tensor, torch.Tensor]

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from ..configuration_ait import AiTConfig
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..objectives_ait import SequenceDraft
+from ..model.configuration_ait import AiTConfig
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.objectives_ait import SequenceDraft
 from ..training.optimizer import OptimizerRecipe, build_optimizer
 from .models import BOX, MASK_TOKENIZER, SOLVER, own_backbone_config
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 import numpy as np
 import torch
 
-from ..tokenization_vq import VQTokenizer
+from ..model.tokenization_vq import VQTokenizer
 from ..tokens import AiTTokenProcessor, decode_answers, get_preset, parse_text
 from .measuring import Suite
 

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from ..training.data import training_batches
-from ..training.depth_data import DepthData, TransformRecipe
+from ..recipes.streams import training_batches
+from ..tasks.depth.data import DepthData, TransformRecipe
 from ..training.optimizer import OptimizerRecipe, build_optimizer
 from .inference_suites import images_for
 from .measuring import Suite, saved_activations

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from ..configuration_ait import AiTConfig, AiTTaskConfig
-from ..generation_ait import AiTGenerationConfig
-from ..image_processing_ait import AiTImageProcessor
-from ..modeling_ait import AiTForDenseTokenGeneration
+from ..model.configuration_ait import AiTConfig, AiTTaskConfig
+from ..model.generation_ait import AiTGenerationConfig
+from ..model.image_processing_ait import AiTImageProcessor
+from ..model.modeling_ait import AiTForDenseTokenGeneration
 from .coco_classes import COCO_CLASSES
 from .swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
 from .vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original

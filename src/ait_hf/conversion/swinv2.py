@@ -34,8 +34,8 @@ from safetensors.torch import load_file
 from transformers import Swinv2Config
 from transformers.utils import cached_file, logging, requires_backends
 
-from ..configuration_swinv2_ait import AiTSwinv2Config
-from ..modeling_swinv2_ait import AiTSwinv2Backbone
+from ..model.configuration_swinv2_ait import AiTSwinv2Config
+from ..model.modeling_swinv2_ait import AiTSwinv2Backbone
 
 
 logger = logging.get_logger(__name__)

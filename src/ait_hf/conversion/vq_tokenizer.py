@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..tokenization_vq import VQTokenizer
+from ..model.tokenization_vq import VQTokenizer
 
 
 # What the original trainer calls its losses.

@@ -117,7 +117,7 @@ def load_coco(
         ValueError: if the file is malformed: not JSON, a section or key missing, an id given twice, an unknown image
             or category, two categories of one name, a value of another type than it should be, a segmentation that is no
             polygon list nor RLE, an RLE or a picture of another size, boxes that are not x, y, width, height in pixels, or
-            a picture that [`~ait_hf.image_reading_ait.read_image`] does not take.
+            a picture that [`~ait_hf.model.image_reading_ait.read_image`] does not take.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
     builder = Coco(

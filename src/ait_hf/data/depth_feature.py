@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from datasets.table import array_cast
 
-from ..image_reading_ait import read_image_header
+from ..model.image_reading_ait import read_image_header
 from .stored_images import open_numbers, stored_file, stored_numbers
 
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 import datasets
 import numpy as np
 
-from ..tokenization_vq import IGNORED_LABEL
+from ..model.tokenization_vq import IGNORED_LABEL
 from .stored_images import open_numbers, stored_file, stored_name, stored_numbers
 
 

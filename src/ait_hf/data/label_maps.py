@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 import pyarrow.compute as pc
 
-from ..image_reading_ait import read_picture_header
+from ..model.image_reading_ait import read_picture_header
 from .classes import check_different
 from .files import IMAGE_SUFFIXES, files_by_stem, is_hidden
 from .label_map_feature import MAX_CLASSES, LabelMap, LabelNumbers, label_numbers, numbers_in, read_label_map

@@ -15,7 +15,7 @@ import datasets
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..image_reading_ait import ImageHeader, read_image, read_image_header, read_picture_header
+from ..model.image_reading_ait import ImageHeader, read_image, read_image_header, read_picture_header
 from .files import IMAGE_SUFFIXES, files_by_stem
 from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
 from .picture_sizes import swapped_sides, turned_pictures

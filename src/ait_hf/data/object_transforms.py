@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images with objects as the model's input: large-scale jitter for training, a plain resize for evaluation, mask crops.
 
-A row is one of [`~ait_hf.data.coco.load_coco`] or of [`~ait_hf.data.synthetic_objects.room_objects`], which has decoded
+A row is one of [`~ait_hf.data.coco.load_coco`] or of [`~ait_hf.data.rooms.objects.room_objects`], which has decoded
 `masks` (uint8, `(n, height, width)`) in place of `segmentation`. Random numbers come from torch's global generator
 only, so a restored generator state repeats a sample.
 """
@@ -22,8 +22,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from ..image_processing_ait import fitted_size
-from ..masks_ait import crop_masks
+from ..model.image_processing_ait import fitted_size
+from ..model.masks_ait import crop_masks
 from .picture_sizes import swapped_sides
 from .pixels import pixel_values
 from .segmentations import decode_segmentation

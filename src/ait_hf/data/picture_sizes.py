@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 
-from ..image_reading_ait import BrokenImageError, ImageHeader, read_picture_header
+from ..model.image_reading_ait import BrokenImageError, ImageHeader, read_picture_header
 from .files import FileFinder
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from ..image_reading_ait import rgb_image, upright_image
+from ..model.image_reading_ait import rgb_image, upright_image
 from .picture_sizes import swapped_sides
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..poses_ait import crop_to_image, cut_out, joints_in_crop
+from ..model.poses_ait import crop_to_image, cut_out, joints_in_crop
 from .collation import depth_collator
 from .picture_sizes import swapped_sides
 from .pixels import pixel_values

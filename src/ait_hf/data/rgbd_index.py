@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..image_reading_ait import read_picture_header
+from ..model.image_reading_ait import read_picture_header
 from .depth_feature import read_depth_header
 from .files import IMAGE_SUFFIXES, FileFinder, files_by_stem
 from .picture_sizes import swapped_sides, turned_pictures

@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from ..tokenization_vq import IGNORED_LABEL
+from ..model.tokenization_vq import IGNORED_LABEL
 from .object_transforms import NUM_SEEDS, FitFrame, LargeScaleJitter
 from .picture_sizes import swapped_sides
 from .pixels import pixel_values

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Images in tables of 🤗 datasets: pictures, all by [`~ait_hf.image_reading_ait`], and images that hold numbers."""
+"""Images in tables of 🤗 datasets: pictures, all by [`~ait_hf.model.image_reading_ait`], and images that hold numbers."""
 
 import io
 import re
@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 from datasets.utils.file_utils import xopen
 
-from ..image_reading_ait import read_image, reading, upright_image
+from ..model.image_reading_ait import read_image, reading, upright_image
 
 
 # How Pillow unpacks one channel of at most 8 bits, by the pixels' bits, and whether it turns black into white.
@@ -23,7 +23,7 @@ _STRETCH = {"2": 85, "4": 17}  # what Pillow multiplies such pixels by, so that 
 
 @dataclass
 class Picture(datasets.Image):
-    """Picture feature: on access an upright RGB image of 8 bits per channel, see [`~ait_hf.image_reading_ait.read_image`].
+    """Picture feature: on access an upright RGB image of 8 bits per channel, see [`~ait_hf.model.image_reading_ait.read_image`].
 
     Files and shards that are written from such a column call it `datasets.Image`, so that they can be read anywhere.
 

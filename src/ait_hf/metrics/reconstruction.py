@@ -10,7 +10,7 @@ import torch
 from datasets import Features, List, Value
 
 from ..data.maps import UNIT_VECTOR
-from ..tokenization_vq import IGNORED_LABEL
+from ..model.tokenization_vq import IGNORED_LABEL
 from .depth import depth_errors
 from .maps import ANGLE_ERRORS, VALUE_ERRORS, map_errors
 from .per_image import PerImageMetric

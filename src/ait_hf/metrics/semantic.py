@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from datasets import Features, List, Value
 
-from ..tokenization_vq import IGNORED_LABEL
+from ..model.tokenization_vq import IGNORED_LABEL
 
 
 SEMANTIC_VALUES = ("mIoU", "aAcc", "mAcc")

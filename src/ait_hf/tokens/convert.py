@@ -5,9 +5,9 @@
 import os
 from pathlib import Path
 
-from ..remote_code import save_processor_with_code
-from ..tokenization_vq import VQTokenizer
-from ..training.files import write_folder
+from ..data.writing import write_folder
+from ..hub.remote_code import save_processor_with_code
+from ..model.tokenization_vq import VQTokenizer
 from .image_processing_tokens import AiTTokenProcessor
 from .presets import get_preset
 

@@ -12,8 +12,8 @@ from PIL import Image
 from pycocotools import mask as rle_codec
 
 from ..data.coco import coco_classes
-from ..image_reading_ait import read_image_header
-from ..tokenization_vq import VQTokenizer
+from ..model.image_reading_ait import read_image_header
+from ..model.tokenization_vq import VQTokenizer
 from .conventions import get_convention
 from .encoding import digest_of, read_jsonl, weights_digest
 from .image_processing_tokens import AiTTokenProcessor

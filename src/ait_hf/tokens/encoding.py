@@ -16,8 +16,8 @@ from ..data.coco import decode_segmentation
 from ..data.coco_files import box_corners, clipped_box, entries, read_annotations
 from ..data.files import files_with_suffix
 from ..data.json_values import finite_numbers, flag
-from ..image_reading_ait import reading
-from ..tokenization_vq import VQTokenizer
+from ..model.image_reading_ait import reading
+from ..model.tokenization_vq import VQTokenizer
 from .conventions import crop_edges, get_convention, location_numbers
 from .image_processing_tokens import AiTTokenProcessor
 from .journal import Journal

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..training.files import write_text
+from ..data.writing import write_text
 
 
 class Journal:

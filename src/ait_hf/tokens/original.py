@@ -8,7 +8,7 @@ import torch
 
 from ..conversion.vq_tokenizer import convert_vq_tokenizer_state_dict
 from ..conversion.weight_files import read_original_checkpoint
-from ..tokenization_vq import VQTokenizer
+from ..model.tokenization_vq import VQTokenizer
 from .presets import get_preset
 
 

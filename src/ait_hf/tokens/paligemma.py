@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..masks_ait import masks_to_rle
-from ..tokenization_vq import VQTokenizer
+from ..model.masks_ait import masks_to_rle
+from ..model.tokenization_vq import VQTokenizer
 from .conventions import PasteRule, box_edges, get_paste_rule, location_numbers, paste_mask
 from .image_processing_tokens import AiTTokenProcessor
 from .presets import get_preset

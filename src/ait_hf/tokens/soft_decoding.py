@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 from transformers.modeling_outputs import ModelOutput
 
-from ..quantization_ait import token_entropy
-from ..tokenization_vq import VQTokenizer
+from ..model.quantization_ait import token_entropy
+from ..model.tokenization_vq import VQTokenizer
 from .token_format import TokenFormat
 from .vocabulary import TokenVocabulary
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..quantization_ait import EMACodebook
-from ..tokenization_vq import VQTokenizer
+from ..model.quantization_ait import EMACodebook
+from ..model.tokenization_vq import VQTokenizer
 from .new_rows import fill_new_rows, train_only_rows
 from .text import TokenBlock, parse_text
 from .token_format import TokenFormat

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassError
 
-from ..configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..data.classes import clean_name
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..objectives_ait import Tokenizer
-from .solver_task import SolverTask, class_table, classes_of_model, code_grid, mask_grid, tokenizer_arguments
+from ..model.configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.objectives_ait import Tokenizer
+from ..tasks.base import SolverTask, class_table, classes_of_model, code_grid, mask_grid, tokenizer_arguments
 
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, broadcast_object_list
 
-from .files import WriteError, replace_folder, write_text, write_together
+from ..data.writing import WriteError, replace_folder, write_text, write_together
 
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..modeling_ait import AiTForDenseTokenGeneration
+from ..model.modeling_ait import AiTForDenseTokenGeneration
 
 
 @torch.no_grad()

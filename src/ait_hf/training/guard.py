@@ -8,7 +8,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import DistributedType
 from torch import nn
 
-from ..quantization_ait import EMACodebook
+from ..model.quantization_ait import EMACodebook
 
 
 class StepGuard:

@@ -22,19 +22,20 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 
-from ..hub import prepare_repository, push_run
+from ..data.writing import write_folder, write_into_folder, write_text, write_together
+from ..hub.push import prepare_repository, push_run
+from ..recipes.batch_sizes import shared_out
+from ..recipes.parsing import dump_recipe, flatten, read_values, to_values
+from ..recipes.streams import evaluation_batches, mixed_batches
 from .averaging import build_average
-from .batch_sizes import check_batch_sizes, shared_out
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
 from .compilation import compile_parts, uncompiled
-from .data import evaluation_batches, mixed_batches
 from .divergence import Runaway, find_runaway
-from .files import write_folder, write_into_folder, write_text, write_together
+from .former_batch_sizes import check_batch_sizes
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter
 from .optimizer import build_optimizer
 from .processes import build_accelerator, compilation, is_sharded, set_up_sharding, share_statistics
-from .recipes import dump_recipe, flatten, read_values, to_values
 from .schedules import build_schedule
 from .settings import Recipe
 from .training_task import TrainingTask

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import is_peft_available
 
-from ..modeling_ait import AiTForDenseTokenGeneration
+from ..model.modeling_ait import AiTForDenseTokenGeneration
 
 
 _ATTENTION = re.compile(r"attn|attention")

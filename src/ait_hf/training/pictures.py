@@ -17,23 +17,23 @@ from PIL import Image
 
 from ..data.classes import Pairs
 from ..data.subset import evenly
-from ..evaluation import depth_gallery_rows
-from ..map_evaluation import map_gallery_rows
-from ..map_visualization import map_gallery
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..object_evaluation import object_gallery_rows
-from ..object_visualization import object_gallery
-from ..pose_evaluation import pose_gallery_rows
-from ..pose_visualization import pose_gallery
-from ..semantic_evaluation import semantic_gallery_rows
-from ..semantic_visualization import semantic_gallery
-from ..visualization import depth_gallery, save_image
-from .data import DataRecipe
-from .depth_task import DepthTask
-from .object_task import ObjectTask
-from .pose_task import PoseTask
-from .semantic_task import SemanticTask
-from .tasks import AnyTask
+from ..drawing.visualization import depth_gallery, save_image
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..recipes.streams import DataRecipe
+from ..tasks.depth.evaluation import depth_gallery_rows
+from ..tasks.depth.task import DepthTask
+from ..tasks.kinds import AnyTask
+from ..tasks.maps.drawing import map_gallery
+from ..tasks.maps.evaluation import map_gallery_rows
+from ..tasks.objects.drawing import object_gallery
+from ..tasks.objects.evaluation import object_gallery_rows
+from ..tasks.objects.task import ObjectTask
+from ..tasks.poses.drawing import pose_gallery
+from ..tasks.poses.evaluation import pose_gallery_rows
+from ..tasks.poses.task import PoseTask
+from ..tasks.semantics.drawing import semantic_gallery
+from ..tasks.semantics.evaluation import semantic_gallery_rows
+from ..tasks.semantics.task import SemanticTask
 
 
 def picture_rows(data: DataRecipe, split: str, number: int) -> list[dict[str, Any]]:

@@ -17,18 +17,18 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedConfig
 
-from ..configuration_ait import AiTConfig, AiTSwinv2Config
-from ..loading import load_config
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..objectives_ait import Tokenizer
-from ..tokenization_pose import PoseTokenizer
-from .batch_sizes import shared_out
+from ..inference.loading import load_config
+from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.objectives_ait import Tokenizer
+from ..model.tokenization_pose import PoseTokenizer
+from ..recipes.batch_sizes import shared_out
+from ..recipes.parsing import build, read_values
+from ..tasks.base import SolverTask
 from .lora import add_adapters
 from .optimizer import build_optimizer
-from .recipes import build, read_values
 from .solver import SolverRecipe
 from .solver_model import donated_backbone, named_backbone, solver_config, trained_tokenizer
-from .solver_task import SolverTask
 from .step_cost import PRECISIONS, LinearCost, lowered, step_cost
 from .tokenizer import TokenizerRecipe, build_tokenizer
 

@@ -22,9 +22,9 @@ from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..precision import set_tf32
-from ..tokenization_base import TokenizerBase
+from ..model.tokenization_base import TokenizerBase
 from .deepspeed import DeepSpeedAccelerator
+from .precision import set_tf32
 from .settings import Recipe
 
 

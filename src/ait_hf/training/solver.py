@@ -13,16 +13,16 @@ from huggingface_hub.dataclasses import strict
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..objectives_ait import Objective
-from ..remote_code import save_with_remote_code
-from .data import Batch
+from ..hub.remote_code import save_with_remote_code
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.objectives_ait import Objective
+from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.streams import Batch
+from ..tasks.classes import pair_task
+from ..tasks.kinds import AnyTask
 from .loop import Recipe, TrainingTask, train
 from .lora import merged, save_adapters
-from .settings import EvaluationRecipe
 from .solver_model import SolverModelRecipe, build_solver
-from .task_classes import pair_task
-from .tasks import AnyTask
 
 
 @strict

@@ -17,17 +17,17 @@ from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 from transformers.utils import cached_file
 
-from ..configuration_ait import AiTConfig, AiTSwinv2Config
 from ..conversion.swinv2 import load_pretrained_backbone
-from ..loading import load_solver, load_tokenizer, loading
-from ..modeling_ait import AiTForDenseTokenGeneration
-from ..objectives_ait import Tokenizer
+from ..inference.loading import load_solver, load_tokenizer, loading
+from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.objectives_ait import Tokenizer
+from ..recipes.parsing import check_keys
+from ..tasks.base import SolverTask, class_table, classes_of_model, tokenizer_arguments
+from ..tasks.classes import name_by_order
 from .adaptation import adapt_solver
 from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
-from .recipes import check_keys
-from .solver_task import SolverTask, class_table, classes_of_model, tokenizer_arguments
-from .task_classes import name_by_order
 
 
 RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them

@@ -16,22 +16,22 @@ from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ..configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
 from ..data.classes import learning_warnings, pair_joints
 from ..data.maps import UNIT_VECTOR
-from ..loading import load_tokenizer
+from ..inference.loading import load_tokenizer
 from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
-from ..tokenization_pose import PoseTokenizer, mask_joints
-from ..tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
-from .data import Batch, Sample, Stream
-from .depth_data import AnyDepthData
+from ..model.configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
+from ..model.tokenization_pose import PoseTokenizer, mask_joints
+from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
+from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.parsing import check_keys
+from ..recipes.streams import Batch, Sample, Stream
+from ..tasks.depth.data import AnyDepthData
+from ..tasks.maps.data import AnyMapData, MapData
+from ..tasks.objects.data import AnyMaskData
+from ..tasks.poses.data import AnyPoseData, PersonData
+from ..tasks.semantics.data import AnyClassMaskData, AnySemanticData, LabelData, SemanticData
 from .loop import Recipe, TrainingTask, train
-from .map_data import AnyMapData, MapData
-from .object_data import AnyMaskData
-from .pose_data import AnyPoseData, PersonData
-from .recipes import check_keys
-from .semantic_data import AnyClassMaskData, AnySemanticData, LabelData, SemanticData
-from .settings import EvaluationRecipe
 
 
 SAMPLES = "samples"  # the one source of samples

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..map_visualization import colorize_map
-from ..pictures import arrange, resize_picture
-from ..pose_visualization import draw_poses
-from ..semantic_visualization import MARGIN, class_legend, colorize_label_map
-from ..visualization import colorize_depth
-from .map_data import MapData
-from .pose_data import PersonData
-from .semantic_data import SemanticData
+from ..drawing.page import arrange, resize_picture
+from ..drawing.visualization import colorize_depth
+from ..tasks.maps.data import MapData
+from ..tasks.maps.drawing import colorize_map
+from ..tasks.poses.data import PersonData
+from ..tasks.poses.drawing import draw_poses
+from ..tasks.semantics.data import SemanticData
+from ..tasks.semantics.drawing import MARGIN, class_legend, colorize_label_map
 from .tokenizer import AnyTokenizerData, InputMask, Tokenizer
 
 

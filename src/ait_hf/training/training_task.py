@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .data import Batch, Stream
-from .settings import EvaluationRecipe
+from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.streams import Batch, Stream
 
 
 class TrainingTask(ABC):

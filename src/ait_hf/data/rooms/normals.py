@@ -1,0 +1,30 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The random rooms of [`~ait_hf.data.rooms.depth`] as images with surface normals, no download."""
+
+from typing import Any
+
+from .depth import NumberedPictures, render_room
+
+
+class SyntheticNormals(NumberedPictures):
+    """Rooms with normals by number, without end: those of [`~ait_hf.data.rooms.depth.synthetic_rooms`].
+
+    Args:
+        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedPictures`].
+        people (`bool`): with people in the rooms.
+
+    Items:
+        `image` uint8 `(h, w, 3)`, `normals` float32 `(h, w, 3)` (unit vectors in camera axes right, down and forward
+        that point towards the camera; every pixel has one) and `path` (text that names the room).
+    """
+
+    def __init__(
+        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
+    ):
+        super().__init__(split, size, seed, num_rooms)
+        self.people = people
+
+    def picture(self, index: int) -> dict[str, Any]:
+        room = render_room((*self.key, index), self.size, people=self.people, normals=True, sensor=False)
+        return {"image": room["image"], "normals": room["normals"], "path": f"room {self.split}/{index}"}

@@ -1,0 +1,118 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The random rooms of [`~ait_hf.data.rooms.depth`] as images with objects: boxes, classes and masks, no download."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ...model.masks_ait import crop_masks
+from ..object_transforms import MIN_CROP_SIDE
+from .depth import NumberedPictures, render_room, room_key
+from .rendering import CLASS_NAMES, STRUCTURE
+
+
+PEOPLE_CLASSES = tuple(name for number, name in enumerate(CLASS_NAMES) if number != STRUCTURE)
+OBJECT_CLASSES = PEOPLE_CLASSES[:-1]  # of rooms without people
+# Of the image; what covers less is no object. At the sizes that a CPU trains on it is a handful of pixels, whose box no
+# one can draw to half its overlap.
+SMALLEST_SHARE = 0.01
+CROPS_PER_ROOM = 3  # about what a room has: 2 to 8 objects, some of them hidden
+
+
+def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The objects of one room that cover at least 1 % of its image, as columns like those of
+    [`~ait_hf.data.coco.load_coco`].
+
+    Args:
+        room: of [`~ait_hf.data.rooms.depth.render_room`].
+
+    Returns:
+        `image` uint8 `(h, w, 3)`, `height`, `width`, and of n objects `boxes` float32 `(n, 4)` (x1, y1, x2, y2 pixels,
+        tight around the mask), `class_labels` int64 `(n,)` (indices into `PEOPLE_CLASSES`, of which `OBJECT_CLASSES`
+        are the first), `iscrowd` bool `(n,)` (none is one) and `masks` uint8 `(n, h, w)`, 0 or 1.
+    """
+    ids = np.arange(1, len(room["class_ids"]) + 1)
+    masks = room["object_ids"] == ids[:, None, None]
+    kept = masks.mean((1, 2)) >= SMALLEST_SHARE
+    masks = masks[kept]
+    return {
+        "image": room["image"],
+        "height": masks.shape[1],
+        "width": masks.shape[2],
+        "boxes": np.array([tight_box(mask) for mask in masks], dtype=np.float32).reshape(-1, 4),
+        "class_labels": room["class_ids"][kept] - 1,  # class 0 is the structure, which is no object
+        "iscrowd": np.zeros(len(masks), dtype=bool),
+        "masks": masks.astype(np.uint8),
+    }
+
+
+class SyntheticObjects(NumberedPictures):
+    """Rooms with objects by number, without end: those of [`~ait_hf.data.rooms.depth.synthetic_rooms`].
+
+    Args:
+        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedPictures`].
+        people (`bool`): with people in the rooms; the classes are then `PEOPLE_CLASSES`.
+
+    Items:
+        As [`room_objects`] gives them, with `image_id` (the number) and `path` (text that names the room).
+    """
+
+    def __init__(
+        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
+    ):
+        super().__init__(split, size, seed, num_rooms)
+        self.people = people
+
+    def picture(self, index: int) -> dict[str, Any]:
+        row = room_objects(render_room((*self.key, index), self.size, people=self.people, sensor=False))
+        return row | {"image_id": index, "path": f"room {self.split}/{index}"}
+
+
+class SyntheticMaskCrops(Dataset):
+    """Masks of objects in random rooms, cut to their boxes, by number and without end; for the mask tokenizer.
+
+    Three crops in a row come from one room, which is rendered once if they are asked for one after the other. Which
+    crop a number gives depends on nothing else.
+
+    Args:
+        split, size, seed, people: of the rooms, as in [`SyntheticObjects`].
+        mask_size (`int`): side of the crops, pixels.
+
+    Items:
+        `{"labels": float32 (mask_size, mask_size), 0 or 1}`.
+    """
+
+    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, mask_size: int = 64, people: bool = False):
+        self.key = room_key(split, seed)
+        self.people = people
+        self.size = tuple(size)
+        self.mask_size = mask_size
+        self._latest: tuple[int, torch.Tensor] | None = None  # number of a room and its crops
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        number, place = divmod(index, CROPS_PER_ROOM)
+        if self._latest is None or self._latest[0] != number:
+            self._latest = (number, self._crops(number))
+        crops = self._latest[1]
+        return {"labels": crops[place % len(crops)]}
+
+    def _crops(self, number: int) -> torch.Tensor:
+        """Crops of a room's objects in random order; float32 (n, mask_size, mask_size), at least one."""
+        for attempt in itertools.count():  # very few rooms show no object; another takes their place
+            row = room_objects(render_room((*self.key, number, attempt), self.size, people=self.people, sensor=False))
+            wide = np.flatnonzero((row["boxes"][:, 2:] - row["boxes"][:, :2]).min(1) >= MIN_CROP_SIDE)
+            if len(wide):
+                break
+        sources = torch.from_numpy(np.random.default_rng((*self.key, number)).permutation(wide)[:CROPS_PER_ROOM])
+        boxes = torch.from_numpy(row["boxes"])[sources]
+        return crop_masks(torch.from_numpy(row["masks"]), boxes, sources, self.mask_size)
+
+
+def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 in pixels around the set pixels of a mask `(h, w)`, which has some."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

@@ -1,0 +1,125 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Saved models and tokenizers, in a folder or on the Hub: loaded whole, or refused in a sentence that names them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub.errors import HTTPError, StrictDataclassError
+from safetensors import SafetensorError
+
+from ..model.configuration_ait import AiTConfig
+from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
+from ..model.tokenization_base import TokenizerBase
+
+
+CONFIG = "config.json"
+MODEL, TOKENIZER = "a saved AiT model", "a saved tokenizer"
+# What libraries raise for files that are missing, damaged or of something else, and for a Hub that cannot be asked.
+LOADING_ERRORS = (OSError, ValueError, SafetensorError, StrictDataclassError, HTTPError)
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
+_LONGEST_REASON = 300  # characters; some libraries list all that they know
+
+Solver = TypeVar("Solver", bound=AiTForDenseTokenGeneration)
+
+
+def check_source(source: str | Path, what: str) -> None:
+    """
+    Raises `FileNotFoundError` or `NotADirectoryError` unless `source` is a folder with a `config.json`, or could be a name
+    on the Hub. `what` should be there, for the message.
+    """
+    path = Path(source)
+    if path.is_dir():
+        if not (path / CONFIG).is_file():
+            raise FileNotFoundError(f"{path / CONFIG} does not exist: give the folder of {what}.")
+    elif path.exists():
+        raise NotADirectoryError(f"{path} is a file: give the folder of {what}.")
+    elif isinstance(source, Path) or not _HUB_NAME.fullmatch(source):
+        raise FileNotFoundError(f"{path} does not exist: give the folder of {what}.")
+
+
+@contextmanager
+def loading(source: str | Path, what: str) -> Iterator[None]:
+    """Libraries may load `what` from `source` inside: their errors become a `ValueError` that names both."""
+    check_source(source, what)
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {source} are truncated or damaged ({error}): copy them again.") from error
+    except LOADING_ERRORS as error:
+        where = "" if Path(source).is_dir() else "there is no such folder, and on the Hub: "
+        raise ValueError(f"{source} cannot be loaded as {what}: {where}{_reason(error)}") from error
+
+
+def load_config(source: str | Path) -> AiTConfig:
+    """
+    The configuration of a saved model.
+
+    Raises:
+        FileNotFoundError: The folder or the file in it is missing.
+        ValueError: It is that of another architecture, or damaged.
+    """
+    with loading(source, MODEL):
+        return AiTConfig.from_pretrained(source)
+
+
+def load_solver(source: str | Path, kind: type[Solver] = AiTForDenseTokenGeneration, **arguments) -> Solver:
+    """
+    A saved model in evaluation mode, all of whose weights are there and fit.
+
+    Args:
+        source (`str` or `Path`): Folder or Hub name.
+        kind: Class of the model.
+        arguments: Of `from_pretrained`.
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: It holds another architecture, or a damaged or incomplete checkpoint.
+    """
+    load_config(source)
+    with loading(source, MODEL):
+        model, report = kind.from_pretrained(
+            source,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with names
+            **arguments,
+        )
+    _check_report(source, report, ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return model
+
+
+def load_tokenizer(
+    source: str | Path, kinds: Sequence[type[TokenizerBase]] = tuple(TOKENIZER_CLASSES.values())
+) -> TokenizerBase:
+    """
+    A saved tokenizer of one of the classes `kinds`, in evaluation mode; `source` and errors as of [`load_solver`].
+    """
+    names = {kind.__name__: kind for kind in kinds}
+    what = f"a saved {kinds[0].__name__}" if len(kinds) == 1 else TOKENIZER
+    with loading(source, what):
+        name = TokenizerBase.load_config(source).get("_class_name")
+    if name not in names:
+        raise ValueError(f"{source} is not that of a {' or '.join(names)}, but of {name or 'something else'}.")
+    with loading(source, what):
+        tokenizer, report = names[name].from_pretrained(source, use_safetensors=True, output_loading_info=True)
+    _check_report(source, report, ("missing_keys", "unexpected_keys"))
+    return tokenizer.eval()
+
+
+def _check_report(source: str | Path, report: dict[str, Sequence], problems: Sequence[str]) -> None:
+    for problem in problems:
+        if keys := sorted(map(str, report[problem])):
+            raise ValueError(
+                f"The checkpoint in {source} does not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, "
+                f"first {keys[0]}."
+            )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
+        error = error.__cause__
+    reason = " ".join(str(error).split())
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} ..."

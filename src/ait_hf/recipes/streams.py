@@ -1,0 +1,443 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+The order in which samples come, for one source of samples or several.
+
+The training order has no state: which example comes n-th and how it is augmented follow from the recipe's seed and n
+alone. So a run gives the same batches with any number of worker processes, one step of two processes sees what one
+step of one process with twice the batch sees, and to resume is to start counting elsewhere, without reading again what
+was seen before. One iterator lasts the whole training: small data sets do not restart their workers at every epoch.
+(Accelerate's seedable sampler and `skip_first_batches` fix the order of examples only, not their augmentation.)
+
+Streams have no numbered examples: processes and workers share their shards, so that what comes also follows from how
+many of these there are, and a resumed run reads, without decoding, past the rows it has seen.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+from datasets.distributed import split_dataset_by_node
+from huggingface_hub.dataclasses import strict
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
+
+from ..data.subset import evenly
+from .batch_sizes import shared_out
+from .faults import SampleError
+from .unreadable import READING_ERRORS, Unreadable, UnreadableLog, check_in_a_row, name_of, path_in
+
+
+Batch = dict[str, Any]
+Sample = dict[str, Any]
+Drawn = tuple[Sample, tuple[Unreadable, ...]]  # a sample, and those that could not be read in its place
+AnyDataset = Dataset | datasets.Dataset | datasets.IterableDataset
+SHUFFLE_BUFFER = 256  # samples that a stream holds to draw the next one from
+
+
+@strict
+@dataclass(kw_only=True)
+class DataRecipe:
+    """
+    What all data sections share.
+
+    Args:
+        batch_size (`int`): Training samples of a step, which processes and forwards share evenly: each forward of a
+            process has `batch_size / (processes * train.gradient_accumulation_steps)` of them.
+        split (`str`): Split to train on.
+        max_unreadable_share (`float`): A training sample that cannot be read is replaced, counted and named in the log;
+            more than this share of the samples drawn (counted as 1,000 at least) stops the run, 0 at the first.
+    """
+
+    batch_size: int
+    split: str = "train"
+    max_unreadable_share: float = 0.01
+
+    def validate_batch_size(self):
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
+
+    def validate_max_unreadable_share(self):
+        if not 0 <= self.max_unreadable_share <= 1:
+            raise ValueError(f"max_unreadable_share must be from 0 to 1, got {self.max_unreadable_share}.")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of what the model sees, pixels."""
+        raise NotImplementedError
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the data sets have no length: sample n is the n-th there is."""
+        return False
+
+    def load(self, split: str) -> AnyDataset:
+        """Examples as the transforms take them."""
+        raise NotImplementedError
+
+    def load_for_training(self) -> AnyDataset:
+        """The examples to train on."""
+        return self.load(self.split)
+
+
+@dataclass
+class Stream:
+    """
+    One source of samples.
+
+    Args:
+        data: Section of the recipe.
+        train_transform, eval_transform: From an example to a sample; training draws from torch's CPU generator.
+        collate: From samples to a batch.
+        draft: From a training batch, on the host, to what the loss takes; by default it is the batch.
+        every: Takes part in every so-manieth step of the training, from the first on.
+
+    Attributes:
+        unreadable: Account of the training samples that this process drew.
+    """
+
+    data: DataRecipe
+    train_transform: Callable[[Sample], Sample]
+    eval_transform: Callable[[Sample], Sample]
+    collate: Callable[[Sequence[Sample]], Batch]
+    every: int = 1
+    draft: Callable[[Batch], Batch] | None = None
+    unreadable: UnreadableLog = field(init=False)
+
+    def __post_init__(self):
+        self.unreadable = UnreadableLog(self.data.name, self.data.max_unreadable_share)
+
+    def steps_before(self, step: int) -> int:
+        """In how many of the first `step` steps it takes part."""
+        return -(-step // self.every)
+
+
+class SampleOrder(Sampler):
+    """
+    Endless epochs, cut to the samples number `first` to `stop`: yields pairs of example index and sample number.
+
+    Args:
+        num_examples (`int`, *optional*): Size of the data set; `None` for one without end, which needs no shuffling.
+        first, stop (`int`): Sample numbers, counted over all epochs, batches and processes.
+        seed (`int`): Every epoch's permutation follows from it and the epoch's number.
+    """
+
+    def __init__(self, num_examples: int | None, first: int, stop: int, seed: int):
+        self.num_examples = num_examples
+        self.first = first
+        self.stop = stop
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        if self.num_examples is None:
+            yield from ((number, number) for number in range(self.first, self.stop))
+            return
+        number = self.first
+        while number < self.stop:
+            epoch, position = divmod(number, self.num_examples)
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.num_examples)
+            for index in order[position : position + self.stop - number]:
+                yield int(index), number
+                number += 1
+
+
+class TrainSamples(Dataset):
+    """
+    Augmented samples by the pairs of a [`SampleOrder`]. In the place of one that cannot be read comes another, drawn by
+    the sample's number.
+
+    Args:
+        num_examples (`int`, *optional*): Size of the data set; one without end is made, not read.
+    """
+
+    def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], seed: int, num_examples: int | None):
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+        self.num_examples = num_examples
+
+    def __getitem__(self, key: tuple[int, int]) -> Drawn:
+        index, number = key
+        failures: list[Unreadable] = []
+        while True:
+            try:
+                return self._sample(index, number), tuple(failures)
+            except READING_ERRORS as error:
+                if self.num_examples is None:
+                    raise
+                failures.append(Unreadable(name_of(self.dataset, index), str(error)))
+            check_in_a_row(failures)
+            draw = np.random.default_rng((self.seed, number, len(failures)))
+            index = int(draw.integers(self.num_examples))
+
+    def _sample(self, index: int, number: int) -> Sample:
+        return _seeded(lambda: self.transform(self.dataset[index]), (self.seed, number))
+
+
+class StreamedSamples(IterableDataset):
+    """
+    Augmented samples of a 🤗 `IterableDataset`, epoch after epoch, each shuffled within a buffer. What comes and how
+    it is augmented follows from the seed, and from the numbers of processes and workers, which share its shards. In the
+    place of a row that cannot be read comes the next one, which then comes again as itself: so row n is sample n,
+    whatever can be read, and resuming is counting rows.
+
+    Args:
+        rank (`int`): Number of this process.
+        skip (`int`): Rows, of each worker, that were seen before; they are not decoded.
+    """
+
+    def __init__(
+        self,
+        dataset: datasets.IterableDataset,
+        transform: Callable[[Sample], Sample],
+        seed: int,
+        rank: int,
+        skip: int = 0,
+    ):
+        self.rows = dataset.decode(False)
+        self.features = dataset.features
+        self.transform = transform
+        self.seed = seed
+        self.rank = rank
+        self.skip = skip
+
+    def __iter__(self) -> Iterator[Drawn]:
+        rows, ahead = itertools.islice(self._all_rows(), self.skip, None), deque()
+        for number in itertools.count(self.skip):
+            yield self._sample(number, rows, ahead)
+            ahead.popleft()
+
+    def _all_rows(self) -> Iterator[Sample]:
+        for epoch in itertools.count():
+            # Not `set_epoch`: workers share that number, and one that is ahead would change the epoch of the others.
+            rows = self.rows.shuffle(seed=_mixed((self.seed, epoch)), buffer_size=SHUFFLE_BUFFER)
+            row = None
+            for row in rows:  # noqa: UP028 (whether there was one is asked below)
+                yield row
+            if row is None:
+                raise SampleError(
+                    "A data worker has no rows: the stream has fewer than there are processes and workers."
+                )
+
+    def _sample(self, number: int, rows: Iterator[Sample], ahead: deque[Sample]) -> Drawn:
+        """From the first readable one of the rows from `number` on, those that were looked at being left in `ahead`."""
+        worker = get_worker_info()
+        key = (self.seed, self.rank, 0 if worker is None else worker.id, number)
+        failures: list[Unreadable] = []
+        while True:
+            if len(ahead) == len(failures):
+                ahead.append(next(rows))
+            row = ahead[len(failures)]
+            try:
+                return _seeded(lambda: self.transform(self.features.decode_example(row)), key), tuple(failures)  # noqa: B023
+            except READING_ERRORS as error:
+                failures.append(Unreadable(path_in(row) or f"row {key[2:]}", str(error)))
+            check_in_a_row(failures)
+
+
+class EncodedRows(Dataset):
+    """The rows of a finite stream, decoded when they are asked for."""
+
+    def __init__(self, dataset: datasets.IterableDataset):
+        self.rows = list(dataset.decode(False))
+        self.features = dataset.features
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.features.decode_example(self.rows[index])
+
+
+class EvalSamples(Dataset):
+    """Samples by index, without chance; `SampleError` for one that cannot be read, as errors of others do not compare."""
+
+    def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], num_samples: int):
+        self.dataset = dataset
+        self.transform = transform
+        self.num_samples = num_samples
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, index: int) -> Sample:
+        try:
+            return self.transform(self.dataset[index])
+        except READING_ERRORS as error:
+            raise SampleError(
+                f"{name_of(self.dataset, index)} of the evaluation cannot be read ({error}): mend it or leave it out."
+            ) from error
+
+
+def mixed_batches(
+    streams: Mapping[str, Stream],
+    accelerator: Accelerator,
+    *,
+    num_steps: int,
+    done: int,
+    forwards_per_step: int,
+    num_workers: int,
+    seed: int,
+) -> Iterator[dict[str, Batch]]:
+    """
+    For every forward the batches of the streams that take part in its step, `{name: batch}`.
+
+    Args:
+        num_steps (`int`): Steps of the whole training, `done` of which are behind it.
+        forwards_per_step (`int`): A stream gives a batch to each forward of its steps.
+    """
+    batches = {
+        name: training_batches(
+            stream,
+            accelerator,
+            num_batches=stream.steps_before(num_steps) * forwards_per_step,
+            done=stream.steps_before(done) * forwards_per_step,
+            num_workers=num_workers,
+            seed=seed,
+            forwards_per_step=forwards_per_step,
+        )
+        for name, stream in streams.items()
+    }
+    for step in range(done, num_steps):
+        for _ in range(forwards_per_step):
+            yield {name: next(batches[name]) for name, stream in streams.items() if step % stream.every == 0}
+
+
+def training_batches(
+    stream: Stream,
+    accelerator: Accelerator,
+    *,
+    num_batches: int,
+    done: int,
+    num_workers: int,
+    seed: int,
+    forwards_per_step: int = 1,
+) -> Iterator[Batch]:
+    """
+    This process's batches on the host, pinned where there is a GPU: the loop sends each when its turn comes.
+
+    Args:
+        num_batches (`int`): Batches of one process in the whole training, `done` of which are behind it.
+        num_workers (`int`): Data worker processes beside this one; 0 for none.
+        forwards_per_step (`int`): How many of these batches make up, over all processes, the stream's `batch_size`.
+
+    Raises:
+        ValueError: From [`~ait_hf.recipes.batch_sizes.shared_out`].
+    """
+    total = {stream.data.name: stream.data.batch_size}
+    (batch_size,) = shared_out(total, accelerator.num_processes, forwards_per_step).values()
+    dataset = stream.data.load_for_training()
+    is_stream = isinstance(dataset, datasets.IterableDataset)
+    if is_stream:
+        num_workers = min(num_workers, _shards_to_share(dataset, accelerator.num_processes))
+    loader_arguments = _loader_arguments(num_workers) | {
+        "collate_fn": partial(_collate, stream),
+        "batch_size": batch_size,
+        "drop_last": True,
+    }
+    if is_stream:
+        # Workers take turns, the first one first, also when a run is resumed in the middle of a round.
+        rounds, in_round = divmod(done, max(num_workers, 1))
+        share = split_dataset_by_node(dataset, accelerator.process_index, accelerator.num_processes)
+        samples = StreamedSamples(
+            share, stream.train_transform, seed, accelerator.process_index, skip=rounds * batch_size
+        )
+        loader = DataLoader(samples, **loader_arguments)
+        # Already shared out: accelerate would have every process read everything.
+        loader = prepare_data_loader(
+            loader, accelerator.device, num_processes=1, put_on_device=False, dispatch_batches=False
+        )
+        return _counted(itertools.islice(loader, in_round, in_round + num_batches - done), stream.unreadable)
+    num_examples = None if stream.data.is_endless else len(dataset)
+    per_batch = batch_size * accelerator.num_processes
+    order = SampleOrder(num_examples, done * per_batch, num_batches * per_batch, seed)
+    samples = TrainSamples(dataset, stream.train_transform, seed, num_examples)
+    loader = DataLoader(samples, sampler=order, **loader_arguments)
+    return _counted(accelerator.prepare_data_loader(loader, device_placement=False), stream.unreadable)
+
+
+def evaluation_batches(
+    stream: Stream,
+    accelerator: Accelerator,
+    *,
+    split: str,
+    num_samples: int | None,
+    batch_size: int,
+    num_workers: int,
+) -> DataLoader:
+    """
+    Batches of a fixed part of a split, shared out over the processes for `accelerator.gather_for_metrics`.
+
+    Args:
+        num_samples (`int`, *optional*): How many examples, spread evenly over the split; all if `None` or too many.
+
+    Raises:
+        ValueError: If all examples are asked of a data set without end.
+    """
+    dataset = stream.data.load(split)
+    if isinstance(dataset, datasets.IterableDataset):
+        dataset = EncodedRows(dataset if num_samples is None else dataset.take(num_samples))
+        num_examples = len(dataset)
+    elif stream.data.is_endless:
+        num_examples = num_samples
+        if num_samples is None:
+            raise ValueError("Set evaluation.num_samples: synthetic rooms have no end.")
+    else:
+        dataset = evenly(dataset, num_samples)
+        num_examples = len(dataset)
+    samples = EvalSamples(dataset, stream.eval_transform, num_examples)
+    loader = DataLoader(samples, batch_size=batch_size, collate_fn=stream.collate, **_loader_arguments(num_workers))
+    return accelerator.prepare(loader)
+
+
+def _collate(stream: Stream, drawn: Sequence[Drawn]) -> tuple[Batch, list]:
+    """A batch, and for each of its samples those that could not be read in its place."""
+    batch = stream.collate([sample for sample, _ in drawn])
+    return batch if stream.draft is None else stream.draft(batch), [failures for _, failures in drawn]
+
+
+def _counted(loader: Iterable[tuple[Batch, list]], log: UnreadableLog) -> Iterator[Batch]:
+    for batch, failures in loader:
+        log.add(failures)
+        yield batch
+
+
+def _shards_to_share(dataset: datasets.IterableDataset, num_processes: int) -> int:
+    """Shards that a process has for its workers: more of these would have nothing to read. Shards that cannot be shared
+    out evenly are read by all processes, each of which takes its part of the rows."""
+    num_shards = dataset.num_shards
+    return num_shards if num_shards % num_processes else num_shards // num_processes
+
+
+def _loader_arguments(num_workers: int) -> dict[str, Any]:
+    return {
+        "num_workers": num_workers,
+        "pin_memory": torch.cuda.is_available(),
+        # Without its own, a loader draws its workers' seed from the generator that dropout uses.
+        "generator": torch.Generator(),
+    }
+
+
+def _seeded(make: Callable[[], Sample], seed: tuple[int, ...]) -> Sample:
+    """Calls `make` with torch's CPU generator set to `seed`, and back afterwards."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(_mixed(seed))
+    try:
+        return make()
+    finally:
+        torch.set_rng_state(state)
+
+
+def _mixed(seed: tuple[int, ...]) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])

@@ -1,0 +1,182 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the tasks of a task-solver's recipe have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from accelerate import Accelerator
+from huggingface_hub.dataclasses import strict
+from torch.utils.data import DataLoader
+from transformers import BaseImageProcessor
+
+from ..data.classes import DataClasses, Pairs, pair_classes
+from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
+from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
+from ..model.objectives_ait import Tokenizer
+from ..model.tokenization_vq import VQTokenizer
+from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.streams import Stream
+
+
+CLASSES_BY_ORDER = "model.classes_by_order=true"
+
+
+@strict
+@dataclass
+class DenseSettings:
+    """Settings that tasks of one dense block share: fields of [`AiTTaskConfig`]. Each adds its `auxiliary_loss`."""
+
+    soft_temperature: float = 1.0
+    auxiliary_loss_weight: float = 1.0
+    loss_weight: float = 1.0
+
+
+@strict
+@dataclass(kw_only=True)
+class SolverTask(ABC):
+    """
+    One task of a recipe: data, sequence, losses, evaluation and image processor. (Dense tasks also have `tokenizer`:
+    folder or Hub name of the trained tokenizer of a new model.)
+
+    Args:
+        name (`str`): Name of the task in the model: its key in the recipe's `tasks`.
+        every (`int`): The task takes part in every so-manieth step of the training, from the first on.
+
+    Attributes:
+        codebook: Name of the tokenizer, if the task has dense tokens.
+        unit: What its tokenizer's maps are in.
+        task_id: Row of the task embedding in a new model; `None` for the next free one.
+        model_class: Head of a model that solves nothing else.
+        best_metric, lower_is_better: Which metric says how good a model is, and its direction.
+    """
+
+    codebook: ClassVar[str | None] = None
+    unit: ClassVar[str | None] = None
+    task_id: ClassVar[int | None] = None
+    model_class: ClassVar[type[AiTForDenseTokenGeneration]]
+    best_metric: ClassVar[str]
+    lower_is_better: ClassVar[bool]
+
+    name: str
+    every: int = 1
+
+    def validate_every(self):
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}.")
+
+    def class_names(self) -> list[str]:
+        """Classes of the task's data, numbered from 0; none by default."""
+        return []
+
+    @abstractmethod
+    def declaration(self, tokenizer: Any) -> dict[str, Any]:
+        """Arguments of [`AiTTaskConfig`] in a new model, but `task_id` and `class_range`. `tokenizer` is the trained
+        one, if the task has dense tokens."""
+
+    def data_classes(self, split: str | None = None) -> DataClasses | None:
+        """Classes or joints of a split, by default of the samples to train on; `None` for a task without any."""
+        return None
+
+    def pair(self, data: DataClasses, config: AiTConfig, model: str, advice: str = "") -> Pairs:
+        """
+        Pairs classes of the data with the model's.
+
+        Args:
+            model (`str`): What messages call the model.
+            advice (`str`): What messages say that can be done.
+
+        Raises:
+            ValueError: As [`~ait_hf.data.classes.pair_classes`].
+        """
+        return pair_classes(config.class_names(self.name), data, model, option=CLASSES_BY_ORDER, advice=advice)
+
+    @abstractmethod
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
+        """
+        Training and evaluation samples for a model that declares the task so.
+
+        Args:
+            class_numbers: For every class of the samples to train on its number among the task's; by default the same.
+        """
+
+    @abstractmethod
+    def processor(self) -> BaseImageProcessor:
+        """Makes of any image what the evaluation samples hold."""
+
+    def check_evaluation(self, options: EvaluationRecipe) -> None:
+        """`ValueError` for ground truth that an evaluation could not use, before a training starts. (Files are checked when
+        their table is built.)"""
+        return
+
+    @abstractmethod
+    def evaluate(
+        self,
+        model: AiTForDenseTokenGeneration,
+        loader: DataLoader,
+        accelerator: Accelerator,
+        options: EvaluationRecipe,
+        classes: Pairs | None = None,
+    ) -> dict[str, float]:
+        """Metrics on the evaluation samples, at least on the main process; all processes call it. Their `classes` have
+        been paired with the model's; without, they are the same."""
+
+
+def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:
+    """
+    Rows and columns of codes that stand for an image.
+
+    Args:
+        where (`str`): Key of the recipe that the image's size comes from, for the message.
+
+    Raises:
+        ValueError: A side is no multiple of the tokenizer's pixels per code.
+    """
+    ratio, (height, width) = tokenizer.config.downsample_ratio, image_size
+    if height % ratio or width % ratio:
+        raise ValueError(
+            f"{where} ({height} x {width}) must be a multiple of the tokenizer's {ratio} pixels per code."
+        )
+    return [height // ratio, width // ratio]
+
+
+def mask_grid(tokenizer: VQTokenizer) -> list[int]:
+    """Rows and columns of codes that stand for a mask; `ValueError` if its masks are no squares."""
+    height, width = tokenizer.map_size
+    if height != width:
+        raise ValueError(f"Masks are cut out as squares, but this tokenizer's are {height} x {width} pixels.")
+    return [height // tokenizer.config.downsample_ratio] * 2
+
+
+def class_table(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, list[int]]]:
+    """
+    All classes of a model, and the part of them that every task with classes uses: tasks with the same classes share
+    them, the classes of others follow.
+
+    Args:
+        classes: Names of every task's classes; none for tasks without.
+    """
+    table: list[str] = []
+    ranges, known = {}, {}
+    for name, names in classes.items():
+        if names and tuple(names) not in known:
+            known[tuple(names)] = [len(table), len(table) + len(names)]
+            table += names
+        if names:
+            ranges[name] = known[tuple(names)]
+    return table, ranges
+
+
+def classes_of_model(task: SolverTask, tokenizer: Tokenizer | None) -> list[str]:
+    """Names of the classes of a task, in the model's order: where a tokenizer writes label maps, that of its numbers."""
+    names = tokenizer.config.class_names if isinstance(tokenizer, VQTokenizer) else None
+    return list(names) if names else task.class_names()
+
+
+def tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What [`AiTConfig`] says of a trained tokenizer."""
+    tokenizer_type = next(name for name, kind in TOKENIZER_CLASSES.items() if type(tokenizer) is kind)
+    arguments = {f.name: tokenizer.config[f.name] for f in fields(TOKENIZER_CONFIGS[tokenizer_type])}
+    return {"tokenizer_type": tokenizer_type, **arguments}

@@ -1,0 +1,73 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The classes (or joints) of every task's data and of the model, paired by name before a training starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..data.classes import Pairs, are_unnamed, learning_warnings, measuring_warnings, pair_by_order
+from ..model.configuration_ait import AiTConfig
+from .base import CLASSES_BY_ORDER, SolverTask
+
+
+ADVICE = " model.adapt=true gives the model the classes of the data."
+
+
+@dataclass(frozen=True)
+class TaskClasses:
+    """
+    The classes of one task.
+
+    Args:
+        trained, evaluated: Those of the samples to train on and of the evaluation, paired with the model's; `None` for a
+            task without classes.
+        warnings: Sentences for the user.
+    """
+
+    trained: Pairs | None = None
+    evaluated: Pairs | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def pair_task(task: SolverTask, config: AiTConfig, split: str, pretrained: str | None) -> TaskClasses:
+    """
+    Args:
+        config: Of the model.
+        split: What is evaluated.
+        pretrained: Name of a trained model whose classes stay as they are.
+
+    Raises:
+        ValueError: The data show a class that the model lacks, two classes have one name, or classes have no names.
+    """
+    data = task.data_classes()
+    if data is None:
+        return TaskClasses()
+    model = pretrained or f"the model of tasks.{task.name}"
+    if pretrained is None and data.names and are_unnamed(data.names):
+        raise ValueError(f"{data.source} has no names of its classes, only {data.names[0]!r}, ...: give them names.")
+    advice = "" if pretrained is None else ADVICE
+    trained = task.pair(data, config, model, advice)
+    held_out = task.data_classes(split)
+    evaluated = task.pair(held_out, config, model, advice)
+    warnings = learning_warnings(data, trained.lacking) + measuring_warnings(evaluated, held_out, model)
+    return TaskClasses(trained, evaluated, warnings)
+
+
+def name_by_order(config: AiTConfig, tasks: Mapping[str, SolverTask], model: str) -> None:
+    """
+    Gives the classes of a trained model, which have no names, those of the data in their order.
+
+    Raises:
+        ValueError: The model's classes have names, or are not as many.
+    """
+    named = {}
+    for name, task in tasks.items():
+        data, known = task.data_classes(), config.class_names(name)
+        if not known:
+            continue
+        pairs = pair_by_order(known, data, model, CLASSES_BY_ORDER)
+        named |= dict(enumerate(pairs.names, config.task(name).first_class))
+    if not named:
+        raise ValueError(f"No task of this recipe has classes: leave out {CLASSES_BY_ORDER}.")
+    config.id2label = config.id2label | named
+    config.label2id = {label: number for number, label in config.id2label.items()}

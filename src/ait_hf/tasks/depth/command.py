@@ -1,0 +1,116 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What [`~ait_hf.commands.evaluate`] does for depth."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from ...data.nyu_depth import load_nyu_depth
+from ...data.rgbd import load_rgbd
+from ...data.rooms.depth import synthetic_rooms
+from ...data.subset import evenly
+from ...drawing.visualization import depth_gallery, save_image
+from ...inference.predicting import DEPTH_TASK, load_model_and_processor
+from ...model.tokenization_vq import VQTokenizer
+from .evaluation import decoding_modes, depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
+
+
+NYU_PREFIX = "nyu_depth:"
+GALLERY_ROWS = 6
+DEPTH_COLUMNS = (
+    "rmse",
+    "delta1",
+    "abs_rel",
+    "log10",
+    "rmse_log",
+    "silog",
+    "token_distance",
+    "perplexity",
+    "num_images",
+)
+
+
+def add_depth_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Adds the options that only depth has and returns their names."""
+    group = parser.add_argument_group("depth")
+    actions = [
+        group.add_argument(
+            "--root", metavar="DIR", help="where the index's relative paths start (default: at the index)"
+        ),
+        group.add_argument("--depth-scale", type=float, help="stored depth per metre, if the index does not say"),
+        group.add_argument(
+            "--protocol",
+            choices=("resize", "tta"),
+            default="resize",
+            help="squeeze the image into the model's input, or the published windows and mirroring (default: resize)",
+        ),
+        group.add_argument(
+            "--eigen-crop",
+            action="store_true",
+            help="count the Eigen crop only, of 480x640 maps or others of that shape",
+        ),
+        group.add_argument("--min-depth", type=float, default=1e-3, help="metres (default: 0.001)"),
+        group.add_argument("--max-depth", type=float, default=10.0, help="metres (default: 10)"),
+    ]
+    return [action.dest for action in actions]
+
+
+def check_depth_options(options: argparse.Namespace) -> None:
+    has_index = options.data != "synthetic" and not options.data.startswith(NYU_PREFIX)
+    if not has_index and (options.root is not None or options.depth_scale is not None):
+        raise ValueError("--root and --depth-scale go with an index of RGB-D pairs.")
+    if options.split is None:
+        raise ValueError("Give the --split of the data to evaluate.")
+
+
+def evaluate_depth_task(
+    options: argparse.Namespace, tokenizer: VQTokenizer | None, accelerator: Accelerator
+) -> dict[str, dict[str, float]]:
+    """The values of every mode of the model and of every tokenizer, by name; draws the gallery."""
+    model = processor = None
+    tokenizers = {}  # by name, with the size of the maps that they rebuild
+    if tokenizer is not None:
+        image_size = tokenizer.map_size
+        tokenizers["tokenizer"] = (tokenizer, image_size)
+    if options.model is not None:
+        model, processor = load_model_and_processor(options.model, DEPTH_TASK, accelerator.device, options.dtype)
+        image_size = model.config.task(DEPTH_TASK).image_size
+        if options.tokenizer_reconstruction:
+            own = model.tokenizers[model.grammar(DEPTH_TASK).codebook]
+            tokenizers["the model's tokenizer"] = (own, image_size)
+    samples = _load_samples(options, image_size)
+    loader = accelerator.prepare(DataLoader(samples, batch_size=options.batch_size, collate_fn=rgbd_collator))
+
+    tta = options.protocol == "tta"
+    common = {"accelerator": accelerator, "tta": tta}
+    common |= {"min_depth": options.min_depth, "max_depth": options.max_depth}
+    common |= {"crop": "eigen" if options.eigen_crop else None}
+    results = {}
+    if model is not None:
+        modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
+        for mode, settings in modes.items():
+            results[mode] = evaluate_depth(model, processor, loader, description=mode, **common, **settings)
+    for name, (measured, size) in tokenizers.items():
+        results[name] = evaluate_tokenizer(measured, loader, image_size=size, description=name, **common)
+    if accelerator.is_main_process and options.gallery is not None:
+        chosen = evenly(samples, GALLERY_ROWS)
+        rows = depth_gallery_rows(model, processor, [chosen[i] for i in range(len(chosen))], tta=tta)
+        save_image(depth_gallery(rows), options.gallery)
+    return results
+
+
+def _load_samples(options: argparse.Namespace, image_size: Sequence[int]) -> Sequence[dict[str, Any]]:
+    """Samples with `image` and `depth`, by number."""
+    if options.data == "synthetic":
+        if options.split == "train" and options.limit is None:
+            raise ValueError("Synthetic training rooms have no end: give --limit.")
+        return list(synthetic_rooms(options.split, size=tuple(image_size), num_examples=options.limit))
+    if options.data.startswith(NYU_PREFIX):
+        samples = load_nyu_depth(options.data.removeprefix(NYU_PREFIX), options.split)
+    else:
+        samples = load_rgbd(options.data, options.split, root=options.root, depth_scale=options.depth_scale)
+    return evenly(samples, options.limit)

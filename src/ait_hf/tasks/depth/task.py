@@ -1,0 +1,70 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Depth as a task of a recipe."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ...metrics.depth import DepthMetric, depth_errors
+from ...model.configuration_ait import AiTTaskConfig
+from ...model.image_processing_ait import AiTImageProcessor
+from ...model.modeling_ait import AiTForDepthEstimation
+from ...model.tokenization_vq import VQTokenizer
+from ...recipes.streams import Stream
+from ..base import DenseSettings, SolverTask, code_grid
+from .data import AnyDepthData
+
+
+@strict
+@dataclass
+class DepthSettings(DenseSettings):
+    """As [`DenseSettings`]."""
+
+    auxiliary_loss: Literal["silog"] | None = "silog"
+
+
+@strict
+@dataclass(kw_only=True)
+class DepthTask(SolverTask):
+    """Depth of the whole image."""
+
+    codebook: ClassVar[str] = "depth"
+    unit: ClassVar[str] = "metre"
+    task_id: ClassVar[int] = 2
+    model_class: ClassVar[type] = AiTForDepthEstimation
+    best_metric: ClassVar[str] = "rmse"
+    lower_is_better: ClassVar[bool] = True
+
+    name: Literal["depth"] = "depth"
+    data: AnyDepthData
+    tokenizer: str | None = None
+    settings: DepthSettings = field(default_factory=DepthSettings)
+
+    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        where = "tasks.depth.data.transform.crop_size"
+        return {
+            "slots": ["depth"],
+            "output_type": "depth",
+            "grid_size": code_grid(where, self.data.image_size, tokenizer),
+            "image_size": list(self.data.image_size),
+            **asdict(self.settings),
+        }
+
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
+        return self.data.stream(self.every)
+
+    def processor(self) -> AiTImageProcessor:
+        height, width = self.data.image_size
+        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
+        metric = DepthMetric(keep_in_memory=True)
+        for batch in loader:
+            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name, return_dict_in_generate=True)
+            errors = accelerator.gather_for_metrics(depth_errors(outputs.predicted_depth, batch["labels"]))
+            if accelerator.is_main_process:
+                metric.add_errors(errors)
+        return metric.compute() if accelerator.is_main_process else {}

@@ -1,0 +1,144 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What [`~ait_hf.commands.evaluate`] does for dense tasks of one's own."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+from accelerate import Accelerator
+from huggingface_hub.dataclasses import strict
+from torch.utils.data import DataLoader, Dataset
+
+from ...data.map_transforms import MapEvalTransform
+from ...data.subset import evenly
+from ...drawing.visualization import save_image
+from ...inference.predicting import load_model_and_processor
+from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
+from ...model.configuration_ait import AiTConfig
+from ...model.tokenization_vq import VQTokenizer
+from ...recipes.parsing import build, read_values
+from ...recipes.streams import EncodedRows, EvalSamples
+from ..depth.evaluation import decoding_modes
+from .data import AnyMapData
+from .drawing import map_gallery
+from .evaluation import (
+    evaluate_map_tokenizer,
+    evaluate_maps,
+    map_collator,
+    map_gallery_rows,
+    task_tokenizer,
+)
+
+
+GALLERY_ROWS = 6
+MAP_COLUMNS = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
+
+
+@strict
+@dataclass
+class _RecipeOfData:
+    data: AnyMapData
+
+
+def add_map_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Maps have no options of their own: a recipe says what the data are."""
+    return []
+
+
+def check_map_options(options: argparse.Namespace) -> None:
+    if options.model is not None and Path(options.model, "config.json").is_file():
+        AiTConfig.from_pretrained(options.model).task(options.task)  # an unknown one is more likely a slip than data
+    if Path(options.data).suffix not in (".yaml", ".yml"):
+        raise ValueError(
+            f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data RECIPE.yaml, such "
+            "as the recipe.yaml in the folder of a training."
+        )
+    if options.split is None:
+        raise ValueError("Give the --split of the data to evaluate.")
+
+
+def read_map_data(path: str | Path, task: str) -> AnyMapData:
+    """
+    The data section of a task-solver's recipe or of a tokenizer's.
+
+    Args:
+        path: YAML file.
+        task: Name of the task, if it is the recipe of a task-solver.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It has no such section, or no valid one.
+    """
+    values = read_values(Path(path))
+    if "tasks" in values and task not in values["tasks"]:
+        raise ValueError(f"{path} has no section tasks.{task}; its tasks are: {', '.join(values['tasks'])}.")
+    section = values["tasks"][task] if "tasks" in values else values
+    if "data" not in section:
+        raise ValueError(f"{path} has no data section: it is no recipe of a training.")
+    return build(_RecipeOfData, {"data": section["data"]}).data
+
+
+def evaluate_map_task(
+    options: argparse.Namespace, tokenizer: VQTokenizer | None, accelerator: Accelerator
+) -> dict[str, dict[str, float]]:
+    """The values of every mode of the model and of every tokenizer, by name; draws the gallery."""
+    data = read_map_data(options.data, options.task)
+    model = processor = image_size = None
+    tokenizers = {}
+    if tokenizer is not None:
+        _check_data(tokenizer, data, options.tokenizer)
+        tokenizers["tokenizer"] = tokenizer
+    if options.model is not None:
+        model, processor = load_model_and_processor(options.model, options.task, accelerator.device, options.dtype)
+        image_size = model.config.task(options.task).image_size
+        own = task_tokenizer(model, options.task)
+        _check_data(own, data, options.model)
+        if options.tokenizer_reconstruction:
+            tokenizers["the model's tokenizer"] = own
+    samples = _load_samples(data, options)
+    loader = accelerator.prepare(DataLoader(samples, batch_size=options.batch_size, collate_fn=map_collator))
+
+    results = {}
+    if model is not None:
+        modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
+        for mode, settings in modes.items():
+            results[mode] = evaluate_maps(
+                model, processor, loader, task=options.task, accelerator=accelerator, description=mode, **settings
+            )
+    for name, measured in tokenizers.items():
+        results[name] = evaluate_map_tokenizer(
+            measured, loader, image_size=image_size, accelerator=accelerator, description=name
+        )
+    if accelerator.is_main_process and options.gallery is not None:
+        chosen = evenly(samples, GALLERY_ROWS)
+        rows = map_gallery_rows(model, processor, [chosen[i] for i in range(len(chosen))], task=options.task)
+        save_image(map_gallery(rows, data.unit), options.gallery)
+    return results
+
+
+def _check_data(tokenizer: VQTokenizer, data: AnyMapData, path: str) -> None:
+    config = tokenizer.config
+    if (config.unit, config.in_channels) != (data.unit, data.num_channels):
+        raise ValueError(
+            f"The tokenizer of {path} is of {config.in_channels} channel(s) in {config.unit!r}, but the data "
+            f"{data.name} are of {data.num_channels} in {data.unit!r}."
+        )
+
+
+def _load_samples(data: AnyMapData, options: argparse.Namespace) -> Sequence | Dataset:
+    """Whole samples by number."""
+    dataset = data.load(options.split)
+    if data.is_endless:
+        if options.limit is None:
+            raise ValueError(f"The data {data.name} have no end: give --limit.")
+        num_samples = options.limit
+    elif isinstance(dataset, datasets.IterableDataset):
+        dataset = EncodedRows(dataset if options.limit is None else dataset.take(options.limit))
+        num_samples = len(dataset)
+    else:
+        dataset = evenly(dataset, options.limit)
+        num_samples = len(dataset)
+    return EvalSamples(dataset, MapEvalTransform(data.column, data.unit, data.num_channels), num_samples)

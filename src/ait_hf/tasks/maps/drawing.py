@@ -1,0 +1,180 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Dense maps of any kind as pictures: surface normals in their usual colours, other maps by their values.
+
+As in `visualization`, functions take arrays (numpy, or torch tensors on the CPU) or plain Python values.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import Normalize
+from PIL import Image, ImageDraw, ImageFont
+
+from ...data.maps import UNIT_VECTOR
+from ...drawing.visualization import ERROR_COLORS, colorize_uncertainty
+
+
+VALUE_COLORS = "viridis"
+Limits = tuple[np.ndarray, np.ndarray]  # least and largest value of every channel
+
+
+def colorize_map(values: np.ndarray, unit: str, limits: Limits | None = None) -> np.ndarray:
+    """Paint a map.
+
+    Unit vectors of three channels, in the camera's axes (right, down, forward), get the colours that surface normals
+    usually have: what faces the camera is light blue, the left is dark and the right light in red, what faces up is
+    green. Of other maps, one channel goes through a colour map, and several become red, green and blue, each over its
+    own range; there is no picture of a fourth.
+
+    Args:
+        values: (height, width) or (height, width, channels); unknown where all channels are 0, which becomes black.
+        unit: what the values are in; `"unit_vector"` for directions of any length.
+        limits: values of the darkest and the lightest shade of every channel; by default the range of the known ones.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: if the shape is wrong or a value is not finite.
+    """
+    values = _as_map(values, "values")
+    known = (values != 0).any(2, keepdims=True)
+    if unit == UNIT_VECTOR and values.shape[2] == 3:
+        vectors = values / np.maximum(np.linalg.norm(values, axis=2, keepdims=True), np.finfo(float).tiny)
+        shades = (vectors * (1, -1, -1) + 1) / 2
+    else:
+        low, high = _limits([values]) if limits is None else limits
+        shades = np.clip((values - low) / np.maximum(high - low, np.finfo(float).tiny), 0, 1)
+        if shades.shape[2] == 1:
+            shades = matplotlib.colormaps[VALUE_COLORS](shades[..., 0])[..., :3]
+        shades = np.pad(shades[..., :3], ((0, 0), (0, 0), (0, max(0, 3 - shades.shape[2]))))
+    return (255 * shades * known).round().astype(np.uint8)
+
+
+def map_error(prediction: np.ndarray, truth: np.ndarray, unit: str) -> np.ndarray:
+    """Error at every pixel: the angle in degrees for unit vectors, else the distance in the maps' unit.
+
+    Args:
+        prediction, truth: (height, width) or (height, width, channels).
+        unit: what the values are in.
+
+    Returns:
+        float64 (height, width), NaN where the truth is unknown (all channels 0).
+
+    Raises:
+        ValueError: if the shapes are wrong or differ, or a value is not finite.
+    """
+    prediction, truth = _as_map(prediction, "prediction"), _as_map(truth, "truth")
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} must have the same shape.")
+    if unit == UNIT_VECTOR:
+        lengths = np.linalg.norm(prediction, axis=2) * np.linalg.norm(truth, axis=2)
+        cosines = (prediction * truth).sum(2) / np.maximum(lengths, np.finfo(float).tiny)
+        errors = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    else:
+        errors = np.linalg.norm(prediction - truth, axis=2)
+    return np.where((truth != 0).any(2), errors, np.nan)
+
+
+def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int = 200) -> Image.Image:
+    """Predicted maps beside the true ones, one row per example.
+
+    All rows share the ranges of their colours. The title of the errors says which error is the darkest red, and every
+    row the mean of its known pixels.
+
+    Args:
+        rows: dictionaries with `image` uint8 (height, width, 3), `truth` and `prediction` (height, width, channels), 0
+            in all channels where unknown, and `uncertainty` (height, width), 0..1.
+        unit: what the values are in.
+        cell_size: about how many pixels the longer side of each picture gets; enlarging uses whole factors.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        ValueError: if there is no row, a field is missing, or a shape or value is wrong.
+    """
+    if not rows:
+        raise ValueError("A gallery needs at least one row.")
+    for number, row in enumerate(rows):
+        if missing := [field for field in ("image", "truth", "prediction", "uncertainty") if field not in row]:
+            raise ValueError(f"Row {number} of the gallery lacks {', '.join(missing)}.")
+    limits = _limits([_as_map(row[field], field) for row in rows for field in ("truth", "prediction")])
+    errors = [map_error(row["prediction"], row["truth"], unit) for row in rows]
+    known = np.concatenate([error[np.isfinite(error)] for error in errors])
+    largest, suffix = (float(known.max()) if known.size else 1.0), "°" if unit == UNIT_VECTOR else f" {unit}"
+    titles = ["image", "ground truth", "prediction", f"error, 0 to {largest:.3g}{suffix}", "uncertainty, 0 to 1"]
+    lines = [
+        [
+            np.asarray(row["image"]),
+            colorize_map(row["truth"], unit, limits),
+            colorize_map(row["prediction"], unit, limits),
+            _paint_error(error, largest),
+            colorize_uncertainty(row["uncertainty"]),
+        ]
+        for row, error in zip(rows, errors)
+    ]
+    notes = [
+        f"mean {np.nanmean(error):.3g}{suffix}" if np.isfinite(error).any() else "nothing known" for error in errors
+    ]
+    return _arrange(titles, lines, notes, cell_size)
+
+
+def _as_map(values: np.ndarray, name: str) -> np.ndarray:
+    """float64 (height, width, channels), finite."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim not in (2, 3) or values.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (height, width) or (height, width, channels), not {values.shape}."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has NaN or infinite values; mark unknown pixels with 0 in all channels.")
+    return values.reshape(*values.shape[:2], -1)
+
+
+def _limits(maps: Sequence[np.ndarray]) -> Limits:
+    """Range of the known values of all maps, by channel; 0 and 1 where there are none."""
+    pixels = np.concatenate([values.reshape(-1, values.shape[2]) for values in maps])
+    known = pixels[(pixels != 0).any(1)]
+    if not len(known):
+        return np.zeros(pixels.shape[1]), np.ones(pixels.shape[1])
+    return known.min(0), known.max(0)
+
+
+def _paint_error(error: np.ndarray, largest: float) -> np.ndarray:
+    known = np.isfinite(error)
+    scaled = Normalize(0, largest, clip=True)(np.where(known, error, 0))
+    return matplotlib.colormaps[ERROR_COLORS](scaled, bytes=True)[..., :3] * known[..., None]
+
+
+def _arrange(
+    titles: Sequence[str], lines: Sequence[Sequence[np.ndarray]], notes: Sequence[str], cell_size: int
+) -> Image.Image:
+    """Pictures in columns with titles, each line with a note below its errors, from the top left on white."""
+    margin, gap, title_height, note_height = 10, 8, 26, 18
+    lines = [[_fit(picture, cell_size) for picture in line] for line in lines]
+    width = max(picture.width for line in lines for picture in line)
+    heights = [max(picture.height for picture in line) + note_height for line in lines]
+    size = (2 * margin + len(titles) * (width + gap) - gap, title_height + sum(heights) + margin)
+    page = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    left = [margin + column * (width + gap) for column in range(len(titles))]
+    for x, title in zip(left, titles):
+        draw.text((x + width / 2, title_height / 2), title, "black", font, anchor="mm")
+    top = title_height
+    for line, note, height in zip(lines, notes, heights):
+        for x, picture in zip(left, line):
+            page.paste(picture, (x + (width - picture.width) // 2, top))
+        draw.text((left[3] + width / 2, top + height - note_height / 2), note, "black", font, anchor="mm")
+        top += height
+    return page
+
+
+def _fit(picture: np.ndarray, cell_size: int) -> Image.Image:
+    factor = cell_size / max(picture.shape[:2])
+    factor = round(factor) if factor > 1 else factor
+    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
+    method = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+    return Image.fromarray(picture).resize((width, height), method)

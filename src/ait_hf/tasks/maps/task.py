@@ -1,0 +1,107 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A dense task of one's own, with a map of any number of channels, as a task of a recipe."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ...data.maps import UNIT_VECTOR
+from ...metrics.maps import MapMetric, map_errors
+from ...model.configuration_ait import AiTTaskConfig
+from ...model.image_processing_ait import AiTImageProcessor
+from ...model.modeling_ait import AiTForDenseTokenGeneration
+from ...model.tokenization_vq import VQTokenizer
+from ...recipes.streams import Stream
+from ..base import DenseSettings, SolverTask, code_grid
+from .data import AnyMapData
+
+
+# Known tasks, and the words of their sequences: the name of an own task is also that of its codes.
+TAKEN_NAMES = ("depth", "object-detection", "instance-segmentation", "keypoint-detection", "semantic-segmentation") + (
+    "coordinate", "class", "mask", "pose", "segment", "labels"
+)  # fmt: skip
+
+
+@strict
+@dataclass
+class MapSettings(DenseSettings):
+    """As [`DenseSettings`]."""
+
+    auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
+
+
+@strict
+@dataclass(kw_only=True)
+class MapTask(SolverTask):
+    """
+    A map of the whole image. The task's name, which is its key in the recipe's `tasks`, is also that of its codes.
+
+    Args:
+        kind (`str`): "map", which tells the section of an own task from those of the known ones.
+        data (`AnyMapData`): Its `unit` and `num_channels` are those of the tokenizer.
+        tokenizer (`str`, *optional*): Folder or Hub name of the trained [`VQTokenizer`] of a new model.
+        settings (`MapSettings`): Losses and soft tokens.
+    """
+
+    model_class: ClassVar[type] = AiTForDenseTokenGeneration
+    lower_is_better: ClassVar[bool] = True
+
+    kind: Literal["map"] = "map"
+    data: AnyMapData
+    tokenizer: str | None = None
+    settings: MapSettings = field(default_factory=MapSettings)
+
+    def validate_name(self):
+        if not re.fullmatch(r"[A-Za-z_][\w-]*", self.name) or self.name in TAKEN_NAMES:
+            raise ValueError(
+                f"{self.name!r} cannot be the name of an own task: take letters, digits, _ and -, and none of "
+                f"{', '.join(TAKEN_NAMES)}."
+            )
+
+    @property
+    def codebook(self) -> str:
+        return self.name
+
+    @property
+    def unit(self) -> str:
+        return self.data.unit
+
+    @property
+    def best_metric(self) -> str:
+        return "mean_angle" if self.unit == UNIT_VECTOR else "rmse"
+
+    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        if tokenizer.config.in_channels != self.data.num_channels:
+            raise ValueError(
+                f"tasks.{self.name}.tokenizer has {tokenizer.config.in_channels} channel(s), but the maps of "
+                f"tasks.{self.name}.data have {self.data.num_channels}."
+            )
+        where = f"tasks.{self.name}.data.transform.crop_size"
+        return {
+            "slots": [self.codebook],
+            "output_type": "map",
+            "grid_size": code_grid(where, self.data.image_size, tokenizer),
+            "image_size": list(self.data.image_size),
+            **asdict(self.settings),
+        }
+
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
+        return self.data.stream(self.every)
+
+    def processor(self) -> AiTImageProcessor:
+        height, width = self.data.image_size
+        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
+        metric = MapMetric(self.unit, keep_in_memory=True)
+        for batch in loader:
+            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name, return_dict_in_generate=True)
+            errors = map_errors(outputs.predicted_map, batch["labels"], unit=self.unit)
+            errors = accelerator.gather_for_metrics(errors)
+            if accelerator.is_main_process:
+                metric.add_errors(errors)
+        return metric.compute() if accelerator.is_main_process else {}

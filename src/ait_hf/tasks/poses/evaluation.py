@@ -1,0 +1,359 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring keypoint detection and pose tokenizers, in one process or several; the twin of `object_evaluation.py`."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from ...data.box_checks import check_box_format
+from ...data.classes import ABSENT
+from ...data.coco_keypoints import person_category, with_joints_in_order
+from ...data.json_values import finite_number, finite_numbers, read_json, whole_number
+from ...data.pixels import picture_of
+from ...data.pose_transforms import PoseEvalTransform
+from ...data.skeletons import COCO_SKELETON, Skeleton
+from ...inference.predicting import POSE_TASK, check_frame, check_skeleton, generate_poses, predict_poses
+from ...metrics import CocoMetric, read_coco
+from ...metrics.pose import pose_errors
+from ...metrics.reconstruction import code_usage
+from ...model.image_processing_pose_ait import AiTPoseImageProcessor
+from ...model.modeling_ait import AiTForDenseTokenGeneration
+from ...model.poses_ait import crop_to_image, transform_points
+from ...model.tokenization_pose import PoseTokenizer
+from ..depth.evaluation import Row, evaluating, measure_all
+
+
+# A person with joints: a row of `load_coco_keypoints` or of synthetic people.
+PersonRow = dict[str, Any]
+# A person to find: `image`, `image_id` and `box` (x1, y1, x2, y2 in pixels), and perhaps `score` (of the box).
+BoxRow = dict[str, Any]
+CocoResults = list[dict[str, Any]]
+
+READ_COLUMNS = ("image_id", "height", "width", "id", "box", "keypoints", "area", "iscrowd")
+PERSON_CATEGORY = 1  # that of `pose_ground_truth`, as in COCO
+
+
+def person_collator(rows: Sequence[BoxRow], *, processor: AiTPoseImageProcessor) -> dict[str, Any]:
+    """
+    People to find as a batch for [`evaluate_poses`], prepared as for a prediction.
+
+    Returns:
+        `{"pixel_values": float32 (batch, 3, height, width), "persons": [{"image_id", "box", "score"}, ...]}`.
+    """
+    boxes = [_x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64))) for row in rows]
+    images = [picture_of(row) for row in rows]
+    persons = [
+        {
+            "image_id": torch.tensor(int(row["image_id"])),
+            "box": torch.tensor(np.asarray(row["box"], dtype=np.float32)),
+            "score": torch.tensor(float(row.get("score", 1.0))),
+        }
+        for row in rows
+    ]
+    pixel_values = processor(images, boxes=[[box.tolist()] for box in boxes], return_tensors="pt")["pixel_values"]
+    return {"pixel_values": pixel_values, "persons": persons}
+
+
+def evaluate_poses(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTPoseImageProcessor,
+    batches: Iterable[dict[str, Any]],
+    ground_truth: dict[str, Any] | str | PathLike,
+    *,
+    task: str = POSE_TASK,
+    skeleton: Skeleton = COCO_SKELETON,
+    image_ids: Sequence[int] | None = None,
+    flip_test: bool = False,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
+    **settings,
+) -> tuple[dict[str, float], CocoResults]:
+    """
+    COCO's average precision and recall of the joints that a model finds in people's boxes (object keypoint similarity).
+
+    The score of a person is the mean score of the joints times that of the box.
+
+    Args:
+        model, processor: The model (not wrapped for training) and the image processor of its task.
+        batches: Batches with `pixel_values` `(batch, 3, height, width)` as the processor makes them and `persons`,
+            dictionaries with `image_id`, `box` (x1, y1, x2, y2 in pixels of the image) and perhaps `score` (of the box,
+            1 by default), as of [`person_collator`] or [`~ait_hf.data.pose_transforms.pose_collator`]; with several
+            processes a loader that `accelerator.prepare` has made.
+        ground_truth: A COCO dictionary, see [`pose_ground_truth`], or the path of an official JSON file; its joints
+            are found by their names. Those that it lacks do not count.
+        task (`str`): Of the model; its output is poses.
+        skeleton ([`Skeleton`]): What the model's joints are.
+        image_ids: The images that count; by default those of the batches. (Where a detector found nobody, whoever is
+            there has been missed.)
+        flip_test (`bool`): Predict crops mirrored, too, and average the joints.
+        accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
+        description (`str`, *optional*): Title of a progress bar; without it there is none.
+        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
+
+    Returns:
+        On every process, the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, with `num_persons` and
+        `num_images`; and all results in the official format, whose file pycocotools reads, with the joints in the order
+        of the ground truth.
+
+    Raises:
+        FileNotFoundError: There is no such file of annotations.
+        ValueError: There is nobody to find, an image is not in the ground truth, the joints of model and skeleton are not
+            the same, the ground truth has others annotated, or the processor makes crops of another size than the model takes.
+    """
+    check_frame(model, processor, task)
+    check_skeleton(model, task, skeleton)
+    truth = read_coco(ground_truth)
+    name = "The ground truth" if isinstance(ground_truth, dict) else str(ground_truth)
+    category, numbers = person_category(truth, name, skeleton)
+    places = [numbers.index(joint) if joint in numbers else ABSENT for joint in range(len(skeleton.joints))]
+    truth = with_joints_in_order(truth, name, skeleton)
+    truth |= {"annotations": [entry for entry in truth["annotations"] if entry["category_id"] == category]}
+    truth |= {"categories": [entry for entry in truth["categories"] if entry["id"] == category]}
+    metric = CocoMetric("keypoints", ground_truth=truth, sigmas=skeleton.sigmas, keep_in_memory=True)
+    flip_order = skeleton.flip_order if flip_test else None
+
+    def measure(batch: dict[str, Any]) -> list[Row]:
+        pixel_values = batch["pixel_values"].to(model.device, model.dtype)
+        outputs = generate_poses(model, pixel_values, task, flip_order, **settings)
+        boxes = [[_x_y_width_height(person["box"]).tolist()] for person in batch["persons"]]
+        found = processor.post_process_pose_estimation(outputs, boxes)
+        return [
+            _result(pose, int(person["image_id"]), category, float(person.get("score", 1.0)))
+            for (pose,), person in zip(found, batch["persons"], strict=True)
+        ]
+
+    def summarize(results: list[Row]) -> tuple[dict[str, float], CocoResults]:
+        results = [result | {"keypoints": _rearranged(result["keypoints"], numbers)} for result in results]
+        measured = [result | {"keypoints": _rearranged(result["keypoints"], places)} for result in results]
+        return _coco_values(metric, measured, image_ids), results
+
+    with evaluating(model):
+        return measure_all(batches, measure, summarize, accelerator, description)
+
+
+def pose_ground_truth(rows: Iterable[PersonRow], skeleton: Skeleton = COCO_SKELETON) -> dict[str, Any]:
+    """
+    The COCO dictionary of people with joints, which holds nobody else; images are not decoded.
+
+    Args:
+        rows: People of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], or like them.
+    """
+    images, annotations = {}, []
+    for row in _without_pictures(rows):
+        image_id = int(row["image_id"])
+        images[image_id] = {"id": image_id, "height": int(row["height"]), "width": int(row["width"])}
+        joints = np.asarray(row["keypoints"], dtype=np.float64)
+        annotations.append(
+            {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": PERSON_CATEGORY,
+                "bbox": _x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64))).tolist(),
+                "area": float(row["area"]),
+                "iscrowd": int(row["iscrowd"]),
+                "keypoints": joints.flatten().tolist(),
+                "num_keypoints": int((joints[:, 2] > 0).sum()),
+            }
+        )
+    category = {"id": PERSON_CATEGORY, "name": "person", "keypoints": list(skeleton.joints)}
+    return {"images": list(images.values()), "categories": [category], "annotations": annotations}
+
+
+def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) -> dict[int, list[dict[str, Any]]]:
+    """
+    The people that a detector found.
+
+    Args:
+        path: JSON file in COCO's results format: a list of dictionaries with `image_id`, `category_id`, `bbox` (x, y,
+            width, height in pixels) and `score`.
+        truth: The COCO dictionary of the images.
+        category: Category of people; boxes of others are left out, and so are boxes without area.
+
+    Returns:
+        For every image of `truth` its boxes as `{"box": [x1, y1, x2, y2], "score": float}`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not such a list, or has an image that `truth` does not have.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist: give a file of detections in COCO's results format.")
+    results = read_json(Path(path))
+    if not isinstance(results, list):
+        raise ValueError(f"{path} must hold a list of detections in COCO's results format.")
+    images = {image["id"]: image for image in truth["images"]}
+    found, boxes, sizes = {image_id: [] for image_id in images}, [], []
+    for number, result in enumerate(results):
+        where = f"{path}: detection {number}"
+        missing = {"image_id", "category_id", "bbox", "score"} - (result.keys() if isinstance(result, dict) else set())
+        if missing:
+            raise ValueError(f"{where} has no {sorted(missing)[0]!r}: it is not in COCO's results format.")
+        image_id, of_category = (
+            whole_number(result[key], f"{where} has {key}") for key in ("image_id", "category_id")
+        )
+        if image_id not in found:
+            raise ValueError(f"{where} is of image {image_id}, which the annotations do not have.")
+        x, y, width, height = finite_numbers(result["bbox"], 4, f"{where} has a bbox")
+        score = finite_number(result["score"], f"{where} has a score")
+        if of_category == category and width > 0 and height > 0:
+            found[image_id].append({"box": [x, y, x + width, y + height], "score": score})
+            boxes.append((x, y, width, height))
+            sizes.append((images[image_id].get("width", math.inf), images[image_id].get("height", math.inf)))
+    check_box_format(np.reshape(boxes, (-1, 4)), np.reshape(sizes, (-1, 2)), str(path), detected=True)
+    return found
+
+
+def evaluate_pose_tokenizer(
+    tokenizer: PoseTokenizer,
+    rows: Sequence[PersonRow],
+    *,
+    box_scale: float = 1.25,
+    skeleton: Skeleton = COCO_SKELETON,
+    accelerator: Accelerator | None = None,
+    batch_size: int = 32,
+    description: str | None = None,
+) -> dict[str, float]:
+    """
+    How well a pose tokenizer rebuilds annotated people: what a model that makes no mistake could reach.
+
+    The joints of every person inside the crop around the box go through the tokenizer and back, and count as found with
+    score 1.
+
+    Args:
+        tokenizer ([`PoseTokenizer`]): Of poses.
+        rows: People by number.
+        box_scale: How much of the image the crops show around the box; what the tokenizer was trained with.
+        skeleton, accelerator, batch_size, description: As for [`evaluate_poses`].
+
+    Returns:
+        On every process the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, `joint_error` (mean distance of
+        joints in pixels of the crop, averaged over people), `perplexity` and `code_usage`, `num_persons` and
+        `num_images`.
+
+    Raises:
+        ValueError: There is nobody, or the tokenizer has another number of joints.
+    """
+    if tokenizer.config.num_joints != len(skeleton.joints):
+        raise ValueError(
+            f"The tokenizer's poses have {tokenizer.config.num_joints} joints, but the skeleton {skeleton.name} has "
+            f"{len(skeleton.joints)}."
+        )
+    rows = _without_pictures(rows)
+    metric = CocoMetric(
+        "keypoints", ground_truth=pose_ground_truth(rows, skeleton), sigmas=skeleton.sigmas, keep_in_memory=True
+    )
+    size = tokenizer.crop_size
+    transform = PoseEvalTransform(size, box_scale=box_scale, skeleton=skeleton, with_images=False)
+    batches = DataLoader(rows, batch_size=batch_size, collate_fn=list)
+    if accelerator is not None:
+        batches = accelerator.prepare(batches)
+
+    def measure(batch: list[PersonRow]) -> list[Row]:
+        samples = [transform(row) for row in batch]
+        labels = torch.stack([sample["labels"] for sample in samples]).to(tokenizer.device)
+        ids = tokenizer.tokenize(labels)
+        rebuilt = tokenizer.detokenize(ids=ids).float().cpu()
+        errors = pose_errors(rebuilt, labels.cpu())["joint_error"].tolist()
+        measured = []
+        for sample, joints, codes, error in zip(samples, rebuilt, ids.flatten(1).tolist(), errors, strict=True):
+            points = transform_points(joints, crop_to_image(sample["person"]["box"], size, transform.box_scale))
+            pose = {"keypoints": points, "scores": torch.ones(len(points))}
+            result = _result(pose, int(sample["person"]["image_id"]), PERSON_CATEGORY, 1.0)
+            measured.append({"result": result, "ids": codes, "joint_error": error})
+        return measured
+
+    def summarize(measured: list[Row]) -> dict[str, float]:
+        values = _coco_values(metric, [row["result"] for row in measured], None)
+        errors = {"joint_error": float(np.mean([row["joint_error"] for row in measured]))}
+        ids = np.concatenate([row["ids"] for row in measured])
+        return values | errors | code_usage(ids, tokenizer.config.num_vq_embeddings)
+
+    with evaluating(tokenizer):
+        return measure_all(batches, measure, summarize, accelerator, description)
+
+
+def pose_gallery_rows(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTPoseImageProcessor,
+    rows: Sequence[PersonRow],
+    *,
+    skeleton: Skeleton = COCO_SKELETON,
+    task: str = POSE_TASK,
+    flip_test: bool = False,
+    **settings,
+) -> list[dict[str, Any]]:
+    """
+    What a model finds in some people's boxes, one after the other, as rows of
+    [`~ait_hf.tasks.poses.drawing.pose_gallery`].
+
+    Args:
+        rows: People with joints.
+        skeleton, task, flip_test, settings: As for [`evaluate_poses`].
+    """
+    gallery = []
+    for row in rows:
+        image = picture_of(row)
+        box = _x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64)))
+        with evaluating(model):
+            ((pose,),) = predict_poses(
+                model, processor, [Image.fromarray(image)], [[box.tolist()]],
+                task=task, flip_test=flip_test, skeleton=skeleton, **settings,
+            )  # fmt: skip
+        gallery.append(
+            {
+                "image": image,
+                "box": np.asarray(row["box"], dtype=np.float64),
+                "truth": np.asarray(row["keypoints"], dtype=np.float64),
+                "prediction": pose["keypoints"].numpy(),
+                "scores": pose["scores"].numpy(),
+            }
+        )
+    return gallery
+
+
+def _result(pose: dict[str, torch.Tensor], image_id: int, category: int, box_score: float) -> dict[str, Any]:
+    """One person in the official results format."""
+    joints = torch.cat([pose["keypoints"].double(), torch.ones(len(pose["keypoints"]), 1)], dim=1)
+    return {
+        "image_id": image_id,
+        "category_id": category,
+        "keypoints": joints.flatten().tolist(),
+        "score": box_score * float(pose["scores"].mean()),
+    }
+
+
+def _rearranged(keypoints: Sequence[float], numbers: Sequence[int]) -> list[float]:
+    """x, y and another number of the joints with these numbers; of -1 the mean joint, which adds nothing to an extent."""
+    joints = np.reshape(keypoints, (-1, 3))
+    mean = joints[[number for number in numbers if number != ABSENT]].mean(0)
+    return [value for number in numbers for value in (mean if number == ABSENT else joints[number]).tolist()]
+
+
+def _coco_values(metric: CocoMetric, results: list[Row], image_ids: Sequence[int] | None) -> dict[str, float]:
+    by_image = defaultdict(list)
+    for result in results:
+        by_image[result["image_id"]].append(result)
+    image_ids = list(by_image) if image_ids is None else list(image_ids)
+    for image_id in image_ids:
+        metric.add_image(image_id, by_image[image_id])
+    return metric.compute() | {"num_persons": len(results), "num_images": len(image_ids)}
+
+
+def _without_pictures(rows: Iterable[PersonRow]) -> Iterable[PersonRow]:
+    """The same rows, but a table's pictures, which nobody here looks at, are not decoded."""
+    return rows.select_columns(list(READ_COLUMNS)) if isinstance(rows, datasets.Dataset) else rows
+
+
+def _x_y_width_height(box: torch.Tensor) -> torch.Tensor:
+    return torch.cat([box[:2], box[2:] - box[:2]])

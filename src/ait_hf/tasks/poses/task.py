@@ -1,0 +1,96 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Keypoint detection as a task of a recipe."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ...data.classes import DataClasses, Pairs, pair_joints
+from ...model.configuration_ait import AiTConfig, AiTTaskConfig
+from ...model.image_processing_pose_ait import AiTPoseImageProcessor
+from ...model.modeling_ait import AiTForPoseEstimation
+from ...model.tokenization_pose import PoseTokenizer
+from ...recipes.streams import Stream
+from ..base import DenseSettings, SolverTask
+from .data import AnyPersonData
+from .evaluation import evaluate_poses
+
+
+@strict
+@dataclass
+class PoseSettings(DenseSettings):
+    """As [`DenseSettings`]."""
+
+    auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
+
+
+@strict
+@dataclass(kw_only=True)
+class PoseTask(SolverTask):
+    """Joints of one person, in the crop around the person's box. Evaluated with the annotated boxes."""
+
+    codebook: ClassVar[str] = "pose"
+    unit: ClassVar[str] = "pixel"
+    task_id: ClassVar[int] = 3
+    model_class: ClassVar[type] = AiTForPoseEstimation
+    best_metric: ClassVar[str] = "AP"
+    lower_is_better: ClassVar[bool] = False
+
+    name: Literal["keypoint-detection"] = "keypoint-detection"
+    data: AnyPersonData
+    tokenizer: str | None = None
+    settings: PoseSettings = field(default_factory=PoseSettings)
+
+    def declaration(self, tokenizer: PoseTokenizer) -> dict[str, Any]:
+        num_joints, size = tokenizer.config.num_joints, tokenizer.crop_size
+        if num_joints != len(self.data.joints.joints):
+            raise ValueError(
+                f"tasks.{self.name}.tokenizer is of {num_joints} joints, but the data's skeleton "
+                f"{self.data.joints.name} has {len(self.data.joints.joints)}."
+            )
+        if self.data.image_size != size:
+            raise ValueError(
+                f"tasks.{self.name}.tokenizer is of poses in crops {size[0]} pixels high and {size[1]} wide: set "
+                f"tasks.{self.name}.data.transform.image_size to {list(size)}."
+            )
+        return {
+            "slots": ["pose"],
+            "output_type": "pose",
+            "grid_size": [1, tokenizer.config.num_tokens],
+            "image_size": list(self.data.image_size),
+            **asdict(self.settings),
+        }
+
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        return self.data.data_classes(split)
+
+    def pair(self, data: DataClasses, config: AiTConfig, model: str, advice: str = "") -> Pairs:
+        """Joints of the data with those of the skeleton, which are the model's."""
+        return pair_joints(self.data.joints.joints, data, self.data.joints.name)
+
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
+        return self.data.stream(self.every)
+
+    def processor(self) -> AiTPoseImageProcessor:
+        height, width = self.data.image_size
+        transform = self.data.transform
+        return AiTPoseImageProcessor(
+            size={"height": height, "width": width},
+            do_normalize=transform.normalize,
+            box_scale=transform.box_scale,
+        )
+
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
+        metrics, _ = evaluate_poses(
+            model,
+            self.processor(),
+            loader,
+            self.data.ground_truth(options.split, options.num_samples),
+            task=self.name,
+            skeleton=self.data.joints,
+            accelerator=accelerator,
+        )
+        return metrics

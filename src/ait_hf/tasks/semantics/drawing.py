@@ -1,0 +1,191 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The classes of pixels in pictures: label maps over images, with their names, beside the truth.
+
+As in `visualization`, functions take arrays (numpy, or torch tensors on the CPU) or plain Python values.
+"""
+
+import colorsys
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ...drawing.visualization import colorize_uncertainty
+from ...model.tokenization_vq import IGNORED_LABEL
+
+
+SMALLEST_PICTURE = 320  # longer side in pixels at which names can be read
+OPACITY = 0.6
+TITLES = ("image", "ground truth", "prediction", "uncertainty")
+MARGIN, GAP, TITLE_HEIGHT, LINE_HEIGHT, SWATCH = 10, 8, 26, 20, 12
+
+
+def class_palette(num_classes: int) -> np.ndarray:
+    """A colour for every class, uint8 (num_classes, 3), the same for a class however many there are.
+
+    Steps of the golden ratio around the colour circle keep neighbouring numbers far apart; lightness and saturation
+    take turns. Black is no class.
+    """
+    colors = []
+    for number in range(num_classes):
+        lightness, saturation = ((0.5, 0.9), (0.7, 0.75), (0.35, 0.8))[number % 3]
+        colors.append(colorsys.hls_to_rgb((0.58 + number * 0.618034) % 1, lightness, saturation))
+    return np.round(255 * np.array(colors).reshape(-1, 3)).astype(np.uint8)
+
+
+def colorize_label_map(label_map: np.ndarray, num_classes: int) -> np.ndarray:
+    """Paint a label map: integers (height, width) in 0..num_classes-1, 255 (no class) black, as uint8 (height, width, 3).
+
+    Raises:
+        ValueError: if the shape is wrong or there is no such class.
+    """
+    label_map = np.asarray(label_map)
+    if label_map.ndim != 2 or label_map.size == 0 or not np.issubdtype(label_map.dtype, np.integer):
+        raise ValueError(f"A label map must be integers (height, width), but is {label_map.dtype} {label_map.shape}.")
+    colors = np.zeros((max(num_classes, IGNORED_LABEL) + 1, 3), dtype=np.uint8)
+    colors[:num_classes] = class_palette(num_classes)
+    known = label_map[label_map != IGNORED_LABEL]
+    if known.size and not 0 <= known.min() <= known.max() < num_classes:
+        raise ValueError(f"Classes must be 0 to {num_classes - 1}, but are {known.min()} to {known.max()}.")
+    return colors[label_map]
+
+
+def draw_label_map(image: np.ndarray, label_map: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """Draw the classes of pixels over an image, and below it the names of those that there are.
+
+    Args:
+        image: uint8 (height, width, 3).
+        label_map: integers (height, width), 255 = no class, left as it is.
+        class_names: names of the classes in the order of their numbers.
+
+    Returns:
+        uint8 (h, w, 3): the image, below 320 pixels enlarged by a whole factor, and the names.
+
+    Raises:
+        ValueError: if a shape is wrong, the two differ in size, or there is no such class.
+    """
+    image = _check_image(image)
+    longer_side = max(image.shape[:2]) * math.ceil(SMALLEST_PICTURE / max(image.shape[:2]))
+    picture = _overlay(image, label_map, len(class_names), longer_side)
+    legend = class_legend([label_map], class_names, picture.width)
+    page = Image.new("RGB", (picture.width, picture.height + legend.height), "white")
+    page.paste(picture, (0, 0))
+    page.paste(legend, (0, picture.height))
+    return np.asarray(page)
+
+
+def semantic_gallery(rows: Sequence[dict], class_names: Sequence[str], cell_size: int = 320) -> Image.Image:
+    """Predicted classes of pixels beside the true ones, one row per example, and their names below.
+
+    Every row states the share of its pixels that are right. Pixels without a true class stay as they are in the truth.
+
+    Args:
+        rows: dictionaries with `image` uint8 (height, width, 3), `truth` and `prediction`, integers (height, width), 255
+            = no class, and `uncertainty` (height, width), 0..1.
+        class_names: names of the classes in the order of their numbers.
+        cell_size: longer side of each picture, pixels.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        ValueError: if there is no row, a field is missing, a shape is wrong, or there is no such class.
+    """
+    if not rows:
+        raise ValueError("A gallery needs at least one row.")
+    for number, row in enumerate(rows):
+        if missing := [field for field in ("image", "truth", "prediction", "uncertainty") if field not in row]:
+            raise ValueError(f"Row {number} of the gallery lacks {', '.join(missing)}.")
+    lines = [_line(row, len(class_names), cell_size) for row in rows]
+    width = 2 * MARGIN + len(TITLES) * (cell_size + GAP) - GAP
+    label_maps = [row[side] for row in rows for side in ("truth", "prediction")]
+    legend = class_legend(label_maps, class_names, width - 2 * MARGIN)
+    heights = [max(picture.height for picture in line) + LINE_HEIGHT for line in lines]
+    page = Image.new("RGB", (width, TITLE_HEIGHT + sum(heights) + legend.height + MARGIN), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    lefts = [MARGIN + column * (cell_size + GAP) for column in range(len(TITLES))]
+    for left, title in zip(lefts, TITLES):
+        draw.text((left + cell_size / 2, TITLE_HEIGHT / 2), title, "black", font, anchor="mm")
+    top = TITLE_HEIGHT
+    for row, line, height in zip(rows, lines, heights):
+        for left, picture in zip(lefts, line):
+            page.paste(picture, (left + (cell_size - picture.width) // 2, top))
+        note = (lefts[2] + cell_size / 2, top + height - LINE_HEIGHT / 2)
+        draw.text(note, _accuracy_note(row), "black", ImageFont.load_default(11), anchor="mm")
+        top += height
+    page.paste(legend, (MARGIN, top))
+    return page
+
+
+def _line(row: dict, num_classes: int, cell_size: int) -> list[Image.Image]:
+    image = _check_image(row["image"])
+    overlays = [_overlay(image, row[side], num_classes, cell_size) for side in ("truth", "prediction")]
+    return [
+        _resize(image, cell_size),
+        *overlays,
+        _resize(colorize_uncertainty(row["uncertainty"]), cell_size),
+    ]
+
+
+def _accuracy_note(row: dict) -> str:
+    truth, prediction = np.asarray(row["truth"]), np.asarray(row["prediction"])
+    known = truth != IGNORED_LABEL
+    return f"{(truth == prediction)[known].mean():.0%} of the pixels" if known.any() else "no ground truth"
+
+
+def _check_image(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0 or image.dtype != np.uint8:
+        raise ValueError(f"An image must be uint8 (height, width, 3), but is {image.dtype} {image.shape}.")
+    return image
+
+
+def _overlay(image: np.ndarray, label_map: np.ndarray, num_classes: int, longer_side: int) -> Image.Image:
+    label_map = np.asarray(label_map)
+    colors = colorize_label_map(label_map, num_classes)
+    if label_map.shape != image.shape[:2]:
+        raise ValueError(f"A label map of {label_map.shape} pixels does not fit its image of {image.shape[:2]}.")
+    opacity = OPACITY * (label_map != IGNORED_LABEL)[..., None]
+    return _resize((image + opacity * (colors - image.astype(float))).round().astype(np.uint8), longer_side)
+
+
+def _resize(image: np.ndarray, longer_side: int) -> Image.Image:
+    picture = Image.fromarray(image)
+    factor = longer_side / max(picture.size)
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
+
+
+def class_legend(label_maps: Sequence[np.ndarray], class_names: Sequence[str], width: int) -> Image.Image:
+    """A coloured square and the name of each class that occurs, in as many lines as they need.
+
+    Args:
+        label_maps: integers of any shapes, 255 = no class.
+        class_names: names of the classes in the order of their numbers.
+        width: of the picture, pixels.
+
+    Returns:
+        An RGB picture.
+    """
+    font, palette = ImageFont.load_default(13), class_palette(len(class_names))
+    places, left, line = {}, 0, 0
+    for number in _present(label_maps):
+        needed = SWATCH + 5 + math.ceil(font.getlength(class_names[number])) + 14
+        if left and left + needed > width:
+            left, line = 0, line + 1
+        places[number] = (left, line * LINE_HEIGHT)
+        left += needed
+    legend = Image.new("RGB", (width, (line + 1) * LINE_HEIGHT), "white")
+    draw = ImageDraw.Draw(legend)
+    for number, (left, top) in places.items():
+        middle = top + LINE_HEIGHT / 2
+        color = tuple(palette[number].tolist())
+        draw.rectangle((left, middle - SWATCH / 2, left + SWATCH, middle + SWATCH / 2), fill=color)
+        draw.text((left + SWATCH + 5, middle), class_names[number], "black", font, anchor="lm")
+    return legend
+
+
+def _present(label_maps: Sequence[np.ndarray]) -> list[int]:
+    return sorted(set().union(*(np.unique(label_map).tolist() for label_map in label_maps)) - {IGNORED_LABEL})

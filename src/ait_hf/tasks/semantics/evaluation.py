@@ -1,0 +1,336 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring semantic segmentation and its tokenizers, in one process or several; the twin of `evaluation.py`."""
+
+from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+
+from ...data.picture_sizes import swapped_sides
+from ...data.pixels import picture_of
+from ...data.semantic_transforms import SemanticEvalTransform
+from ...inference.predicting import SEMANTIC_TASK, check_frame
+from ...metrics.reconstruction import code_usage
+from ...metrics.semantic import SemanticMetric, class_counts
+from ...model.image_processing_ait import AiTImageProcessor
+from ...model.modeling_ait import AiTForDenseTokenGeneration
+from ...model.tokenization_vq import IGNORED_LABEL, VQTokenizer
+from ..depth.evaluation import Row, evaluating, measure_all
+
+
+# `image` (PIL or uint8 (height, width, 3)) and `label_map` (uint8 (height, width), classes 0..n-1, 255 ignored).
+LabelledImage = dict[str, Any]
+# `pixel_values` (batch, 3, height, width) and `label_maps`, those of the images at their own sizes.
+Batch = dict[str, Any]
+
+
+def frame_processor(image_size: Sequence[int], *, normalize: bool) -> AiTImageProcessor:
+    """The image processor that fits images into a frame of `image_size` (height, width) pixels."""
+    height, width = image_size
+    return AiTImageProcessor(
+        size={"max_height": height, "max_width": width},
+        do_normalize=normalize,
+        do_pad=True,
+        pad_size={"height": height, "width": width},
+    )
+
+
+def labelled_image_collator(rows: Sequence[LabelledImage], *, processor: AiTImageProcessor) -> Batch:
+    """
+    Rows as a batch for [`evaluate_semantic`], prepared as for a prediction.
+
+    Returns:
+        `{"pixel_values": float32 (batch, 3, height, width), "label_maps": [uint8 (h, w), ...]}`.
+
+    Raises:
+        ValueError: A label map has another size than its image.
+    """
+    images = [picture_of(row) for row in rows]
+    for image, row in zip(images, rows):
+        if image.shape[:2] != row["label_map"].shape:
+            raise ValueError(
+                f"An image of {image.shape[:2]} pixels has a label map of {row['label_map'].shape}: resize one of them."
+                f"{swapped_sides(image.shape[:2], row['label_map'].shape)}"
+            )
+    return {
+        "pixel_values": processor(images, return_tensors="pt")["pixel_values"],
+        "label_maps": [torch.tensor(row["label_map"]) for row in rows],
+    }
+
+
+def evaluate_semantic(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    batches: Iterable[Batch],
+    *,
+    class_names: Sequence[str],
+    class_numbers: Sequence[int] | None = None,
+    task: str = SEMANTIC_TASK,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
+    **settings,
+) -> dict[str, float]:
+    """
+    Intersection over union and accuracies of the classes that a model gives to pixels, at the images' own sizes.
+
+    Args:
+        model, processor: The model (not wrapped for training) and the image processor of its task.
+        batches: Batches with `pixel_values` as the processor makes them and `label_maps`, a list of integers `(h, w)`,
+            classes 0..n-1, 255 ignored: those of [`labelled_image_collator`], or of the evaluation in training; with
+            several processes a loader that `accelerator.prepare` has made.
+        class_names: Of the data.
+        class_numbers: For every class of the data its number among the task's, see
+            [`~ait_hf.data.classes.pair_classes`]; by default they are the same. Classes of the task that the data lack
+            do not count for the means; a pixel that is taken for one is missed.
+        task (`str`): Of the model; its output is classes of pixels.
+        accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
+        description (`str`, *optional*): Title of a progress bar; without it there is none.
+        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`, ...
+
+    Returns:
+        On every process the values of [`~ait_hf.metrics.SemanticMetric`].
+
+    Raises:
+        ValueError: There are no images or no pixel that counts, the model has another number of classes, or the
+            processor makes images of another size than the model takes.
+    """
+    check_frame(model, processor, task)
+    if class_numbers is None:
+        check_classes(model, task, class_names)
+        class_numbers = range(len(class_names))
+    first, stop = task_classes(model, task)
+    name_of = dict(zip(class_numbers, class_names, strict=True))
+    measured = [number for number in range(stop - first) if number in name_of]
+
+    def measure(batch: Batch) -> list[Row]:
+        scores = _class_scores(model, batch["pixel_values"], task, settings)
+        truth = [renumbered(label_map, class_numbers) for label_map in batch["label_maps"]]
+        found = processor.post_process_semantic_segmentation(scores, [tuple(label_map.shape) for label_map in truth])
+        return _counted(found, truth, stop - first, measured)
+
+    with evaluating(model):
+        return _measure(measure, batches, [name_of[number] for number in measured], accelerator, description)
+
+
+def renumbered(label_map: torch.Tensor, class_numbers: Sequence[int]) -> torch.Tensor:
+    """A label map with `class_numbers[k]` for class k; 255 stays."""
+    table = torch.full((256,), IGNORED_LABEL, dtype=torch.long, device=label_map.device)
+    table[: len(class_numbers)] = torch.tensor(class_numbers, device=label_map.device)
+    return table[label_map.long()]
+
+
+def measure_label_maps(
+    predict: Callable[[Batch], list[torch.Tensor]],
+    batches: Iterable[Batch],
+    class_names: Sequence[str],
+    *,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
+) -> dict[str, float]:
+    """
+    As [`evaluate_semantic`], of whatever predicts label maps.
+
+    Args:
+        predict: Gives the label maps of a batch, integers of the sizes of its `label_maps`, classes 0..n-1.
+    """
+
+    def measure(batch: Batch) -> list[Row]:
+        return _counted(predict(batch), batch["label_maps"], len(class_names), range(len(class_names)))
+
+    return _measure(measure, batches, class_names, accelerator, description)
+
+
+def _counted(
+    found: Sequence[torch.Tensor], truth: Sequence[torch.Tensor], num_classes: int, measured: Sequence[int]
+) -> list[Row]:
+    """The counts of the `measured` classes in label maps of all `num_classes`."""
+    counts = [
+        class_counts(prediction, label_map.to(prediction.device), num_classes)
+        for prediction, label_map in zip(found, truth, strict=True)
+    ]
+    return [{"counts": of_image[:, list(measured)].tolist()} for of_image in counts]
+
+
+def _measure(
+    measure: Callable[[Batch], list[Row]],
+    batches: Iterable[Batch],
+    class_names: Sequence[str],
+    accelerator: Accelerator | None,
+    description: str | None,
+) -> dict[str, float]:
+    """The metric of rows with counts of these classes."""
+
+    def summarize(rows: list[Row]) -> dict[str, float]:
+        metric = SemanticMetric(class_names, keep_in_memory=True)
+        metric.add_counts([row["counts"] for row in rows])
+        return metric.compute()
+
+    return measure_all(batches, measure, summarize, accelerator, description)
+
+
+def evaluate_semantic_tokenizer(
+    tokenizer: VQTokenizer,
+    rows: Sequence[LabelledImage],
+    *,
+    class_names: Sequence[str],
+    class_numbers: Sequence[int] | None = None,
+    image_size: Sequence[int],
+    accelerator: Accelerator | None = None,
+    batch_size: int = 8,
+    description: str | None = None,
+) -> dict[str, float]:
+    """
+    How well a tokenizer rebuilds label maps, which a model that makes no mistake could reach, and how evenly it uses its
+    codes.
+
+    A tokenizer of label maps (unit "class") rebuilds them at the frame's size. One of masks (unit "mask") rebuilds the
+    mask of every class that an image shows, squeezed into its square; the highest value wins.
+
+    Args:
+        tokenizer ([`VQTokenizer`]): Of label maps or of masks of classes.
+        rows: Labelled images by number.
+        class_names: Of the data.
+        class_numbers: For every class of the data its number in the tokenizer's label maps; by default they are the
+            same.
+        image_size: Height and width in pixels of the frame that a model's images are fitted into.
+        accelerator ([`Accelerator`], *optional*): With several processes.
+        batch_size: Images at a time and process.
+        description: As for [`evaluate_semantic`].
+
+    Returns:
+        On every process the values of [`~ait_hf.metrics.SemanticMetric`], `perplexity` and `code_usage`.
+
+    Raises:
+        ValueError: The tokenizer is of something else or of another number of classes.
+    """
+    of_label_maps = tokenizer.config.unit == "class"
+    if class_numbers is None or not of_label_maps:
+        class_numbers, num_classes = range(len(class_names)), len(class_names)
+    else:
+        num_classes = tokenizer.config.out_channels
+    rebuild = _rebuilder(tokenizer, num_classes)
+    name_of = dict(zip(class_numbers, class_names, strict=True))
+    measured = [number for number in range(num_classes) if number in name_of]
+    transform = SemanticEvalTransform(tuple(image_size), normalize=False)
+    processor = frame_processor(image_size, normalize=False)
+    batches = torch.utils.data.DataLoader(rows, batch_size=batch_size, collate_fn=list)
+    if accelerator is not None:
+        batches = accelerator.prepare(batches)
+
+    def measure(batch: list[LabelledImage]) -> list[Row]:
+        return [measure_one(transform(row)) for row in batch]
+
+    def measure_one(sample: dict[str, torch.Tensor]) -> Row:
+        class_maps, ids = rebuild(renumbered(sample["labels"], class_numbers).to(tokenizer.device))
+        truth = renumbered(sample["label_map"], class_numbers)
+        scores = SimpleNamespace(class_maps=class_maps[None])
+        found = processor.post_process_semantic_segmentation(scores, [tuple(truth.shape)])
+        (counted,) = _counted(found, [truth], num_classes, measured)
+        return counted | {"ids": ids.flatten().tolist()}
+
+    def summarize(rows: list[Row]) -> dict[str, float]:
+        metric = SemanticMetric([name_of[number] for number in measured], keep_in_memory=True)
+        metric.add_counts([row["counts"] for row in rows])
+        ids = np.concatenate([row["ids"] for row in rows])
+        return metric.compute() | code_usage(ids, tokenizer.config.num_vq_embeddings)
+
+    with evaluating(tokenizer):
+        return measure_all(batches, measure, summarize, accelerator, description)
+
+
+def _rebuilder(
+    tokenizer: VQTokenizer, num_classes: int
+) -> Callable[[torch.LongTensor], tuple[torch.Tensor, torch.LongTensor]]:
+    """Function from a label map (height, width) to scores (classes, h, w) and codes."""
+
+    def from_labels(labels: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
+        ids = tokenizer.tokenize(labels[None])
+        return tokenizer.detokenize(ids=ids)[0].float().softmax(0), ids
+
+    def from_masks(labels: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
+        side = tokenizer.config.sample_size
+        small = F.interpolate(labels[None, None].float(), size=(side, side), mode="nearest-exact")[0, 0]
+        present = labels[labels != IGNORED_LABEL].unique()
+        ids = tokenizer.tokenize((small == present[:, None, None]).float()[:, None])
+        scores = torch.full((num_classes, side, side), -1.0, device=labels.device)
+        scores[present] = tokenizer.detokenize(ids=ids)[:, 0].float()
+        return scores, ids
+
+    if tokenizer.config.unit == "mask":
+        return from_masks
+    if tokenizer.config.unit != "class":
+        raise ValueError(f"This tokenizer is of {tokenizer.config.unit!r}, neither of label maps nor of masks.")
+    if tokenizer.config.out_channels != num_classes:
+        raise ValueError(
+            f"The tokenizer knows {tokenizer.config.out_channels} classes, but the data have {num_classes}."
+        )
+    return from_labels
+
+
+def semantic_gallery_rows(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    rows: Sequence[LabelledImage],
+    *,
+    class_numbers: Sequence[int] | None = None,
+    task: str = SEMANTIC_TASK,
+    **settings,
+) -> list[dict[str, np.ndarray]]:
+    """
+    What a model finds in some images, as rows of [`~ait_hf.tasks.semantics.drawing.semantic_gallery`].
+
+    Args:
+        rows: As for [`labelled_image_collator`].
+        class_numbers, task, settings: As for [`evaluate_semantic`]; classes are numbered as the task's.
+    """
+    gallery = []
+    for row in rows:
+        batch = labelled_image_collator([row], processor=processor)
+        with evaluating(model):
+            scores = _class_scores(model, batch["pixel_values"], task, settings)
+        truth = np.asarray(row["label_map"])
+        if class_numbers is not None:
+            truth = renumbered(torch.tensor(truth), class_numbers).numpy()
+        size = tuple(truth.shape)
+        (found,) = processor.post_process_semantic_segmentation(scores, [size])
+        best = scores.class_maps.clamp(0, 1).amax(1, keepdim=True)
+        (certainty,) = processor.post_process_dense_prediction(
+            SimpleNamespace(predicted_map=best, uncertainty=1 - best[:, 0]), [size]
+        )
+        gallery.append(
+            {
+                "image": picture_of(row),
+                "truth": truth,
+                "prediction": found.cpu().numpy(),
+                "uncertainty": certainty["uncertainty"].cpu().numpy(),
+            }
+        )
+    return gallery
+
+
+def check_classes(model: AiTForDenseTokenGeneration, task: str, class_names: Sequence[str]) -> None:
+    """`ValueError` if the task has another number of classes."""
+    first, stop = task_classes(model, task)
+    if stop - first != len(class_names):
+        raise ValueError(f"The task {task} has {stop - first} classes, but the data have {len(class_names)}.")
+
+
+def task_classes(model: AiTForDenseTokenGeneration, task: str) -> tuple[int, int]:
+    """The first class of the model's table that a task uses, and the one behind its last."""
+    first, stop = model.config.task(task).class_range or (0, model.config.num_classes)
+    return first, stop
+
+
+def _class_scores(
+    model: AiTForDenseTokenGeneration, pixel_values: torch.Tensor, task: str, settings: dict[str, Any]
+) -> SimpleNamespace:
+    """What the model generates, with `class_maps` of the task's own classes, as the data count them."""
+    pixel_values = pixel_values.to(model.device, model.dtype)
+    outputs = model.generate(pixel_values=pixel_values, task=task, return_dict_in_generate=True, **settings)
+    first, stop = task_classes(model, task)
+    return SimpleNamespace(class_maps=outputs.class_maps[:, first:stop])

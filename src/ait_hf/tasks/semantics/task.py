@@ -1,0 +1,137 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Semantic segmentation as a task of a recipe."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ...data.classes import DataClasses
+from ...metrics.semantic import SEMANTIC_VALUES
+from ...model.configuration_ait import AiTTaskConfig
+from ...model.image_processing_ait import AiTImageProcessor
+from ...model.modeling_ait import AiTForSemanticSegmentation
+from ...model.tokenization_vq import VQTokenizer
+from ...recipes.streams import Stream
+from ..base import SolverTask, code_grid, mask_grid
+from .data import AnySemanticData
+from .evaluation import evaluate_semantic, frame_processor
+
+
+@strict
+@dataclass
+class SemanticSettings:
+    """
+    Args:
+        method (`str`): `"masks"`: for every class its name and then the codes of the mask of all its pixels, squeezed
+            into the square that the mask tokenizer was trained on, as in the paper; `"label_map"`: the codes of the whole
+            label map, by default, as it was ahead on rooms (README).
+        num_groups (`int`, *optional*): How many classes a sequence of masks holds, absent ones included; all by
+            default. Of more classes in an image the largest are kept.
+        object_order, mask_supervision, class_loss_weight: Of masks only; fields of [`AiTTaskConfig`].
+        auxiliary_loss (`bool`): Whether the soft-decoded output has a loss: DICE + mse of the masks, or cross-entropy of
+            the label map.
+        soft_temperature, dense_loss_weight, auxiliary_loss_weight, loss_weight: Fields of [`AiTTaskConfig`].
+    """
+
+    method: Literal["masks", "label_map"] = "label_map"
+    num_groups: int | None = None
+    object_order: Literal["random", "by_class"] = "random"
+    mask_supervision: Literal["objects", "absent", "none"] = "objects"
+    class_loss_weight: float = 1.0
+    soft_temperature: float = 1.0
+    dense_loss_weight: float = 1.0
+    auxiliary_loss: bool = True
+    auxiliary_loss_weight: float = 1.0
+    loss_weight: float = 1.0
+
+    def validate_num_groups(self):
+        if self.num_groups is not None and self.num_groups < 1:
+            raise ValueError(f"num_groups must be at least 1, got {self.num_groups}.")
+
+    def validate_method(self):
+        if self.method == "masks":
+            return
+        for name in MASK_SETTINGS:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(f"{name} has no meaning for the method {self.method!r}: leave it out.")
+
+
+MASK_SETTINGS = ("num_groups", "object_order", "mask_supervision", "class_loss_weight")
+COMMON_SETTINGS = ("soft_temperature", "dense_loss_weight", "auxiliary_loss_weight", "loss_weight")
+
+
+@strict
+@dataclass(kw_only=True)
+class SemanticTask(SolverTask):
+    """The class of every pixel."""
+
+    model_class: ClassVar[type] = AiTForSemanticSegmentation
+    best_metric: ClassVar[str] = "mIoU"
+    lower_is_better: ClassVar[bool] = False
+    task_id: ClassVar[int] = 4
+
+    name: Literal["semantic-segmentation"] = "semantic-segmentation"
+    data: AnySemanticData
+    tokenizer: str | None = None
+    settings: SemanticSettings = field(default_factory=SemanticSettings)
+
+    @property
+    def codebook(self) -> str:
+        return "segment" if self.settings.method == "masks" else "labels"
+
+    @property
+    def unit(self) -> str:
+        return "mask" if self.settings.method == "masks" else "class"
+
+    def class_names(self) -> list[str]:
+        return self.data.class_names()
+
+    def data_classes(self, split: str | None = None) -> DataClasses:
+        return self.data.data_classes(split)
+
+    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        declare = self._declare_masks if self.settings.method == "masks" else self._declare_label_map
+        return declare(tokenizer) | {
+            "image_size": list(self.data.image_size),
+            **{name: getattr(self.settings, name) for name in COMMON_SETTINGS},
+        }
+
+    def _declare_masks(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        settings = {name: getattr(self.settings, name) for name in MASK_SETTINGS}
+        settings["num_groups"] = settings["num_groups"] or len(self.class_names())
+        return settings | {
+            "slots": ["class", self.codebook],
+            "output_type": "semantic",
+            "grid_size": mask_grid(tokenizer),
+            "auxiliary_loss": "dice_mse" if self.settings.auxiliary_loss else None,
+        }
+
+    def _declare_label_map(self, tokenizer: VQTokenizer) -> dict[str, Any]:
+        where = f"tasks.{self.name}.data.transform.image_size"
+        return {
+            "slots": [self.codebook],
+            "output_type": "label_map",
+            "grid_size": code_grid(where, self.data.image_size, tokenizer),
+            "auxiliary_loss": "cross_entropy" if self.settings.auxiliary_loss else None,
+        }
+
+    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
+        return self.data.stream(self.every, first_class=declared.first_class, class_numbers=class_numbers)
+
+    def processor(self) -> AiTImageProcessor:
+        return frame_processor(self.data.image_size, normalize=self.data.transform.normalize)
+
+    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
+        metrics = evaluate_semantic(
+            model,
+            self.processor(),
+            loader,
+            task=self.name,
+            class_names=self.class_names(),
+            class_numbers=None if classes is None else classes.numbers,
+            accelerator=accelerator,
+        )
+        return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}
