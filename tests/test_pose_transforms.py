@@ -133,7 +133,11 @@ def joints(**changes) -> np.ndarray:
         ({"keypoints": joints(shift=500)}, ValueError, "no known joint inside its crop"),
         ({"keypoints": joints()[:14]}, ValueError, r"keypoints \(14, 3\); the skeleton coco needs finite \(17, 3\)"),
         ({"keypoints": joints() * np.nan}, ValueError, "needs finite"),
-        ({"box": [5, 5, 5, 9]}, ValueError, "person 100: A person's box must be finite"),
+        (
+            {"box": [5, 5, 5, 9]},
+            ValueError,
+            r"person 100 has the box \[5.*9.0\], which is not x1, y1, x2, y2 with an area",
+        ),
         ({"box": [5, 5, 9]}, ValueError, "x1, y1, x2, y2 are needed"),
         ({"image": np.zeros((50, 70), np.uint8)}, TypeError, "8-bit RGB"),
         ({"image": np.zeros((50, 71, 3), np.uint8)}, ValueError, "its annotations say"),

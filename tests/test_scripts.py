@@ -275,7 +275,7 @@ def test_benchmark_prints_json(suite, capsys):
     for result in contestants.values():
         low, high = sorted(result["times_ms"])
         assert len(result["times_ms"]) == 2 and 0 < low <= result["median_ms"] <= high
-        assert result["images_per_second"] > 0 and (result["gflop"] > 0) == (suite != "loader")
+        assert result["images_per_second"] > 0 and (result["gflop"] > 0 or suite == "loader")
     if suite == "precision":
         assert contestants["float32"]["relative_error"] == 0
         assert 0 < contestants["float16"]["relative_error"] < contestants["bfloat16"]["relative_error"] < 0.5

@@ -80,7 +80,7 @@ def instances(tokenizers, **changes) -> dict:
 
 
 def depth(tokenizers, **changes) -> dict:
-    data = {"name": "synthetic", "size": [32, 32], "batch_size": 3, "transform": {"crop_size": 32}}
+    data = {"name": "synthetic", "size": [32, 32], "batch_size": 4, "transform": {"crop_size": 32}}
     return {"depth": {"data": data, "tokenizer": str(tokenizers["depth"]), "settings": {"loss_weight": 0.2}} | changes}
 
 

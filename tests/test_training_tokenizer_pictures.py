@@ -13,7 +13,8 @@ from test_training_tokenizer import recipe
 from training_runs import assert_equal_weights, tokenizer_recipe, without_measurements
 
 from ait_hf.drawing.visualization import colorize_depth
-from ait_hf.training.tokenizer import InputMask, TokenizerTraining, train_tokenizer
+from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
+from ait_hf.training.tokenizer_data import InputMask
 from ait_hf.training.tokenizer_pictures import CELL, INSIDE, draw_reconstructions
 
 

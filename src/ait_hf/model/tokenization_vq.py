@@ -349,10 +349,9 @@ def _label_map(labels: torch.Tensor) -> torch.LongTensor:
 
 
 def _one_hot(labels: torch.LongTensor, num_classes: int) -> torch.Tensor:
-    """`(B, H, W)` to `(B, num_classes, H, W)`; the ignored label is 0 in all channels."""
-    ignored = labels == IGNORED_LABEL
-    one_hot = torch.zeros(len(labels), num_classes, *labels.shape[1:], device=labels.device)
-    return one_hot.scatter_(1, labels.masked_fill(ignored, 0).unsqueeze(1), (~ignored).float().unsqueeze(1))
+    """`(B, H, W)` to `(B, num_classes, H, W)`; the ignored label, like whatever is no class, is 0 in all channels."""
+    classes = torch.arange(num_classes, device=labels.device)
+    return (labels.unsqueeze(1) == classes[:, None, None]).float()
 
 
 __all__ = ["VQTokenizer", "check_labels", "check_values", "mask_augmentation"]

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of tokenizers: of depth, masks, label maps, poses and one's own maps (AiT paper, sections 3.2 and 3.4)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,21 @@ from ..data.maps import UNIT_VECTOR
 from ..inference.loading import load_tokenizer
 from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
 from ..model.configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
-from ..model.tokenization_pose import PoseTokenizer, mask_joints
-from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
+from ..model.tokenization_pose import PoseTokenizer
+from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import check_keys
-from ..recipes.streams import Batch, Sample, Stream
-from ..tasks.depth.data import AnyDepthData
-from ..tasks.maps.data import AnyMapData, MapData
-from ..tasks.objects.data import AnyMaskData
-from ..tasks.poses.data import AnyPoseData, PersonData
-from ..tasks.semantics.data import AnyClassMaskData, AnySemanticData, LabelData, SemanticData
+from ..recipes.streams import Batch
+from ..tasks.maps.data import MapData
+from ..tasks.poses.data import PersonData
+from ..tasks.semantics.data import LabelData, SemanticData
 from .loop import Recipe, TrainingTask, train
+from .tokenizer_data import AnyTokenizerData, InputMask, Tokenizer, masked_stream
 
 
 SAMPLES = "samples"  # the one source of samples
 TARGETS = "targets"  # what its reconstruction loss is divided by
 PATCH_SIZE = 16  # of masked maps, pixels, unless the recipe says otherwise
-
-AnyTokenizerData = AnyDepthData | AnyMaskData | AnySemanticData | AnyClassMaskData | AnyPoseData | AnyMapData
-Tokenizer = VQTokenizer | PoseTokenizer
 
 
 @dataclass(frozen=True)
@@ -209,61 +205,6 @@ class TokenizerTraining(TrainingTask):
 
     def save(self, model: Tokenizer, folder: Path) -> None:
         model.save_pretrained(folder)
-
-
-@dataclass(frozen=True)
-class InputMask:
-    """
-    What a tokenizer in training sees of a batch of samples; draws from torch's global generator, unless one is given.
-
-    Args:
-        ratio, patch_size: See [`MaskAugmentationRecipe`].
-        unknown: What hidden pixels become.
-        are_poses: Joints are hidden, not patches.
-    """
-
-    ratio: float
-    patch_size: int
-    unknown: int
-    are_poses: bool
-
-    def __call__(self, samples: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        if self.ratio == 0:
-            return samples
-        if self.are_poses:
-            return mask_joints(samples, self.ratio, generator)
-        return mask_augmentation(samples, self.ratio, self.patch_size, generator, value=self.unknown)
-
-
-def masked_stream(stream: Stream, mask: InputMask) -> Stream:
-    """
-    The same samples, in training with `inputs` beside their `labels`: what of them the tokenizer sees.
-
-    What is hidden is drawn where a sample is made, like its augmentation, so that it depends on the sample alone and not
-    on the process that trains with it.
-    """
-    return replace(
-        stream, train_transform=_Masked(stream.train_transform, mask), collate=_CollatedInputs(stream.collate)
-    )
-
-
-@dataclass(frozen=True)
-class _Masked:
-    transform: Callable[[Sample], Sample]
-    mask: InputMask
-
-    def __call__(self, example: Sample) -> Sample:
-        sample = self.transform(example)
-        return sample | {"inputs": self.mask(sample["labels"][None])[0]}
-
-
-@dataclass(frozen=True)
-class _CollatedInputs:
-    collate: Callable[[Sequence[Sample]], Batch]
-
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
-        inputs = [sample["inputs"] for sample in samples if "inputs" in sample]  # evaluation has none
-        return self.collate(samples) | ({"inputs": torch.stack(inputs)} if inputs else {})
 
 
 def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:

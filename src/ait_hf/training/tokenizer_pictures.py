@@ -19,7 +19,7 @@ from ..tasks.poses.data import PersonData
 from ..tasks.poses.drawing import draw_poses
 from ..tasks.semantics.data import SemanticData
 from ..tasks.semantics.drawing import MARGIN, class_legend, colorize_label_map
-from .tokenizer import AnyTokenizerData, InputMask, Tokenizer
+from .tokenizer_data import AnyTokenizerData, InputMask, Tokenizer
 
 
 CELL = 256  # longer side of each picture, pixels
