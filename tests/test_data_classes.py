@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classes of data and of a model paired by name, in themselves."""
 
+import datasets
 import pytest
 
 from ait_hf.data.classes import (
@@ -12,6 +13,7 @@ from ait_hf.data.classes import (
     pair_classes,
     pair_joints,
 )
+from ait_hf.data.shards import load_any, stored_names
 
 
 KNOWN = ["car", "traffic light", "caf\u00e9"]
@@ -102,3 +104,20 @@ def test_warnings_name_what_is_lacking():
         "val.json shows nothing of 'car', 'caf\u00e9': it cannot be learnt."
     ]
     assert measuring_warnings(pair(KNOWN), data, "my-model") == learning_warnings(DataClasses("x", ["a"])) == []
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_every_split_of_a_folder_has_the_names_of_its_own_files(tmp_path, streaming):
+    """Left alone, 🤗 datasets gives all splits those of the first one's."""
+    labels = {"train": [[0, 1]], "validation": [[1, 0]]}  # of the same two things
+    names = {"train": ["cat", "dog"], "validation": ["dog", "cat"]}
+    for split, rows in labels.items():
+        features = datasets.Features({"class_labels": datasets.List(datasets.ClassLabel(names=names[split]))})
+        datasets.Dataset.from_dict({"class_labels": rows}, features=features).to_parquet(tmp_path / f"{split}.parquet")
+    for split, rows in labels.items():
+        assert stored_names(tmp_path, split, "class_labels") == names[split]
+        assert [row["class_labels"] for row in load_any(tmp_path, split, streaming)] == rows
+    (tmp_path / "train.parquet").rename(tmp_path / "train-00000-of-00002.parquet")
+    (tmp_path / "validation.parquet").rename(tmp_path / "train-00001-of-00002.parquet")
+    with pytest.raises(ValueError, match="split 'train' in .* name their classes in different orders"):
+        load_any(tmp_path, "train", streaming)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.parquet as pq
 
 
 AnyTable = datasets.Dataset | datasets.IterableDataset
@@ -35,11 +36,47 @@ def load_any(
             f"{folder} holds one saved split; pass its parent, saved as a DatasetDict, and split={split!r}."
         )
     if not (folder / "dataset_dict.json").is_file():
+        if features is None and folder.is_dir():
+            features = _named_as_stored(folder, split)
         return datasets.load_dataset(str(path_or_repo), split=split, streaming=streaming, features=features)
     saved = datasets.load_from_disk(str(folder))
     if split not in saved:
         raise ValueError(f"Unknown split {split!r} in {folder}; there are: {', '.join(saved)}.")
     return saved[split].to_iterable_dataset() if streaming else saved[split]
+
+
+def _named_as_stored(folder: Path, split: str) -> datasets.Features | None:
+    """
+    What the columns of a split are, where the parquet files of a folder name their classes in different orders:
+    `load_dataset` would give all splits the names of the first one's. `None` where they agree.
+
+    Raises:
+        ValueError: if files of the split itself do not agree.
+    """
+    files = datasets.load_dataset_builder(str(folder)).config.data_files or {}
+    stored = {
+        name: [datasets.Features.from_arrow_schema(pq.read_schema(file)) for file in of_split]
+        for name, of_split in files.items()
+        if all(str(file).endswith(".parquet") for file in of_split)
+    }
+    own = stored.get(split.partition("[")[0], [])
+    first = [_names_of_numbers(found) for of_split in stored.values() for found in of_split][:1]
+    names = [_names_of_numbers(found) for found in own]
+    if all(found == first[0] for found in names):
+        return None
+    if any(found != names[0] for found in names):
+        raise ValueError(
+            f"The files of split {split!r} in {folder} name their classes in different orders: save it anew."
+        )
+    return own[0]
+
+
+def _names_of_numbers(features: datasets.Features) -> dict[str, list[str]]:
+    """Names of the classes by column, of columns of classes or of lists of them."""
+    kinds = {
+        name: feature.feature if isinstance(feature, datasets.List) else feature for name, feature in features.items()
+    }
+    return {name: kind.names for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
 
 
 def stored_names(path_or_repo: str | PathLike, split: str, column: str) -> list[str] | None:
