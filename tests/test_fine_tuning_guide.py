@@ -78,7 +78,7 @@ def test_snippets_are_sections_of_recipes():
 
 def test_kinds_of_data_that_the_documentation_names_are_those_there_are():
     text = (REPOSITORY / "docs/data.md").read_text(encoding="utf-8")
-    source = "".join(path.read_text() for path in (REPOSITORY / "src/ait_hf/training").glob("*_data.py"))
+    source = "".join(path.read_text() for path in (REPOSITORY / "src/ait_hf/tasks").glob("*/data.py"))
     kinds = set(re.findall(r'name: Literal\["(\w+)"\]', source))
     table = text.split("## Kinds")[1].split("##")[0]
     named = {name for row in re.findall(r"^\| (`[^|]+) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}

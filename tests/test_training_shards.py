@@ -371,9 +371,9 @@ def test_a_stream_mixes_with_other_tasks(every):
     seen = [found["objects"] for found in whole if "objects" in found]
     alone = list(mixed_batches({"objects": objects(1)}, Accelerator(), done=0, **options))
     torch.testing.assert_close(seen, [found["objects"] for found in alone][: len(seen)], rtol=0, atol=0)
-    assert {len(found["depth"]["labels"]) for found in whole} == {2} and {len(each["labels"]) for each in seen} == {1}
+    assert {len(found["depth"]["labels"]) for found in whole} == {3} and {len(each["labels"]) for each in seen} == {2}
     ratio = sum(len(each["labels"]) for each in seen) / sum(len(found["depth"]["labels"]) for found in whole)
-    assert ratio == (2 / every) / 4
+    assert ratio == (2 / every) / 3
     for done in range(6):
         streams = {"objects": objects(every), "depth": depth.stream()}
         rest = list(mixed_batches(streams, Accelerator(), done=done, **options))

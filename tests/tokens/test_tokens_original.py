@@ -198,4 +198,4 @@ def test_importing_needs_core_dependencies_alone():
             elif isinstance(node, ast.ImportFrom):
                 file = path.parents[node.level - 1] / f"{node.module.replace('.', '/')}.py"
                 waiting += [file] if file not in reached else []
-    assert source / "quantization_ait.py" in reached and source / "tokens/conventions.py" in reached
+    assert source / "model/quantization_ait.py" in reached and source / "tokens/conventions.py" in reached

@@ -252,7 +252,7 @@ def test_unreadable_samples_are_counted(folders, command, tmp_path, capsys):
     command("encode", "--tokenizer", folders / "mask", "--output", tmp_path / "train.jsonl", tmp_path / "train.json")
     output = capsys.readouterr().out
     assert json.loads(output.splitlines()[0])["left out or unreadable"] == 3
-    assert "annotation 20: The object has a polygon of fewer than three points." in output
+    assert "annotation 20: The object has no polygon of three points" in output
     assert "annotation 21: its box has no area in the image." in output and "annotation 22: " in output
     assert len(lines_of(tmp_path / "train.jsonl")) == 3
 
