@@ -344,6 +344,38 @@ def test_objects_that_nothing_can_be_learnt_from_are_left_out_of_rows(tmp_path, 
         assert len(said) == (message is not None) and all(message in text for text in said)
 
 
+@pytest.mark.parametrize("kind", ["people", "poses"])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_people_that_nothing_can_be_learnt_from_are_left_out_of_rows(tmp_path, kind, streaming, caplog):
+    warn_once.cache_clear()  # as in another process
+    useless = {
+        1: ("keypoints", [], "people without an annotated joint"),
+        4: ("keypoints", [[0.0, 0.0, 0.0]] * 17, "people without an annotated joint"),
+        6: ("iscrowd", True, "crowds"),
+        7: ("box", [5.0, 1.0, 5.0, 9.0], "boxes without area"),
+        9: ("keypoints", None, "people without an annotated joint"),
+    }
+    spoil = {number: (column, lambda _, value=value: value) for number, (column, value, _) in useless.items()}
+    _, data = sections(kind, path=spoilt(tmp_path / "shards", "my-people", spoil), streaming=streaming)
+    _, whole = sections(kind, streaming=streaming)
+    left = NUM_IMAGES - len(useless)
+    stream = stream_of(data)
+    seen = contents(batches(stream, num_batches=left))
+    assert stream.unreadable.count == 0 and len(seen) == left
+    assert seen.keys() <= contents(batches(stream_of(whole), num_batches=NUM_IMAGES)).keys()
+    assert len(data.ground_truth("train", None)["annotations"]) == left
+    for reason in {reason for _, _, reason in useless.values()}:
+        expected = sum(other == reason for _, _, other in useless.values())
+        assert sum(f"left out 1 {reason}" in message for message in caplog.messages) == expected
+
+
+def test_people_of_another_skeleton_are_no_truth(tmp_path):
+    path = spoilt(tmp_path / "shards", "my-people", {3: ("keypoints", lambda joints: joints[:16])})
+    _, data = sections("people", path=path)
+    with pytest.raises(ValueError, match=r"has keypoints \(16, 3\); the skeleton coco needs"):
+        data.check_ground_truth("train", None)
+
+
 @pytest.mark.parametrize("streaming", [True, False])
 def test_boxes_with_width_and_height_are_refused(tmp_path, streaming):
     def change(boxes):

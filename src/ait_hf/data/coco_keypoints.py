@@ -23,8 +23,8 @@ from .skeletons import COCO_SKELETON, Skeleton, skeleton
 from .stored_images import Picture
 
 
-_CROWDS = "crowds"
-_WITHOUT_JOINTS = "people without an annotated joint inside their box"
+CROWDS = "crowds"
+WITHOUT_JOINTS = "people without an annotated joint inside their box"
 
 KEYPOINT_FEATURES = datasets.Features(
     {
@@ -178,6 +178,13 @@ def person_category(content: dict[str, Any], name: str, joints: Skeleton) -> tup
     return person, list(pair_joints(joints.joints, DataClasses(name, names, shown), joints.name).numbers)
 
 
+def has_joint_inside(joints: np.ndarray, box: list[float]) -> bool:
+    """Whether one of the joints, `(n, 3)`, is annotated and lies in the box x1, y1, x2, y2."""
+    centres = joints[:, :2] + 0.5  # of the pixels, where boxes count from their edges
+    inside = ((centres >= box[:2]) & (centres <= box[2:])).all(1)
+    return bool((inside & (joints[:, 2] > 0)).any())
+
+
 def _has_joints(annotation: dict[str, Any], person: int, num_joints: int) -> bool:
     values = annotation.get("keypoints")
     return annotation.get("category_id") == person and isinstance(values, list) and len(values) == 3 * num_joints
@@ -227,14 +234,12 @@ def _person(
         raise ValueError(f"{where} has {count} joints of three numbers, but the skeleton has {len(numbers)}.")
     joints = np.reshape(_in_order(annotation["keypoints"], numbers, num_joints), (num_joints, 3))
     if annotation["iscrowd"]:
-        content.dropped[_CROWDS].append(annotation["id"])
+        content.dropped[CROWDS].append(annotation["id"])
         return None
     joints = joints * (joints[:, 2:] > 0)
     box = clipped_box(box_corners(annotation), image)
-    centres = joints[:, :2] + 0.5  # of the pixels, where boxes count from their edges
-    inside = ((centres >= box[:2]) & (centres <= box[2:])).all(1)
-    if not (inside & (joints[:, 2] > 0)).any():
-        content.dropped[_WITHOUT_JOINTS].append(annotation["id"])
+    if not has_joint_inside(joints, box):
+        content.dropped[WITHOUT_JOINTS].append(annotation["id"])
         return None
     own = {"id": annotation["id"], "box": box, "keypoints": joints.tolist()}
     return own | {"area": annotation["area"], "iscrowd": False}

@@ -14,7 +14,7 @@ import numpy as np
 from .box_checks import check_box_format
 from .coco import COCO_FEATURES
 from .coco_files import WITHOUT_AREA, WITHOUT_POLYGON
-from .coco_keypoints import KEYPOINT_FEATURES
+from .coco_keypoints import CROWDS, KEYPOINT_FEATURES, WITHOUT_JOINTS, has_joint_inside
 from .json_values import finite_number, finite_numbers, flag, pixel_count, whole_number
 from .object_transforms import MIN_CROP_SIDE
 from .remarks import warn_once
@@ -26,6 +26,7 @@ Row = dict[str, Any]
 
 OBJECT_FEATURES = {name: feature for name, feature in COCO_FEATURES.items() if name != "annotation_id"}
 _OF_OBJECTS = ("boxes", "class_labels", "iscrowd", "area", "segmentation")
+_OF_PEOPLE = ["path", "id", "box", "keypoints", "iscrowd"]
 _OF_IMAGES = ("image_id", "height", "width")
 _MASK_FEATURES = {
     "path": datasets.Value("string"),
@@ -117,7 +118,8 @@ def load_keypoint_shards(
         path_or_repo, split, with_images, streaming: as in [`load_coco_shards`].
 
     Returns:
-        Rows as of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`].
+        Rows as of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], without people that nothing can be learnt from, who
+        are left out as there.
 
     Raises:
         ValueError: if the split or a column does not exist, or none of the first rows can be read.
@@ -129,7 +131,19 @@ def load_keypoint_shards(
     dataset = choose_columns(dataset, wanted)
     check_first_rows(dataset)
     _check_first_boxes(dataset, path_or_repo)
-    return dataset
+    if streaming:
+        undecoded = dataset.cast_column("image", datasets.Image(decode=False)) if with_images else dataset
+        return spread_rows(undecoded, lambda row: [row] if _is_usable_person(row) else [], dataset.features)
+    people = dataset.filter(
+        lambda *values: _is_usable_person(dict(zip(_OF_PEOPLE, values))),
+        input_columns=_OF_PEOPLE,
+        desc="Looking at people",
+    )
+    if len(people) < len(dataset):
+        warn_once(
+            f"{path_or_repo} ({split}): left out {len(dataset) - len(people)} people that nothing can be learnt from."
+        )
+    return people
 
 
 def check_objects(row: Row, num_classes: int | None) -> None:
@@ -254,6 +268,22 @@ def _check_first_boxes(dataset: AnyTable, name: str | PathLike) -> None:
         )
     extents = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     check_box_format(extents, sizes, str(name), detected=True, wanted="x1, y1, x2, y2")
+
+
+def _is_usable_person(row: Row) -> bool:
+    """Whether something can be learnt from a person, else it is logged why not. Rows that are not as they should be are left
+    to those who use them."""
+    box, joints = row["box"], np.array(row["keypoints"] or [[0, 0, 0]], dtype=np.float64).reshape(-1, 3)
+    if row["iscrowd"]:
+        reason = CROWDS
+    elif box is not None and min(box[2] - box[0], box[3] - box[1]) <= 0:
+        reason = WITHOUT_AREA
+    elif box is not None and not has_joint_inside(joints, box):
+        reason = WITHOUT_JOINTS
+    else:
+        return True
+    warn_once(f"Sample {row['path']}: left out 1 {reason} (person {row['id']}).")
+    return False
 
 
 def _objects_of(row: Row) -> list[Row]:

@@ -167,6 +167,13 @@ def pose_collator(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return batch | {"persons": [sample["person"] for sample in samples]} if "person" in samples[0] else batch
 
 
+def checked_person(row: dict[str, Any], skeleton: Skeleton) -> dict[str, Any]:
+    """The same row; `ValueError` if its joints are not those of the skeleton, or its box is none."""
+    _joints(row, skeleton)
+    _box(row)
+    return row
+
+
 def _joints(row: dict[str, Any], skeleton: Skeleton) -> torch.Tensor:
     joints = torch.tensor(np.asarray(row["keypoints"], dtype=np.float32))
     expected = (len(skeleton.joints), 3)

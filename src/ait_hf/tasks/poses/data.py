@@ -13,7 +13,7 @@ from ...data.classes import DataClasses
 from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints
 from ...data.coco_shards import load_keypoint_shards
 from ...data.pixels import height_and_width
-from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, pose_collator
+from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, checked_person, pose_collator
 from ...data.rooms.poses import SyntheticPoses
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ...data.subset import evenly
@@ -84,6 +84,9 @@ class PersonData(DataRecipe):
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         """A COCO dictionary of the people that are evaluated."""
         raise NotImplementedError
+
+    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
+        """`ValueError` for people in shards that [`PersonData.ground_truth`] cannot use."""
 
     def stream(self, every: int = 1) -> Stream:
         """Samples with `pixel_values` and `labels`, float32 `(joints, 3)`; for evaluation also `persons`."""
@@ -182,9 +185,14 @@ class KeypointShards(Shards, AnnotatedPeople):
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         people = load_keypoint_shards(self.path, split, with_images=False, streaming=self.streaming)
         if not self.streaming:
-            people = evenly(people, num_samples)
-            return pose_ground_truth((people[number] for number in range(len(people))), self.joints)
-        return pose_ground_truth(people if num_samples is None else people.take(num_samples), self.joints)
+            chosen = evenly(people, num_samples)
+            people = (chosen[number] for number in range(len(chosen)))
+        elif num_samples is not None:
+            people = people.take(num_samples)
+        return pose_ground_truth((checked_person(person, self.joints) for person in people), self.joints)
+
+    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
+        self.ground_truth(split, num_samples)
 
 
 AnyPersonData = CocoKeypointsData | KeypointShards | SyntheticPeopleData

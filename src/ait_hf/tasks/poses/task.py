@@ -83,6 +83,9 @@ class PoseTask(SolverTask):
             box_scale=transform.box_scale,
         )
 
+    def check_evaluation(self, options) -> None:
+        self.data.check_ground_truth(options.split, options.num_samples)
+
     def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
         metrics, _ = evaluate_poses(
             model,

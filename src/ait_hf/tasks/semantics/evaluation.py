@@ -209,10 +209,11 @@ def evaluate_semantic_tokenizer(
         ValueError: The tokenizer is of something else or of another number of classes.
     """
     of_label_maps = tokenizer.config.unit == "class"
-    if class_numbers is None or not of_label_maps:
+    num_classes = tokenizer.config.out_channels if of_label_maps else len(class_names)
+    if not of_label_maps:  # in the order of their names: where two masks are equal, the first wins
+        class_numbers = [sorted(class_names).index(name) for name in class_names]
+    elif class_numbers is None:
         class_numbers, num_classes = range(len(class_names)), len(class_names)
-    else:
-        num_classes = tokenizer.config.out_channels
     rebuild = _rebuilder(tokenizer, num_classes)
     name_of = dict(zip(class_numbers, class_names, strict=True))
     measured = [number for number in range(num_classes) if number in name_of]
