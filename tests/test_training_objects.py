@@ -138,6 +138,7 @@ def test_joint_training_leaves_what_it_says(tmp_path, tokenizers):
 def test_resumed_joint_training_equals_uninterrupted(tmp_path, tokenizers):
     tasks = instances(tokenizers) | depth(tokenizers, every=2)
     options = ["train.save_every=3", "train.max_steps=4", "train.gradient_accumulation_steps=2", "train.log_every=1"]
+    options += ["tasks.depth.data.batch_size=4"]  # which two forwards can share
     whole = train_solver(recipe(tmp_path / "whole", tasks, *options))
     train_solver(recipe(tmp_path / "resumed", tasks, *options))
     shutil.rmtree(tmp_path / "resumed/checkpoints/step-00000004")
