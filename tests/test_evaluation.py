@@ -9,8 +9,8 @@ from saved_model import picture, tiny_model
 
 from ait_hf import VQTokenizer
 from ait_hf.data.collation import depth_collator
-from ait_hf.drawing.visualization import depth_gallery
 from ait_hf.inference.predicting import predict_depth
+from ait_hf.tasks.depth.drawing import depth_gallery
 from ait_hf.tasks.depth.evaluation import (
     decoding_modes,
     depth_gallery_rows,

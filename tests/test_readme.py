@@ -31,8 +31,9 @@ from ait_hf import (
     AiTImageProcessor,
     AiTPoseImageProcessor,
     VQTokenizer,
+    load_depth_png,
+    save_depth_png,
 )
-from ait_hf.drawing.visualization import load_depth_png, save_depth_png
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import dump_recipe, load_recipe
 from ait_hf.training.solver import SolverRecipe

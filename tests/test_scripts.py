@@ -16,9 +16,8 @@ from PIL import Image
 from saved_model import picture, save_tiny_model
 from transformers import AutoModel
 
-from ait_hf import VQTokenizer
+from ait_hf import VQTokenizer, load_depth_png
 from ait_hf.commands.evaluate import main as evaluate
-from ait_hf.drawing.visualization import load_depth_png
 from ait_hf.inference.predicting import load_model_and_processor, predict_depth
 
 

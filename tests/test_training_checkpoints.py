@@ -15,11 +15,11 @@ from accelerate.state import AcceleratorState
 from torch.multiprocessing.spawn import ProcessRaisedException
 from training_runs import assert_equal_weights, run_in_processes, tokenizer_recipe
 
-from ait_hf.data.writing import WriteError
 from ait_hf.training import checkpoints as checkpoints_module
 from ait_hf.training import loop
 from ait_hf.training.checkpoints import MANIFEST, checkpoint_to_resume, list_checkpoints, what_is_wrong
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
+from ait_hf.training.writing import WriteError
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_training_tokenizer import recipe
 from training_runs import assert_equal_weights, tokenizer_recipe, without_measurements
 
-from ait_hf.drawing.visualization import colorize_depth
+from ait_hf.tasks.depth.drawing import colorize_depth
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 from ait_hf.training.tokenizer_data import InputMask
 from ait_hf.training.tokenizer_pictures import CELL, INSIDE, draw_reconstructions

@@ -11,17 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from ait_hf.drawing.visualization import (
-    colorize_depth,
-    colorize_error,
-    colorize_uncertainty,
-    depth_gallery,
-    load_depth_png,
-    save_depth_png,
-    save_image,
-    token_grid,
-    training_curves,
-)
+from ait_hf import load_depth_png, save_depth_png
+from ait_hf.drawing.colors import colorize_uncertainty
+from ait_hf.drawing.curves import training_curves
+from ait_hf.drawing.picture_files import save_image
+from ait_hf.drawing.token_grid import token_grid
+from ait_hf.tasks.depth.drawing import colorize_depth, colorize_error, depth_gallery
 
 
 def color(cmap, value):

@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForUniversalSegmentation,
 )
 
+from .data.depth_png import load_depth_png, save_depth_png
 from .inference.pipeline import KeypointEstimationPipeline
 from .inference.windows import predict_with_windows_and_flip
 from .model.configuration_ait import (
@@ -34,6 +35,7 @@ from .model.generation_ait import (
 )
 from .model.image_processing_ait import AiTImageProcessor
 from .model.image_processing_pose_ait import AiTPoseImageProcessor
+from .model.masks_ait import crop_masks, paste_masks
 from .model.modeling_ait import (
     AiTDepthEstimatorOutput,
     AiTForDenseTokenGeneration,
@@ -108,7 +110,11 @@ __all__ = [
     "TaskGrammarLogitsProcessor",
     "VQTokenizer",
     "Vocabulary",
+    "crop_masks",
+    "load_depth_png",
     "mask_augmentation",
     "mask_joints",
+    "paste_masks",
     "predict_with_windows_and_flip",
+    "save_depth_png",
 ]

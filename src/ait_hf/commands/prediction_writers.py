@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..data.depth_png import save_depth_png
 from ..data.skeletons import Skeleton
-from ..data.writing import write_text
+from ..data.writing import write_file, write_text
+from ..drawing.colors import colorize_uncertainty
 from ..drawing.page import arrange, resize_picture
-from ..drawing.visualization import colorize_depth, colorize_uncertainty, save_depth_png, save_image
+from ..drawing.picture_files import save_image
 from ..inference.dense import predict_maps, predict_semantics
 from ..inference.predicting import (
     check_frame,
@@ -29,6 +31,7 @@ from ..model.image_processing_ait import AiTImageProcessor
 from ..model.image_processing_pose_ait import AiTPoseImageProcessor
 from ..model.masks_ait import rle_to_mask
 from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..tasks.depth.drawing import colorize_depth
 from ..tasks.maps.drawing import colorize_map
 from ..tasks.objects.drawing import draw_objects
 from ..tasks.poses.drawing import draw_poses
@@ -223,6 +226,4 @@ def _write_json(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def _write_array(values: np.ndarray, path: Path) -> None:
-    temporary = path.with_name(f".{path.stem}.tmp.npy")  # NumPy insists on the ending
-    np.save(temporary, values)
-    temporary.replace(path)
+    write_file(path, lambda file: np.save(file, values))

@@ -56,3 +56,13 @@ def height_and_width(size: int | list[int] | tuple[int, int]) -> tuple[int, int]
     if len(sides) != 2 or min(sides) < 1:
         raise ValueError(f"A size is a number of pixels, or [height, width], of at least 1, got {size}.")
     return sides
+
+
+def finite_map(values: np.ndarray, name: str) -> np.ndarray:
+    """The values as float64 (height, width); `ValueError` unless that is their shape and all are finite."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"{name} must have the shape (height, width), but has {values.shape}.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has NaN or infinite values; mark missing pixels with 0 instead.")
+    return values

@@ -1,33 +1,28 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a training run, never left half-written: everything gets a temporary name first and is then renamed."""
+"""Files and folders, never left half-written: everything gets a temporary name first and is then renamed."""
 
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-
-from accelerate import Accelerator
-from accelerate.utils import gather_object
-from safetensors import SafetensorError
+from typing import BinaryIO
 
 
-# What writing to a full disk raises: torch and safetensors have errors of their own.
-_WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
-
-
-class WriteError(OSError):
-    """Something of a run could not be written; the message says what, why and what is left."""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a whole file or nothing."""
+def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes the whole file that `write` puts into an open one, or nothing."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with temporary.open("wb") as file:
+            write(file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole text in UTF-8 or nothing."""
+    write_file(path, lambda file: file.write(text.encode()))
 
 
 def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
@@ -68,29 +63,3 @@ def with_temporary(folder: Path, write: Callable[[Path], None], then: Callable[[
         then(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def write_together(
-    accelerator: Accelerator, what: str, write: Callable[[], None], *, everywhere: bool = False, intact: str = ""
-) -> None:
-    """
-    Calls `write` on the main process, or on every one, and waits for all of them. All processes call it.
-
-    Args:
-        what: What is written and where, for the message.
-        intact: A sentence on what is left if it fails.
-
-    Raises:
-        WriteError: On all processes, if it failed on one of them.
-    """
-    error = None
-    if everywhere or accelerator.is_main_process:
-        try:
-            write()
-        except _WRITE_ERRORS as failure:
-            error = failure
-    reasons = gather_object([None if error is None else " ".join(str(error).split()[:40])])
-    if reason := next((reason for reason in reasons if reason is not None), None):
-        raise WriteError(
-            f"{what} could not be written ({reason.rstrip('.')}): see that the disk has room. {intact}".strip()
-        ) from error

@@ -2,17 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all pages of pictures share: checks, sizes and the arrangement in columns."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 
-def check_image(image: np.ndarray) -> np.ndarray:
+SMALLEST_PICTURE = 320  # longer side in pixels at which words can be read
+MARGIN, GAP, TITLE_HEIGHT, NOTE_HEIGHT = 10, 8, 26, 18
+
+
+def check_image(image: np.ndarray, name: str = "An image") -> np.ndarray:
     """The image as an array; `ValueError` unless it is uint8 (height, width, 3)."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0 or image.dtype != np.uint8:
-        raise ValueError(f"An image must be uint8 (height, width, 3), but is {image.dtype} {image.shape}.")
+        raise ValueError(f"{name} must be uint8 (height, width, 3), but is {image.dtype} {image.shape}.")
     return image
 
 
@@ -33,24 +38,59 @@ def resize_picture(image: np.ndarray, longer_side: int) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
 
 
-def arrange(titles: Sequence[str], lines: Sequence[Sequence[Image.Image]], cell_width: int) -> Image.Image:
-    """Pictures in columns with titles, from the top left on white."""
-    margin, gap, title_height = 10, 8, 26
-    heights = [max(picture.height for picture in line) for line in lines]
-    size = (
-        2 * margin + len(titles) * (cell_width + gap) - gap,
-        title_height + sum(heights) + len(lines) * gap + margin,
-    )
-    page = Image.new("RGB", size, "white")
+def fit_picture(image: np.ndarray, longer_side: int) -> Image.Image:
+    """As [`resize_picture`], but enlarged by a whole factor, so that the longer side has about so many pixels."""
+    factor = longer_side / max(image.shape[:2])
+    return resize_picture(image, round(factor) * max(image.shape[:2]) if factor > 1 else longer_side)
+
+
+def readable_side(image: np.ndarray) -> int:
+    """The longer side of an image in pixels, below 320 enlarged by a whole factor, so that words on it can be read."""
+    longer_side = max(image.shape[:2])
+    return longer_side * math.ceil(SMALLEST_PICTURE / longer_side)
+
+
+def column_edges(num_columns: int, cell_width: int) -> list[int]:
+    """Where the columns of [`arrange`] begin, in pixels from the first one."""
+    return [column * (cell_width + GAP) for column in range(num_columns)]
+
+
+def arrange(
+    titles: Sequence[str],
+    lines: Sequence[Sequence[Image.Image]],
+    cell_width: int,
+    *,
+    notes: tuple[int, Sequence[str]] | None = None,
+    footer: Image.Image | None = None,
+) -> Image.Image:
+    """Pictures in columns with titles, from the top left on white.
+
+    Args:
+        titles: one per column.
+        lines: rows of pictures, which may have fewer than there are columns.
+        cell_width: width of a column, pixels.
+        notes: a column, and what stands below its picture in each line.
+        footer: a picture below all others, from the left edge of the first column on.
+
+    Returns:
+        An RGB picture.
+    """
+    lefts = [MARGIN + edge for edge in column_edges(len(titles), cell_width)]
+    below = NOTE_HEIGHT if notes else GAP
+    heights = [max(picture.height for picture in line) + below for line in lines]
+    end = TITLE_HEIGHT + sum(heights) + MARGIN
+    page = Image.new("RGB", (lefts[-1] + cell_width + MARGIN, end + (footer.height if footer else 0)), "white")
     draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(13)
-    for column, title in enumerate(titles):
-        middle = margin + column * (cell_width + gap) + cell_width / 2
-        draw.text((middle, title_height / 2), title, "black", font, anchor="mm")
-    top = title_height
-    for line, height in zip(lines, heights):
-        for column, picture in enumerate(line):
-            left = margin + column * (cell_width + gap) + (cell_width - picture.width) // 2
-            page.paste(picture, (left, top))
-        top += height + gap
+    for left, title in zip(lefts, titles):
+        draw.text((left + cell_width / 2, TITLE_HEIGHT / 2), title, "black", ImageFont.load_default(13), anchor="mm")
+    top = TITLE_HEIGHT
+    for number, (line, height) in enumerate(zip(lines, heights)):
+        for left, picture in zip(lefts, line):
+            page.paste(picture, (left + (cell_width - picture.width) // 2, top))
+        top += height
+        if notes:
+            middle = (lefts[notes[0]] + cell_width / 2, top - NOTE_HEIGHT / 2)
+            draw.text(middle, notes[1][number], "black", ImageFont.load_default(12), anchor="mm")
+    if footer:
+        page.paste(footer, (MARGIN, end))
     return page

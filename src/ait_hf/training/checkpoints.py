@@ -16,7 +16,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, broadcast_object_list
 
-from ..data.writing import WriteError, replace_folder, write_text, write_together
+from ..data.writing import replace_folder, write_text
+from .writing import WriteError, write_together
 
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 
-from ..data.writing import write_folder, write_into_folder, write_text, write_together
+from ..data.writing import write_folder, write_into_folder, write_text
 from ..hub.push import prepare_repository, push_run
 from ..recipes.batch_sizes import shared_out
 from ..recipes.parsing import dump_recipe, flatten, read_values, to_values
@@ -39,6 +39,7 @@ from .processes import build_accelerator, compilation, is_sharded, set_up_shardi
 from .schedules import build_schedule
 from .settings import Recipe
 from .training_task import TrainingTask
+from .writing import write_together
 
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,10 @@ from PIL import Image
 
 from ..data.classes import Pairs
 from ..data.subset import evenly
-from ..drawing.visualization import depth_gallery, save_image
+from ..drawing.picture_files import save_image
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..recipes.streams import DataRecipe
+from ..tasks.depth.drawing import depth_gallery
 from ..tasks.depth.evaluation import depth_gallery_rows
 from ..tasks.depth.task import DepthTask
 from ..tasks.kinds import AnyTask

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..drawing.page import arrange, resize_picture
-from ..drawing.visualization import colorize_depth
+from ..drawing.page import arrange, column_edges, resize_picture
+from ..tasks.depth.drawing import colorize_depth
 from ..tasks.maps.data import MapData
 from ..tasks.maps.drawing import colorize_map
 from ..tasks.poses.data import PersonData
 from ..tasks.poses.drawing import draw_poses
 from ..tasks.semantics.data import SemanticData
-from ..tasks.semantics.drawing import MARGIN, class_legend, colorize_label_map
+from ..tasks.semantics.drawing import class_legend, colorize_label_map
 from .tokenizer_data import AnyTokenizerData, InputMask, Tokenizer
 
 
@@ -48,8 +48,8 @@ def draw_reconstructions(
     paint, scale = _painter(data, samples)
     lines = [[paint(values.numpy()) for values in line] for line in zip(*columns.values())]
     titles = [f"ground truth{scale}", *list(columns)[1:]]
-    page = arrange(titles, lines, CELL)
-    return _with_legend(page, data, columns) if isinstance(data, SemanticData) else page
+    legend = _legend(data, columns) if isinstance(data, SemanticData) else None
+    return arrange(titles, lines, CELL, footer=legend)
 
 
 def _rebuild(data: AnyTokenizerData, model: Tokenizer, samples: torch.Tensor) -> torch.Tensor:
@@ -98,10 +98,6 @@ def _without_channel(values: np.ndarray) -> np.ndarray:
     return values.reshape(values.shape[-2:])
 
 
-def _with_legend(page: Image.Image, data: SemanticData, columns: dict[str, torch.Tensor]) -> Image.Image:
+def _legend(data: SemanticData, columns: dict[str, torch.Tensor]) -> Image.Image:
     label_maps = [values.numpy() for values in columns.values()]
-    legend = class_legend(label_maps, data.class_names(), page.width - 2 * MARGIN)
-    extended = Image.new("RGB", (page.width, page.height + legend.height), "white")
-    extended.paste(page, (0, 0))
-    extended.paste(legend, (MARGIN, page.height))
-    return extended
+    return class_legend(label_maps, data.class_names(), column_edges(len(columns), CELL)[-1] + CELL)

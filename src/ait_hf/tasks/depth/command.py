@@ -13,9 +13,10 @@ from ...data.nyu_depth import load_nyu_depth
 from ...data.rgbd import load_rgbd
 from ...data.rooms.depth import synthetic_rooms
 from ...data.subset import evenly
-from ...drawing.visualization import depth_gallery, save_image
+from ...drawing.picture_files import save_image
 from ...inference.predicting import DEPTH_TASK, load_model_and_processor
 from ...model.tokenization_vq import VQTokenizer
+from .drawing import depth_gallery
 from .evaluation import decoding_modes, depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
 
 

@@ -227,7 +227,7 @@ def depth_gallery_rows(
     **settings,
 ) -> list[dict[str, np.ndarray]]:
     """
-    Predictions of some samples as rows of [`~ait_hf.drawing.visualization.depth_gallery`], all of the first sample's size.
+    Predictions of some samples as rows of [`~ait_hf.tasks.depth.drawing.depth_gallery`], all of the first sample's size.
 
     Args:
         samples: RGB-D samples as for [`rgbd_collator`], predicted as one batch.

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...data.map_transforms import MapEvalTransform
 from ...data.subset import evenly
-from ...drawing.visualization import save_image
+from ...drawing.picture_files import save_image
 from ...inference.predicting import load_model_and_processor
 from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
 from ...model.configuration_ait import AiTConfig

@@ -1,19 +1,16 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Dense maps of any kind as pictures: surface normals in their usual colours, other maps by their values.
-
-As in `visualization`, functions take arrays (numpy, or torch tensors on the CPU) or plain Python values.
-"""
+"""Dense maps of any kind as pictures: surface normals in their usual colours, other maps by their values."""
 
 from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import Normalize
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ...data.maps import UNIT_VECTOR
-from ...drawing.visualization import ERROR_COLORS, colorize_uncertainty
+from ...drawing.colors import ERROR_COLORS, colorize_uncertainty, paint
+from ...drawing.page import arrange, check_rows, fit_picture
 
 
 VALUE_COLORS = "viridis"
@@ -96,11 +93,7 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
     Raises:
         ValueError: if there is no row, a field is missing, or a shape or value is wrong.
     """
-    if not rows:
-        raise ValueError("A gallery needs at least one row.")
-    for number, row in enumerate(rows):
-        if missing := [field for field in ("image", "truth", "prediction", "uncertainty") if field not in row]:
-            raise ValueError(f"Row {number} of the gallery lacks {', '.join(missing)}.")
+    check_rows(rows, ("image", "truth", "prediction", "uncertainty"))
     limits = _limits([_as_map(row[field], field) for row in rows for field in ("truth", "prediction")])
     errors = [map_error(row["prediction"], row["truth"], unit) for row in rows]
     known = np.concatenate([error[np.isfinite(error)] for error in errors])
@@ -108,18 +101,22 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
     titles = ["image", "ground truth", "prediction", f"error, 0 to {largest:.3g}{suffix}", "uncertainty, 0 to 1"]
     lines = [
         [
-            np.asarray(row["image"]),
-            colorize_map(row["truth"], unit, limits),
-            colorize_map(row["prediction"], unit, limits),
-            _paint_error(error, largest),
-            colorize_uncertainty(row["uncertainty"]),
+            fit_picture(picture, cell_size)
+            for picture in (
+                np.asarray(row["image"]),
+                colorize_map(row["truth"], unit, limits),
+                colorize_map(row["prediction"], unit, limits),
+                paint(np.nan_to_num(error), 0, largest, ERROR_COLORS) * np.isfinite(error)[..., None],
+                colorize_uncertainty(row["uncertainty"]),
+            )
         ]
         for row, error in zip(rows, errors)
     ]
+    width = max(picture.width for line in lines for picture in line)
     notes = [
         f"mean {np.nanmean(error):.3g}{suffix}" if np.isfinite(error).any() else "nothing known" for error in errors
     ]
-    return _arrange(titles, lines, notes, cell_size)
+    return arrange(titles, lines, width, notes=(3, notes))
 
 
 def _as_map(values: np.ndarray, name: str) -> np.ndarray:
@@ -141,40 +138,3 @@ def _limits(maps: Sequence[np.ndarray]) -> Limits:
     if not len(known):
         return np.zeros(pixels.shape[1]), np.ones(pixels.shape[1])
     return known.min(0), known.max(0)
-
-
-def _paint_error(error: np.ndarray, largest: float) -> np.ndarray:
-    known = np.isfinite(error)
-    scaled = Normalize(0, largest, clip=True)(np.where(known, error, 0))
-    return matplotlib.colormaps[ERROR_COLORS](scaled, bytes=True)[..., :3] * known[..., None]
-
-
-def _arrange(
-    titles: Sequence[str], lines: Sequence[Sequence[np.ndarray]], notes: Sequence[str], cell_size: int
-) -> Image.Image:
-    """Pictures in columns with titles, each line with a note below its errors, from the top left on white."""
-    margin, gap, title_height, note_height = 10, 8, 26, 18
-    lines = [[_fit(picture, cell_size) for picture in line] for line in lines]
-    width = max(picture.width for line in lines for picture in line)
-    heights = [max(picture.height for picture in line) + note_height for line in lines]
-    size = (2 * margin + len(titles) * (width + gap) - gap, title_height + sum(heights) + margin)
-    page = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
-    left = [margin + column * (width + gap) for column in range(len(titles))]
-    for x, title in zip(left, titles):
-        draw.text((x + width / 2, title_height / 2), title, "black", font, anchor="mm")
-    top = title_height
-    for line, note, height in zip(lines, notes, heights):
-        for x, picture in zip(left, line):
-            page.paste(picture, (x + (width - picture.width) // 2, top))
-        draw.text((left[3] + width / 2, top + height - note_height / 2), note, "black", font, anchor="mm")
-        top += height
-    return page
-
-
-def _fit(picture: np.ndarray, cell_size: int) -> Image.Image:
-    factor = cell_size / max(picture.shape[:2])
-    factor = round(factor) if factor > 1 else factor
-    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
-    method = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
-    return Image.fromarray(picture).resize((width, height), method)

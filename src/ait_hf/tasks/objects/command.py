@@ -21,7 +21,7 @@ from ...data.rooms.depth import EVALUATION_EXAMPLES
 from ...data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticObjects
 from ...data.subset import evenly
 from ...data.writing import write_text
-from ...drawing.visualization import save_image
+from ...drawing.picture_files import save_image
 from ...inference.predicting import OBJECT_TASKS, load_model_and_processor
 from ...model.tokenization_vq import VQTokenizer
 from ..depth.evaluation import decoding_modes

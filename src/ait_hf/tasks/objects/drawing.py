@@ -1,22 +1,18 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Objects in pictures: boxes, masks, classes and scores, beside the truth, their mask tokens, or depth.
-
-As in `visualization`, functions take arrays (numpy, or torch tensors on the CPU) or plain Python values.
-"""
+"""Objects in pictures: boxes, masks, classes and scores, beside the truth, their mask tokens, or depth."""
 
 import colorsys
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...drawing.page import arrange, check_image, check_rows, resize_picture
-from ...drawing.visualization import colorize_depth, token_grid
+from ...drawing.page import arrange, check_image, check_rows, readable_side, resize_picture
+from ...drawing.token_grid import token_grid
+from ..depth.drawing import colorize_depth
 
 
-SMALLEST_PICTURE = 320  # longer side in pixels at which labels can be read
 MASK_OPACITY = 0.45
 
 
@@ -52,7 +48,7 @@ def draw_objects(
     image = check_image(image)
     boxes, labels, scores, masks = _check_objects(image, boxes, labels, scores, masks)
     if longer_side is None:
-        longer_side = max(image.shape[:2]) * math.ceil(SMALLEST_PICTURE / max(image.shape[:2]))
+        longer_side = readable_side(image)
     picture = resize_picture(image, longer_side)
     scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]] * 2)
     order = [number for number in np.argsort(scores, kind="stable") if not scores[number] < threshold]

@@ -24,7 +24,7 @@ from ...data.rooms.poses import SyntheticPoses
 from ...data.skeletons import COCO_SKELETON
 from ...data.subset import evenly
 from ...data.writing import write_text
-from ...drawing.visualization import save_image
+from ...drawing.picture_files import save_image
 from ...inference.predicting import load_model_and_processor, read_image
 from ...model.tokenization_pose import PoseTokenizer
 from ..depth.evaluation import decoding_modes

@@ -1,19 +1,14 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Poses in pictures: joints and bones of people, beside the true ones.
+"""Poses in pictures: joints and bones of people, beside the true ones."""
 
-As in `visualization`, functions take arrays (numpy, or torch tensors on the CPU).
-"""
-
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ...data.skeletons import COCO_SKELETON, Skeleton
-from ...drawing.page import arrange, check_image, check_rows, resize_picture
-from ..objects.drawing import SMALLEST_PICTURE
+from ...drawing.page import arrange, check_image, check_rows, readable_side, resize_picture
 
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (30, 144, 255), (50, 220, 80)  # of the person
@@ -54,7 +49,7 @@ def draw_poses(
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"Boxes must be (n, 4), but are {boxes.shape}.")
     if longer_side is None:
-        longer_side = max(image.shape[:2]) * math.ceil(SMALLEST_PICTURE / max(image.shape[:2]))
+        longer_side = readable_side(image)
     picture = resize_picture(image, longer_side)
     scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]])
     draw = ImageDraw.Draw(picture)

@@ -22,7 +22,7 @@ from ...data.label_maps import (
 from ...data.rooms.depth import EVALUATION_EXAMPLES
 from ...data.rooms.labels import LABEL_CLASSES, SyntheticLabelMaps
 from ...data.subset import evenly
-from ...drawing.visualization import save_image
+from ...drawing.picture_files import save_image
 from ...inference.predicting import SEMANTIC_TASK, load_model_and_processor
 from ...model.tokenization_vq import VQTokenizer
 from ..depth.evaluation import decoding_modes

@@ -1,9 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The classes of pixels in pictures: label maps over images, with their names, beside the truth.
-
-As in `visualization`, functions take arrays (numpy, or torch tensors on the CPU) or plain Python values.
-"""
+"""The classes of pixels in pictures: label maps over images, with their names, beside the truth."""
 
 import colorsys
 import math
@@ -12,14 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...drawing.visualization import colorize_uncertainty
+from ...drawing.colors import colorize_uncertainty
+from ...drawing.page import arrange, check_image, check_rows, column_edges, readable_side, resize_picture
 from ...model.tokenization_vq import IGNORED_LABEL
 
 
-SMALLEST_PICTURE = 320  # longer side in pixels at which names can be read
 OPACITY = 0.6
 TITLES = ("image", "ground truth", "prediction", "uncertainty")
-MARGIN, GAP, TITLE_HEIGHT, LINE_HEIGHT, SWATCH = 10, 8, 26, 20, 12
+LINE_HEIGHT, SWATCH = 20, 12  # of the names, pixels
 
 
 def class_palette(num_classes: int) -> np.ndarray:
@@ -66,9 +63,8 @@ def draw_label_map(image: np.ndarray, label_map: np.ndarray, class_names: Sequen
     Raises:
         ValueError: if a shape is wrong, the two differ in size, or there is no such class.
     """
-    image = _check_image(image)
-    longer_side = max(image.shape[:2]) * math.ceil(SMALLEST_PICTURE / max(image.shape[:2]))
-    picture = _overlay(image, label_map, len(class_names), longer_side)
+    image = check_image(image)
+    picture = _overlay(image, label_map, len(class_names), readable_side(image))
     legend = class_legend([label_map], class_names, picture.width)
     page = Image.new("RGB", (picture.width, picture.height + legend.height), "white")
     page.paste(picture, (0, 0))
@@ -93,39 +89,20 @@ def semantic_gallery(rows: Sequence[dict], class_names: Sequence[str], cell_size
     Raises:
         ValueError: if there is no row, a field is missing, a shape is wrong, or there is no such class.
     """
-    if not rows:
-        raise ValueError("A gallery needs at least one row.")
-    for number, row in enumerate(rows):
-        if missing := [field for field in ("image", "truth", "prediction", "uncertainty") if field not in row]:
-            raise ValueError(f"Row {number} of the gallery lacks {', '.join(missing)}.")
+    check_rows(rows, ("image", "truth", "prediction", "uncertainty"))
     lines = [_line(row, len(class_names), cell_size) for row in rows]
-    width = 2 * MARGIN + len(TITLES) * (cell_size + GAP) - GAP
     label_maps = [row[side] for row in rows for side in ("truth", "prediction")]
-    legend = class_legend(label_maps, class_names, width - 2 * MARGIN)
-    heights = [max(picture.height for picture in line) + LINE_HEIGHT for line in lines]
-    page = Image.new("RGB", (width, TITLE_HEIGHT + sum(heights) + legend.height + MARGIN), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    lefts = [MARGIN + column * (cell_size + GAP) for column in range(len(TITLES))]
-    for left, title in zip(lefts, TITLES):
-        draw.text((left + cell_size / 2, TITLE_HEIGHT / 2), title, "black", font, anchor="mm")
-    top = TITLE_HEIGHT
-    for row, line, height in zip(rows, lines, heights):
-        for left, picture in zip(lefts, line):
-            page.paste(picture, (left + (cell_size - picture.width) // 2, top))
-        note = (lefts[2] + cell_size / 2, top + height - LINE_HEIGHT / 2)
-        draw.text(note, _accuracy_note(row), "black", ImageFont.load_default(11), anchor="mm")
-        top += height
-    page.paste(legend, (MARGIN, top))
-    return page
+    legend = class_legend(label_maps, class_names, column_edges(len(TITLES), cell_size)[-1] + cell_size)
+    return arrange(TITLES, lines, cell_size, notes=(2, [_accuracy_note(row) for row in rows]), footer=legend)
 
 
 def _line(row: dict, num_classes: int, cell_size: int) -> list[Image.Image]:
-    image = _check_image(row["image"])
+    image = check_image(row["image"])
     overlays = [_overlay(image, row[side], num_classes, cell_size) for side in ("truth", "prediction")]
     return [
-        _resize(image, cell_size),
+        resize_picture(image, cell_size),
         *overlays,
-        _resize(colorize_uncertainty(row["uncertainty"]), cell_size),
+        resize_picture(colorize_uncertainty(row["uncertainty"]), cell_size),
     ]
 
 
@@ -135,27 +112,13 @@ def _accuracy_note(row: dict) -> str:
     return f"{(truth == prediction)[known].mean():.0%} of the pixels" if known.any() else "no ground truth"
 
 
-def _check_image(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0 or image.dtype != np.uint8:
-        raise ValueError(f"An image must be uint8 (height, width, 3), but is {image.dtype} {image.shape}.")
-    return image
-
-
 def _overlay(image: np.ndarray, label_map: np.ndarray, num_classes: int, longer_side: int) -> Image.Image:
     label_map = np.asarray(label_map)
     colors = colorize_label_map(label_map, num_classes)
     if label_map.shape != image.shape[:2]:
         raise ValueError(f"A label map of {label_map.shape} pixels does not fit its image of {image.shape[:2]}.")
     opacity = OPACITY * (label_map != IGNORED_LABEL)[..., None]
-    return _resize((image + opacity * (colors - image.astype(float))).round().astype(np.uint8), longer_side)
-
-
-def _resize(image: np.ndarray, longer_side: int) -> Image.Image:
-    picture = Image.fromarray(image)
-    factor = longer_side / max(picture.size)
-    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-    return picture.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS)
+    return resize_picture((image + opacity * (colors - image.astype(float))).round().astype(np.uint8), longer_side)
 
 
 def class_legend(label_maps: Sequence[np.ndarray], class_names: Sequence[str], width: int) -> Image.Image:
