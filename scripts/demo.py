@@ -36,13 +36,13 @@ from ait_hf.data.rooms.objects import OBJECT_CLASSES, room_objects
 from ait_hf.data.writing import write_text
 from ait_hf.drawing.curves import training_curves
 from ait_hf.drawing.picture_files import save_image
-from ait_hf.inference.predicting import load_model_and_processor
+from ait_hf.inference.generating import decoding_modes
+from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.recipes.arguments import seed
 from ait_hf.recipes.faults import command
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.tasks.depth.drawing import depth_gallery
 from ait_hf.tasks.depth.evaluation import (
-    decoding_modes,
     depth_gallery_rows,
     evaluate_depth,
     evaluate_tokenizer,

@@ -40,34 +40,23 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration
-from ait_hf.commands.prediction_writers import (
-    FindPeople,
-    Writer,
-    depth_writer,
-    given_people,
-    map_writer,
-    object_writer,
-    own_people,
-    pose_writer,
-    semantic_writer,
-    write_overview,
-)
+from ait_hf.commands.overview import write_overview
 from ait_hf.data.box_checks import check_box_format
 from ait_hf.data.files import name_key
 from ait_hf.data.json_values import finite_numbers, read_json
 from ait_hf.data.skeletons import COCO_SKELETON, skeleton
-from ait_hf.inference.predicting import (
-    find_images,
-    image_height_and_width,
-    input_size,
-    load_model,
-    load_processor,
-    person_task,
-    read_image,
-)
-from ait_hf.model.image_reading_ait import read_picture_header
+from ait_hf.inference.images import find_images, image_height_and_width
+from ait_hf.inference.loading import load_model, load_processor
+from ait_hf.inference.poses import person_task
+from ait_hf.model.image_reading_ait import read_image, read_picture_header
 from ait_hf.recipes.arguments import device, positive, score, seed
 from ait_hf.recipes.faults import command
+from ait_hf.tasks.depth.prediction import depth_writer, input_size
+from ait_hf.tasks.maps.prediction import map_writer
+from ait_hf.tasks.objects.prediction import object_writer
+from ait_hf.tasks.poses.prediction import FindPeople, given_people, own_people, pose_writer
+from ait_hf.tasks.semantics.prediction import semantic_writer
+from ait_hf.tasks.writer import Writer
 from ait_hf.training.precision import set_tf32
 
 

@@ -24,14 +24,14 @@ from accelerate.utils import send_to_device
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, set_seed
 
 from ait_hf.data.writing import write_text
-from ait_hf.inference.predicting import SEMANTIC_TASK
+from ait_hf.metrics.measuring import evaluating
 from ait_hf.metrics.semantic import SEMANTIC_VALUES
 from ait_hf.recipes.arguments import seed
 from ait_hf.recipes.faults import command
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.recipes.streams import evaluation_batches, training_batches
-from ait_hf.tasks.depth.evaluation import evaluating
 from ait_hf.tasks.semantics.evaluation import measure_label_maps
+from ait_hf.tasks.semantics.prediction import SEMANTIC_TASK
 from ait_hf.tasks.semantics.task import SemanticTask
 from ait_hf.training.solver import SolverRecipe
 

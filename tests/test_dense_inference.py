@@ -20,18 +20,13 @@ from ait_hf import AiTForDenseTokenGeneration, AiTForSemanticSegmentation, AiTIm
 from ait_hf.data.skeletons import COCO_SKELETON, Skeleton
 from ait_hf.drawing.page import resize_picture
 from ait_hf.hub.remote_code import save_with_remote_code
-from ait_hf.inference.dense import predict_maps, predict_semantics
-from ait_hf.inference.predicting import (
-    detect_people,
-    generate_poses,
-    load_model_and_processor,
-    load_processor,
-    person_task,
-    predict_objects,
-    predict_poses,
-)
+from ait_hf.inference.loading import load_model_and_processor, load_processor
+from ait_hf.inference.objects import predict_objects
+from ait_hf.inference.poses import detect_people, generate_poses, person_task, predict_poses
 from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 from ait_hf.tasks.maps.drawing import colorize_map
+from ait_hf.tasks.maps.prediction import predict_maps
+from ait_hf.tasks.semantics.prediction import predict_semantics
 
 
 DETECTION = "object-detection"

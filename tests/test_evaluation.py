@@ -9,15 +9,10 @@ from saved_model import picture, tiny_model
 
 from ait_hf import VQTokenizer
 from ait_hf.data.collation import depth_collator
-from ait_hf.inference.predicting import predict_depth
+from ait_hf.inference.generating import decoding_modes
 from ait_hf.tasks.depth.drawing import depth_gallery
-from ait_hf.tasks.depth.evaluation import (
-    decoding_modes,
-    depth_gallery_rows,
-    evaluate_depth,
-    evaluate_tokenizer,
-    rgbd_collator,
-)
+from ait_hf.tasks.depth.evaluation import depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
+from ait_hf.tasks.depth.prediction import predict_depth
 
 
 def sample(height: int, width: int, seed: int) -> dict:

@@ -18,15 +18,12 @@ from transformers import pipeline
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
 from ait_hf.conversion.original import convert_original_checkpoint
 from ait_hf.hub.remote_code import save_with_remote_code
-from ait_hf.inference.predicting import (
-    find_images,
-    input_size,
-    load_model_and_processor,
-    predict_depth,
-    predict_objects,
-    read_image,
-)
+from ait_hf.inference.images import find_images
+from ait_hf.inference.loading import load_model_and_processor
+from ait_hf.inference.objects import predict_objects
+from ait_hf.model.image_reading_ait import read_image
 from ait_hf.model.masks_ait import rle_to_mask
+from ait_hf.tasks.depth.prediction import input_size, predict_depth
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from golden_data import load_case
 
 from ait_hf.conversion.original import convert_original_checkpoint
-from ait_hf.inference.predicting import predict_depth
+from ait_hf.tasks.depth.prediction import predict_depth
 
 
 # Mean absolute difference in units of the standard deviation of the map. Measured on these random weights: bfloat16 0.106

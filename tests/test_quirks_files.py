@@ -17,7 +17,7 @@ from test_quirks_coco import CAR, PERSON, content, write
 from ait_hf.data.label_maps import load_label_maps, split_folders
 from ait_hf.data.maps import MapFolder
 from ait_hf.data.rgbd import load_rgbd
-from ait_hf.inference.predicting import find_images
+from ait_hf.inference.images import find_images
 from ait_hf.recipes.from_folder import FineTuning, _object_data
 
 

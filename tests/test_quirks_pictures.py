@@ -39,8 +39,8 @@ from ait_hf.data.rgbd import load_hub_rgbd, load_rgbd
 from ait_hf.data.semantic_transforms import SemanticEvalTransform
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.data.stored_images import Picture
+from ait_hf.inference.images import image_height_and_width
 from ait_hf.inference.pipeline_images import load_picture
-from ait_hf.inference.predicting import image_height_and_width
 from ait_hf.model.image_processing_ait import AiTImageProcessor
 from ait_hf.model.image_reading_ait import read_image, rgb_image
 

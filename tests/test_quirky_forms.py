@@ -24,7 +24,7 @@ from ait_hf import VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.hub.remote_code import save_with_remote_code
-from ait_hf.inference.predicting import load_model
+from ait_hf.inference.loading import load_model
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.recipes.streams import training_batches
 from ait_hf.training.solver import SolverRecipe

@@ -17,7 +17,7 @@ from ait_hf import (
     AiTImageProcessor,
 )
 from ait_hf.hub.remote_code import MODEL_AUTO_MAP, save_with_remote_code
-from ait_hf.inference.predicting import predict_depth
+from ait_hf.tasks.depth.prediction import predict_depth
 
 
 # What a stranger runs, who has the folder but not the package.

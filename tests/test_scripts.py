@@ -18,7 +18,8 @@ from transformers import AutoModel
 
 from ait_hf import VQTokenizer, load_depth_png
 from ait_hf.commands.evaluate import main as evaluate
-from ait_hf.inference.predicting import load_model_and_processor, predict_depth
+from ait_hf.inference.loading import load_model_and_processor
+from ait_hf.tasks.depth.prediction import predict_depth
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import AutoModel
 
 from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
-from ait_hf.inference.predicting import load_model_and_processor
+from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.metrics.maps import map_errors
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.tasks.maps.data import HubMapData, MapFolderData, MapTransformRecipe

@@ -44,12 +44,14 @@ from transformers.utils import logging
 
 from ..data.writing import write_text
 from ..inference.loading import load_tokenizer
-from ..inference.predicting import DEPTH_TASK, OBJECT_TASKS, POSE_TASK, SEMANTIC_TASK
+from ..inference.objects import OBJECT_TASKS
+from ..inference.poses import POSE_TASK
 from ..model.tokenization_pose import PoseTokenizer
 from ..model.tokenization_vq import VQTokenizer
 from ..recipes.arguments import seed
 from ..recipes.faults import command
 from ..tasks.depth.command import DEPTH_COLUMNS, add_depth_arguments, check_depth_options, evaluate_depth_task
+from ..tasks.depth.prediction import DEPTH_TASK
 from ..tasks.maps.command import MAP_COLUMNS, add_map_arguments, check_map_options, evaluate_map_task
 from ..tasks.objects.command import (
     OBJECT_COLUMNS,
@@ -64,6 +66,7 @@ from ..tasks.semantics.command import (
     check_semantic_options,
     evaluate_semantic_task,
 )
+from ..tasks.semantics.prediction import SEMANTIC_TASK
 from ..training.precision import set_tf32
 
 

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and folders, never left half-written: everything gets a temporary name first and is then renamed."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -23,6 +24,11 @@ def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a whole text in UTF-8 or nothing."""
     write_file(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes values as JSON, on one line, or nothing."""
+    write_text(path, json.dumps(values) + "\n")
 
 
 def write_folder(folder: Path, write: Callable[[Path], None]) -> None:

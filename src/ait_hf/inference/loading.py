@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from safetensors import SafetensorError
 
 from ..model.configuration_ait import AiTConfig
+from ..model.image_processing_ait import AiTImageProcessor
+from ..model.image_processing_pose_ait import AiTPoseImageProcessor
 from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..model.tokenization_base import TokenizerBase
 
@@ -89,6 +92,55 @@ def load_solver(source: str | Path, kind: type[Solver] = AiTForDenseTokenGenerat
         )
     _check_report(source, report, ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return model
+
+
+def load_model_and_processor(
+    folder: str | Path,
+    task: str = "depth",
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = "float32",
+) -> tuple[AiTForDenseTokenGeneration, AiTImageProcessor]:
+    """
+    Load a saved model, ready to predict, and the image processor of the task: that in `image_processors/TASK`, where a
+    model of several tasks has one for each, or else the one beside the model.
+
+    Args:
+        folder (`str` or `Path`): As [`~ait_hf.hub.remote_code.save_with_remote_code`] or `save_pretrained` wrote it.
+        task (`str`): A task that the model has to have.
+        device (`str` or `torch.device`): Where to put the model.
+        dtype (`str` or `torch.dtype`): Of its weights; the codebook stays float32.
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: It holds another architecture, a damaged or incomplete checkpoint, or a model without the task.
+    """
+    processor = load_processor(folder, task)
+    return load_model(folder, device, dtype), processor
+
+
+def load_model(
+    folder: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
+) -> AiTForDenseTokenGeneration:
+    """The model alone, as [`load_model_and_processor`] loads it."""
+    return load_solver(Path(folder), dtype=dtype).to(device)
+
+
+def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
+    """
+    The image processor of a task of a saved model, as of [`load_model_and_processor`].
+
+    Raises:
+        FileNotFoundError: The folder or a file in it is missing.
+        ValueError: It holds another architecture, a damaged file, or a model without the task.
+    """
+    output_type = load_config(Path(folder)).task(task).output_type
+    own = Path(folder) / "image_processors" / task
+    processor_folder = own if own.is_dir() else Path(folder)
+    if not (file := processor_folder / "preprocessor_config.json").is_file():
+        raise FileNotFoundError(f"{file} does not exist: give the folder of {MODEL}.")
+    processor_class = AiTPoseImageProcessor if output_type == "pose" else AiTImageProcessor
+    with loading(Path(folder), MODEL):
+        return processor_class.from_pretrained(processor_folder)
 
 
 def load_tokenizer(

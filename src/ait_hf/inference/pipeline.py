@@ -14,7 +14,7 @@ from ..model.image_processing_ait import AiTImageProcessor
 from ..model.image_processing_pose_ait import AiTPoseImageProcessor
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from .pipeline_images import load_picture
-from .predicting import POSE_TASK, detect_people, person_task, predict_poses
+from .poses import POSE_TASK, detect_people, person_task, predict_poses
 
 
 KEYPOINT_PIPELINE = "keypoint-estimation"

@@ -14,10 +14,12 @@ from ...data.rgbd import load_rgbd
 from ...data.rooms.depth import synthetic_rooms
 from ...data.subset import evenly
 from ...drawing.picture_files import save_image
-from ...inference.predicting import DEPTH_TASK, load_model_and_processor
+from ...inference.generating import decoding_modes
+from ...inference.loading import load_model_and_processor
 from ...model.tokenization_vq import VQTokenizer
 from .drawing import depth_gallery
-from .evaluation import decoding_modes, depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
+from .evaluation import depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
+from .prediction import DEPTH_TASK
 
 
 NYU_PREFIX = "nyu_depth:"

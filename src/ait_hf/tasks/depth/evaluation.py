@@ -2,21 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring depth models and tokenizers over the batches of a data loader, in one process or several."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from PIL import Image
-from tqdm.auto import tqdm
 
 from ...data.picture_sizes import swapped_sides
 from ...data.pixels import picture_of
-from ...inference.predicting import DEPTH_TASK, input_size, predict_depth, prepare_images
+from ...inference.images import prepare_images
 from ...metrics import (
     DepthMetric,
     ReconstructionMetric,
@@ -25,17 +22,13 @@ from ...metrics import (
     depth_reconstruction_errors,
     token_embedding_distance,
 )
+from ...metrics.measuring import Batch, Row, evaluating, measure_all
 from ...model.generation_ait import AiTGenerateOutput
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.quantization_ait import apply_temperature
 from ...model.tokenization_vq import VQTokenizer
-
-
-# One image's numbers, plain so that processes can exchange them.
-Row = dict[str, Any]
-# `pixel_values`, images as `predict_depth` takes them, and `labels`, depth maps (H, W) in metres, 0 where unknown.
-Batch = dict[str, Sequence[torch.Tensor]]
+from .prediction import DEPTH_TASK, input_size, predict_depth
 
 
 def rgbd_collator(samples: Sequence[dict[str, Any]]) -> Batch:
@@ -61,18 +54,6 @@ def rgbd_collator(samples: Sequence[dict[str, Any]]) -> Batch:
     return {
         "pixel_values": [torch.tensor(image).permute(2, 0, 1) for image in images],
         "labels": [torch.tensor(sample["depth"]) for sample in samples],
-    }
-
-
-def decoding_modes(parallel: bool) -> dict[str, dict[str, bool]]:
-    """Name -> settings of `generate()`, of every way to use hard or soft tokens (paper, Table 9)."""
-    if parallel:  # nothing is fed back into the task-solver
-        return {"hard": {"soft_detokenizer": False}, "soft": {"soft_detokenizer": True}}
-    return {
-        "hard": {"soft_solver": False, "soft_detokenizer": False},
-        "soft in the detokenizer": {"soft_solver": False, "soft_detokenizer": True},
-        "soft in the solver": {"soft_solver": True, "soft_detokenizer": False},
-        "soft in both": {"soft_solver": True, "soft_detokenizer": True},
     }
 
 
@@ -281,44 +262,3 @@ def _to(labels: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tens
 def _row(errors: dict[str, torch.Tensor]) -> Row:
     """The errors of one image as numbers."""
     return dict(zip(errors, torch.cat(list(errors.values())).tolist()))
-
-
-@contextmanager
-def evaluating(module: torch.nn.Module):
-    """Evaluation mode without gradients, for a while."""
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(was_training)
-
-
-def measure_all(
-    batches: Iterable[Batch],
-    measure: Callable[[Batch], list[Row]],
-    summarize: Callable[[list[Row]], dict[str, float]],
-    accelerator: Accelerator | None,
-    description: str | None,
-) -> dict[str, float]:
-    """
-    Measures every batch and sums up the rows of all processes.
-
-    Args:
-        measure: Batch to one row per image.
-        summarize: All rows to the result, on the main process; every process gets it.
-
-    Raises:
-        ValueError: There are no images.
-    """
-    shared = accelerator is not None and accelerator.num_processes > 1
-    is_main = not shared or accelerator.is_main_process
-    rows: list[Row] = []
-    for batch in tqdm(batches, desc=description, disable=description is None or not is_main, unit="batch"):
-        measured = measure(batch)
-        rows += accelerator.gather_for_metrics(measured) if shared else measured
-    if not rows:
-        raise ValueError("There are no images to evaluate.")
-    result = [summarize(rows) if is_main else None]  # only one process may hold an `evaluate.Metric`
-    return broadcast_object_list(result)[0] if shared else result[0]

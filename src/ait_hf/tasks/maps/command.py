@@ -15,13 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 from ...data.map_transforms import MapEvalTransform
 from ...data.subset import evenly
 from ...drawing.picture_files import save_image
-from ...inference.predicting import load_model_and_processor
+from ...inference.generating import decoding_modes
+from ...inference.loading import load_model_and_processor
 from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
 from ...model.configuration_ait import AiTConfig
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.parsing import build, read_values
 from ...recipes.streams import EncodedRows, EvalSamples
-from ..depth.evaluation import decoding_modes
 from .data import AnyMapData
 from .drawing import map_gallery
 from .evaluation import (

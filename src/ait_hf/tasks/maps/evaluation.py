@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
-from ...inference.dense import predict_maps
-from ...inference.predicting import check_output_type
+from ...inference.generating import check_output_type
 from ...metrics.maps import MapMetric, map_errors
+from ...metrics.measuring import Batch, Row, evaluating, measure_all
 from ...metrics.reconstruction import code_usage
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
-from ..depth.evaluation import Batch, Row, evaluating, measure_all
+from .prediction import predict_maps
 
 
 def map_collator(samples: Sequence[dict[str, Any]]) -> Batch:

@@ -22,9 +22,10 @@ from ...data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticObjec
 from ...data.subset import evenly
 from ...data.writing import write_text
 from ...drawing.picture_files import save_image
-from ...inference.predicting import OBJECT_TASKS, load_model_and_processor
+from ...inference.generating import decoding_modes
+from ...inference.loading import load_model_and_processor
+from ...inference.objects import OBJECT_TASKS
 from ...model.tokenization_vq import VQTokenizer
-from ..depth.evaluation import decoding_modes
 from .drawing import object_gallery
 from .evaluation import (
     CocoResults,

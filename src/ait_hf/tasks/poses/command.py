@@ -25,9 +25,10 @@ from ...data.skeletons import COCO_SKELETON
 from ...data.subset import evenly
 from ...data.writing import write_text
 from ...drawing.picture_files import save_image
-from ...inference.predicting import load_model_and_processor, read_image
+from ...inference.generating import decoding_modes
+from ...inference.loading import load_model_and_processor
+from ...model.image_reading_ait import read_image
 from ...model.tokenization_pose import PoseTokenizer
-from ..depth.evaluation import decoding_modes
 from .drawing import pose_gallery
 from .evaluation import (
     BoxRow,

@@ -23,9 +23,9 @@ from ...data.rooms.depth import EVALUATION_EXAMPLES
 from ...data.rooms.labels import LABEL_CLASSES, SyntheticLabelMaps
 from ...data.subset import evenly
 from ...drawing.picture_files import save_image
-from ...inference.predicting import SEMANTIC_TASK, load_model_and_processor
+from ...inference.generating import decoding_modes
+from ...inference.loading import load_model_and_processor
 from ...model.tokenization_vq import VQTokenizer
-from ..depth.evaluation import decoding_modes
 from .drawing import semantic_gallery
 from .evaluation import (
     LabelledImage,
@@ -34,6 +34,7 @@ from .evaluation import (
     labelled_image_collator,
     semantic_gallery_rows,
 )
+from .prediction import SEMANTIC_TASK
 
 
 logger = logging.getLogger(__name__)

@@ -14,13 +14,14 @@ from accelerate import Accelerator
 from ...data.picture_sizes import swapped_sides
 from ...data.pixels import picture_of
 from ...data.semantic_transforms import SemanticEvalTransform
-from ...inference.predicting import SEMANTIC_TASK, check_frame
+from ...inference.generating import check_frame
+from ...metrics.measuring import Row, evaluating, measure_all
 from ...metrics.reconstruction import code_usage
 from ...metrics.semantic import SemanticMetric, class_counts
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import IGNORED_LABEL, VQTokenizer
-from ..depth.evaluation import Row, evaluating, measure_all
+from .prediction import SEMANTIC_TASK
 
 
 # `image` (PIL or uint8 (height, width, 3)) and `label_map` (uint8 (height, width), classes 0..n-1, 255 ignored).

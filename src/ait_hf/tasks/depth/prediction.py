@@ -1,0 +1,125 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From photographs to depth maps of their sizes, and these as files."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...data.depth_png import save_depth_png
+from ...drawing.colors import colorize_uncertainty
+from ...drawing.picture_files import save_image
+from ...inference.images import image_height_and_width, prepare_images
+from ...inference.windows import predict_with_windows_and_flip
+from ...model.image_processing_ait import AiTImageProcessor
+from ...model.modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration
+from ..writer import Writer
+from .drawing import colorize_depth
+
+
+DEPTH_TASK = "depth"
+
+
+def input_size(model_size: Sequence[int], image_size: Sequence[int], tta: bool) -> tuple[int, int]:
+    """
+    Height and width that an image is resized to before the model sees it or windows of it.
+
+    Args:
+        model_size: Height and width of the model's input.
+        image_size: Height and width of the image.
+        tta: Whether the model sees square windows: then the image's height becomes the model's and its shape stays.
+            Otherwise the whole image is squeezed into the model's input.
+
+    Raises:
+        ValueError: With `tta`, the model's input is not square, or the image is higher than wide.
+    """
+    if not tta:
+        return tuple(model_size)
+    if model_size[0] != model_size[1]:
+        raise ValueError(f"Windows are square, but this model's input is {model_size[0]}x{model_size[1]}.")
+    if image_size[0] > image_size[1]:
+        raise ValueError(
+            f"Windows slide along the width, but an image is higher ({image_size[0]}) than wide ({image_size[1]}): "
+            "predict it without test-time augmentation."
+        )
+    return model_size[0], round(image_size[1] * model_size[0] / image_size[0])
+
+
+@torch.no_grad()
+def predict_depth(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    images: Sequence[Image.Image | torch.Tensor],
+    *,
+    tta: bool = False,
+    **settings,
+) -> list[dict[str, torch.Tensor]]:
+    """
+    Depth and uncertainty of images, at the images' sizes.
+
+    Args:
+        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
+        processor ([`AiTImageProcessor`]): Its image processor.
+        images: A batch of PIL images or tensors `(3, H, W)`, of any sizes. Floating-point tensors hold 0..1, others
+            0..255.
+        tta (`bool`): Follow the published test protocol instead of squeezing each image into the model's input:
+            square windows side by side, each also mirrored, averaged.
+        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
+
+    Returns:
+        For every image `predicted_depth` and `uncertainty`, float32 `(H, W)`: metres, at least 1e-3, and 0..1.
+
+    Raises:
+        ValueError: There are no images, the model has no depth task, or windows do not fit (see [`input_size`]).
+    """
+    predict = _predict_windows if tta else _predict_whole
+    model_size = model.config.task(DEPTH_TASK).image_size
+    prepared = defaultdict(list)
+    for number, image in enumerate(images):
+        prepared[input_size(model_size, image_height_and_width(image), tta)].append(number)
+    if not prepared:
+        raise ValueError("There are no images to predict.")
+    predictions: dict[int, dict[str, torch.Tensor]] = {}
+    for size, members in prepared.items():
+        chosen = [images[number] for number in members]
+        outputs = predict(model, prepare_images(model, processor, chosen, size), settings)
+        maps = processor.post_process_depth_estimation(outputs, [image_height_and_width(image) for image in chosen])
+        predictions |= zip(members, maps)
+    return [predictions[number] for number in range(len(images))]
+
+
+def _predict_whole(model, pixel_values: torch.Tensor, settings: dict):
+    return model.generate(pixel_values=pixel_values, task=DEPTH_TASK, return_dict_in_generate=True, **settings)
+
+
+def _predict_windows(model, pixel_values: torch.Tensor, settings: dict) -> AiTDepthEstimatorOutput:
+    def predict(crops: torch.Tensor) -> torch.Tensor:
+        outputs = _predict_whole(model, crops, settings)
+        # As published, depth is averaged before it is clipped; `outputs.predicted_depth` is clipped already.
+        return torch.stack([model.detokenize(outputs), outputs.uncertainty], dim=1)
+
+    num_windows = math.ceil(pixel_values.shape[-1] / pixel_values.shape[-2])
+    maps = predict_with_windows_and_flip(pixel_values, predict, num_windows)
+    return AiTDepthEstimatorOutput(predicted_depth=maps[:, 0], uncertainty=maps[:, 1])
+
+
+def depth_writer(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, **settings) -> Writer:
+    """`NAME_depth.png` (16 bits, millimetres), `NAME_color.png` and `NAME_uncertainty.png`. Settings are those of
+    [`predict_depth`]."""
+
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
+        pictures = []
+        for path, prediction in zip(paths, predict_depth(model, processor, images, **settings)):
+            depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
+            save_depth_png(depth, output / f"{path.stem}_depth.png")
+            pictures.append(colorize_depth(depth))
+            save_image(pictures[-1], output / f"{path.stem}_color.png")
+            save_image(colorize_uncertainty(uncertainty.clip(0, 1)), output / f"{path.stem}_uncertainty.png")
+        return pictures
+
+    return write

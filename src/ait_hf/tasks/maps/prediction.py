@@ -1,0 +1,69 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From photographs to maps of their sizes, and these as files."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...data.writing import write_file
+from ...drawing.picture_files import save_image
+from ...inference.generating import check_frame, check_output_type, generate_from_images
+from ...inference.images import image_height_and_width
+from ...model.image_processing_ait import AiTImageProcessor
+from ...model.modeling_ait import AiTForDenseTokenGeneration
+from ..writer import Writer
+from .drawing import colorize_map
+
+
+@torch.no_grad()
+def predict_maps(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    images: Sequence[Image.Image | torch.Tensor],
+    *,
+    task: str,
+    **settings,
+) -> list[dict[str, torch.Tensor]]:
+    """
+    Maps of a dense task of your own, at the images' sizes.
+
+    Args:
+        model, processor, images: As for [`~ait_hf.inference.generating.generate_from_images`].
+        task (`str`): Whose output is a map.
+        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
+
+    Returns:
+        For every image `predicted_map` `(channels, H, W)`, float32, in the unit of the task's tokenizer, and
+        `uncertainty` `(H, W)`, float32, 0..1.
+
+    Raises:
+        ValueError: The output is of another type, or as [`~ait_hf.inference.generating.generate_from_images`].
+    """
+    check_output_type(model, task, ("map",))
+    outputs = generate_from_images(model, processor, images, task, **settings)
+    return processor.post_process_dense_prediction(outputs, [image_height_and_width(image) for image in images])
+
+
+def map_writer(
+    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, *, task: str, **settings
+) -> Writer:
+    """`NAME_TASK.npy`, float32 `(height, width, channels)`, and `NAME_TASK.png`. Settings are those of
+    [`predict_maps`]."""
+    check_frame(model, processor, task)
+    unit = model.tokenizers[model.grammar(task).codebook].config.unit
+
+    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
+        pictures = []
+        for path, prediction in zip(paths, predict_maps(model, processor, images, task=task, **settings)):
+            values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
+            write_file(output / f"{path.stem}_{task}.npy", partial(np.save, arr=values))
+            pictures.append(colorize_map(values, unit))
+            save_image(pictures[-1], output / f"{path.stem}_{task}.png")
+        return pictures
+
+    return write
