@@ -306,3 +306,24 @@ def test_wrong_requests_are_one_sentence(tmp_path, depth_model, monkeypatch, cap
         runpy.run_path(str(SCRIPT), run_name="__main__")
     sentence = capsys.readouterr().err.splitlines()[-1]
     assert sentence.startswith("finetune.py: ") and message in sentence
+
+
+@pytest.mark.parametrize(
+    ("names", "side", "message"),
+    [(range(9), 64, "must be at least 10"), (range(12), 32, "give the pictures that"), (range(100, 112), 64, "exist")],
+)
+def test_nothing_is_written_before_a_file_is_divided(tmp_path, detector, monkeypatch, capsys, names, side, message):
+    save_with_remote_code(detector, object_processor(), tmp_path / "model")
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        Image.new("RGB", (64, side)).save(tmp_path / f"images/{number}.png")
+    images = [{"id": k, "file_name": f"{name}.png", "height": 64, "width": 64} for k, name in enumerate(names)]
+    own = {"category_id": 1, "bbox": [4, 4, 30, 30], "area": 900.0, "iscrowd": 0}
+    content = {"images": images, "categories": [{"id": 1, "name": "cat"}]}
+    content["annotations"] = [own | {"id": image["id"], "image_id": image["id"]} for image in images]
+    (tmp_path / "objects.json").write_text(json.dumps(content))
+    command = ["--model", tmp_path / "model", "--task", INSTANCES, "--data", tmp_path / "objects.json"]
+    monkeypatch.setattr(sys, "argv", ["finetune.py", *map(str, command), "--output", str(tmp_path / "new")])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert message in capsys.readouterr().err.splitlines()[-1] and not (tmp_path / "new").exists()

@@ -15,6 +15,7 @@ from transformers import AutoImageProcessor
 from ..data.coco_files import CocoContent, entries, read_annotations, read_coco_file
 from ..data.files import files_with_suffix
 from ..data.label_maps import split_folders
+from ..data.picture_sizes import check_pictures
 from ..data.pixels import height_and_width
 from ..data.rgbd import load_hub_rgbd
 from ..data.rgbd_index import INDEX_SUFFIXES, Frame, apply_depth_scale, read_index
@@ -203,6 +204,7 @@ def _object_data(request: FineTuning, config: AiTConfig, size: list[int]) -> tup
     given = None if request.images is None else Path(request.images)
     folders = [_image_folder(content) if given is None else given for content in contents]
     if len(files) == 1:
+        _check_images(contents[0], folders[0])  # before anything is written
         files, folders = list(_divided(request, files[0]).values()), folders * 2
     splits = {
         name: {"annotations": str(file), "images": str(folder)}
@@ -240,6 +242,12 @@ def _image_folder(content: CocoContent) -> Path:
     own = Path(content.name).parent
     folders = [folder for folder in (own / "images", own.parent / "images", own) if folder.is_dir()]
     return next((folder for folder in folders if content.has_pictures(folder)), folders[0])
+
+
+def _check_images(content: CocoContent, folder: Path) -> None:
+    paths = content.pictures(folder)
+    sizes = {str(paths[image["id"]]): (image["height"], image["width"]) for image in content.content["images"]}
+    check_pictures(content.name, sizes)
 
 
 def _divided(request: FineTuning, annotations: Path) -> dict[str, Path]:
