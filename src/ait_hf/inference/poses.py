@@ -111,7 +111,7 @@ def generate_poses(
 
 def check_skeleton(model: AiTForDenseTokenGeneration, task: str, skeleton: Skeleton) -> None:
     """`ValueError` if the poses of the task have another number of joints."""
-    num_joints = model.tokenizers[model.grammar(task).codebook].config.num_joints
+    num_joints = model.task_tokenizer(task).config.num_joints
     if num_joints != len(skeleton.joints):
         raise ValueError(
             f"The model's poses have {num_joints} joints, but the skeleton {skeleton.name} has {len(skeleton.joints)}."

@@ -127,6 +127,14 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             raise ValueError(f"Unknown task {task!r}: this model was built for {sorted(self.grammars)}.")
         return self.grammars[task]
 
+    def task_tokenizer(self, task: str) -> Tokenizer | None:
+        """
+        The tokenizer of a task's codebook, `None` for a task without dense tokens; `ValueError` for a task the model does
+        not have.
+        """
+        codebook = self.grammar(task).codebook
+        return None if codebook is None else self.tokenizers[codebook]
+
     def load_tokenizer(self, name: str, tokenizer: Tokenizer) -> None:
         """
         Copies a trained tokenizer's weights into this model.
@@ -260,18 +268,15 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             encoder_attentions=encoder_outputs.attentions,
         )
 
-    def _tokenizer(self, grammar: TaskGrammar) -> Tokenizer | None:
-        return None if grammar.codebook is None else self.tokenizers[grammar.codebook]
-
     @torch.no_grad()
     def _sequence(self, task: str, batch: dict[str, Any]) -> TrainingSequence:
         """What the decoder is to write for a batch of one task."""
-        grammar, images, labels = self.grammar(task), batch["pixel_values"], batch["labels"]
+        tokenizer, images, labels = self.task_tokenizer(task), batch["pixel_values"], batch["labels"]
         if task not in self.objectives:
             raise ValueError(f"Task {task!r} declares no output_type, so there is nothing to learn from its labels.")
         objective = self.objectives[task]
         draft = objective.drafted(labels).to(images.device, non_blocking=True)
-        sequence = objective.complete(draft, self._tokenizer(grammar))
+        sequence = objective.complete(draft, tokenizer)
         if len(sequence.tokens) != len(images):
             raise ValueError(f"Task {task!r} has {len(images)} images but labels of {len(sequence.tokens)}.")
         return sequence
@@ -287,7 +292,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         )
         # Supervised positions only: logits over the vocabulary are the largest tensors of a training step.
         logits = self._logits(sequence.select(outputs.last_hidden_state))
-        return self.objectives[task].loss(logits, sequence, self._tokenizer(grammar))
+        return self.objectives[task].loss(logits, sequence, self.task_tokenizer(task))
 
     def _decode_map(self, grammar: TaskGrammar, probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
         """Soft tokens of one dense block per group, (batch, slots, codes), to maps (batch, [groups,] [channels,] height,

@@ -83,7 +83,7 @@ def evaluate_depth_task(
         model, processor = load_model_and_processor(options.model, DEPTH_TASK, accelerator.device, options.dtype)
         image_size = model.config.task(DEPTH_TASK).image_size
         if options.tokenizer_reconstruction:
-            own = model.tokenizers[model.grammar(DEPTH_TASK).codebook]
+            own = model.task_tokenizer(DEPTH_TASK)
             tokenizers["the model's tokenizer"] = (own, image_size)
     samples = _load_samples(options, image_size)
     loader = accelerator.prepare(DataLoader(samples, batch_size=options.batch_size, collate_fn=rgbd_collator))

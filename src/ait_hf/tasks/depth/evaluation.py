@@ -235,7 +235,7 @@ def _token_distances(
     labels: Sequence[torch.Tensor],
     size: tuple[int, int],
 ) -> list[float]:
-    tokenizer = model.tokenizers[model.grammar(DEPTH_TASK).codebook]
+    tokenizer = model.task_tokenizer(DEPTH_TASK)
     true_ids = tokenizer.tokenize(_resize_labels(_to(labels, model.device), size)).flatten(1)
     codes = tokenizer.quantizer.embedding
     if outputs.soft_detokenizer:

@@ -176,7 +176,7 @@ def task_tokenizer(model: AiTForDenseTokenGeneration, task: str) -> VQTokenizer:
         ValueError: The model has no such task, or its output is something else.
     """
     check_output_type(model, task, ("map",))
-    return model.tokenizers[model.grammar(task).codebook]
+    return model.task_tokenizer(task)
 
 
 def _mean_errors(rows: list[Row], unit: str) -> dict[str, float]:

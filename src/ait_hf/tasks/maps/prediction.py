@@ -55,7 +55,7 @@ def map_writer(
     """`NAME_TASK.npy`, float32 `(height, width, channels)`, and `NAME_TASK.png`. Settings are those of
     [`predict_maps`]."""
     check_frame(model, processor, task)
-    unit = model.tokenizers[model.grammar(task).codebook].config.unit
+    unit = model.task_tokenizer(task).config.unit
 
     def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
         pictures = []

@@ -123,7 +123,7 @@ def evaluate_object_task(
         if options.num_objects is not None and not 1 <= options.num_objects <= task.num_groups:
             raise ValueError(f"--num-objects must lie in 1..{task.num_groups}, the most that this model gives.")
         if options.tokenizer_reconstruction:
-            tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(options.task).codebook]
+            tokenizers["the model's tokenizer"] = model.task_tokenizer(options.task)
     data = _load_data(options, room_size)
 
     results, found = {}, []

@@ -121,7 +121,7 @@ def evaluate_pose_task(
     if options.model is not None:
         model, processor = load_model_and_processor(options.model, options.task, accelerator.device, options.dtype)
         if options.tokenizer_reconstruction:
-            tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(options.task).codebook]
+            tokenizers["the model's tokenizer"] = model.task_tokenizer(options.task)
     data = _load_data(options)
     if accelerator.is_main_process:
         pairs = pair_joints(COCO_SKELETON.joints, data.joints, COCO_SKELETON.name)

@@ -102,7 +102,7 @@ def evaluate_semantic_task(
         model, processor = load_model_and_processor(options.model, SEMANTIC_TASK, accelerator.device, options.dtype)
         image_size = model.config.task(SEMANTIC_TASK).image_size
         if options.tokenizer_reconstruction:
-            tokenizers["the model's tokenizer"] = model.tokenizers[model.grammar(SEMANTIC_TASK).codebook]
+            tokenizers["the model's tokenizer"] = model.task_tokenizer(SEMANTIC_TASK)
     else:
         image_size = tokenizer.map_size
     of_model = None if model is None else model.config.class_names(SEMANTIC_TASK)
