@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as rle_codec
 
 from ..data.coco import coco_classes
+from ..data.writing import write_text
 from ..model.image_reading_ait import read_image_header
 from ..model.tokenization_vq import VQTokenizer
 from .conventions import get_convention
@@ -93,7 +94,7 @@ def decode_source(
     found["repaired"] = sum(bool(block["repairs"]) for block in blocks)
     if categories is not None:
         results = [result for entry in done for result in entry["results"]]
-        (output / RESULTS).write_text(json.dumps(results), encoding="utf-8")
+        write_text(output / RESULTS, json.dumps(results))
         found |= {"results": len(results), "left_out": [reason for entry in done for reason in entry["left_out"]]}
     kept = ("number", "image", "blocks")
     journal.finish("".join(json.dumps({name: entry[name] for name in kept}) + "\n" for entry in done))

@@ -43,7 +43,7 @@ class Journal:
                 f"{self.path} is what is left of another job with this output: remove it, or run that job to its end."
             )
         if len(whole) < len(lines):
-            self.path.write_text("".join(whole), encoding="utf-8")
+            write_text(self.path, "".join(whole))
         return [json.loads(line) for line in whole[1:]]
 
     def run(
