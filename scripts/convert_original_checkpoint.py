@@ -1,117 +1,13 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""
-A released AiT checkpoint as a folder that `AutoModel` loads.
+"""A released AiT checkpoint, or a tokenizer alone, as a folder that `AutoModel` loads: the same as `ait convert`, see --help."""
 
-    python scripts/convert_original_checkpoint.py --original FILE.pth --original-config CONFIG.json --output DIR
+from functools import partial
 
-CONFIG.json holds the original model dictionary, alone or as the entry `config` or `model` of another. Detection,
-instance segmentation, depth and joint models are converted. `--tokenizer depth=FILE.pt` or `mask=FILE.pt` takes a
-tokenizer from a file of its own instead of the checkpoint. Pickled code is not executed.
-
-A tokenizer alone, of a published model that uses AiT's, with its preprocessing and the format of its text:
-
-    python scripts/convert_original_checkpoint.py --tokenizer vae-oid.npz --preset paligemma-mask --output DIR
-"""
-
-import argparse
-import json
-from pathlib import Path
-from typing import Any
-
-from transformers.utils import logging
-
-from ait_hf import AiTForDenseTokenGeneration
-from ait_hf.conversion.original import convert_original_checkpoint
-from ait_hf.data.writing import write_folder
-from ait_hf.hub.remote_code import save_with_remote_code
-from ait_hf.recipes.faults import command
-from ait_hf.tokens import PRESETS
-from ait_hf.tokens.convert import convert_tokenizer
+from ait_hf_cli import run
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--original", type=Path, metavar="FILE.pth", help="original checkpoint")
-    parser.add_argument("--original-config", type=Path, metavar="CONFIG.json", help="its model dictionary")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
-    parser.add_argument(
-        "--tokenizer",
-        action="append",
-        default=[],
-        metavar="NAME=FILE.pt",
-        help="original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated. With "
-        "--preset, the file alone",
-    )
-    parser.add_argument("--preset", metavar="NAME", help=f"convert a tokenizer alone: one of {', '.join(PRESETS)}")
-    parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
-    return parser.parse_args(arguments)
-
-
-def check_options(options: argparse.Namespace) -> None:
-    if options.preset is None:
-        if options.original is None or options.original_config is None:
-            raise ValueError(
-                "give --original and --original-config, or --tokenizer and --preset for a tokenizer alone."
-            )
-    elif options.original or options.original_config or len(options.tokenizer) != 1:
-        raise ValueError("--preset converts a tokenizer alone: give it with one --tokenizer FILE and with --output.")
-
-
-def read_original_config(path: Path) -> dict[str, Any]:
-    """The original model dictionary in a JSON file.
-
-    Raises:
-        ValueError: The file is no JSON or holds no such dictionary.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from error
-    candidates = [content, content.get("config"), content.get("model")] if isinstance(content, dict) else []
-    for candidate in candidates:
-        if isinstance(candidate, dict) and {"backbone", "transformer", "task_heads"} <= candidate.keys():
-            return candidate
-    raise ValueError(
-        f"{path} holds no original model dictionary (with backbone, transformer and task_heads), neither itself nor "
-        "in an entry config or model."
-    )
-
-
-def parse_tokenizers(pairs: list[str]) -> dict[str, Path]:
-    tokenizers = {}
-    for pair in pairs:
-        name, separator, file = pair.partition("=")
-        if not (name and separator and file):
-            raise ValueError(f"--tokenizer is NAME=FILE, such as depth=vqvae_depth.pt, not {pair!r}.")
-        tokenizers[name] = Path(file)
-    return tokenizers
-
-
-@command("convert_original_checkpoint.py")
-def main(arguments: list[str] | None = None) -> None:
-    options = parse_arguments(arguments)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    check_options(options)
-    if options.preset is not None:
-        model = convert_tokenizer(options.tokenizer[0], options.preset, options.output, options.overwrite)
-    else:
-        model = convert_model(options)
-    print(f"Wrote {model.num_parameters():,} parameters to {options.output}.")
-
-
-def convert_model(options: argparse.Namespace) -> AiTForDenseTokenGeneration:
-    if options.output.exists() and not options.overwrite:
-        raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
-    original_config = read_original_config(options.original_config)
-    tokenizers = parse_tokenizers(options.tokenizer)
-    model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
-    write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
-    return model
-
+main = partial(run, "convert", prog="convert_original_checkpoint.py")
 
 if __name__ == "__main__":
     main()

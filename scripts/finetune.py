@@ -1,73 +1,13 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""
-Train a published or own model on your own images, see docs/fine_tuning.md.
+"""A published or own model, trained on one's own images: the same as `ait finetune`, see --help."""
 
-    # depth: a folder with images/NAME.jpg and depth/NAME.png (16 bits, millimetres)
-    accelerate launch scripts/finetune.py --model runs/ait_swinv2_b_nyu --task depth --data my-rooms --depth-scale 1000 \
-        --output runs/my-rooms
+from functools import partial
 
-    # objects of your own classes, in COCO's format, training only low-rank adapters
-    accelerate launch scripts/finetune.py --model runs/ait_swinv2_b_insseg --task instance-segmentation \
-        --data my-objects --output runs/my-objects --lora 8
-
-The same command again goes on where it was. Any key of the recipe that this writes can be overridden,
-as in `--override train.save_every=100 model.lora.alpha=8`.
-"""
-
-import argparse
-import dataclasses
-import logging
-
-from accelerate import PartialState
-
-from ait_hf.recipes.arguments import seed
-from ait_hf.recipes.faults import command
-from ait_hf.recipes.from_folder import FineTuning, fine_tuning_values
-from ait_hf.recipes.parsing import apply_override, build
-from ait_hf.training.solver import SolverRecipe, train_solver
+from ait_hf_cli import run
 
 
-@command("finetune.py")
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder or Hub name of the model to start from")
-    parser.add_argument("--task", required=True, help="depth, object-detection, instance-segmentation, ...")
-    parser.add_argument("--data", required=True, help="folder, index, COCO json file or Hub name of a data set")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="of the new model")
-    parser.add_argument("--images", metavar="FOLDER", help="of the images that the COCO json file names")
-    parser.add_argument("--validation", metavar="JSON", help="COCO json file to evaluate on (else: every tenth image)")
-    parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes of label maps, in order")
-    parser.add_argument(
-        "--class-ids", type=int, nargs="+", metavar="ID", help="of every class in label maps (0, 1, ...)"
-    )
-    parser.add_argument("--ignored-ids", type=int, nargs="*", metavar="ID", help="in label maps, do not count (255)")
-    parser.add_argument("--depth-scale", type=float, help="divisor from stored depth to metres")
-    parser.add_argument("--image-column", help="of shards and data sets of the Hub (image)")
-    parser.add_argument("--depth-column", help="of shards and data sets of the Hub (depth)")
-    parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="pixels (the model's)")
-    parser.add_argument("--steps", type=int, help="optimiser steps (1000)")
-    parser.add_argument("--batch-size", type=int, help="samples a step, which processes share (8)")
-    parser.add_argument("--lr", type=float, help="learning rate (1e-4; 1e-3 with --lora)")
-    parser.add_argument("--lora", type=int, metavar="RANK", help="train low-rank adapters instead of all weights")
-    parser.add_argument("--seed", type=seed, help="of everything (0)")
-    parser.add_argument(
-        "--override", nargs="+", default=[], metavar="KEY=VALUE", help="values to replace in the recipe"
-    )
-    options = parser.parse_args(arguments)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("ait_hf").setLevel(logging.INFO)
-    given = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(FineTuning)
-        if getattr(options, field.name) is not None
-    }
-    with PartialState().main_process_first():
-        values = fine_tuning_values(FineTuning(**given))
-    for override in options.override:
-        apply_override(values, override)
-    train_solver(build(SolverRecipe, values))
-
+main = partial(run, "finetune", prog="finetune.py")
 
 if __name__ == "__main__":
     main()

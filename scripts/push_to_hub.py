@@ -1,49 +1,13 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""
-Publishes a trained or converted model, or a tokenizer alone, on the Hugging Face Hub, with its code and a model card.
+"""A trained or converted model, or a tokenizer, on the Hugging Face Hub: the same as `ait push`, see --help."""
 
-    hf auth login    # once; or set HF_TOKEN
-    python scripts/push_to_hub.py --folder runs/rooms/joint --repo user/ait-rooms --private
-    python scripts/push_to_hub.py --folder runs/demo/tokenizer --repo user/vq-tokenizer-rooms --license apache-2.0
-    python scripts/push_to_hub.py --folder runs/rooms/joint --repo user/ait-rooms --card-only
+from functools import partial
 
-One commit holds all or nothing; a push that broke off is simply started again. The card says what the folder says:
-results from history.json and metrics.json (give scripts/evaluate.py --output FOLDER/metrics.json), data and recipe from
-recipe.yaml. A README.md in the folder is taken as it is. Checkpoints to resume from and logs stay here, unless asked for,
-as in --include "logs/*".
-"""
-
-import argparse
-
-from ait_hf.hub.push import push_folder
-from ait_hf.recipes.faults import command
+from ait_hf_cli import run
 
 
-@command("push_to_hub.py")
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--folder", required=True, metavar="DIR", help="of a saved model or tokenizer")
-    parser.add_argument("--repo", required=True, metavar="USER/NAME", help="is made if missing")
-    parser.add_argument("--private", action="store_true", help="make a new repository private")
-    parser.add_argument("--license", help="of the weights, such as apache-2.0; unknown by default")
-    parser.add_argument("--message", help="of the commit")
-    parser.add_argument("--card-only", action="store_true", help="push the card to a repository that is there")
-    parser.add_argument("--include", nargs="+", default=[], metavar="PATTERN", help='further files, such as "logs/*"')
-    options = parser.parse_args(arguments)
-    address = push_folder(
-        options.folder,
-        options.repo,
-        private=options.private,
-        license=options.license,
-        message=options.message,
-        card_only=options.card_only,
-        include=options.include,
-    )
-    print(f"Pushed: {address}")
-
+main = partial(run, "push", prog="push_to_hub.py")
 
 if __name__ == "__main__":
     main()

@@ -26,7 +26,6 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation, set_
 from ait_hf.data.writing import write_text
 from ait_hf.metrics.measuring import evaluating
 from ait_hf.metrics.semantic import SEMANTIC_VALUES
-from ait_hf.recipes.arguments import seed
 from ait_hf.recipes.faults import command
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.recipes.streams import evaluation_batches, training_batches
@@ -34,6 +33,7 @@ from ait_hf.tasks.semantics.evaluation import measure_label_maps
 from ait_hf.tasks.semantics.prediction import SEMANTIC_TASK
 from ait_hf.tasks.semantics.task import SemanticTask
 from ait_hf.training.solver import SolverRecipe
+from ait_hf_cli.arguments import seed
 
 
 MANY_STEPS = 10**9

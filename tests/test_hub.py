@@ -18,6 +18,7 @@ from saved_model import picture, save_tiny_model, tiny_model
 
 from ait_hf import VQTokenizer
 from ait_hf.hub.push import HubRecipe, prepare_repository, push_folder, push_run
+from ait_hf_cli import main as ait
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -327,6 +328,15 @@ def test_a_run_is_published_as_its_recipe_says(saved, hub):
     push_run(saved, recipe)
     assert hub.repositories[REPO].head.message == "Trained"
     assert b"license: cc-by-4.0" in hub.files(REPO)["README.md"]
+
+
+def test_the_verb(saved, hub, capsys):
+    ait(["push", "--folder", str(saved), "--repo", REPO, "--private"])
+    assert capsys.readouterr().out.startswith(f"Pushed: {hub.url}/{REPO}/commit/")
+    assert hub.repositories[REPO].private and "config.json" in hub.files(REPO)
+    with pytest.raises(SystemExit, match="2"):
+        ait(["push", "--folder", str(saved / "nothing"), "--repo", REPO])
+    assert capsys.readouterr().err.startswith("ait push: There is no folder")
 
 
 def test_the_script(saved, hub, monkeypatch, capsys):

@@ -22,7 +22,7 @@ from ait_hf.data.skeletons import COCO_SKELETON, Skeleton
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.model.modeling_ait import AiTPoseEstimatorOutput
 from ait_hf.tasks.poses import evaluation as pose_evaluation
-from ait_hf.tasks.poses.command import add_pose_arguments, check_pose_options, evaluate_pose_task
+from ait_hf.tasks.poses.command import check_pose_options, evaluate_pose_task
 from ait_hf.tasks.poses.evaluation import (
     evaluate_pose_tokenizer,
     evaluate_poses,
@@ -30,6 +30,7 @@ from ait_hf.tasks.poses.evaluation import (
     pose_ground_truth,
     read_detections,
 )
+from ait_hf_cli.evaluate import add_pose_arguments
 
 
 HAND = Skeleton("hand", ("a", "b"), (), (), (0.1, 0.1))

@@ -4,7 +4,6 @@
 of pictures of two files of annotations."""
 
 import json
-import runpy
 import unicodedata
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 from test_quirks_coco import CAR, PERSON, content, write
 
+from ait_hf.commands.predict import read_boxes
 from ait_hf.data.label_maps import load_label_maps, split_folders
 from ait_hf.data.maps import MapFolder
 from ait_hf.data.rgbd import load_rgbd
@@ -23,7 +23,6 @@ from ait_hf.recipes.from_folder import FineTuning, _object_data
 
 HEIGHT, WIDTH = 20, 30
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-PREDICT = Path(__file__).parents[1] / "scripts/predict.py"
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +131,6 @@ def test_predictions_of_folders_and_names(tmp_path):
     ],
 )
 def test_given_boxes_are_taken_by_type_and_name(tmp_path, boxes, message):
-    read_boxes = runpy.run_path(str(PREDICT), run_name="predict")["read_boxes"]
     picture = tmp_path / f"{COMPOSED}.PNG"
     file = write(tmp_path, json.dumps({f"{DECOMPOSED}.png": boxes}).encode("utf-8-sig"), "boxes.json")
     if message is None:

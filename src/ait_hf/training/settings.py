@@ -9,8 +9,9 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import DynamoBackend
 from huggingface_hub.dataclasses import strict
 
+from ait_hf_cli.arguments import SEEDS
+
 from ..hub.push import HubRecipe
-from ..recipes.arguments import SEEDS
 from ..recipes.evaluation import EvaluationRecipe
 from .optimizer import OptimizerRecipe
 from .schedules import ConstantSchedule, Schedule

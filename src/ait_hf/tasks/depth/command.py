@@ -37,31 +37,6 @@ DEPTH_COLUMNS = (
 )
 
 
-def add_depth_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only depth has and returns their names."""
-    group = parser.add_argument_group("depth")
-    actions = [
-        group.add_argument(
-            "--root", metavar="DIR", help="where the index's relative paths start (default: at the index)"
-        ),
-        group.add_argument("--depth-scale", type=float, help="stored depth per metre, if the index does not say"),
-        group.add_argument(
-            "--protocol",
-            choices=("resize", "tta"),
-            default="resize",
-            help="squeeze the image into the model's input, or the published windows and mirroring (default: resize)",
-        ),
-        group.add_argument(
-            "--eigen-crop",
-            action="store_true",
-            help="count the Eigen crop only, of 480x640 maps or others of that shape",
-        ),
-        group.add_argument("--min-depth", type=float, default=1e-3, help="metres (default: 0.001)"),
-        group.add_argument("--max-depth", type=float, default=10.0, help="metres (default: 10)"),
-    ]
-    return [action.dest for action in actions]
-
-
 def check_depth_options(options: argparse.Namespace) -> None:
     has_index = options.data != "synthetic" and not options.data.startswith(NYU_PREFIX)
     if not has_index and (options.root is not None or options.depth_scale is not None):

@@ -43,11 +43,6 @@ class _RecipeOfData:
     data: AnyMapData
 
 
-def add_map_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Maps have no options of their own: a recipe says what the data are."""
-    return []
-
-
 def check_map_options(options: argparse.Namespace) -> None:
     if options.model is not None and Path(options.model, "config.json").is_file():
         AiTConfig.from_pretrained(options.model).task(options.task)  # an unknown one is more likely a slip than data

@@ -24,7 +24,6 @@ from ...data.writing import write_text
 from ...drawing.picture_files import save_image
 from ...inference.generating import decoding_modes
 from ...inference.loading import load_model_and_processor
-from ...inference.objects import OBJECT_TASKS
 from ...model.tokenization_vq import VQTokenizer
 from .drawing import object_gallery
 from .evaluation import (
@@ -56,24 +55,6 @@ class ObjectData:
     ground_truth: dict[str, Any]
     classes: DataClasses
     category_ids: Sequence[int]
-
-
-def add_object_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only objects have and returns their names."""
-    group = parser.add_argument_group(" and ".join(OBJECT_TASKS))
-    actions = [
-        group.add_argument("--num-objects", type=int, help="objects per image (default: as many as the model has)"),
-        group.add_argument(
-            "--top-k",
-            type=int,
-            metavar="N",
-            help="count the N likeliest pairs of an object and a class of an image (default: every object once, with "
-            "its chosen class, as published)",
-        ),
-        group.add_argument("--do-sample", action="store_true", help="draw boxes and classes instead of the likeliest"),
-        group.add_argument("--top-p", type=float, help="draw among the likeliest that have this probability together"),
-    ]
-    return [action.dest for action in actions]
 
 
 def check_object_options(options: argparse.Namespace) -> None:

@@ -75,23 +75,6 @@ class DetectedBoxes(Sequence):
         return box | {"image": read_image(box["path"])}
 
 
-def add_pose_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only poses have and returns their names."""
-    group = parser.add_argument_group("keypoint-detection")
-    actions = [
-        group.add_argument(
-            "--boxes",
-            type=Path,
-            metavar="FILE.json",
-            help="people that a detector found, in COCO's results format (default: the annotated boxes)",
-        ),
-        group.add_argument(
-            "--flip-test", action="store_true", help="predict people mirrored, too, and average the joints"
-        ),
-    ]
-    return [action.dest for action in actions]
-
-
 def check_pose_options(options: argparse.Namespace) -> None:
     if options.data.startswith(COCO_PREFIX):
         if options.images is None:

@@ -44,34 +44,6 @@ GALLERY_ROWS = 6
 SEMANTIC_COLUMNS = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
 
 
-def add_semantic_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only semantic segmentation has and returns their names."""
-    group = parser.add_argument_group(SEMANTIC_TASK)
-    actions = [
-        group.add_argument(
-            "--classes", metavar="FILE", help="names of the classes of labels:ROOT (default: those of the model)"
-        ),
-        group.add_argument(
-            "--first-id", type=int, default=0, help="number of the first class in the files (default: 0)"
-        ),
-        group.add_argument(
-            "--class-ids",
-            type=int,
-            nargs="+",
-            metavar="ID",
-            help="number of every class in the files, in order, where these do not follow one another",
-        ),
-        group.add_argument(
-            "--ignored-ids",
-            type=int,
-            nargs="*",
-            metavar="ID",
-            help="numbers in the files of pixels that do not count (default: 255, unless that is a class's)",
-        ),
-    ]
-    return [action.dest for action in actions]
-
-
 def check_semantic_options(options: argparse.Namespace) -> None:
     numbers = (options.classes, options.class_ids, options.ignored_ids)
     of_files = options.first_id != 0 or any(given is not None for given in numbers)

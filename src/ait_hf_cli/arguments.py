@@ -1,18 +1,31 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Types of arguments that several commands take; argparse makes a sentence of what they raise."""
+"""What the parsers of several verbs share; argparse makes a sentence of what types of arguments raise."""
 
+import argparse
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-
-import torch
+from typing import Any
 
 
 SEEDS = range(2**32)  # what numpy takes
 
 
-def device(text: str) -> torch.device:
-    """A device that this machine has."""
+def command_parser(description: str, prog: str | None) -> argparse.ArgumentParser:
+    """
+    Args:
+        description: For `--help`, as it is laid out.
+        prog: What the command is called; by default as the process was.
+    """
+    return argparse.ArgumentParser(
+        prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+
+
+def device(text: str) -> Any:
+    """A `torch.device` that this machine has."""
+    import torch  # which takes seconds: only whoever names a device waits for them
+
     try:
         found = torch.device(text)
         torch.zeros(1, device=found).tolist()
@@ -47,3 +60,12 @@ def score(text: str) -> float:
     if not 0 <= value <= 1:
         raise ArgumentTypeError(f"{text} is not in 0..1")
     return value
+
+
+def add_tf32(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tf32",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="round products of float32 matrices to TF32 on a GPU that has it (default: yes)",
+    )

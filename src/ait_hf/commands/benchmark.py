@@ -1,0 +1,76 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How long the parts of the model take, and how much memory: `ait benchmark`."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import torch
+import transformers
+
+from ..benchmarks import inference_suites, token_suites, training_suites
+from ..benchmarks.measuring import run_suite
+
+
+FUNCTIONS = (
+    inference_suites.backbone,
+    inference_suites.decode,
+    inference_suites.objects,
+    inference_suites.tokenizer,
+    token_suites.tokens,
+    inference_suites.end_to_end,
+    inference_suites.end_to_end_objects,
+    inference_suites.precision,
+    inference_suites.growth,
+    training_suites.train_backbone,
+    training_suites.train_step,
+    training_suites.loader,
+)
+SUITES = {function.__name__.replace("_", "-"): function for function in FUNCTIONS}
+COLUMNS = {
+    "median_ms": "{:10.1f} ms",
+    "peak_memory_mb": "{:8.0f} MB",
+    "activations_mb": "{:8.0f} MB kept",
+    "gflops": "{:9.1f} GFLOP/s",
+    "share_of_peak": "{:5.0%} of peak",
+    "images_per_second": "{:8.2f} images/s",
+    "relative_error": "{:.1e} error",
+}
+
+
+def print_table(report: dict[str, Any]) -> None:
+    print(f"matrix products here: up to {report['matrix_peak_gflops']:.1f} GFLOP/s")
+    for name, result in report["contestants"].items():
+        ratio = result["ratio_to_baseline"]
+        cells = [text.format(result[key]) for key, text in COLUMNS.items() if result.get(key) is not None]
+        cells.insert(1, f"x {ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})")
+        print(f"{name:40}", *cells, sep="  ")
+
+
+def run(options: argparse.Namespace) -> None:
+    transformers.logging.set_verbosity_error()
+    torch.manual_seed(options.seed)
+    options.dtype = getattr(torch, options.dtype)
+    options.device = options.device or torch.device("cpu")
+    suite = SUITES[options.suite](options)
+    measured = run_suite(
+        suite, repeats=options.repeats, warmup=options.warmup, device=options.device, dtype=options.dtype
+    )
+    chosen = {"full": options.full, "batch_size": options.batch_size, "dtype": str(options.dtype)}
+    machine = {"device": str(options.device), "threads": torch.get_num_threads()}
+    if options.device.type == "cuda":
+        machine["name"] = torch.cuda.get_device_name(options.device)
+    report = {
+        "suite": options.suite,
+        "baseline": next(iter(suite.contestants)),
+        "settings": suite.settings | chosen,
+        "machine": machine | {"torch": torch.__version__, "transformers": transformers.__version__},
+        **measured,
+    }
+    if options.json:
+        json.dump(report, sys.stdout, indent=2)
+        print()
+    else:
+        print_table(report)

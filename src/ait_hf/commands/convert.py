@@ -1,0 +1,77 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A released AiT checkpoint, or a tokenizer alone, as a folder that `AutoModel` loads: `ait convert`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging
+
+from ..conversion.original import convert_original_checkpoint
+from ..data.writing import write_folder
+from ..hub.remote_code import save_with_remote_code
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..tokens.convert import convert_tokenizer
+
+
+def run(options: argparse.Namespace) -> None:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    check_options(options)
+    if options.preset is not None:
+        model = convert_tokenizer(options.tokenizer[0], options.preset, options.output, options.overwrite)
+    else:
+        model = convert_model(options)
+    print(f"Wrote {model.num_parameters():,} parameters to {options.output}.")
+
+
+def check_options(options: argparse.Namespace) -> None:
+    if options.preset is None:
+        if options.original is None or options.original_config is None:
+            raise ValueError(
+                "give --original and --original-config, or --tokenizer and --preset for a tokenizer alone."
+            )
+    elif options.original or options.original_config or len(options.tokenizer) != 1:
+        raise ValueError("--preset converts a tokenizer alone: give it with one --tokenizer FILE and with --output.")
+
+
+def read_original_config(path: Path) -> dict[str, Any]:
+    """The original model dictionary in a JSON file.
+
+    Raises:
+        ValueError: The file is no JSON or holds no such dictionary.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+    candidates = [content, content.get("config"), content.get("model")] if isinstance(content, dict) else []
+    for candidate in candidates:
+        if isinstance(candidate, dict) and {"backbone", "transformer", "task_heads"} <= candidate.keys():
+            return candidate
+    raise ValueError(
+        f"{path} holds no original model dictionary (with backbone, transformer and task_heads), neither itself nor "
+        "in an entry config or model."
+    )
+
+
+def parse_tokenizers(pairs: list[str]) -> dict[str, Path]:
+    tokenizers = {}
+    for pair in pairs:
+        name, separator, file = pair.partition("=")
+        if not (name and separator and file):
+            raise ValueError(f"--tokenizer is NAME=FILE, such as depth=vqvae_depth.pt, not {pair!r}.")
+        tokenizers[name] = Path(file)
+    return tokenizers
+
+
+def convert_model(options: argparse.Namespace) -> AiTForDenseTokenGeneration:
+    if options.output.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
+    original_config = read_original_config(options.original_config)
+    tokenizers = parse_tokenizers(options.tokenizer)
+    model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
+    write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
+    return model

@@ -1,0 +1,292 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The main job, small: tokenizers and models of rendered rooms, trained and evaluated: `ait demo`."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ..data.rooms.depth import render_room, synthetic_rooms
+from ..data.rooms.objects import OBJECT_CLASSES, room_objects
+from ..data.writing import write_text
+from ..drawing.curves import training_curves
+from ..drawing.picture_files import save_image
+from ..inference.generating import decoding_modes
+from ..inference.loading import load_model_and_processor
+from ..model.tokenization_vq import VQTokenizer
+from ..recipes.parsing import load_recipe
+from ..tasks.depth.drawing import depth_gallery
+from ..tasks.depth.evaluation import (
+    depth_gallery_rows,
+    evaluate_depth,
+    evaluate_tokenizer,
+    reconstruct_depth,
+    rgbd_collator,
+)
+from ..tasks.objects.drawing import joint_gallery
+from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
+from ..training.solver import SolverRecipe
+from ..training.tokenizer import TokenizerRecipe
+
+
+RECIPES = files("ait_hf.recipes") / "library/demo"
+NUM_TEST_ROOMS = 128
+NUM_GALLERY_ROOMS = 6
+NUM_ROOMS_FOR_THE_MEAN = 512
+BATCH_SIZE = 32
+SOLVERS = {"ait": "AiT", "joint": "AiT-P"}
+STAGES = [("tokenizer", "tokenizer without mask augmentation", "mask tokenizer"), tuple(SOLVERS.values())]
+OBJECT_TASK = "instance-segmentation"
+DRAWN_SCORE = 0.4
+# What the paper reports: (claim, the number that should be lower, the number that should be higher).
+ORDERINGS = [
+    ("soft tokens in the solver help (Table 9)", "AiT, soft in the solver", "AiT, hard"),
+    ("soft tokens in the detokenizer help (Table 9)", "AiT, soft in the detokenizer", "AiT, hard"),
+    ("both help more than the solver alone (Table 9)", "AiT, soft in both", "AiT, soft in the solver"),
+    ("both help more than the detokenizer alone (Table 9)", "AiT, soft in both", "AiT, soft in the detokenizer"),
+    ("soft tokens help the parallel model (Table 12)", "AiT-P, soft", "AiT-P, hard"),
+    ("parallel beats autoregressive (Table 12)", "AiT-P, soft", "AiT, soft in both"),
+    ("mask augmentation costs reconstruction (Table 11)", "tokenizer without mask augmentation", "tokenizer"),
+    ("mask augmentation fills holes better (Figure 2)", "tokenizer, in holes", "tokenizer without, in holes"),
+]
+
+
+@dataclass
+class Job:
+    """One training."""
+
+    recipe_name: str
+    kind: type
+    overrides: list[str]
+
+    @property
+    def recipe(self) -> Path:
+        return Path(str(RECIPES / self.recipe_name))
+
+
+@dataclass
+class Row:
+    """One line of the final table; errors in metres on valid pixels."""
+
+    name: str
+    rmse: float
+    delta1: float | None = None
+    abs_rel: float | None = None
+    token_distance: float | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class ObjectRow:
+    """Average precision of the joint model's objects, 0..1."""
+
+    name: str
+    box_ap50: float
+    mask_ap50: float
+    mask_ap: float
+
+
+def run(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    output = Path(options.output)
+    overrides = [*options.overrides, f"seed={options.seed}", "train.resume=never"]
+    jobs = make_jobs(output, overrides)
+    recipes = {name: load_recipe(job.recipe, job.kind, job.overrides) for name, job in jobs.items()}
+    for names in STAGES:
+        print(f"\n=== training: {' and '.join(names)} ===", flush=True)
+        run_side_by_side([jobs[name] for name in names])
+    histories = {name: training_rows(Path(recipe.output_dir)) for name, recipe in recipes.items()}
+    size = tuple(recipes["tokenizer"].data.size)
+    rooms = list(synthetic_rooms("test", size=size, num_examples=NUM_TEST_ROOMS))
+    print("\n=== evaluation ===", flush=True)
+    rows = evaluate_all(output, rooms, size)
+    objects = [room_objects(room) | {"image_id": number} for number, room in enumerate(rooms)]
+    object_rows = evaluate_joint_objects(output / "joint", objects)
+    save_image(training_curves(histories), output / "curves.png")
+    for folder, picture in {"joint": "gallery.png", "ait": "gallery_ait.png"}.items():
+        model, processor = load_model_and_processor(output / folder)
+        save_image(depth_gallery(depth_gallery_rows(model, processor, rooms[:NUM_GALLERY_ROOMS])), output / picture)
+    save_image(joint_picture(output / "joint", rooms, objects), output / "joint.png")
+    findings = check_orderings({row.name: row.rmse for row in rows})
+    minutes = (time.perf_counter() - start) / 60
+    report = {
+        "rows": [vars(row) for row in rows],
+        "object_rows": [vars(row) for row in object_rows],
+        "orderings": findings,
+        "minutes": minutes,
+    }
+    write_text(output / "metrics.json", json.dumps(report, indent=2))
+    print_report(rows, object_rows, findings, output, minutes)
+
+
+def make_jobs(output: Path, overrides: list[str]) -> dict[str, Job]:
+    """The trainings by name."""
+    jobs = {
+        "tokenizer": Job("demo_tokenizer.yaml", TokenizerRecipe, [f"output_dir={output / 'tokenizer'}"]),
+        "tokenizer without mask augmentation": Job(
+            "demo_tokenizer.yaml",
+            TokenizerRecipe,
+            [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"],
+        ),
+    }
+    small = ["data.batch_size=32", "train.max_steps=250"]
+    places = [f"output_dir={output / 'mask_tokenizer'}", *small]
+    jobs["mask tokenizer"] = Job("demo_mask_tokenizer.yaml", TokenizerRecipe, places)
+    for folder, name in SOLVERS.items():
+        places = [f"output_dir={output / folder}", f"tasks.depth.tokenizer={output / 'tokenizer'}"]
+        jobs[name] = Job(f"demo_{folder}.yaml", SolverRecipe, places)
+    jobs["AiT-P"].overrides.append(f"tasks.{OBJECT_TASK}.tokenizer={output / 'mask_tokenizer'}")
+    for job in jobs.values():
+        job.overrides += overrides
+    return jobs
+
+
+def run_side_by_side(jobs: list[Job]) -> None:
+    """Runs trainings at the same time, each with its share of the cores: small models gain little from more threads."""
+    threads = max(1, (os.cpu_count() or 1) // len(jobs))
+    processes = []
+    for position, job in enumerate(jobs):
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TQDM_POSITION": str(position)}
+        command = [sys.executable, "-m", "ait_hf.commands.train", str(job.recipe), *job.overrides]
+        processes.append(subprocess.Popen(command, env=environment))
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        sys.exit(f"Training failed with exit codes {codes}; see the messages above.")
+
+
+def training_rows(folder: Path) -> list[dict[str, float]]:
+    """What a run logged step by step; its one evaluation makes no curve."""
+    return [row for row in json.loads((folder / "history.json").read_text()) if "loss" in row]
+
+
+def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list[Row]:
+    """All lines of the table, on the test rooms."""
+    batches = DataLoader(rooms, batch_size=BATCH_SIZE, collate_fn=rgbd_collator)
+    rows = [Row("predict the mean of every pixel", rmse_of_the_mean(rooms, size))]
+    tokenizers = {"tokenizer": "tokenizer", "tokenizer without": "tokenizer_without_mask_augmentation"}
+    for name, folder in tokenizers.items():
+        tokenizer = VQTokenizer.from_pretrained(output / folder).eval()
+        result = evaluate_tokenizer(tokenizer, batches)
+        full_name = folder.replace("_", " ")
+        rows.append(Row(full_name, result["rmse"], result["delta1"], result["abs_rel"]))
+        rows.append(Row(f"{name}, in holes", rmse_in_holes(tokenizer, rooms)))
+    for folder, name in SOLVERS.items():
+        model, processor = load_model_and_processor(output / folder)
+        for mode, settings in decoding_modes(model.config.parallel).items():
+            start = time.perf_counter()
+            result = evaluate_depth(model, processor, batches, description=f"{name}, {mode}", **settings)
+            seconds = time.perf_counter() - start
+            values = (result[key] for key in ("rmse", "delta1", "abs_rel", "token_distance"))
+            rows.append(Row(f"{name}, {mode}", *values, seconds=seconds))
+    return rows
+
+
+def evaluate_joint_objects(folder: Path, rows: list[dict]) -> list[ObjectRow]:
+    """Hard and soft masks of the joint model's objects."""
+    model, processor = load_model_and_processor(folder, OBJECT_TASK)
+    category_ids = range(len(OBJECT_CLASSES))
+    collate = partial(image_collator, processor=processor)
+    batches = DataLoader(rows, batch_size=BATCH_SIZE, collate_fn=collate)
+    results = []
+    for mode, settings in decoding_modes(parallel=True).items():
+        values, _ = evaluate_objects(
+            model,
+            processor,
+            batches,
+            coco_ground_truth(rows, category_ids),
+            task=OBJECT_TASK,
+            category_ids=category_ids,
+            description=f"objects, {mode}",
+            **settings,
+        )
+        results.append(
+            ObjectRow(f"AiT-P, {mode}", values["bbox_AP50"], values["segm_AP50"], values["segm_AP"]),
+        )
+    return results
+
+
+def joint_picture(folder: Path, rooms: list[dict], objects: list[dict]) -> Image.Image:
+    """Depth and instances of the same rooms from one model."""
+    chosen = [number for number in range(NUM_TEST_ROOMS) if len(objects[number]["boxes"]) > 1][:NUM_GALLERY_ROOMS]
+    model, processor = load_model_and_processor(folder, OBJECT_TASK)
+    rows = object_gallery_rows(
+        model,
+        processor,
+        [objects[number] for number in chosen],
+        task=OBJECT_TASK,
+        class_names=OBJECT_CLASSES,
+        threshold=DRAWN_SCORE,
+    )
+    model, processor = load_model_and_processor(folder)
+    maps = depth_gallery_rows(model, processor, [rooms[number] for number in chosen])
+    rows = [
+        row | {"depth": depth["depth"], "predicted_depth": depth["prediction"]}
+        for row, depth in zip(rows, maps, strict=True)
+    ]
+    return joint_gallery(rows, threshold=DRAWN_SCORE)
+
+
+def rmse_of_the_mean(rooms: list[dict], size: tuple[int, int]) -> float:
+    """Mean over the test rooms of the error of predicting every pixel's mean over training rooms."""
+    total, count = np.zeros(size), np.zeros(size)
+    for number in tqdm(range(NUM_ROOMS_FOR_THE_MEAN), desc="mean depth", mininterval=1):
+        depth = render_room((0, 0, number), size)["depth"]
+        total += depth
+        count += depth > 0
+    mean = total / np.maximum(count, 1)
+    errors = [np.sqrt(np.mean((mean - room["depth"])[room["depth"] > 0] ** 2)) for room in rooms]
+    return float(np.mean(errors))
+
+
+def rmse_in_holes(tokenizer: VQTokenizer, rooms: list[dict]) -> float:
+    """Mean error of the reconstruction where the sensor saw nothing; rendered rooms know the truth there."""
+    errors = []
+    with torch.no_grad():
+        for room in rooms:
+            depth = torch.from_numpy(room["depth"])
+            reconstruction, _ = reconstruct_depth(tokenizer, depth, tuple(depth.shape))
+            difference = (reconstruction.numpy() - room["depth_complete"])[room["depth"] == 0]
+            errors.append(np.sqrt(np.mean(difference**2)))
+    return float(np.mean(errors))
+
+
+def check_orderings(rmse: dict[str, float]) -> list[dict]:
+    """The paper's orderings against the measured errors."""
+    return [
+        {"claim": claim, "lower": lower, "higher": higher, "holds": rmse[lower] < rmse[higher]}
+        for claim, lower, higher in ORDERINGS
+    ]
+
+
+def print_report(
+    rows: list[Row], object_rows: list[ObjectRow], findings: list[dict], output: Path, minutes: float
+) -> None:
+    print(f"\n{'':38}{'RMSE [m]':>10}{'delta1':>9}{'abs rel':>9}{'l2 token':>10}{'seconds':>9}")
+    for row in rows:
+        values = [(row.rmse, 10, 3), (row.delta1, 9, 3), (row.abs_rel, 9, 3), (row.token_distance, 10, 2)]
+        cells = [" " * width if value is None else f"{value:{width}.{digits}f}" for value, width, digits in values]
+        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+        print(f"{row.name:38}{''.join(cells)}{seconds:>9}")
+    print(f"\n{'objects of the joint model':38}{'box AP50':>10}{'mask AP50':>11}{'mask AP':>9}")
+    for row in object_rows:
+        print(f"{row.name:38}{row.box_ap50:10.3f}{row.mask_ap50:11.3f}{row.mask_ap:9.3f}")
+    print(f"\nThe paper's orderings, on {NUM_TEST_ROOMS} rendered rooms and one seed:")
+    for finding in findings:
+        print(f"  {'holds' if finding['holds'] else 'DOES NOT HOLD HERE':19} {finding['claim']}")
+    print(
+        f"\nWritten to {output}: ait/, joint/, tokenizer/, mask_tokenizer/, metrics.json, curves.png, gallery.png, "
+        f"gallery_ait.png, joint.png ({minutes:.1f} min)."
+    )

@@ -1,0 +1,43 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a report of a bug should name: `ait env`."""
+
+import argparse
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
+
+import torch
+
+
+DISTRIBUTION = "ait-hf"
+
+
+def run(options: argparse.Namespace) -> None:
+    for name, value in (versions() | devices()).items():
+        print(f"{name + ':':24} {value}")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of this package and of all that it declares as its dependencies, extras included."""
+    declared = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in requires(DISTRIBUTION)}
+    found = {"platform": platform.platform(), "python": platform.python_version()}
+    return found | {name: installed_version(name) for name in [DISTRIBUTION, *sorted(declared - {DISTRIBUTION})]}
+
+
+def installed_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def devices() -> dict[str, str]:
+    found = {"cpu": f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"}
+    found["cuda"] = f"{torch.version.cuda or 'not in this torch'}, {torch.cuda.device_count()} devices"
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        found[f"cuda:{number}"] = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    found["mps"] = "available" if torch.backends.mps.is_available() else "not available"
+    return found

@@ -1,0 +1,48 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Maps and masks as text for vision-language models, and their answers back: `ait tokens`."""
+
+import argparse
+import json
+
+from transformers import AutoImageProcessor
+from transformers.utils import logging
+
+from ..model.tokenization_vq import VQTokenizer
+from ..tokens import TokenFormat
+from ..tokens.decoding import decode_source
+from ..tokens.encoding import encode_source
+from .devices import best_device
+
+
+ERRORS_SHOWN = 5
+
+
+def encode_or_decode(options: argparse.Namespace) -> dict:
+    finished = options.output if options.command == "encode" else options.output / "answers.jsonl"
+    if finished.exists() and not options.overwrite:
+        raise FileExistsError(f"{finished} exists: choose another output or pass --overwrite.")
+    if options.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}.")
+    if not (options.tokenizer / "config.json").is_file():
+        raise FileNotFoundError(f"{options.tokenizer} is no folder of a converted tokenizer: it has no config.json.")
+    token_format = TokenFormat.from_pretrained(options.tokenizer)
+    tokenizer = VQTokenizer.from_pretrained(options.tokenizer).eval().to(options.device or best_device())
+    tools = (tokenizer, AutoImageProcessor.from_pretrained(options.tokenizer), token_format)
+    if options.command == "encode":
+        settings = {"task": options.task, "prompt": options.prompt, "batch_size": options.batch_size}
+        return encode_source(options.source, options.output, *tools, **settings)
+    fill = int(options.fill) if options.fill is not None and options.fill.isdigit() else options.fill
+    settings = {"images": options.images, "annotations": options.annotations, "rule": options.rule, "fill": fill}
+    return decode_source(options.source, options.output, *tools, **settings, batch_size=options.batch_size)
+
+
+def run(options: argparse.Namespace) -> None:
+    logging.set_verbosity_error()
+    found = encode_or_decode(options)
+    reasons = found.pop("errors", []) + found.pop("left_out", [])
+    print(json.dumps(found | {"left out or unreadable": len(reasons)}))
+    for reason in reasons[:ERRORS_SHOWN]:
+        print(f"  {reason}")
+    if len(reasons) > ERRORS_SHOWN:
+        print(f"  ... and {len(reasons) - ERRORS_SHOWN} more")

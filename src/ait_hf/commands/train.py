@@ -1,0 +1,33 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A training from a recipe, of a task-solver or of a tokenizer: `ait train`, or `accelerate launch -m ait_hf.commands.train`."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from ait_hf_cli import run as run_command
+
+from ..recipes.parsing import apply_override, read_values
+from ..training.planning import read_recipe
+from ..training.solver import SolverRecipe, train_solver
+from ..training.tokenizer import train_tokenizer
+
+
+def run(options: argparse.Namespace) -> None:
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("ait_hf").setLevel(logging.INFO)
+    overrides = options.overrides + ([] if options.seed is None else [f"seed={options.seed}"])
+    overrides += [] if options.push_to_hub is None else [f"hub.repo_id={options.push_to_hub}"]
+    values = read_values(Path(options.recipe))
+    for override in overrides:
+        apply_override(values, override)
+    recipe = read_recipe(values)
+    if isinstance(recipe, SolverRecipe):
+        train_solver(recipe)
+    else:
+        train_tokenizer(recipe)
+
+
+if __name__ == "__main__":
+    run_command("train", prog="train.py")

@@ -1,0 +1,59 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+The console command `ait`. Of every verb, the file of its name here reads the arguments, and the one in `ait_hf.commands` does
+what they ask for. Only the latter imports `ait_hf` and torch, so that `--help` and slips of the pen are answered at once.
+"""
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+
+
+VERBS = {
+    "train": "a task-solver or a tokenizer, from a recipe",
+    "evaluate": "measure a model or a tokenizer on ground truth",
+    "predict": "depth, objects, poses, classes or maps of photographs",
+    "finetune": "a model on your own images",
+    "convert": "released weights into a folder that AutoModel loads",
+    "push": "a model or a tokenizer to the Hugging Face Hub",
+    "plan": "memory and days that a recipe takes on GPUs",
+    "benchmark": "time and memory of the model's parts",
+    "demo": "train and evaluate small models on rendered rooms",
+    "env": "versions and devices, for reports of bugs",
+    "tokens": "maps and masks as text for vision-language models, and back",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    Runs `ait VERB ...`.
+
+    Args:
+        arguments: After `ait`; those of the process by default.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verbs = "\n".join(f"  {verb:10} {purpose}" for verb, purpose in VERBS.items())
+    parser = ArgumentParser(
+        "ait",
+        usage="ait VERB ...",
+        description=f"All in Tokens: vision tasks as tokens.\n\n{verbs}\n\n`ait VERB --help` says more.",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", metavar="VERB", choices=VERBS, help="what to do, see above")
+    verb = parser.parse_args(arguments[:1]).verb
+    run(verb, arguments[1:], f"ait {verb}")
+
+
+def run(verb: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """
+    Runs one verb. What it is given wrongly ends the process with one sentence and status 2.
+
+    Args:
+        arguments: Its own; those of the process by default.
+        prog: What messages begin with.
+    """
+    options = import_module(f"{__name__}.{verb}").parse_arguments(arguments, prog)
+    faults = import_module("ait_hf.recipes.faults")
+    faults.command(prog)(import_module(f"ait_hf.commands.{verb}").run)(options)

@@ -1,0 +1,215 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+Errors of a model, or of a tokenizer, on ground truth.
+
+    ait evaluate --model runs/demo/aitp --task depth --data synthetic --split test --modes all
+    ait evaluate --model DIR --task depth --data my_rgbd/index.json --split val --gallery gallery.png
+    accelerate launch scripts/evaluate.py --model DIR --task depth --data nyu_depth:ROOT --split test \\
+        --protocol tta --eigen-crop
+    ait evaluate --tokenizer DIR --task depth --data my_rgbd/index.json --split val
+
+    ait evaluate --model DIR --task instance-segmentation --results results.json \\
+        --data coco:annotations/instances_val2017.json --images val2017
+    ait evaluate --model DIR --task object-detection --data synthetic --split test --limit 200
+    ait evaluate --tokenizer DIR --task instance-segmentation --data synthetic --split test
+
+    ait evaluate --model DIR --task keypoint-detection --data coco:person_keypoints_val2017.json \\
+        --images val2017 --boxes detections.json --flip-test
+    ait evaluate --model DIR --task keypoint-detection --data synthetic --split test --limit 200
+
+    ait evaluate --model DIR --task semantic-segmentation --data labels:ROOT --split val --ignored-ids 11
+    ait evaluate --model DIR --task semantic-segmentation --data ade20k:ROOT --split validation
+
+    ait evaluate --model DIR --task normals --data DIR/recipe.yaml --split test --limit 128
+
+Errors of depth are computed per image at the ground truth's size and averaged over images. Boxes and masks are measured
+by COCO's average precision, joints likewise by their similarity (OKS), classes of pixels by mean intersection over
+union; all in pixels of the original images. Classes and joints of the model and of the data are paired by name. The
+device is Accelerate's choice.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .arguments import add_tf32, command_parser, seed
+
+
+TASKS = (
+    "depth",
+    "object-detection",
+    "instance-segmentation",
+    "keypoint-detection",
+    "semantic-segmentation",
+)
+
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    parser = command_parser(__doc__, prog)
+    parser.add_argument("--model", metavar="DIR", help="folder of a saved model")
+    parser.add_argument("--tokenizer", metavar="DIR", help="folder of a tokenizer to measure by its reconstructions")
+    parser.add_argument(
+        "--tokenizer-reconstruction", action="store_true", help="measure the model's own tokenizer in the same way"
+    )
+    parser.add_argument("--task", required=True, help=f"what to evaluate: {', '.join(TASKS)}, or one of your own")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="synthetic; for depth an index.json, CSV file or folder of RGB-D pairs, or nyu_depth:ROOT; for objects "
+        "and poses coco:ANNOTATIONS.json; for semantic segmentation labels:ROOT or ade20k:ROOT; for a task of your own a RECIPE.yaml",
+    )
+    parser.add_argument("--split", help="which part of the data; a file of COCO annotations has none")
+    parser.add_argument("--limit", type=int, help="at most so many images, spread evenly over the split")
+    parser.add_argument("--batch-size", type=int, default=8, help="images at a time and process (default: 8)")
+    parser.add_argument(
+        "--modes",
+        choices=("checkpoint", "all"),
+        default="checkpoint",
+        help="decode as the checkpoint says, or with every combination of hard and soft tokens",
+    )
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    add_tf32(parser)
+    parser.add_argument("--seed", type=seed, default=0, help="of what --do-sample draws; nothing else is random")
+    parser.add_argument("--output", type=Path, default=Path("metrics.json"), metavar="FILE.json")
+    parser.add_argument("--gallery", type=Path, metavar="FILE.png", help="picture of some predictions")
+    add_shared_arguments(parser)
+    for add_arguments, _ in KINDS.values():
+        add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that several kinds of tasks have, though not all."""
+    parser.add_argument(
+        "--images", metavar="DIR", help="objects, poses: folder of the images of coco:ANNOTATIONS.json"
+    )
+    parser.add_argument(
+        "--people", action="store_true", help="objects, semantic segmentation: synthetic rooms with people in them"
+    )
+    parser.add_argument(
+        "--classes-by-order",
+        action="store_true",
+        help="objects, semantic segmentation: pair classes of the model and of the data by their order, as a model without "
+        "names of its classes needs (default: by name)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE.json",
+        help="objects, poses: write what was found, in COCO's results format",
+    )
+
+
+def add_depth_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Adds the options that only depth has and returns their names."""
+    group = parser.add_argument_group("depth")
+    actions = [
+        group.add_argument(
+            "--root", metavar="DIR", help="where the index's relative paths start (default: at the index)"
+        ),
+        group.add_argument("--depth-scale", type=float, help="stored depth per metre, if the index does not say"),
+        group.add_argument(
+            "--protocol",
+            choices=("resize", "tta"),
+            default="resize",
+            help="squeeze the image into the model's input, or the published windows and mirroring (default: resize)",
+        ),
+        group.add_argument(
+            "--eigen-crop",
+            action="store_true",
+            help="count the Eigen crop only, of 480x640 maps or others of that shape",
+        ),
+        group.add_argument("--min-depth", type=float, default=1e-3, help="metres (default: 0.001)"),
+        group.add_argument("--max-depth", type=float, default=10.0, help="metres (default: 10)"),
+    ]
+    return [action.dest for action in actions]
+
+
+def add_object_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Adds the options that only objects have and returns their names."""
+    group = parser.add_argument_group("object-detection and instance-segmentation")
+    actions = [
+        group.add_argument("--num-objects", type=int, help="objects per image (default: as many as the model has)"),
+        group.add_argument(
+            "--top-k",
+            type=int,
+            metavar="N",
+            help="count the N likeliest pairs of an object and a class of an image (default: every object once, with "
+            "its chosen class, as published)",
+        ),
+        group.add_argument("--do-sample", action="store_true", help="draw boxes and classes instead of the likeliest"),
+        group.add_argument("--top-p", type=float, help="draw among the likeliest that have this probability together"),
+    ]
+    return [action.dest for action in actions]
+
+
+def add_pose_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Adds the options that only poses have and returns their names."""
+    group = parser.add_argument_group("keypoint-detection")
+    actions = [
+        group.add_argument(
+            "--boxes",
+            type=Path,
+            metavar="FILE.json",
+            help="people that a detector found, in COCO's results format (default: the annotated boxes)",
+        ),
+        group.add_argument(
+            "--flip-test", action="store_true", help="predict people mirrored, too, and average the joints"
+        ),
+    ]
+    return [action.dest for action in actions]
+
+
+def add_semantic_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Adds the options that only semantic segmentation has and returns their names."""
+    group = parser.add_argument_group("semantic-segmentation")
+    actions = [
+        group.add_argument(
+            "--classes", metavar="FILE", help="names of the classes of labels:ROOT (default: those of the model)"
+        ),
+        group.add_argument(
+            "--first-id", type=int, default=0, help="number of the first class in the files (default: 0)"
+        ),
+        group.add_argument(
+            "--class-ids",
+            type=int,
+            nargs="+",
+            metavar="ID",
+            help="number of every class in the files, in order, where these do not follow one another",
+        ),
+        group.add_argument(
+            "--ignored-ids",
+            type=int,
+            nargs="*",
+            metavar="ID",
+            help="numbers in the files of pixels that do not count (default: 255, unless that is a class's)",
+        ),
+    ]
+    return [action.dest for action in actions]
+
+
+def add_map_arguments(parser: argparse.ArgumentParser) -> list[str]:
+    """Maps have no options of their own: a recipe says what the data are."""
+    return []
+
+
+# Of every kind of task by its name: adds its own options and returns their names; names of options that it shares.
+KINDS = {
+    "depth": (add_depth_arguments, ()),
+    "objects": (add_object_arguments, ("images", "results", "people", "classes_by_order")),
+    "poses": (add_pose_arguments, ("images", "results")),
+    "semantic segmentation": (add_semantic_arguments, ("people", "classes_by_order")),
+    "dense tasks of one's own": (add_map_arguments, ()),
+}
+
+
+def foreign_options(kind: str) -> dict[str, Any]:
+    """Options that only other kinds of tasks have, with their defaults."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_shared_arguments(parser)
+    own = {name: [*add_arguments(parser), *shared] for name, (add_arguments, shared) in KINDS.items()}
+    others = {option for options in own.values() for option in options}
+    return {option: parser.get_default(option) for option in others.difference(own[kind])}

@@ -1,0 +1,41 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""
+How much memory a recipe takes on each GPU, and how many days.
+
+    ait plan scripts/recipes/ait_swinv2_b_nyu.yaml --gpus 8
+    ait plan scripts/recipes/ait_swinv2_l_nyu.yaml --gpus 2 --gpu H100 --sharded --json
+    ait plan scripts/recipes/demo_ait.yaml --measure
+
+GPUs share the recipe's batch sizes, as in training. Neither its data nor the models that it starts from need be there, and no
+GPU: operations and memory are counted from shapes. The time follows from an assumed share of the GPU's matrix peak
+(--utilisation), which --measure replaces by that of a few steps on this machine's GPU.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from .arguments import command_parser
+
+
+GPUS = ("A100", "H100", "H200", "L40S")
+
+
+def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    parser = command_parser(__doc__, prog)
+    parser.add_argument("recipe", type=Path, help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
+    parser.add_argument("--gpus", type=int, default=1, help="how many")
+    parser.add_argument("--gpu", choices=GPUS, default="A100", help="which (A100)")
+    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="of each, instead of the GPU's usual")
+    parser.add_argument("--utilisation", type=float, default=0.35, help="share of the matrix peak, 0 to 1 (0.35)")
+    parser.add_argument("--precision", choices=("no", "fp16", "bf16"), help="instead of the recipe's")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--sharded", action="store_true", help="FSDP instead of DDP")
+    parser.add_argument("--measure", action="store_true", help="also time a few steps on this machine's device")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    options = parser.parse_args(arguments)
+    if options.gpus < 1 or not 0 < options.utilisation <= 1:
+        parser.error("--gpus must be at least 1 and --utilisation above 0 and at most 1.")
+    return options
