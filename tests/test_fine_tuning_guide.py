@@ -21,6 +21,7 @@ from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImagePr
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import build
 from ait_hf.training.solver_model import SolverModelRecipe
+from ait_hf_cli import main as ait
 
 
 REPOSITORY = Path(__file__).parents[1]
@@ -51,12 +52,12 @@ def folder(tmp_path_factory):
 
 def run(command: list[str], patch: pytest.MonkeyPatch) -> None:
     if command[:2] == ["accelerate", "launch"]:
-        command = ["python", *command[2:]]
-    interpreter, script, *arguments = command
-    assert interpreter == "python"
-    few = FEW_STEPS if script.endswith("finetune.py") else []
-    patch.setattr(sys, "argv", [script, *arguments, *few])
-    runpy.run_path(str(REPOSITORY / script), run_name="__main__")
+        patch.setattr(sys, "argv", [*command[2:], *FEW_STEPS])
+        runpy.run_path(str(REPOSITORY / command[2]), run_name="__main__")
+    else:
+        program, *arguments = command
+        assert program == "ait"
+        ait(arguments)
     AcceleratorState._reset_state(reset_partial_state=True)
 
 

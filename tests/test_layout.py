@@ -130,3 +130,13 @@ def test_rooms_know_no_readers(path):
     """Of files in `data/` the renderer knows what joints are called and how masks are cut; no files on disk."""
     others = {target.name for target in imported_files(path) if ROOMS not in target.parts}
     assert others <= {"skeletons.py", "masks_ait.py", "object_transforms.py"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "ait_hf_cli").glob("*.py")), ids=lambda path: path.stem)
+def test_the_console_command_imports_nothing_heavy(path):
+    """At its top, that is; the package itself only once the arguments are read."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            assert {alias.name.partition(".")[0] for alias in node.names} <= sys.stdlib_module_names
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 1 or node.module.partition(".")[0] in sys.stdlib_module_names

@@ -4,9 +4,7 @@
 
 import json
 import re
-import runpy
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from ait_hf.metrics.maps import ANGLE_ERRORS
+from ait_hf_cli import main as ait
 
 
 REPOSITORY = Path(__file__).parents[1]
@@ -36,19 +35,18 @@ def output(tmp_path_factory):
                 Path(re.match(r"# (\S+)\n", block["text"])[1]).write_text(block["text"], encoding="utf-8")
             elif block["kind"] == "bash":
                 for line in block["text"].replace("\\\n", "").splitlines():
-                    run(shlex.split(line), patch)
+                    run(shlex.split(line))
     yield folder
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def run(command: list[str], patch: pytest.MonkeyPatch) -> None:
-    interpreter, script, *arguments = command
-    assert interpreter == "python"
-    if script.startswith("scripts/train"):
+def run(command: list[str]) -> None:
+    program, verb, *arguments = command
+    assert program == "ait"
+    if verb == "train":
         arguments += FEW_STEPS
     arguments = ["2" if before == "--limit" else argument for before, argument in zip(["", *arguments], arguments)]
-    patch.setattr(sys, "argv", [script, *arguments])
-    runpy.run_path(script, run_name="__main__")
+    ait([verb, *arguments])
     AcceleratorState._reset_state(reset_partial_state=True)
 
 

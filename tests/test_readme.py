@@ -358,7 +358,7 @@ CHECKS = {
     'pipeline("depth-estimation"': check_pipeline,
     'pipeline("object-detection"': check_object_pipelines,
     'pipeline("keypoint-estimation"': check_dense_pipelines,
-    "scripts/predict.py": check_predict,
+    "ait predict": check_predict,
     "vae-oid.npz": check_tokens,
     'task="depth", soft_temperature': check_generate,
     'task="instance-segmentation", num_objects': check_generate_objects,
@@ -369,9 +369,9 @@ CHECKS = {
     "tokenizer_mask_coco.yaml": check_train_mask_tokenizer,
     "ait_swinv2_b_insseg.yaml": check_train_objects,
     "sample_camvid_labels_aitp.yaml": check_train_semantics,
-    "evaluate.py --model my-model": check_evaluate,
-    "evaluate.py --model my-segmenter": check_evaluate_objects,
-    "scripts/convert_original_checkpoint.py": check_convert,
+    "ait evaluate --model my-model": check_evaluate,
+    "ait evaluate --model my-segmenter": check_evaluate_objects,
+    "ait convert": check_convert,
     "trust_remote_code=True": check_remote_code,
 }
 

@@ -4,9 +4,7 @@
 
 import json
 import re
-import runpy
 import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,8 @@ import pytest
 import torch
 from published_tokenizers import made_up_weights
 from text_models import tiny_model, unigram_tokenizer
+
+from ait_hf_cli import main as ait
 
 
 REPOSITORY = Path(__file__).parents[2]
@@ -36,7 +36,6 @@ def workspace(tmp_path_factory) -> Path:
     text_tokenizer.save_pretrained(folder / "my-llm")
     (folder / "my-coco").mkdir()
     (folder / "my-coco/train.json").write_text(json.dumps(annotations()), encoding="utf-8")
-    shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -88,8 +87,8 @@ CHECKS = {
     "add_tokens(text_tokenizer": check_generation,
     "decode_answers([answer]": check_objects,
     "TokenBuffer(grid": check_buffer,
-    "convert_original_checkpoint.py": check_converted,
-    "tokens.py encode": check_commands,
+    "ait convert": check_converted,
+    "ait tokens encode": check_commands,
 }
 
 
@@ -100,8 +99,9 @@ def test_the_page_as_it_stands(workspace, monkeypatch):
         names = {"__name__": "guide"}
         if snippet["shell"]:
             for line in snippet["code"].splitlines():  # in this process, which has imported everything
-                _, script, *arguments = shlex.split(line)
-                runpy.run_path(script)["main"](arguments)
+                program, *arguments = shlex.split(line)
+                assert program == "ait"
+                ait(arguments)
         else:
             exec(compile(snippet["code"], "docs/tokens.md", "exec"), names)
         (words,) = [words for words in left if words in snippet["code"]]
