@@ -124,6 +124,15 @@ def test_train_and_plan(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["fits"]
 
 
+def test_what_is_no_recipe_of_a_training_is_refused(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("task: {depth: {}}\noutput_dir: runs/a\n")
+    for verb in ("train", "plan"):
+        with pytest.raises(SystemExit, match="2"):
+            ait(verb, tmp_path / "a.yaml")
+        error = capsys.readouterr().err
+        assert error.startswith(f"ait {verb}: ") and "neither tasks" in error and "task, output_dir" in error
+
+
 def test_evaluate_and_predict(saved, photo, tmp_path, capsys):
     data = ["--task", "depth", "--data", "synthetic", "--split", "test", "--limit", 2]
     ait("evaluate", "--model", saved, *data, "--output", tmp_path / "metrics.json")

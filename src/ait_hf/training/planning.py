@@ -190,7 +190,12 @@ def make_plan(
 
 
 def read_recipe(values: dict[str, Any]) -> SolverRecipe | TokenizerRecipe:
-    """The recipe of `scripts/train.py` or of `scripts/train_tokenizer.py`, whichever it is."""
+    """The recipe of a task-solver or of a tokenizer, whichever it is; `ValueError` for what is neither."""
+    if not {"tasks", "data"} & values.keys():
+        raise ValueError(
+            "The recipe has neither tasks, as that of a task-solver has, nor data, as that of a tokenizer: its keys are "
+            f"{', '.join(map(str, values)) or 'none'}."
+        )
     return build(SolverRecipe if "tasks" in values else TokenizerRecipe, values)
 
 
