@@ -149,9 +149,13 @@ class LabelMap(datasets.Image):
         with stored_file(value) as file:
             numbers = read_label_map(file, name)
         meaning = LabelNumbers(tuple(self.class_ids), tuple(self.ignored_ids))
-        if not meaning.classes_of(numbers_in(numbers), name):
+        labels = np.take(meaning.table(), numbers, mode="clip")  # nothing is out of range; half the time of an index
+        least = labels.min()
+        if least < 0:
+            meaning.classes_of(numbers_in(numbers), name)  # which says what is wrong
+        if least == IGNORED_LABEL:
             raise ValueError(f"The label map {name} has no pixel of a class: leave it out of the data set.")
-        return meaning.table()[numbers].astype(np.uint8)
+        return labels.astype(np.uint8)
 
 
 def read_label_map(source: str | PathLike | BinaryIO, name: str) -> np.ndarray:
