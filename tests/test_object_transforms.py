@@ -135,9 +135,9 @@ def test_masks_move_with_the_image(seed):
 
 
 @given(st.integers(0, 2**31), st.floats(0.3, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_parts_of_images_are_those_of_a_whole_resize(seed, scale):
-    """Within two levels of 255, as both round twice, enlarged and made smaller, also where the part is at the image's border."""
+    """Enlarged and made smaller, also at the image's border."""
     random = np.random.default_rng(seed)
     image = tv_tensors.Image(torch.from_numpy(random.integers(0, 256, (3, *random.integers(5, 150, 2)), np.uint8)))
     jitter = LargeScaleJitter(tuple(random.integers(4, 90, 2).tolist()), (scale, scale))
@@ -147,7 +147,7 @@ def test_parts_of_images_are_those_of_a_whole_resize(seed, scale):
     whole = F.resize(image, params["size"], antialias=True)
     expected = F.crop(whole, params["top"], params["left"], params["height"], params["width"])
     assert part.shape == expected.shape and type(part) is tv_tensors.Image
-    assert (part.int() - expected.int()).abs().max() <= 2
+    assert torch.equal(part, expected)
 
 
 def test_parts_that_show_no_object_are_drawn_again():

@@ -8,7 +8,6 @@ only, so a restored generator state repeats a sample.
 """
 
 import logging
-import math
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -250,8 +248,6 @@ class FitFrame(v2.Transform):
     def transform(self, inpt: tv_tensors.TVTensor, params: dict[str, Any]) -> tv_tensors.TVTensor:
         if isinstance(inpt, tv_tensors.Mask):
             return _resized_part(inpt, **params)
-        if isinstance(inpt, tv_tensors.Image) and _is_small_part(params) and params["size"] != tuple(inpt.shape[-2:]):
-            return _resized_image_part(inpt, **params)
         resized = F.resize(inpt, params["size"], antialias=True)
         return F.crop(resized, params["top"], params["left"], params["height"], params["width"])
 
@@ -286,35 +282,6 @@ def _cuttable(dataset: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
     rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     numbers = np.arange(len(rows), dtype=np.int32) - np.repeat(counts.cumsum() - counts, counts).astype(np.int32)
     return rows[kept], numbers[kept]
-
-
-def _is_small_part(params: dict[str, Any]) -> bool:
-    """Whether making the part alone is quicker: torchvision makes a whole image at three times the pixels a second."""
-    return math.prod(params["size"]) > 3 * params["height"] * params["width"]
-
-
-def _resized_image_part(
-    image: tv_tensors.Image, size: tuple[int, int], top: int, left: int, height: int, width: int
-) -> tv_tensors.Image:
-    """
-    What is left of a whole image, resized bilinear and antialiased, when it is cut to a part; within two levels of 255.
-    Only the part is made, from the pixels under it and as many around as the filter reaches: Pillow's boxes have
-    fractions, and what lies around them counts.
-    """
-    crop, box = [], []
-    for start, length, source, target in zip((top, left), (height, width), image.shape[-2:], size):
-        ratio = source / target
-        margin = math.ceil(max(ratio, 1)) + 1
-        low, high = start * ratio, min((start + length) * ratio, source)
-        first = max(0, math.floor(low) - margin)
-        crop.append(slice(first, min(source, math.ceil(high) + margin)))
-        box.append((low - first, high - first))
-    (y1, y2), (x1, x2) = box
-    bands = image.as_subclass(torch.Tensor)[:, *crop].contiguous().numpy()  # of three channels Pillow would make four
-    parts = [
-        Image.fromarray(band).resize((width, height), Image.Resampling.BILINEAR, (x1, y1, x2, y2)) for band in bands
-    ]
-    return tv_tensors.Image(torch.from_numpy(np.stack([np.asarray(part) for part in parts])))
 
 
 def _resized_part(
