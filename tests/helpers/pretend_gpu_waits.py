@@ -41,7 +41,7 @@ from ait_hf.training.solver import SolverTraining
 from ait_hf.training.tokenizer import TokenizerTraining
 
 
-gpu = pretend_gpu.install()
+gpu = pretend_gpu.install(refuses_float64=True)
 Case = tuple[str, Counter]
 FRAME = tiny_objects.FRAME
 DECODING = {
