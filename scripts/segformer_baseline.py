@@ -31,7 +31,7 @@ from ait_hf.recipes.parsing import load_recipe
 from ait_hf.recipes.streams import evaluation_batches, training_batches
 from ait_hf.tasks.semantics.evaluation import measure_label_maps
 from ait_hf.tasks.semantics.prediction import SEMANTIC_TASK
-from ait_hf.tasks.semantics.task import SemanticTask
+from ait_hf.tasks.semantics.task import Semantics
 from ait_hf.training.solver import SolverRecipe
 from ait_hf_cli.arguments import seed
 
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def train(model: torch.nn.Module, task: SemanticTask, accelerator: Accelerator, options: argparse.Namespace) -> int:
+def train(model: torch.nn.Module, task: Semantics, accelerator: Accelerator, options: argparse.Namespace) -> int:
     """Trains for `options.minutes`; how many steps that were."""
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
     batches = training_batches(
@@ -73,7 +73,7 @@ def train(model: torch.nn.Module, task: SemanticTask, accelerator: Accelerator, 
 
 
 def evaluate(
-    model: torch.nn.Module, task: SemanticTask, accelerator: Accelerator, recipe: SolverRecipe
+    model: torch.nn.Module, task: Semantics, accelerator: Accelerator, recipe: SolverRecipe
 ) -> dict[str, float]:
     options, processor = recipe.evaluation, task.processor()
     batches = evaluation_batches(

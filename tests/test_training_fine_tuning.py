@@ -22,7 +22,7 @@ from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImagePr
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import build
 from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
-from ait_hf.tasks.depth.task import DepthTask
+from ait_hf.tasks.depth.task import Depth
 from ait_hf.training.adaptation import adapt_solver
 from ait_hf.training.lora import LoRARecipe, add_adapters, attention_projections, merged
 from ait_hf.training.solver import SolverRecipe, SolverTraining
@@ -68,9 +68,9 @@ def logits(model, images: torch.Tensor) -> torch.Tensor:
         return model(pixel_values=images, decoder_input_ids=ids).logits
 
 
-def depth_section(height: int, width: int) -> DepthTask:
+def depth_section(height: int, width: int) -> Depth:
     data = SyntheticData(batch_size=1, transform=TransformRecipe(crop_size=[height, width]), size=[height, width])
-    return DepthTask(data=data)
+    return Depth(data=data)
 
 
 def test_rows_of_what_still_means_the_same_are_kept(detector, caplog):

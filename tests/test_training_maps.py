@@ -18,7 +18,7 @@ from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.metrics.maps import map_errors
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.tasks.maps.data import HubMapData, MapFolderData, MapTransformRecipe
-from ait_hf.tasks.maps.task import MapTask
+from ait_hf.tasks.maps.task import Maps
 from ait_hf.training.solver import SolverRecipe, train_solver
 from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
@@ -115,7 +115,7 @@ def test_unit_vectors_are_judged_by_angles():
     data = MapFolderData(
         path="there", unit="unit_vector", num_channels=3, batch_size=1, transform=MapTransformRecipe(crop_size=32)
     )
-    task = MapTask(name="normals", data=data)
+    task = Maps(name="normals", data=data)
     assert (task.best_metric, task.codebook, task.unit) == ("mean_angle", "normals", "unit_vector")
 
 

@@ -4,8 +4,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,95 +20,19 @@ from ait_hf_cli.evaluate import foreign_options
 
 from ..data.writing import write_text
 from ..inference.loading import load_tokenizer
-from ..inference.objects import OBJECT_TASKS
-from ..inference.poses import POSE_TASK
-from ..model.tokenization_pose import PoseTokenizer
-from ..model.tokenization_vq import VQTokenizer
-from ..tasks.depth.command import DEPTH_COLUMNS, check_depth_options, evaluate_depth_task
-from ..tasks.depth.prediction import DEPTH_TASK
-from ..tasks.maps.command import MAP_COLUMNS, check_map_options, evaluate_map_task
-from ..tasks.objects.command import (
-    OBJECT_COLUMNS,
-    check_object_options,
-    evaluate_object_task,
-)
-from ..tasks.poses.command import POSE_COLUMNS, check_pose_options, evaluate_pose_task
-from ..tasks.semantics.command import (
-    SEMANTIC_COLUMNS,
-    check_semantic_options,
-    evaluate_semantic_task,
-)
-from ..tasks.semantics.prediction import SEMANTIC_TASK
+from ..tasks.base import Kind
+from ..tasks.kinds import kind_of
 from ..training.precision import set_tf32
 
 
 Results = dict[str, dict[str, float]]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """
-    What the tasks of one kind have of their own: checks of their options, the evaluation, columns of the table, and the
-    class of their tokenizers. `units` is what their tokenizers are in, if that is known.
-    """
-
-    name: str
-    tasks: Sequence[str]
-    check_options: Callable[[argparse.Namespace], None]
-    evaluate: Callable[[argparse.Namespace, VQTokenizer | PoseTokenizer | None, Accelerator], Results]
-    columns: Sequence[str]
-    units: Sequence[str] = ()
-    tokenizer_class: type = VQTokenizer
-
-
-DEPTH = Kind(
-    "depth",
-    (DEPTH_TASK,),
-    check_depth_options,
-    evaluate_depth_task,
-    DEPTH_COLUMNS,
-    units=("metre",),
-)
-OBJECTS = Kind(
-    "objects",
-    OBJECT_TASKS,
-    check_object_options,
-    evaluate_object_task,
-    OBJECT_COLUMNS,
-    units=("mask",),
-)
-POSES = Kind(
-    "poses",
-    (POSE_TASK,),
-    check_pose_options,
-    evaluate_pose_task,
-    POSE_COLUMNS,
-    units=("pixel",),
-    tokenizer_class=PoseTokenizer,
-)
-SEMANTICS = Kind(
-    "semantic segmentation",
-    (SEMANTIC_TASK,),
-    check_semantic_options,
-    evaluate_semantic_task,
-    SEMANTIC_COLUMNS,
-    units=("class", "mask"),
-)
-MAPS = Kind("dense tasks of one's own", (), check_map_options, evaluate_map_task, MAP_COLUMNS)
-KINDS = (DEPTH, OBJECTS, POSES, SEMANTICS, MAPS)
-TASKS = tuple(task for kind in KINDS for task in kind.tasks)
-
-
-def kind_of(task: str) -> Kind:
-    """Every other name is that of a dense task of one's own."""
-    return next((kind for kind in KINDS if task in kind.tasks), MAPS)
-
-
-def check_options(options: argparse.Namespace, kind: Kind, foreign: dict[str, Any]) -> None:
+def check_options(options: argparse.Namespace, kind: type[Kind], foreign: dict[str, Any]) -> None:
     """`foreign`: options of other kinds of tasks, with their defaults."""
     for name, default in foreign.items():
         if getattr(options, name) != default:
-            raise ValueError(f"--{name.replace('_', '-')} has no meaning for {kind.name}: leave it out.")
+            raise ValueError(f"--{name.replace('_', '-')} has no meaning for {kind.title}: leave it out.")
     if options.model is None and options.tokenizer is None:
         raise ValueError("There is nothing to evaluate: give --model, --tokenizer or both.")
     if options.model is None and options.classes_by_order:
@@ -147,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     set_tf32(options.tf32)
     set_seed(options.seed)
     kind = kind_of(options.task)
-    foreign = foreign_options(kind.name)
+    foreign = foreign_options(kind.title)
     check_options(options, kind, foreign)
     tokenizer = None
     if options.tokenizer is not None:
@@ -157,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
                 f"The tokenizer of {options.tokenizer} is of {tokenizer.config.unit!r}, but {options.task} needs one of "
                 f"{' or '.join(map(repr, kind.units))}."
             )
-    results = kind.evaluate(options, tokenizer, accelerator)
+    results = kind.evaluate_command(options, tokenizer, accelerator)
     if accelerator.is_main_process:
         files = ("output", "gallery", "results")
         asked = {name: value for name, value in vars(options).items() if name not in (*foreign, *files)}

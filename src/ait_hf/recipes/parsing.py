@@ -193,12 +193,12 @@ def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str
 
 
 def _by_literal(choices: Sequence[type], field_name: str) -> dict[str, type]:
-    """Dataclasses by the one value that a field may have, those left out where it may be any or is missing."""
+    """Dataclasses by the values that a field may have, those left out where it may be any or is missing."""
     found = {}
     for choice in choices:
         hint = typing.get_type_hints(choice).get(field_name)
         if typing.get_origin(hint) is typing.Literal:
-            found[typing.get_args(hint)[0]] = choice
+            found |= dict.fromkeys(typing.get_args(hint), choice)
     return found
 
 

@@ -1,7 +1,8 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What the tasks of a task-solver's recipe have in common."""
+"""What a kind of task is: all that training and commands ask of it."""
 
+import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -36,16 +37,22 @@ class DenseSettings:
 
 @strict
 @dataclass(kw_only=True)
-class SolverTask(ABC):
+class Kind(ABC):
     """
-    One task of a recipe: data, sequence, losses, evaluation and image processor. (Dense tasks also have `tokenizer`:
-    folder or Hub name of the trained tokenizer of a new model.)
+    A kind of task: the section of a recipe, with its data, sequence, losses, evaluation and image processor, and what
+    commands ask of it. (Dense tasks also have `tokenizer`: folder or Hub name of the trained tokenizer of a new model.)
 
     Args:
         name (`str`): Name of the task in the model: its key in the recipe's `tasks`.
         every (`int`): The task takes part in every so-manieth step of the training, from the first on.
 
     Attributes:
+        title: What messages call it.
+        tasks: Names of its tasks; none where it is any name.
+        output_types: What its models put out, see [`AiTTaskConfig`].
+        units: What its tokenizers are in; none where it is any.
+        tokenizer_class: Their class.
+        columns: Metrics that the table of an evaluation shows, if they are there.
         codebook: Name of the tokenizer, if the task has dense tokens.
         unit: What its tokenizer's maps are in.
         task_id: Row of the task embedding in a new model; `None` for the next free one.
@@ -53,6 +60,12 @@ class SolverTask(ABC):
         best_metric, lower_is_better: Which metric says how good a model is, and its direction.
     """
 
+    title: ClassVar[str]
+    tasks: ClassVar[Sequence[str]]
+    output_types: ClassVar[Sequence[str]]
+    units: ClassVar[Sequence[str]] = ()
+    tokenizer_class: ClassVar[type[Tokenizer]] = VQTokenizer
+    columns: ClassVar[Sequence[str]]
     codebook: ClassVar[str | None] = None
     unit: ClassVar[str | None] = None
     task_id: ClassVar[int | None] = None
@@ -66,6 +79,18 @@ class SolverTask(ABC):
     def validate_every(self):
         if self.every < 1:
             raise ValueError(f"every must be at least 1, got {self.every}.")
+
+    @classmethod
+    @abstractmethod
+    def check_options(cls, options: argparse.Namespace) -> None:
+        """`ValueError` for options of `ait evaluate` that do not go together."""
+
+    @staticmethod
+    @abstractmethod
+    def evaluate_command(
+        options: argparse.Namespace, tokenizer: Tokenizer | None, accelerator: Accelerator
+    ) -> dict[str, dict[str, float]]:
+        """The values of every mode of the model and of every tokenizer, by name; writes what the options ask for."""
 
     def class_names(self) -> list[str]:
         """Classes of the task's data, numbered from 0; none by default."""
@@ -169,7 +194,7 @@ def class_table(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[s
     return table, ranges
 
 
-def classes_of_model(task: SolverTask, tokenizer: Tokenizer | None) -> list[str]:
+def classes_of_model(task: Kind, tokenizer: Tokenizer | None) -> list[str]:
     """Names of the classes of a task, in the model's order: where a tokenizer writes label maps, that of its numbers."""
     names = tokenizer.config.class_names if isinstance(tokenizer, VQTokenizer) else None
     return list(names) if names else task.class_names()

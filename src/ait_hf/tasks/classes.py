@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..data.classes import Pairs, are_unnamed, learning_warnings, measuring_warnings, pair_by_order
 from ..model.configuration_ait import AiTConfig
-from .base import CLASSES_BY_ORDER, SolverTask
+from .base import CLASSES_BY_ORDER, Kind
 
 
 ADVICE = " model.adapt=true gives the model the classes of the data."
@@ -29,7 +29,7 @@ class TaskClasses:
     warnings: list[str] = field(default_factory=list)
 
 
-def pair_task(task: SolverTask, config: AiTConfig, split: str, pretrained: str | None) -> TaskClasses:
+def pair_task(task: Kind, config: AiTConfig, split: str, pretrained: str | None) -> TaskClasses:
     """
     Args:
         config: Of the model.
@@ -53,7 +53,7 @@ def pair_task(task: SolverTask, config: AiTConfig, split: str, pretrained: str |
     return TaskClasses(trained, evaluated, warnings)
 
 
-def name_by_order(config: AiTConfig, tasks: Mapping[str, SolverTask], model: str) -> None:
+def name_by_order(config: AiTConfig, tasks: Mapping[str, Kind], model: str) -> None:
     """
     Gives the classes of a trained model, which have no names, those of the data in their order.
 

@@ -1,12 +1,18 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""All tasks that a task-solver's recipe may name."""
+"""The kinds of tasks: what the package can do."""
 
-from .depth.task import DepthTask
-from .maps.task import MapTask
-from .objects.task import DetectionTask, InstanceTask
-from .poses.task import PoseTask
-from .semantics.task import SemanticTask
+from .base import Kind
+from .depth.task import Depth
+from .maps.task import Maps
+from .objects.task import Objects
+from .poses.task import Poses
+from .semantics.task import Semantics
 
 
-AnyTask = DetectionTask | InstanceTask | DepthTask | PoseTask | SemanticTask | MapTask
+KINDS = (Depth, Maps, Objects, Poses, Semantics)
+
+
+def kind_of(task: str) -> type[Kind]:
+    """The kind of a task of that name; every unknown one is that of a map of one's own."""
+    return next((kind for kind in KINDS if task in kind.tasks), Maps)

@@ -18,7 +18,7 @@ from ..data.classes import clean_name
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
-from ..tasks.base import SolverTask, class_table, classes_of_model, code_grid, mask_grid, tokenizer_arguments
+from ..tasks.base import Kind, class_table, classes_of_model, code_grid, mask_grid, tokenizer_arguments
 
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Adaptation:
 
 def adapt_solver(
     trained: AiTForDenseTokenGeneration,
-    tasks: Mapping[str, SolverTask],
+    tasks: Mapping[str, Kind],
     tokenizers: Mapping[str, Tokenizer],
     name: str,
 ) -> Adaptation:
@@ -107,7 +107,7 @@ def adapt_solver(
 
 def _adapted_config(
     trained: AiTForDenseTokenGeneration,
-    tasks: Mapping[str, SolverTask],
+    tasks: Mapping[str, Kind],
     tokenizers: Mapping[str, Tokenizer],
     name: str,
 ) -> AiTConfig:
@@ -141,7 +141,7 @@ def _adapted_config(
 
 
 def _classes_after(
-    old: AiTConfig, tasks: Mapping[str, SolverTask], tokenizers: Mapping[str, Tokenizer], name: str
+    old: AiTConfig, tasks: Mapping[str, Kind], tokenizers: Mapping[str, Tokenizer], name: str
 ) -> list[str]:
     """Those of the data that a task is trained on, else those that the model had for it. The model's order stays."""
     declared, before = old.task(name), old.class_names(name)
@@ -174,7 +174,7 @@ def _set_classes(
     declared["class_range"] = None if class_range == [0, len(names)] else class_range
 
 
-def _set_image_size(task: str, declared: dict[str, Any], section: SolverTask, tokenizer: Tokenizer | None) -> None:
+def _set_image_size(task: str, declared: dict[str, Any], section: Kind, tokenizer: Tokenizer | None) -> None:
     size = list(section.data.image_size)
     if declared["output_type"] == "pose" and size != list(tokenizer.crop_size):
         raise ValueError(

@@ -20,21 +20,21 @@ from ..data.subset import evenly
 from ..drawing.picture_files import save_image
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..recipes.streams import DataRecipe
+from ..tasks.base import Kind
 from ..tasks.depth.drawing import depth_gallery
 from ..tasks.depth.evaluation import depth_gallery_rows
-from ..tasks.depth.task import DepthTask
-from ..tasks.kinds import AnyTask
+from ..tasks.depth.task import Depth
 from ..tasks.maps.drawing import map_gallery
 from ..tasks.maps.evaluation import map_gallery_rows
 from ..tasks.objects.drawing import object_gallery
 from ..tasks.objects.evaluation import object_gallery_rows
-from ..tasks.objects.task import ObjectTask
+from ..tasks.objects.task import Objects
 from ..tasks.poses.drawing import pose_gallery
 from ..tasks.poses.evaluation import pose_gallery_rows
-from ..tasks.poses.task import PoseTask
+from ..tasks.poses.task import Poses
 from ..tasks.semantics.drawing import semantic_gallery
 from ..tasks.semantics.evaluation import semantic_gallery_rows
-from ..tasks.semantics.task import SemanticTask
+from ..tasks.semantics.task import Semantics
 
 
 def picture_rows(data: DataRecipe, split: str, number: int) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def picture_rows(data: DataRecipe, split: str, number: int) -> list[dict[str, An
 
 
 def draw_predictions(
-    task: AnyTask, model: AiTForDenseTokenGeneration, rows: Sequence[dict[str, Any]], classes: Pairs | None = None
+    task: Kind, model: AiTForDenseTokenGeneration, rows: Sequence[dict[str, Any]], classes: Pairs | None = None
 ) -> Image.Image:
     """
     The model's predictions beside the truth.
@@ -63,15 +63,15 @@ def draw_predictions(
     names = task.class_names() if classes is None else classes.names
     numbers = {"class_numbers": None if classes is None else classes.numbers}
     match task:
-        case DepthTask():
+        case Depth():
             return depth_gallery(depth_gallery_rows(model, processor, rows))
-        case ObjectTask():
+        case Objects():
             rows = object_gallery_rows(model, processor, rows, task=task.name, class_names=names, **numbers)
             return object_gallery(rows)
-        case PoseTask():
+        case Poses():
             skeleton = task.data.joints
             return pose_gallery(pose_gallery_rows(model, processor, rows, task=task.name, skeleton=skeleton), skeleton)
-        case SemanticTask():
+        case Semantics():
             return semantic_gallery(semantic_gallery_rows(model, processor, rows, task=task.name, **numbers), names)
         case _:
             samples = [task.data.stream().eval_transform(row) for row in rows]

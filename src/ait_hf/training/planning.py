@@ -24,7 +24,7 @@ from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_pose import PoseTokenizer
 from ..recipes.batch_sizes import shared_out
 from ..recipes.parsing import build, read_values
-from ..tasks.base import SolverTask
+from ..tasks.base import Kind
 from .lora import add_adapters
 from .optimizer import build_optimizer
 from .solver import SolverRecipe
@@ -353,7 +353,7 @@ def _planned_config(recipe: SolverRecipe, folder: Path) -> AiTConfig:
     return solver_config(tasks, options, size, tokenizers, backbone)
 
 
-def _planned_tokenizer(task: SolverTask, folder: Path) -> Tokenizer:
+def _planned_tokenizer(task: Kind, folder: Path) -> Tokenizer:
     if Path(task.tokenizer).is_dir():
         return trained_tokenizer(task)
     with torch.device("meta"):
@@ -385,7 +385,7 @@ def _planned_backbone(recipe: SolverRecipe, size: list[int]) -> PreTrainedConfig
     return AiTSwinv2Config(image_size=size, **_SWINV2_SIZES[kind], **recipe.model.backbone_config)
 
 
-def _without_data(task: SolverTask, num_classes: int | None) -> SolverTask:
+def _without_data(task: Kind, num_classes: int | None) -> Kind:
     """The task itself, or, where the files that name its classes are not there, with `num_classes` of them."""
     try:
         task.class_names()

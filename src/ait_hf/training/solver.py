@@ -5,6 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Union
 
 import torch
 from accelerate import Accelerator
@@ -19,7 +20,7 @@ from ..model.objectives_ait import Objective
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.streams import Batch
 from ..tasks.classes import pair_task
-from ..tasks.kinds import AnyTask
+from ..tasks.kinds import KINDS
 from .loop import Recipe, TrainingTask, train
 from .lora import merged, save_adapters
 from .solver_model import SolverModelRecipe, build_solver
@@ -36,7 +37,7 @@ class SolverRecipe(Recipe):
         model (`SolverModelRecipe`): What to train.
     """
 
-    tasks: dict[str, AnyTask]
+    tasks: dict[str, Union[KINDS]]  # noqa: UP007 (any of them)
     model: SolverModelRecipe = field(default_factory=SolverModelRecipe)
 
     def validate_tasks(self):

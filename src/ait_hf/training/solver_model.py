@@ -23,7 +23,7 @@ from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..recipes.parsing import check_keys
-from ..tasks.base import SolverTask, class_table, classes_of_model, tokenizer_arguments
+from ..tasks.base import Kind, class_table, classes_of_model, tokenizer_arguments
 from ..tasks.classes import name_by_order
 from .adaptation import adapt_solver
 from .code_embeddings import start_from_codebooks
@@ -99,7 +99,7 @@ class SolverModelRecipe:
                 raise ValueError(f"{f.name} has no effect with pretrained, which is a whole model: leave it out.")
 
 
-def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) -> AiTForDenseTokenGeneration:
+def build_solver(tasks: Mapping[str, Kind], options: SolverModelRecipe) -> AiTForDenseTokenGeneration:
     """
     The model that a recipe starts from, with its tokenizers and its pretrained backbone: the head of its task, or
     [`AiTForDenseTokenGeneration`] for several.
@@ -138,7 +138,7 @@ def build_solver(tasks: Mapping[str, SolverTask], options: SolverModelRecipe) ->
 
 
 def _pretrained(
-    kind: type[AiTForDenseTokenGeneration], tasks: Mapping[str, SolverTask], options: SolverModelRecipe
+    kind: type[AiTForDenseTokenGeneration], tasks: Mapping[str, Kind], options: SolverModelRecipe
 ) -> AiTForDenseTokenGeneration:
     model, has_new_tokens = load_solver(options.pretrained, kind), False
     if options.classes_by_order:
@@ -158,7 +158,7 @@ def _pretrained(
     return model
 
 
-def trained_tokenizer(task: SolverTask) -> Tokenizer:
+def trained_tokenizer(task: Kind) -> Tokenizer:
     """
     The trained tokenizer that a task's section names.
 
@@ -178,13 +178,13 @@ def trained_tokenizer(task: SolverTask) -> Tokenizer:
     return tokenizer
 
 
-def _task_ids(tasks: Mapping[str, SolverTask]) -> dict[str, int]:
+def _task_ids(tasks: Mapping[str, Kind]) -> dict[str, int]:
     own = (name for name, task in tasks.items() if task.task_id is None)
     free = dict(zip(own, itertools.count(FIRST_OWN_TASK_ID)))
     return {name: free[name] if task.task_id is None else task.task_id for name, task in tasks.items()}
 
 
-def _check_pretrained(config: AiTConfig, tasks: Mapping[str, SolverTask], path: str) -> None:
+def _check_pretrained(config: AiTConfig, tasks: Mapping[str, Kind], path: str) -> None:
     for name, task in tasks.items():
         trained = config.task(name)
         if trained.image_size != list(task.data.image_size):
@@ -195,7 +195,7 @@ def _check_pretrained(config: AiTConfig, tasks: Mapping[str, SolverTask], path: 
 
 
 def solver_config(
-    tasks: Mapping[str, SolverTask],
+    tasks: Mapping[str, Kind],
     options: SolverModelRecipe,
     size: list[int],
     tokenizers: Mapping[str, Tokenizer],

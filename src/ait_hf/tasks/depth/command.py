@@ -24,25 +24,6 @@ from .prediction import DEPTH_TASK
 
 NYU_PREFIX = "nyu_depth:"
 GALLERY_ROWS = 6
-DEPTH_COLUMNS = (
-    "rmse",
-    "delta1",
-    "abs_rel",
-    "log10",
-    "rmse_log",
-    "silog",
-    "token_distance",
-    "perplexity",
-    "num_images",
-)
-
-
-def check_depth_options(options: argparse.Namespace) -> None:
-    has_index = options.data != "synthetic" and not options.data.startswith(NYU_PREFIX)
-    if not has_index and (options.root is not None or options.depth_scale is not None):
-        raise ValueError("--root and --depth-scale go with an index of RGB-D pairs.")
-    if options.split is None:
-        raise ValueError("Give the --split of the data to evaluate.")
 
 
 def evaluate_depth_task(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth as a task of a recipe."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,8 @@ from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDepthEstimation
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
-from ..base import DenseSettings, SolverTask, code_grid
+from ..base import DenseSettings, Kind, code_grid
+from .command import NYU_PREFIX, evaluate_depth_task
 from .data import AnyDepthData
 
 
@@ -28,9 +30,17 @@ class DepthSettings(DenseSettings):
 
 @strict
 @dataclass(kw_only=True)
-class DepthTask(SolverTask):
+class Depth(Kind):
     """Depth of the whole image."""
 
+    title: ClassVar[str] = "depth"
+    tasks: ClassVar[Sequence[str]] = ("depth",)
+    output_types: ClassVar[Sequence[str]] = ("depth",)
+    units: ClassVar[Sequence[str]] = ("metre",)
+    columns: ClassVar[Sequence[str]] = (
+        *("rmse", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
+        *("token_distance", "perplexity", "num_images"),
+    )
     codebook: ClassVar[str] = "depth"
     unit: ClassVar[str] = "metre"
     task_id: ClassVar[int] = 2
@@ -68,3 +78,13 @@ class DepthTask(SolverTask):
             if accelerator.is_main_process:
                 metric.add_errors(errors)
         return metric.compute() if accelerator.is_main_process else {}
+
+    evaluate_command = staticmethod(evaluate_depth_task)
+
+    @classmethod
+    def check_options(cls, options: argparse.Namespace) -> None:
+        has_index = options.data != "synthetic" and not options.data.startswith(NYU_PREFIX)
+        if not has_index and (options.root is not None or options.depth_scale is not None):
+            raise ValueError("--root and --depth-scale go with an index of RGB-D pairs.")
+        if options.split is None:
+            raise ValueError("Give the --split of the data to evaluate.")

@@ -17,8 +17,6 @@ from ...data.subset import evenly
 from ...drawing.picture_files import save_image
 from ...inference.generating import decoding_modes
 from ...inference.loading import load_model_and_processor
-from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
-from ...model.configuration_ait import AiTConfig
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.parsing import build, read_values
 from ...recipes.streams import EncodedRows, EvalSamples
@@ -34,25 +32,12 @@ from .evaluation import (
 
 
 GALLERY_ROWS = 6
-MAP_COLUMNS = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
 
 
 @strict
 @dataclass
 class _RecipeOfData:
     data: AnyMapData
-
-
-def check_map_options(options: argparse.Namespace) -> None:
-    if options.model is not None and Path(options.model, "config.json").is_file():
-        AiTConfig.from_pretrained(options.model).task(options.task)  # an unknown one is more likely a slip than data
-    if Path(options.data).suffix not in (".yaml", ".yml"):
-        raise ValueError(
-            f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data RECIPE.yaml, such "
-            "as the recipe.yaml in the folder of a training."
-        )
-    if options.split is None:
-        raise ValueError("Give the --split of the data to evaluate.")
 
 
 def read_map_data(path: str | Path, task: str) -> AnyMapData:

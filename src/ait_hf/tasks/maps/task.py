@@ -2,21 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dense task of one's own, with a map of any number of channels, as a task of a recipe."""
 
+import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 
 from ...data.maps import UNIT_VECTOR
-from ...metrics.maps import MapMetric, map_errors
-from ...model.configuration_ait import AiTTaskConfig
+from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS, MapMetric, map_errors
+from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
-from ..base import DenseSettings, SolverTask, code_grid
+from ..base import DenseSettings, Kind, code_grid
+from .command import evaluate_map_task
 from .data import AnyMapData
 
 
@@ -36,7 +39,7 @@ class MapSettings(DenseSettings):
 
 @strict
 @dataclass(kw_only=True)
-class MapTask(SolverTask):
+class Maps(Kind):
     """
     A map of the whole image. The task's name, which is its key in the recipe's `tasks`, is also that of its codes.
 
@@ -47,6 +50,10 @@ class MapTask(SolverTask):
         settings (`MapSettings`): Losses and soft tokens.
     """
 
+    title: ClassVar[str] = "dense tasks of one's own"
+    tasks: ClassVar[Sequence[str]] = ()
+    output_types: ClassVar[Sequence[str]] = ("map",)
+    columns: ClassVar[Sequence[str]] = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
     model_class: ClassVar[type] = AiTForDenseTokenGeneration
     lower_is_better: ClassVar[bool] = True
 
@@ -105,3 +112,19 @@ class MapTask(SolverTask):
             if accelerator.is_main_process:
                 metric.add_errors(errors)
         return metric.compute() if accelerator.is_main_process else {}
+
+    evaluate_command = staticmethod(evaluate_map_task)
+
+    @classmethod
+    def check_options(cls, options: argparse.Namespace) -> None:
+        if options.model is not None and Path(options.model, "config.json").is_file():
+            AiTConfig.from_pretrained(options.model).task(
+                options.task
+            )  # an unknown one is more likely a slip than data
+        if Path(options.data).suffix not in (".yaml", ".yml"):
+            raise ValueError(
+                f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data RECIPE.yaml, such "
+                "as the recipe.yaml in the folder of a training."
+            )
+        if options.split is None:
+            raise ValueError("Give the --split of the data to evaluate.")

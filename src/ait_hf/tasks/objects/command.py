@@ -43,8 +43,6 @@ DETECTION_TASK = "object-detection"
 COCO_PREFIX = "coco:"
 GALLERY_ROWS = 6
 ROOM_SIZE = (96, 96)  # height and width of the rooms that a tokenizer without a model is measured on
-OBJECT_COLUMNS = tuple(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75"))
-OBJECT_COLUMNS += ("mse", "iou", "perplexity", "num_objects", "num_images")
 
 
 @dataclass
@@ -55,39 +53,6 @@ class ObjectData:
     ground_truth: dict[str, Any]
     classes: DataClasses
     category_ids: Sequence[int]
-
-
-def check_object_options(options: argparse.Namespace) -> None:
-    if options.task == DETECTION_TASK:
-        of_masks = (options.tokenizer, options.tokenizer_reconstruction, options.modes == "all")
-        if any(of_masks):
-            raise ValueError(
-                f"{DETECTION_TASK} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
-            )
-    if options.data.startswith(COCO_PREFIX):
-        if options.images is None:
-            raise ValueError("Give the folder of the annotated images: --images DIR.")
-        if options.split is not None:
-            raise ValueError("A file of COCO annotations is one split: leave out --split.")
-        if options.people:
-            raise ValueError("--people goes with synthetic rooms.")
-    elif options.data != "synthetic":
-        raise ValueError(f"Objects are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
-    elif options.images is not None:
-        raise ValueError("Synthetic rooms have no files: leave out --images.")
-    elif options.split is None:
-        raise ValueError("Give the --split of the synthetic rooms to evaluate.")
-    elif options.split == "train" and options.limit is None:
-        raise ValueError("Synthetic training rooms have no end: give --limit.")
-    of_model = (options.results is not None, options.top_k is not None, bool(_generation_settings(options)))
-    if options.model is None and any(of_model):
-        raise ValueError("--results, --num-objects, --top-k, --do-sample and --top-p need --model.")
-    if options.top_k is not None and options.top_k < 1:
-        raise ValueError("--top-k must be at least 1.")
-    if options.results is not None and options.modes == "all":
-        raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
-    if options.top_p is not None and not options.do_sample:
-        raise ValueError("Without sampling nothing is drawn: add --do-sample or leave out --top-p.")
 
 
 def evaluate_object_task(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection and instance segmentation as tasks of a recipe."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
@@ -9,25 +10,45 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 
 from ...data.classes import DataClasses
+from ...inference.objects import OBJECT_TASKS
 from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
-from ...model.modeling_ait import AiTForInstanceSegmentation, AiTForObjectDetection
+from ...model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation, AiTForObjectDetection
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
-from ..base import SolverTask, mask_grid
+from ..base import Kind, mask_grid
+from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
 from .data import AnyObjectData
 from .evaluation import evaluate_objects
 
 
+_, INSTANCES = OBJECT_TASKS
+MASK_SETTINGS = (
+    "soft_temperature",
+    "dense_loss_weight",
+    "auxiliary_loss",
+    "auxiliary_loss_weight",
+    "mask_supervision",
+)
+
+
 @strict
 @dataclass
-class DetectionSettings:
-    """`num_objects` is how many objects a sequence holds, noise included; the rest are fields of [`AiTTaskConfig`]."""
+class ObjectSettings:
+    """
+    `num_objects` is how many objects a sequence holds, noise included; the rest are fields of [`AiTTaskConfig`], those
+    from `soft_temperature` on of masks only.
+    """
 
     num_objects: int = 100
     object_order: Literal["random", "left_to_right"] = "random"
     class_loss_weight: float = 1.0
     loss_weight: float = 1.0
+    soft_temperature: float = 1.0
+    dense_loss_weight: float = 0.2
+    auxiliary_loss: Literal["dice_mse"] | None = "dice_mse"
+    auxiliary_loss_weight: float = 5.0
+    mask_supervision: Literal["objects", "duplicates", "none"] = "objects"
 
     def validate_num_objects(self):
         if self.num_objects < 1:
@@ -35,47 +56,84 @@ class DetectionSettings:
 
 
 @strict
-@dataclass
-class InstanceSettings(DetectionSettings):
-    """As [`DetectionSettings`]."""
-
-    soft_temperature: float = 1.0
-    dense_loss_weight: float = 0.2
-    auxiliary_loss: Literal["dice_mse"] | None = "dice_mse"
-    auxiliary_loss_weight: float = 5.0
-    mask_supervision: Literal["objects", "duplicates", "none"] = "objects"
-
-
-@strict
 @dataclass(kw_only=True)
-class ObjectTask(SolverTask):
-    """What both object tasks share."""
+class Objects(Kind):
+    """Boxes and classes and, of instance segmentation, masks."""
 
+    title: ClassVar[str] = "objects"
+    tasks: ClassVar[Sequence[str]] = OBJECT_TASKS
+    output_types: ClassVar[Sequence[str]] = ("objects",)
+    units: ClassVar[Sequence[str]] = ("mask",)
+    columns: ClassVar[Sequence[str]] = (
+        *(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75")),
+        *("mse", "iou", "perplexity", "num_objects", "num_images"),
+    )
     lower_is_better: ClassVar[bool] = False
 
+    name: Literal["object-detection", "instance-segmentation"]
     data: AnyObjectData
+    tokenizer: str | None = None
+    settings: ObjectSettings = field(default_factory=ObjectSettings)
+
+    def validate_masks(self):
+        if self.has_masks:
+            return
+        if self.tokenizer is not None:
+            raise ValueError(f"There is no key 'tokenizer' in section tasks.{self.name}, which has no masks.")
+        for name in MASK_SETTINGS:
+            if getattr(self.settings, name) != getattr(ObjectSettings, name):
+                raise ValueError(
+                    f"There is no key {name!r} in section tasks.{self.name}.settings: it is one of masks."
+                )
+
+    @property
+    def has_masks(self) -> bool:
+        return self.name == INSTANCES
+
+    @property
+    def codebook(self) -> str | None:
+        return "mask" if self.has_masks else None
+
+    @property
+    def unit(self) -> str | None:
+        return self.codebook
+
+    @property
+    def task_id(self) -> int:
+        return self.tasks.index(self.name)
+
+    @property
+    def model_class(self) -> type[AiTForDenseTokenGeneration]:
+        return AiTForInstanceSegmentation if self.has_masks else AiTForObjectDetection
+
+    @property
+    def best_metric(self) -> str:
+        return "segm_AP" if self.has_masks else "bbox_AP"
 
     def declaration(self, tokenizer: VQTokenizer | None) -> dict[str, Any]:
         settings = asdict(self.settings)
-        return {
+        declaration = {
             "slots": ["coordinate"] * 4 + ["class"],
             "output_type": "objects",
             "num_groups": settings.pop("num_objects"),
             "image_size": list(self.data.image_size),
-            **settings,
         }
+        if not self.has_masks:
+            return declaration | {name: value for name, value in settings.items() if name not in MASK_SETTINGS}
+        slots = [*declaration["slots"], "mask"]
+        return declaration | settings | {"slots": slots, "grid_size": mask_grid(tokenizer)}
 
     def class_names(self) -> list[str]:
         return self.data.class_names()
 
     def data_classes(self, split: str | None = None) -> DataClasses:
-        return self.data.wanting(self.codebook is not None).data_classes(split)
+        return self.data.wanting(self.has_masks).data_classes(split)
 
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
         return self.data.stream(
             self.every,
             max_objects=declared.num_groups,
-            with_masks=self.codebook is not None,
+            with_masks=self.has_masks,
             first_class=declared.first_class,
             class_numbers=class_numbers,
         )
@@ -98,42 +156,44 @@ class ObjectTask(SolverTask):
             model,
             self.processor(),
             loader,
-            self.data.wanting(self.codebook is not None).ground_truth(options.split, options.num_samples),
+            self.data.wanting(self.has_masks).ground_truth(options.split, options.num_samples),
             task=self.name,
             category_ids=category_ids if classes is None else classes.by_name(category_ids),
             accelerator=accelerator,
         )
         return metrics
 
+    evaluate_command = staticmethod(evaluate_object_task)
 
-@strict
-@dataclass(kw_only=True)
-class DetectionTask(ObjectTask):
-    """Boxes and classes."""
-
-    model_class: ClassVar[type] = AiTForObjectDetection
-    best_metric: ClassVar[str] = "bbox_AP"
-    task_id: ClassVar[int] = 0
-
-    name: Literal["object-detection"] = "object-detection"
-    settings: DetectionSettings = field(default_factory=DetectionSettings)
-
-
-@strict
-@dataclass(kw_only=True)
-class InstanceTask(ObjectTask):
-    """Boxes, classes and masks."""
-
-    codebook: ClassVar[str] = "mask"
-    unit: ClassVar[str] = "mask"
-    model_class: ClassVar[type] = AiTForInstanceSegmentation
-    best_metric: ClassVar[str] = "segm_AP"
-    task_id: ClassVar[int] = 1
-
-    name: Literal["instance-segmentation"] = "instance-segmentation"
-    tokenizer: str | None = None
-    settings: InstanceSettings = field(default_factory=InstanceSettings)
-
-    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
-        declaration = super().declaration(tokenizer)
-        return declaration | {"slots": [*declaration["slots"], "mask"], "grid_size": mask_grid(tokenizer)}
+    @classmethod
+    def check_options(cls, options: argparse.Namespace) -> None:
+        if options.task == DETECTION_TASK:
+            of_masks = (options.tokenizer, options.tokenizer_reconstruction, options.modes == "all")
+            if any(of_masks):
+                raise ValueError(
+                    f"{DETECTION_TASK} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
+                )
+        if options.data.startswith(COCO_PREFIX):
+            if options.images is None:
+                raise ValueError("Give the folder of the annotated images: --images DIR.")
+            if options.split is not None:
+                raise ValueError("A file of COCO annotations is one split: leave out --split.")
+            if options.people:
+                raise ValueError("--people goes with synthetic rooms.")
+        elif options.data != "synthetic":
+            raise ValueError(f"Objects are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
+        elif options.images is not None:
+            raise ValueError("Synthetic rooms have no files: leave out --images.")
+        elif options.split is None:
+            raise ValueError("Give the --split of the synthetic rooms to evaluate.")
+        elif options.split == "train" and options.limit is None:
+            raise ValueError("Synthetic training rooms have no end: give --limit.")
+        of_model = (options.results is not None, options.top_k is not None, bool(_generation_settings(options)))
+        if options.model is None and any(of_model):
+            raise ValueError("--results, --num-objects, --top-k, --do-sample and --top-p need --model.")
+        if options.top_k is not None and options.top_k < 1:
+            raise ValueError("--top-k must be at least 1.")
+        if options.results is not None and options.modes == "all":
+            raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
+        if options.top_p is not None and not options.do_sample:
+            raise ValueError("Without sampling nothing is drawn: add --do-sample or leave out --top-p.")

@@ -47,7 +47,6 @@ logger = logging.getLogger(__name__)
 COCO_PREFIX = "coco:"
 GALLERY_ROWS = 6
 PICTURE_SIZE = (96, 96)  # height and width of the synthetic pictures that people are cut from
-POSE_COLUMNS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "joint_error", "perplexity", "num_persons", "num_images")
 
 
 @dataclass
@@ -73,26 +72,6 @@ class DetectedBoxes(Sequence):
     def __getitem__(self, number: int) -> BoxRow:
         box = self.boxes[number]
         return box | {"image": read_image(box["path"])}
-
-
-def check_pose_options(options: argparse.Namespace) -> None:
-    if options.data.startswith(COCO_PREFIX):
-        if options.images is None:
-            raise ValueError("Give the folder of the annotated images: --images DIR.")
-        if options.split is not None:
-            raise ValueError("A file of COCO annotations is one split: leave out --split.")
-    elif options.data != "synthetic":
-        raise ValueError(f"Poses are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
-    elif options.images is not None or options.boxes is not None:
-        raise ValueError("Synthetic people have no files: leave out --images and --boxes.")
-    elif options.split is None:
-        raise ValueError("Give the --split of the synthetic people to evaluate.")
-    elif options.split == "train" and options.limit is None:
-        raise ValueError("Synthetic training people have no end: give --limit.")
-    if options.model is None and (options.results is not None or options.boxes is not None or options.flip_test):
-        raise ValueError("--results, --boxes and --flip-test need --model.")
-    if options.results is not None and options.modes == "all":
-        raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
 
 
 def evaluate_pose_task(

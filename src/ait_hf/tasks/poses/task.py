@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keypoint detection as a task of a recipe."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
@@ -9,12 +10,14 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 
 from ...data.classes import DataClasses, Pairs, pair_joints
+from ...inference.poses import POSE_TASK
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
 from ...model.tokenization_pose import PoseTokenizer
 from ...recipes.streams import Stream
-from ..base import DenseSettings, SolverTask
+from ..base import DenseSettings, Kind
+from .command import COCO_PREFIX, evaluate_pose_task
 from .data import AnyPersonData
 from .evaluation import evaluate_poses
 
@@ -29,9 +32,18 @@ class PoseSettings(DenseSettings):
 
 @strict
 @dataclass(kw_only=True)
-class PoseTask(SolverTask):
+class Poses(Kind):
     """Joints of one person, in the crop around the person's box. Evaluated with the annotated boxes."""
 
+    title: ClassVar[str] = "poses"
+    tasks: ClassVar[Sequence[str]] = (POSE_TASK,)
+    output_types: ClassVar[Sequence[str]] = ("pose",)
+    units: ClassVar[Sequence[str]] = ("pixel",)
+    tokenizer_class: ClassVar[type] = PoseTokenizer
+    columns: ClassVar[Sequence[str]] = (
+        *("AP", "AP50", "AP75", "APm", "APl", "AR"),
+        *("joint_error", "perplexity", "num_persons", "num_images"),
+    )
     codebook: ClassVar[str] = "pose"
     unit: ClassVar[str] = "pixel"
     task_id: ClassVar[int] = 3
@@ -97,3 +109,25 @@ class PoseTask(SolverTask):
             accelerator=accelerator,
         )
         return metrics
+
+    evaluate_command = staticmethod(evaluate_pose_task)
+
+    @classmethod
+    def check_options(cls, options: argparse.Namespace) -> None:
+        if options.data.startswith(COCO_PREFIX):
+            if options.images is None:
+                raise ValueError("Give the folder of the annotated images: --images DIR.")
+            if options.split is not None:
+                raise ValueError("A file of COCO annotations is one split: leave out --split.")
+        elif options.data != "synthetic":
+            raise ValueError(f"Poses are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
+        elif options.images is not None or options.boxes is not None:
+            raise ValueError("Synthetic people have no files: leave out --images and --boxes.")
+        elif options.split is None:
+            raise ValueError("Give the --split of the synthetic people to evaluate.")
+        elif options.split == "train" and options.limit is None:
+            raise ValueError("Synthetic training people have no end: give --limit.")
+        if options.model is None and (options.results is not None or options.boxes is not None or options.flip_test):
+            raise ValueError("--results, --boxes and --flip-test need --model.")
+        if options.results is not None and options.modes == "all":
+            raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")

@@ -41,27 +41,6 @@ logger = logging.getLogger(__name__)
 
 LABELS_PREFIX, ADE20K_PREFIX = "labels:", "ade20k:"
 GALLERY_ROWS = 6
-SEMANTIC_COLUMNS = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
-
-
-def check_semantic_options(options: argparse.Namespace) -> None:
-    numbers = (options.classes, options.class_ids, options.ignored_ids)
-    of_files = options.first_id != 0 or any(given is not None for given in numbers)
-    if options.split is None:
-        raise ValueError("Give the --split of the data to evaluate.")
-    if options.data.startswith(LABELS_PREFIX):
-        if options.model is None and options.classes is None:
-            raise ValueError("A tokenizer does not know the names of the classes: give --classes FILE.")
-    elif options.data != "synthetic" and not options.data.startswith(ADE20K_PREFIX):
-        raise ValueError(
-            f"Semantic segmentation is evaluated on labels:ROOT, ade20k:ROOT or synthetic, not on {options.data}."
-        )
-    elif of_files:
-        raise ValueError("--classes, --first-id, --class-ids and --ignored-ids go with labels:ROOT.")
-    if options.people and options.data != "synthetic":
-        raise ValueError("--people goes with synthetic rooms.")
-    if options.data == "synthetic" and options.split == "train" and options.limit is None:
-        raise ValueError("Synthetic training rooms have no end: give --limit.")
 
 
 def evaluate_semantic_task(

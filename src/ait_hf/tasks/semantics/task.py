@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Semantic segmentation as a task of a recipe."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -15,9 +16,11 @@ from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForSemanticSegmentation
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
-from ..base import SolverTask, code_grid, mask_grid
+from ..base import Kind, code_grid, mask_grid
+from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
 from .data import AnySemanticData
 from .evaluation import evaluate_semantic, frame_processor
+from .prediction import SEMANTIC_TASK
 
 
 @strict
@@ -65,9 +68,14 @@ COMMON_SETTINGS = ("soft_temperature", "dense_loss_weight", "auxiliary_loss_weig
 
 @strict
 @dataclass(kw_only=True)
-class SemanticTask(SolverTask):
+class Semantics(Kind):
     """The class of every pixel."""
 
+    title: ClassVar[str] = "semantic segmentation"
+    tasks: ClassVar[Sequence[str]] = (SEMANTIC_TASK,)
+    output_types: ClassVar[Sequence[str]] = ("semantic", "label_map")
+    units: ClassVar[Sequence[str]] = ("class", "mask")
+    columns: ClassVar[Sequence[str]] = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
     model_class: ClassVar[type] = AiTForSemanticSegmentation
     best_metric: ClassVar[str] = "mIoU"
     lower_is_better: ClassVar[bool] = False
@@ -135,3 +143,25 @@ class SemanticTask(SolverTask):
             accelerator=accelerator,
         )
         return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}
+
+    evaluate_command = staticmethod(evaluate_semantic_task)
+
+    @classmethod
+    def check_options(cls, options: argparse.Namespace) -> None:
+        numbers = (options.classes, options.class_ids, options.ignored_ids)
+        of_files = options.first_id != 0 or any(given is not None for given in numbers)
+        if options.split is None:
+            raise ValueError("Give the --split of the data to evaluate.")
+        if options.data.startswith(LABELS_PREFIX):
+            if options.model is None and options.classes is None:
+                raise ValueError("A tokenizer does not know the names of the classes: give --classes FILE.")
+        elif options.data != "synthetic" and not options.data.startswith(ADE20K_PREFIX):
+            raise ValueError(
+                f"Semantic segmentation is evaluated on labels:ROOT, ade20k:ROOT or synthetic, not on {options.data}."
+            )
+        elif of_files:
+            raise ValueError("--classes, --first-id, --class-ids and --ignored-ids go with labels:ROOT.")
+        if options.people and options.data != "synthetic":
+            raise ValueError("--people goes with synthetic rooms.")
+        if options.data == "synthetic" and options.split == "train" and options.limit is None:
+            raise ValueError("Synthetic training rooms have no end: give --limit.")
