@@ -8,11 +8,12 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from imports import distribution_name, imported_modules
+from repository import PROJECT, REPOSITORY
 from saved_model import save_tiny_model
-from test_project import PROJECT, distribution_name, imported_modules
 
 
-PACKAGE = Path(__file__).parents[1] / "src/ait_hf"
+PACKAGE = REPOSITORY / "src/ait_hf"
 # From the lowest on: a folder imports itself and lower ones. `__init__.py`, which lies in none, has the public names.
 FOLDERS = (
     "model",
@@ -140,3 +141,21 @@ def test_the_console_command_imports_nothing_heavy(path):
             assert {alias.name.partition(".")[0] for alias in node.names} <= sys.stdlib_module_names
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 1 or node.module.partition(".")[0] in sys.stdlib_module_names
+
+
+def test_tests_mirror_the_package():
+    tests = REPOSITORY / "tests"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path("."), Path("docs")}
+    assert [folder for folder in folders if not (PACKAGE / folder).is_dir()] == []
+
+
+def test_no_test_imports_another():
+    """What several tests need lies in tests/helpers, which pytest puts on the path."""
+    tests = REPOSITORY / "tests"
+    wrong = [
+        f"{path.relative_to(tests)} imports {name}"
+        for path in tests.rglob("*.py")
+        for name in imported_modules(path)
+        if name.startswith("test_") or name in ("tests", "conftest")
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -9,21 +9,21 @@ import textwrap
 from pathlib import Path
 
 
-TESTS = Path(__file__).parent
+HELPERS = Path(__file__).parent / "helpers"
 
 
 def run(code: str) -> None:
     """In a process of its own, as the device cannot be unregistered."""
-    code = "import torch\nfrom helpers import pretend_gpu\n" + textwrap.dedent(code)
+    code = "import torch\nimport pretend_gpu\n" + textwrap.dedent(code)
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(TESTS)}, capture_output=True, text=True
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(HELPERS)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 
 
 def test_it_computes_refuses_and_counts():
     run("""
-        from helpers.pretend_gpu import COPY, INDEX, READ, SIZE
+        from pretend_gpu import COPY, INDEX, READ, SIZE
 
         gpu = pretend_gpu.install()
         host = torch.arange(6.0).view(2, 3)

@@ -2,40 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold of the project as a whole: versions, dependencies, recipes, model cards, file headers."""
 
-import ast
 import inspect
 import re
 import subprocess
 import sys
-import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from imports import distribution_name, imported_modules
+from repository import PROJECT, RECIPES, REPOSITORY
 
 import ait_hf
 
 
-REPOSITORY = Path(__file__).parents[1]
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-RECIPES = sorted((REPOSITORY / "scripts/recipes").glob("*.yaml"))
 # A package index, or where this happened to be written. Spelt so that this file does not match itself.
 FORBIDDEN = re.compile("(?:--)?(?:extra-)?index-" + "url|pypi" + r"\.org|/(?:work|home|root|Users)" + r"/\w")
-
-
-def distribution_name(requirement: str) -> str:
-    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
-
-
-def imported_modules(path: Path) -> set[str]:
-    """Top-level names of absolute imports anywhere in a file."""
-    modules = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            modules.add(node.module.partition(".")[0])
-    return modules
 
 
 def project_files() -> list[Path]:
@@ -68,7 +50,7 @@ def test_every_import_is_a_declared_dependency():
         distribution_name(item) for item in [*PROJECT["dependencies"], *(i for extra in extras for i in extra)]
     }
     distributions = packages_distributions()
-    local = {path.stem for path in [*REPOSITORY.glob("tests/*.py"), *REPOSITORY.glob("scripts/*.py")]} | {"helpers"}
+    local = {path.stem for path in [*REPOSITORY.glob("tests/helpers/*.py"), *REPOSITORY.glob("scripts/*.py")]}
     for folder in ("src", "scripts", "tests"):
         for path in (REPOSITORY / folder).rglob("*.py"):
             for module in imported_modules(path) - sys.stdlib_module_names - local:
@@ -76,7 +58,7 @@ def test_every_import_is_a_declared_dependency():
                 assert providers & declared, f"{path} imports {module}, which pyproject.toml does not declare"
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_recipe_parses_and_dumps_to_itself(path, tmp_path):
     from ait_hf.recipes.parsing import dump_recipe, load_recipe
     from ait_hf.training.solver import SolverRecipe
@@ -106,10 +88,10 @@ def test_no_file_names_a_machine_or_a_package_index():
 
 
 def test_tests_that_documents_name_exist():
-    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", (Path(__file__).parents[1] / "docs/fidelity.md").read_text())
+    named = re.findall(r"`([\w/]*test_\w+\.py)(?:::(\w+))?`", (REPOSITORY / "docs/fidelity.md").read_text())
     assert len(named) > 30
     for file, function in named:
-        assert f"def {function or 'test_'}" in (Path(__file__).parent / file).read_text(), (file, function)
+        assert f"def {function or 'test_'}" in (REPOSITORY / "tests" / file).read_text(), (file, function)
 
 
 def test_files_are_small():

@@ -7,21 +7,20 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from pathlib import Path
 
 import pytest
+from repository import REPOSITORY
 
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "src/ait_hf"
-PACKAGES = (PACKAGE, ROOT / "src/ait_hf_cli")
+PACKAGE = REPOSITORY / "src/ait_hf"
+PACKAGES = (PACKAGE, REPOSITORY / "src/ait_hf_cli")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder)
+        shutil.copy(REPOSITORY / name, folder)
     for package in PACKAGES:
         shutil.copytree(package, folder / "src" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     build = "import setuptools.build_meta as backend; backend.build_wheel('dist')"

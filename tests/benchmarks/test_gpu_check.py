@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from repository import SCRIPTS
 
 from ait_hf.benchmarks.gpu_check import PARTS, AttentionBackends
 from ait_hf.benchmarks.task_models import ALL_TASKS
 
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "gpu_check.py"
+SCRIPT = SCRIPTS / "gpu_check.py"
 TINY = ["--device", "cpu", "--tiny", "--minutes", "30"]
 
 

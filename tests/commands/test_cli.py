@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from published_tokenizers import made_up_weights
+from repository import RECIPES, REPOSITORY
 from saved_model import picture, save_tiny_model
 
 import ait_hf_cli
@@ -27,8 +28,6 @@ from ait_hf_cli import convert as convert_arguments
 from ait_hf_cli import plan as plan_arguments
 
 
-ROOT = Path(__file__).parents[1]
-RECIPES = ROOT / "scripts/recipes"
 ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
 ASK_FOR_HELP = """
 import sys
@@ -71,7 +70,7 @@ def test_help_imports_nothing_heavy(arguments):
 
 
 def test_every_verb_has_both_of_its_files():
-    folders = (ROOT / "src/ait_hf_cli", ROOT / "src/ait_hf/commands")
+    folders = (REPOSITORY / "src/ait_hf_cli", REPOSITORY / "src/ait_hf/commands")
     assert all((folder / f"{verb}.py").is_file() for folder in folders for verb in VERBS)
     assert {path.stem for path in folders[0].glob("*.py")} == {*VERBS, "arguments", "__init__"}
 

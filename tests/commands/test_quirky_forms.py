@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from pycocotools import mask as coco_mask
+from repository import RECIPES, SCRIPTS
 from tiny_pose import POSES, pose_config, pose_model, pose_processor
 
 from ait_hf import VQTokenizer
@@ -30,7 +31,6 @@ from ait_hf.recipes.streams import training_batches
 from ait_hf.training.solver import SolverRecipe
 
 
-ROOT = Path(__file__).parents[1]
 INSTANCES = "instance-segmentation"
 HEIGHT, WIDTH, NUM_IMAGES = 32, 48, 6
 TRANSPOSED = Image.Transpose.ROTATE_90  # what the viewer of an image with EXIF orientation 6 turns back
@@ -189,11 +189,11 @@ def recipe(folders: Path, name: str, task: str, *overrides: str) -> SolverRecipe
     common = ["train.trackers=[]", "train.num_workers=0", "evaluation.split=train", "train.log_every=50"]
     overrides = [f"tasks.{task}.data.{key}={json.dumps(value)}" for key, value in data.items()] + common + [*overrides]
     file = "sample_coco_aitp.yaml" if task == INSTANCES else "sample_coco_pose_aitp.yaml"
-    return load_recipe(ROOT / "scripts/recipes" / file, SolverRecipe, overrides)
+    return load_recipe(RECIPES / file, SolverRecipe, overrides)
 
 
 def train(arguments: list[str]) -> None:
-    spec = importlib.util.spec_from_file_location("script_train", ROOT / "scripts/train.py")
+    spec = importlib.util.spec_from_file_location("script_train", SCRIPTS / "train.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.main(arguments)
@@ -214,7 +214,7 @@ def segmenter(folders):
     files = {"annotations": str(folders / "plain/all.json"), "images": str(folders / "plain/images")}
     train(
         [
-            str(ROOT / "scripts/recipes/sample_coco_aitp.yaml"),
+            str(RECIPES / "sample_coco_aitp.yaml"),
             f"{task}.data.train={json.dumps(files)}",
             f"{task}.data.batch_size=6",
             f"{task}.data.transform.image_size=32",

@@ -13,6 +13,7 @@ import pytest
 import torch
 from golden_data import load_case, relative_error
 from PIL import Image
+from repository import SCRIPTS
 from saved_model import picture, save_tiny_model
 from transformers import AutoModel
 
@@ -20,9 +21,6 @@ from ait_hf import VQTokenizer, load_depth_png
 from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.tasks.depth.prediction import predict_depth
-
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def load_script(name: str):

@@ -4,13 +4,12 @@
 
 import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from repository import RECIPES, SCRIPTS
 
 
-ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "scripts/recipes/rooms_semantic_labels_aitp.yaml"
+RECIPE = RECIPES / "rooms_semantic_labels_aitp.yaml"
 DATA = "tasks.semantic-segmentation.data"
 SMALL = [f"{DATA}.size=[32, 32]", f"{DATA}.transform.image_size=32", f"{DATA}.batch_size=2", f"{DATA}.num_rooms=2"]
 SMALL += ["evaluation.num_samples=2"]
@@ -18,7 +17,7 @@ SMALL += ["evaluation.num_samples=2"]
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("segformer_baseline", ROOT / "scripts/segformer_baseline.py")
+    spec = importlib.util.spec_from_file_location("segformer_baseline", SCRIPTS / "segformer_baseline.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
@@ -35,7 +34,7 @@ def test_it_trains_and_reports(main, tmp_path, capsys):
 
 def test_it_refuses_what_it_cannot_do(main, capsys):
     wrong = {
-        "has no task semantic-segmentation": [ROOT / "scripts/recipes/rooms_depth_aitp.yaml", "--minutes", 1],
+        "has no task semantic-segmentation": [RECIPES / "rooms_depth_aitp.yaml", "--minutes", 1],
         "must be above 0": [RECIPE, "--minutes", 0],
         "There is no recipe": ["nowhere.yaml", "--minutes", 1],
     }

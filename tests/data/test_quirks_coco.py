@@ -20,43 +20,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
+from quirky_coco import CAR, HEIGHT, JOINTS, PERSON, WIDTH, content, person, write
 from tiny import mixed_config
 
 from ait_hf.data.coco import decode_segmentation, load_coco
 from ait_hf.data.coco_keypoints import load_coco_keypoints
 from ait_hf.data.coco_shards import load_coco_shards
 from ait_hf.data.remarks import warn_once
-from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.metrics import CocoMetric, read_coco
 from ait_hf.model.tokenization_vq import VQTokenizer
 from ait_hf.tasks.objects.data import CocoData, CocoMasks, CocoSplit, ObjectTransformRecipe
 from ait_hf.tasks.objects.evaluation import coco_ground_truth, evaluate_mask_tokenizer
 from ait_hf.tasks.poses.data import CocoKeypointsData, CocoPoses, PoseTransformRecipe
 from ait_hf.tasks.poses.evaluation import pose_ground_truth, read_detections
-
-
-HEIGHT, WIDTH = 60, 80
-JOINTS = [number for joint in range(17) for number in (12 + joint, 14 + joint, 2)]
-PERSON, CAR = 4, 9
-
-
-def person(number: int, **changes) -> dict:
-    entry = {"id": number, "image_id": number, "category_id": PERSON, "bbox": [10, 12, 30, 40], "area": 700.5}
-    entry |= {"iscrowd": 0, "segmentation": [[10, 12, 40, 12, 40, 52, 10, 52]]}
-    return entry | {"keypoints": JOINTS, "num_keypoints": 17} | changes
-
-
-def content(*changes: dict) -> dict:
-    """Four people, one in each picture, the first ones with `changes`."""
-    changes = [*changes, *[{}] * (4 - len(changes))]
-    return {
-        "images": [{"id": k, "file_name": f"{k}.png", "height": HEIGHT, "width": WIDTH} for k in range(1, 5)],
-        "annotations": [person(number, **change) for number, change in enumerate(changes, 1)],
-        "categories": [
-            {"id": CAR, "name": "car", "keypoints": []},
-            {"id": PERSON, "name": "person", "keypoints": list(COCO_SKELETON.joints)},
-        ],
-    }
 
 
 @pytest.fixture
@@ -66,12 +42,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     for number in range(1, 5):
         Image.new("RGB", (WIDTH, HEIGHT), (10 * number, 90, 30)).save(tmp_path / f"{number}.png")
     return tmp_path
-
-
-def write(folder: Path, what: Any, name: str = "people.json") -> Path:
-    path = folder / name
-    path.write_bytes(what if isinstance(what, bytes) else json.dumps(what).encode())
-    return path
 
 
 def section(kind: type, file: Path):

@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 from PIL import Image
-from test_quirks_coco import CAR, PERSON, content, write
+from quirky_coco import CAR, PERSON, content, write
 
 from ait_hf.commands.predict import read_boxes
 from ait_hf.data.label_maps import load_label_maps, split_folders

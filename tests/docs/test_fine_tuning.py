@@ -6,15 +6,15 @@ import re
 import runpy
 import shlex
 import sys
-from pathlib import Path
 
 import datasets
 import pytest
 import torch
 import yaml
 from accelerate.state import AcceleratorState
-from test_training_fine_tuning import randomized, write_objects, write_rooms
-from tiny import tiny_config
+from repository import REPOSITORY
+from small_data import write_objects, write_rooms
+from tiny import randomized, tiny_config
 from tiny_objects import INSTANCES, object_config, object_processor
 
 from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor
@@ -24,7 +24,6 @@ from ait_hf.training.solver_model import SolverModelRecipe
 from ait_hf_cli import main as ait
 
 
-REPOSITORY = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(?P<kind>bash|yaml)\n(?P<text>.*?)^```$", re.M | re.S)
 GUIDE = (REPOSITORY / "docs/fine_tuning.md").read_text(encoding="utf-8")
 BLOCKS = [match.groupdict() for match in BLOCK.finditer(GUIDE)]

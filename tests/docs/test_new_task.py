@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 from PIL import Image
+from repository import REPOSITORY
 
 from ait_hf.metrics.maps import ANGLE_ERRORS
 from ait_hf_cli import main as ait
 
 
-REPOSITORY = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(?P<kind>bash|yaml|python)\n(?P<text>.*?)^```$", re.M | re.S)
 BLOCKS = [match.groupdict() for match in BLOCK.finditer((REPOSITORY / "docs/new_task.md").read_text(encoding="utf-8"))]
 FEW_STEPS = ["train={max_steps: 2, trackers: []}", "evaluation.num_samples=2"]

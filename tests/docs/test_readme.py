@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from published_tokenizers import made_up_weights
+from repository import RECIPES, REPOSITORY
 from tiny import TINY_BACKBONE, tiny_config
 from tiny_dense import SEMANTICS, dense_config, dense_model
 from tiny_objects import DETECTION, INSTANCES, object_config, object_model, object_processor
@@ -40,7 +41,6 @@ from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
 
 
-REPOSITORY = Path(__file__).parents[1]
 SNIPPET = re.compile(
     r"^(?:<!-- test(?:: (?P<needs>[\w, ]+))? -->\n```bash|```python)\n(?P<code>.*?)^```$", re.M | re.S
 )
@@ -59,7 +59,7 @@ SMALL_DATA = ["data.transform={crop_size: 64}", "data.batch_size=2"]
 NAMES = ["cat", "dog"]
 NUM_OBJECTS = 20  # as a snippet asks for
 TINY_OBJECTS = {"codebooks": [["mask", 20]], "num_coordinate_bins": 32, "num_classes": 80}
-RECIPES = {
+SHORT_RECIPES = {
     "sample_rgbd_tokenizer.yaml": (TokenizerRecipe, [*SMALL_DATA, f"model.config={json.dumps(TINY_TOKENIZER)}"]),
     "sample_rgbd_aitp.yaml": (
         SolverRecipe,
@@ -114,8 +114,8 @@ def workspace(tmp_path_factory) -> Path:
     write_labels(folder / "my-labels", rng)
     (folder / "boxes.json").write_text(json.dumps({"photo.jpg": [[20, 10, 40, 50]]}), encoding="utf-8")
     shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, (kind, overrides) in RECIPES.items():
-        recipe = load_recipe(REPOSITORY / "scripts/recipes" / name, kind, SHORT + overrides)
+    for name, (kind, overrides) in SHORT_RECIPES.items():
+        recipe = load_recipe(RECIPES / name, kind, SHORT + overrides)
         (folder / "scripts/recipes" / name).write_text(dump_recipe(recipe), encoding="utf-8")
     return folder
 

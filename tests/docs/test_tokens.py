@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from published_tokenizers import made_up_weights
+from repository import REPOSITORY
 from text_models import tiny_model, unigram_tokenizer
 
 from ait_hf_cli import main as ait
 
 
-REPOSITORY = Path(__file__).parents[2]
 SNIPPET = re.compile(r"^(?:<!-- test -->\n```(?P<shell>bash)|```python)\n(?P<code>.*?)^```$", re.M | re.S)
 SNIPPETS = list(SNIPPET.finditer((REPOSITORY / "docs/tokens.md").read_text(encoding="utf-8")))
 

@@ -15,16 +15,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+import pretend_gpu
 import tiny_dense
 import tiny_objects
+import torch
 import training_runs
 from accelerate import PartialState
-from helpers import pretend_gpu
 from tiny import tiny_config
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration, AiTImageProcessor

@@ -12,11 +12,12 @@ import datasets
 import numpy as np
 from PIL import Image
 from pycocotools import mask as rle_codec
+from repository import REPOSITORY
 
 from ait_hf.data.skeletons import COCO_SKELETON
 
 
-GUIDE = (Path(__file__).parents[1] / "docs/data.md").read_text(encoding="utf-8")
+GUIDE = (REPOSITORY / "docs/data.md").read_text(encoding="utf-8")
 NUM_IMAGES, NUM_SHARDS = 12, 4
 HEIGHT, WIDTH = 16, 24
 CLASSES = ["cat", "dog", "cow"]

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiny configurations that the tests share."""
 
+import torch
+
 from ait_hf import AiTConfig
 
 
@@ -79,3 +81,11 @@ def mixed_config(**changes) -> AiTConfig:
         }
     }
     return tiny_config(**({"tokenizers": {"mask": tokenizer}, "tasks": tasks} | changes))
+
+
+def randomized(model):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.1)
+    return model

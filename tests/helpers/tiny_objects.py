@@ -64,3 +64,12 @@ def object_processor() -> AiTImageProcessor:
         do_pad=True,
         pad_size={"height": FRAME[0], "width": FRAME[1]},
     )
+
+
+def object_labels() -> list[dict[str, torch.Tensor]]:
+    """An image with two objects, one with none."""
+    masks = torch.zeros(2, *FRAME)
+    masks[0, 10:30, 5:25], masks[1, 20:60, 30:80] = 1, 1
+    boxes = torch.tensor([[5.0, 10, 25, 30], [30, 20, 80, 60]])
+    some = {"boxes": boxes, "class_labels": torch.tensor([1, 4]), "masks": masks}
+    return [some, {"boxes": boxes[:0], "class_labels": torch.zeros(0, dtype=torch.long), "masks": masks[:0]}]

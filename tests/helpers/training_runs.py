@@ -4,20 +4,26 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.multiprocessing as mp
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from repository import RECIPES, REPOSITORY, SCRIPTS
 from safetensors.torch import load_file
 
 from ait_hf.recipes.parsing import load_recipe
+from ait_hf.recipes.streams import training_batches
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe, build_tokenizer
 
 
-ROOT = Path(__file__).parents[1]
 COMMON = [
     "evaluation.num_samples=6",
     "evaluation.batch_size=4",
@@ -41,11 +47,19 @@ SOLVER = [
     "model.config={codebooks: [[depth, 16]], num_coordinate_bins: 0, num_classes: 0, d_model: 16, encoder_layers: 1, "
     "decoder_layers: 1, num_heads: 2, ffn_dim: 32, dropout: 0.1, drop_path_rate: 0.1, max_position_embeddings: 17}",
 ]
+TINY_RESNET = (
+    "model.backbone_config={model_type: resnet, embedding_size: 8, hidden_sizes: [8, 16], depths: [1, 1], "
+    "layer_type: basic, out_features: [stage2]}"
+)
+TINY_SOLVER = (
+    "model.config={num_coordinate_bins: 32, d_model: 16, encoder_layers: 1, decoder_layers: 1, num_heads: 2, "
+    "ffn_dim: 32, dropout: 0.1, drop_path_rate: 0.1, max_position_embeddings: 65}"
+)
 
 
 def tokenizer_recipe(folder: Path, *overrides: str) -> TokenizerRecipe:
     overrides = [*COMMON, *TOKENIZER, f"output_dir={folder}", "train.max_steps=4", *overrides]
-    return load_recipe(ROOT / "scripts/recipes/demo_tokenizer.yaml", TokenizerRecipe, overrides)
+    return load_recipe(RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, overrides)
 
 
 def solver_recipe(folder: Path, tokenizer: Path | str, *overrides: str) -> SolverRecipe:
@@ -58,7 +72,7 @@ def solver_recipe(folder: Path, tokenizer: Path | str, *overrides: str) -> Solve
         "train.max_steps=4",
         *overrides,
     ]
-    return load_recipe(ROOT / "scripts/recipes/demo_ait.yaml", SolverRecipe, overrides)
+    return load_recipe(RECIPES / "demo_ait.yaml", SolverRecipe, overrides)
 
 
 def save_tokenizer(folder: Path) -> Path:
@@ -116,3 +130,19 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def run_processes(number: int, script: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"]
+    command += ["--multi_gpu", "--num_processes", str(number), "--main_process_port", "0", "--dynamo_backend", "no"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(SCRIPTS / script), *arguments], env=environment, cwd=REPOSITORY, check=True)
+
+
+def batches(stream, *, node: int = 0, num_nodes: int = 1, num_batches: int, done: int = 0, num_workers: int = 0):
+    process = Accelerator()
+    if num_nodes > 1:  # all that a stream asks of an accelerator
+        process = SimpleNamespace(process_index=node, num_processes=num_nodes, device=torch.device("cpu"))
+        stream = replace(stream, data=replace(stream.data, batch_size=num_nodes))  # one sample each
+    options = {"num_batches": num_batches, "done": done, "num_workers": num_workers, "seed": 3}
+    return list(training_batches(stream, process, **options))

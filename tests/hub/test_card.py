@@ -11,6 +11,7 @@ import yaml
 from card_schema import card_errors
 from hub_server import serve_hub
 from huggingface_hub import ModelCard
+from repository import REPOSITORY
 from saved_model import picture, save_tiny_model
 from tiny_dense import KEYPOINTS, LABELS, NORMALS, SEMANTICS, TOKENIZERS, dense_config, dense_model
 from tiny_objects import DETECTION, INSTANCES, object_config, object_model, object_processor
@@ -22,7 +23,7 @@ from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 
 
-CARDS = sorted(Path(__file__).parents[1].glob("model_cards/*.md"))
+CARDS = sorted(REPOSITORY.glob("model_cards/*.md"))
 CARD_NAMES = [
     "ait-swinv2-b-coco-detection",
     "ait-swinv2-b-coco-instances",

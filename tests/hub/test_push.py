@@ -13,6 +13,7 @@ import yaml
 from hub_server import serve_hub
 from huggingface_hub import HfApi, close_session
 from huggingface_hub.errors import StrictDataclassError
+from repository import SCRIPTS
 from safetensors.torch import load_file
 from saved_model import picture, save_tiny_model, tiny_model
 
@@ -21,7 +22,6 @@ from ait_hf.hub.push import HubRecipe, prepare_repository, push_folder, push_run
 from ait_hf_cli import main as ait
 
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 REPO = "user/ait-tiny"
 RECIPE = {
     "output_dir": "/somewhere/private/runs/tiny",

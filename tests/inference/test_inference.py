@@ -3,7 +3,6 @@
 import json
 import runpy
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from golden_data import load_case, relative_error
 from PIL import Image
+from repository import SCRIPTS
 from saved_model import picture, save_tiny_model, tiny_model
 from tiny import mixed_config, tiny_config
 from transformers import pipeline
@@ -320,7 +320,7 @@ def test_the_image_segmentation_pipeline(finder, saved_finder):
 
 @pytest.fixture(scope="module")
 def predict():
-    return runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "predict.py"))["main"]
+    return runpy.run_path(str(SCRIPTS / "predict.py"))["main"]
 
 
 @pytest.mark.parametrize("task", ["object-detection", "instance-segmentation"])

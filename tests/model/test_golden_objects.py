@@ -3,12 +3,12 @@
 """Detection, instance segmentation and joint training against the released model."""
 
 import runpy
-from pathlib import Path
 
 import pytest
 import torch
 from golden_data import load_case, relative_error
 from golden_models import ReplayedDraws, full_size_image, full_size_model, full_size_weights, golden_solver
+from repository import SCRIPTS
 from saved_model import picture
 from transformers import (
     AutoImageProcessor,
@@ -25,7 +25,7 @@ from ait_hf.model.masks_ait import paste_masks
 
 
 DETECTION, INSTANCES = "object-detection", "instance-segmentation"
-CONVERT = Path(__file__).parents[1] / "scripts" / "convert_original_checkpoint.py"
+CONVERT = SCRIPTS / "convert_original_checkpoint.py"
 
 
 def within_ranges(model: AiTForDenseTokenGeneration, outputs) -> torch.LongTensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import tiny_config
 from tiny_dense import TASKS, dense_config, dense_labels, dense_model
-from tiny_objects import DETECTION, FRAME, INSTANCES, object_config, object_model
+from tiny_objects import DETECTION, FRAME, INSTANCES, object_config, object_labels, object_model
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,15 +19,6 @@ from ait_hf.model.modeling_swinv2_ait import AiTSwinv2Attention, AiTSwinv2Positi
 
 HALF = torch.bfloat16
 LAYERS = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.Conv2d, nn.ConvTranspose2d)
-
-
-def object_labels() -> list[dict[str, torch.Tensor]]:
-    """An image with two objects, one with none."""
-    masks = torch.zeros(2, *FRAME)
-    masks[0, 10:30, 5:25], masks[1, 20:60, 30:80] = 1, 1
-    boxes = torch.tensor([[5.0, 10, 25, 30], [30, 20, 80, 60]])
-    some = {"boxes": boxes, "class_labels": torch.tensor([1, 4]), "masks": masks}
-    return [some, {"boxes": boxes[:0], "class_labels": torch.zeros(0, dtype=torch.long), "masks": masks[:0]}]
 
 
 def models_and_batches():

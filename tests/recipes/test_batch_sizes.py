@@ -10,8 +10,9 @@ import pytest
 import torch
 import yaml
 from accelerate import Accelerator
+from repository import RECIPES
 from torch import nn
-from training_runs import ROOT, assert_equal_weights, run_in_processes, tokenizer_recipe
+from training_runs import assert_equal_weights, run_in_processes, tokenizer_recipe
 
 from ait_hf.recipes.batch_sizes import shared_out
 from ait_hf.recipes.parsing import flatten, read_values, to_values
@@ -68,7 +69,7 @@ def test_what_cannot_be_shared_out_says_what_can(sizes, processes, forwards, mes
         shared_out(sizes, processes, forwards)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "scripts/recipes").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_recipes_fit_the_processes_that_they_name(path):
     recipe = read_recipe(read_values(path))
     sections = recipe.tasks if isinstance(recipe, SolverRecipe) else {"samples": recipe}

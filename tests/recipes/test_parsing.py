@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes: parsing, overrides, error messages, and that every recipe in scripts/recipes is one."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from repository import RECIPES
 
 from ait_hf.recipes.parsing import apply_override, dump_recipe, flatten, load_recipe, to_values
 from ait_hf.training.schedules import OneCycleSchedule, StepSchedule
@@ -15,7 +14,6 @@ from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
 
 
-RECIPES = Path(__file__).parents[1] / "scripts" / "recipes"
 TOKENIZER_RECIPES = sorted(RECIPES.glob("*tokenizer*.yaml"))
 SOLVER_RECIPES = sorted(path for path in RECIPES.glob("*.yaml") if "tokenizer" not in path.name)
 

@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from datasets.packaged_modules.parquet.parquet import Parquet
 from PIL import Image
+from repository import RECIPES
 from shard_files import (
     CLASSES,
     HEIGHT,
@@ -28,8 +29,7 @@ from shard_files import (
     write_label_tars,
     write_tars,
 )
-from test_training_objects import BACKBONE, CONFIG
-from test_training_streams import batches
+from training_runs import TINY_RESNET, TINY_SOLVER, batches
 
 from ait_hf import VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
@@ -57,8 +57,6 @@ from ait_hf.tasks.semantics.data import (
 from ait_hf.training.solver import SolverRecipe, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
-
-RECIPES = Path(__file__).parents[1] / "scripts/recipes"
 
 # Without chance, so that samples tell which row they are of.
 OBJECTS = ObjectTransformRecipe(image_size=[HEIGHT, WIDTH], scale_range=[1.0, 1.0], flip_p=0.0)
@@ -466,7 +464,7 @@ def test_a_model_of_two_streamed_tasks_trains_and_is_measured(tmp_path):
             "every": 2,
         },
     }
-    model = ["model.parallel=false", BACKBONE, CONFIG]
+    model = ["model.parallel=false", TINY_RESNET, TINY_SOLVER]
     run = [f"tasks={json.dumps(tasks)}", f"output_dir={tmp_path / 'run'}", "evaluation.pictures_every=2"]
     history = train_solver(load_recipe(RECIPES / "demo_joint.yaml", SolverRecipe, [*COMMON, *run, *model]))
     assert all(np.isfinite(row["loss"]) for row in history if "loss" in row)

@@ -6,9 +6,7 @@ import io
 import json
 import logging
 import tarfile
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -18,8 +16,9 @@ from accelerate import Accelerator
 from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
+from training_runs import batches
 
-from ait_hf.recipes.streams import EvalSamples, evaluation_batches, training_batches
+from ait_hf.recipes.streams import EvalSamples, evaluation_batches
 from ait_hf.recipes.unreadable import MOST_IN_A_ROW, SMALLEST_COUNT, Unreadable, UnreadableLog
 from ait_hf.tasks.depth.data import HubData, RGBDData, TransformRecipe
 
@@ -78,15 +77,6 @@ def cache(tmp_path, monkeypatch):
 def stream_of(path: str, **changes):
     changes = {"batch_size": 1, "streaming": True, "depth_scale": 1000.0, "max_unreadable_share": 1.0} | changes
     return HubData(path=path, transform=TRANSFORM, **changes).stream()
-
-
-def batches(stream, *, node: int = 0, num_nodes: int = 1, num_batches: int, done: int = 0, num_workers: int = 0):
-    process = Accelerator()
-    if num_nodes > 1:  # all that a stream asks of an accelerator
-        process = SimpleNamespace(process_index=node, num_processes=num_nodes, device=torch.device("cpu"))
-        stream = replace(stream, data=replace(stream.data, batch_size=num_nodes))  # one sample each
-    options = {"num_batches": num_batches, "done": done, "num_workers": num_workers, "seed": 3}
-    return list(training_batches(stream, process, **options))
 
 
 def rows_in(batches: list) -> list[int]:

@@ -4,13 +4,13 @@
 
 import json
 import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from repository import SCRIPTS
 from saved_model import picture
 from tiny import tiny_config
 from tiny_dense import CLASSES, KEYPOINTS, LABELS, NORMALS, SEMANTICS, SIZE, TASKS, TOKENIZERS, dense_model
@@ -215,7 +215,7 @@ def test_the_image_segmentation_pipeline(tmp_path):
 
 # predict.py
 
-predict = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "predict.py"))["main"]
+predict = runpy.run_path(str(SCRIPTS / "predict.py"))["main"]
 
 
 @pytest.fixture

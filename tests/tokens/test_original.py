@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from published_tokenizers import made_up_weights
+from repository import SCRIPTS
 from safetensors.torch import save_file
 from transformers import AutoImageProcessor
 
@@ -24,7 +25,7 @@ from ait_hf.tokens import PRESETS, AiTTokenProcessor, TokenFormat, get_preset
 from ait_hf.tokens.convert import convert_tokenizer
 
 
-SCRIPT = Path(__file__).parents[2] / "scripts/convert_original_checkpoint.py"
+SCRIPT = SCRIPTS / "convert_original_checkpoint.py"
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from golden_data import load_case
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from repository import SCRIPTS
 from text_models import tiny_model, unigram_tokenizer
 from transformers import PaliGemmaProcessor, SiglipImageProcessor
 
@@ -148,7 +149,7 @@ def test_a_tiny_paligemma_trains_on_the_text_and_answers(masks, tmp_path):
 # The commands
 
 
-SCRIPT = Path(__file__).parents[2] / "scripts/tokens.py"
+SCRIPT = SCRIPTS / "tokens.py"
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 from PIL import Image
-from tiny import tiny_config
+from repository import SCRIPTS
+from small_data import write_objects, write_rooms
+from tiny import randomized, tiny_config
 from tiny_objects import INSTANCES, object_config, object_processor
 
 from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor, VQTokenizer
@@ -28,21 +29,13 @@ from ait_hf.training.lora import LoRARecipe, add_adapters, attention_projections
 from ait_hf.training.solver import SolverRecipe, SolverTraining
 
 
-SCRIPT = Path(__file__).parents[1] / "scripts/finetune.py"
+SCRIPT = SCRIPTS / "finetune.py"
 NAMES = ["cat", "dog", "hen", "cow", "pig", "ant"]
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-def randomized(model):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.1)
-    return model
 
 
 @pytest.fixture
@@ -198,34 +191,6 @@ def detector_folder(tmp_path, detector) -> Path:
     processors = {INSTANCES: object_processor(), "depth": AiTImageProcessor(size={"height": 96, "width": 96})}
     save_with_remote_code(detector, processors, tmp_path / "base")
     return tmp_path / "base"
-
-
-def write_rooms(folder: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for kind in ("images", "depth"):
-        (folder / kind).mkdir(parents=True)
-    for name in range(12):
-        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(folder / f"images/{name:02d}.jpg")
-        Image.fromarray(rng.integers(500, 5000, (60, 80), np.uint16)).save(folder / f"depth/{name:02d}.png")
-    return folder
-
-
-def write_objects(folder: Path) -> Path:
-    rng = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
-    images, annotations = [], []
-    for number in range(12):
-        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(folder / f"images/{number}.jpg")
-        images.append({"id": number, "file_name": f"{number}.jpg", "height": 60, "width": 80})
-        polygon = [10, 10, 50, 10, 50, 40, 10, 40]
-        annotations.append(
-            {"id": number, "image_id": number, "category_id": 7 + number % 2, "bbox": [10, 10, 40, 30], "area": 1200}
-            | {"segmentation": [polygon], "iscrowd": 0}
-        )
-    categories = [{"id": 7, "name": "cat"}, {"id": 8, "name": "yak"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "objects.json").write_text(json.dumps(content))
-    return folder
 
 
 def run(monkeypatch, *arguments: object) -> None:

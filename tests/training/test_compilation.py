@@ -9,11 +9,10 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import TorchDynamoPlugin
-from test_mixed_precision import object_labels
-from test_training_sharded import train_sharded
+from sharded_runs import train_sharded
 from tiny import TINY_BACKBONE, tiny_config
 from tiny_dense import SIZE, dense_config, dense_labels
-from tiny_objects import DETECTION, INSTANCES, object_config
+from tiny_objects import DETECTION, INSTANCES, object_config, object_labels
 from torch import nn
 from torch._dynamo.utils import counters
 from training_runs import (

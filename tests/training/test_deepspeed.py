@@ -15,9 +15,9 @@ import torch
 from accelerate import PartialState
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
+from repository import SCRIPTS
 from torch.multiprocessing.spawn import ProcessRaisedException
 from training_runs import (
-    ROOT,
     assert_equal_weights,
     run_in_processes,
     save_tokenizer,
@@ -50,7 +50,7 @@ def under_deepspeed(train, recipe, **changes: str) -> None:
     deepspeed.ops.__compatible_ops__ = {}  # else it compiles faster messages between processes, which takes a minute
     PartialState(cpu=True)
     PartialState._shared_state |= {"distributed_type": DistributedType.DEEPSPEED, "_cpu": False}
-    settings = load_config_from_file(str(ROOT / "scripts/accelerate/deepspeed_zero2.yaml")).deepspeed_config
+    settings = load_config_from_file(str(SCRIPTS / "accelerate/deepspeed_zero2.yaml")).deepspeed_config
     os.environ |= {f"ACCELERATE_DEEPSPEED_{key.upper()}": str(value) for key, value in (settings | changes).items()}
     os.environ |= {"ACCELERATE_USE_CPU": "false", "ACCELERATE_USE_DEEPSPEED": "true"}
     train(recipe)

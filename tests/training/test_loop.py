@@ -4,17 +4,14 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from training_runs import (
-    ROOT,
     assert_equal_weights,
+    run_processes,
     save_tokenizer,
     solver_recipe,
     tokenizer_recipe,
@@ -265,13 +262,6 @@ def test_backbones_start_from_their_checkpoints(tmp_path, tokenizer):
         built(solver_recipe(tmp_path, tokenizer, f"model.backbone={tmp_path / 'convnext'}"))
     with pytest.raises(FileNotFoundError, match="no tokenizer at runs/a/b"):
         built(solver_recipe(tmp_path, Path("runs/a/b")))
-
-
-def run_processes(number: int, script: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"]
-    command += ["--multi_gpu", "--num_processes", str(number), "--main_process_port", "0", "--dynamo_backend", "no"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(ROOT / "scripts" / script), *arguments], env=environment, cwd=ROOT, check=True)
 
 
 def as_overrides(recipe: Recipe, folder: Path) -> str:

@@ -13,8 +13,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
+from repository import SCRIPTS
 from safetensors.torch import load_file
-from training_runs import ROOT, save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
+from training_runs import save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
 
 from ait_hf.model.modeling_solver_ait import AiTMLP
 from ait_hf.training.precision import set_tf32
@@ -141,7 +142,7 @@ def test_tf32_of_commands(tmp_path, option, no_tf32):
 
     model, spec = (
         ["--model", str(tmp_path / "none"), option],
-        importlib.util.spec_from_file_location("predict", ROOT / "scripts/predict.py"),
+        importlib.util.spec_from_file_location("predict", SCRIPTS / "predict.py"),
     )
     predict = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(predict)

@@ -4,8 +4,9 @@
 
 import pytest
 from PIL import Image
+from repository import RECIPES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_runs import ROOT, save_tokenizer, solver_recipe
+from training_runs import save_tokenizer, solver_recipe
 
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.pictures import draw_predictions, picture_rows
@@ -34,7 +35,7 @@ def test_pictures_are_written_and_tracked(tmp_path):
 )
 def test_every_kind_of_task_has_pictures(tmp_path, name):
     """With an untrained model of the recipe."""
-    recipe = load_recipe(ROOT / f"scripts/recipes/{name}.yaml", SolverRecipe)
+    recipe = load_recipe(RECIPES / f"{name}.yaml", SolverRecipe)
     tokenizer_file = {
         "insseg": "demo_mask_tokenizer",
         "pose": "rooms_pose_tokenizer",
@@ -43,7 +44,7 @@ def test_every_kind_of_task_has_pictures(tmp_path, name):
     }[name.split("_")[1]]
     (task,) = recipe.tasks.values()
     task.tokenizer = str(tmp_path)
-    tokenizer = load_recipe(ROOT / f"scripts/recipes/{tokenizer_file}.yaml", TokenizerRecipe)
+    tokenizer = load_recipe(RECIPES / f"{tokenizer_file}.yaml", TokenizerRecipe)
     build_tokenizer(tokenizer).save_pretrained(tmp_path)
     model = SolverTraining(recipe).model.eval()
     picture = draw_predictions(task, model, picture_rows(task.data, recipe.evaluation.split, 2))

@@ -6,10 +6,10 @@ import json
 import runpy
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
+from repository import RECIPES, SCRIPTS
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -28,8 +28,6 @@ from ait_hf.training.planning import (
 from ait_hf.training.step_cost import PRECISIONS, LinearCost, lowered, step_cost
 
 
-ROOT = Path(__file__).parents[1]
-RECIPES = ROOT / "scripts/recipes"
 # The published recipe with a model that takes seconds: one block a stage, 4 x 4 codes.
 BACKBONE = {"embed_dim": 32, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8], "window_sizes": [8, 8, 8, 4]}
 BACKBONE |= {"shifted_stages": [True, True, False, False]}
@@ -170,9 +168,9 @@ def test_what_is_not_there_is_named(monkeypatch, tmp_path):
 def test_command(monkeypatch, capsys):
     path = str(RECIPES / "demo_tokenizer.yaml")
     monkeypatch.setattr(sys, "argv", ["plan.py", path, "--gpus", "2", "--steps", "10", "--json"])
-    runpy.run_path(str(ROOT / "scripts/plan.py"), run_name="__main__")
+    runpy.run_path(str(SCRIPTS / "plan.py"), run_name="__main__")
     printed = json.loads(capsys.readouterr().out)
     assert printed["fits"] and printed["memory"]["total"] > 1 and printed["measured"] is None
     monkeypatch.setattr(sys, "argv", ["plan.py", path, "--gpus", "2", "--gpu-memory", "0.5"])
-    runpy.run_path(str(ROOT / "scripts/plan.py"), run_name="__main__")
+    runpy.run_path(str(SCRIPTS / "plan.py"), run_name="__main__")
     assert "does not fit" in capsys.readouterr().out

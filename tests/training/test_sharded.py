@@ -3,7 +3,6 @@
 """FSDP2 on two processes, and the configuration files of Accelerate."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -11,53 +10,19 @@ import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType
 from accelerate.utils.dataclasses import get_module_class_from_name
+from sharded_runs import CONFIGS, train_sharded
 from torch.distributed import checkpoint
-from training_runs import ROOT, run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements
+from training_runs import run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements
 
-from ait_hf.training import loop
 from ait_hf.training.averaging import AVERAGE
 from ait_hf.training.processes import is_sharded
 from ait_hf.training.solver import SolverTraining, train_solver
 
 
-CONFIGS = ROOT / "scripts/accelerate"
 OPTIONS = ["model.config.dropout=0.0", "model.config.drop_path_rate=0.0", "model.backbone_config.drop_path_rate=0.0"]
 OPTIONS += ["train.log_every=1", "train.eval_every=2", "train.save_every=2", "train.max_grad_norm=1.0"]
-
-
-def train_sharded(recipe, spoiled_forward: int | None = None) -> None:
-    """As if launched with fsdp2.yaml; Accelerate itself knows FSDP on accelerators only, torch also on the CPU."""
-    settings = load_config_from_file(str(CONFIGS / "fsdp2.yaml")).fsdp_config
-    original, loss, calls = loop.build_accelerator, SolverTraining.loss, []
-
-    def build(recipe):
-        accelerator = original(recipe)
-        for state in (AcceleratorState, PartialState):
-            state._shared_state["distributed_type"] = DistributedType.FSDP
-        plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=settings["fsdp_version"],
-            auto_wrap_policy=settings["fsdp_auto_wrap_policy"].lower(),
-            transformer_cls_names_to_wrap=settings["fsdp_transformer_layer_cls_to_wrap"].split(","),
-            reshard_after_forward=settings["fsdp_reshard_after_forward"],
-            cpu_ram_efficient_loading=settings["fsdp_cpu_ram_efficient_loading"],
-            state_dict_type=settings["fsdp_state_dict_type"],
-        )
-        if accelerator.mixed_precision != "no":
-            plugin.set_mixed_precision(accelerator.mixed_precision)
-        AcceleratorState._shared_state["fsdp_plugin"] = plugin
-        return accelerator
-
-    def spoiled(self, model, batches, accelerator, divisors):
-        calls.append(None)
-        values = loss(self, model, batches, accelerator, divisors)
-        is_bad = len(calls) == spoiled_forward and accelerator.process_index == 1
-        return values | {"loss": values["loss"] * (math.nan if is_bad else 1)}
-
-    loop.build_accelerator, SolverTraining.loss = build, spoiled
-    train_solver(recipe)
 
 
 def history(folder) -> list[dict[str, float]]:

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokenizer recipes of every kind of data: what follows from the data, and that they train."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from accelerate import Accelerator
+from repository import RECIPES
+from tokenizer_recipes import DATA, TINY_MAP, TINY_POSE, recipe
 
 from ait_hf.data.rooms.labels import LABEL_CLASSES
 from ait_hf.model.tokenization_pose import PoseTokenizer
@@ -16,24 +15,6 @@ from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, build_tokenizer, train_tokenizer
 
 
-RECIPES = Path(__file__).parents[1] / "scripts/recipes"
-TINY_MAP = {"downsample_ratio": 8, "base_channels": 8, "num_res_blocks": 1, "num_vq_embeddings": 16, "vq_embed_dim": 8}
-TINY_POSE = {"num_tokens": 4, "num_vq_embeddings": 16, "vq_embed_dim": 8, "hidden_size": 16, "encoder_layers": 1}
-SIZE = {"size": [32, 32], "batch_size": 4}
-DATA = {
-    "pose": {"name": "synthetic_poses", **SIZE, "num_images": 4, "transform": {"image_size": 32}},
-    "label_map": {"name": "synthetic_labels", **SIZE, "num_rooms": 4, "transform": {"image_size": 32}},
-    "class_mask": {"name": "synthetic_class_masks", **SIZE, "mask_size": 16, "transform": {"image_size": 32}},
-    "normals": {"name": "synthetic_normals", **SIZE, "num_rooms": 4, "transform": {"crop_size": 32}},
-    "map": {
-        "name": "map_folder",
-        "path": "nowhere",
-        "unit": "reflectance",
-        "num_channels": 2,
-        "batch_size": 4,
-        "transform": {"crop_size": 32},
-    },
-}
 NUM_CLASSES = len(LABEL_CLASSES) - 1  # these rooms have no people
 GIVEN = {
     "pose": {"num_joints": 17, "sample_size": 32, "unit": "pixel"},
@@ -49,20 +30,6 @@ GIVEN = {
 }
 BEST = {"pose": "joint_error", "label_map": "accuracy", "class_mask": "mse", "normals": "mean_angle", "map": "rmse"}
 MASKED = {"pose": 0.2, "label_map": 0, "class_mask": 0, "normals": 0, "map": 0}
-
-
-def recipe(kind: str, folder: Path, *overrides: str) -> TokenizerRecipe:
-    config = TINY_POSE if kind == "pose" else TINY_MAP
-    values = [
-        f"data={json.dumps(DATA[kind])}",
-        f"model={json.dumps({'config': config})}",
-        f"output_dir={folder}",
-        "mask_augmentation={}",
-        "train={max_steps: 4, trackers: [], log_every: 2, eval_every: 2}",
-        "evaluation={split: validation, num_samples: 3, batch_size: 2}",
-        *overrides,
-    ]
-    return load_recipe(RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, values)
 
 
 @pytest.mark.parametrize("kind", DATA)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_training_tokenizer import recipe
+from tokenizer_recipes import recipe
 from training_runs import assert_equal_weights, tokenizer_recipe, without_measurements
 
 from ait_hf.tasks.depth.drawing import colorize_depth

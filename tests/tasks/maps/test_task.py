@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from PIL import Image
+from repository import RECIPES
 from transformers import AutoModel
 
 from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
@@ -24,7 +25,6 @@ from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
-RECIPES = Path(__file__).parents[1] / "scripts" / "recipes"
 SHORT = [
     "evaluation={split: val, batch_size: 2}",
     "train={max_steps: 4, log_every: 2, trackers: []}",

@@ -11,9 +11,9 @@ import datasets
 import pytest
 import torch
 from accelerate import Accelerator
+from repository import RECIPES
 from safetensors.torch import load_file
-from test_training_loop import run_processes
-from training_runs import without_measurements
+from training_runs import TINY_RESNET, TINY_SOLVER, run_processes, without_measurements
 from transformers import AutoImageProcessor, AutoModel
 
 from ait_hf import (
@@ -31,7 +31,6 @@ from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, train_tokenizer
 
 
-ROOT = Path(__file__).parents[1]
 COMMON = [
     "evaluation.num_samples=3",
     "evaluation.batch_size=2",
@@ -42,14 +41,6 @@ COMMON = [
 ]
 TINY_TOKENIZER = {"downsample_ratio": 8, "base_channels": 2, "num_vq_embeddings": 16, "vq_embed_dim": 8}
 MASK = {"value_range": [0.0, 1.0], "unit": "mask", "loss_type": "mse"}
-BACKBONE = (
-    "model.backbone_config={model_type: resnet, embedding_size: 8, hidden_sizes: [8, 16], depths: [1, 1], "
-    "layer_type: basic, out_features: [stage2]}"
-)
-CONFIG = (
-    "model.config={num_coordinate_bins: 32, d_model: 16, encoder_layers: 1, decoder_layers: 1, num_heads: 2, "
-    "ffn_dim: 32, dropout: 0.1, drop_path_rate: 0.1, max_position_embeddings: 65}"
-)
 INSTANCES, DETECTION = "instance-segmentation", "object-detection"
 
 
@@ -68,8 +59,8 @@ def tokenizers(tmp_path_factory) -> dict[str, Path]:
 
 
 def recipe(folder: Path, tasks: dict, *overrides: str) -> SolverRecipe:
-    path = ROOT / "scripts/recipes/demo_joint.yaml"
-    replaced = [f"tasks={json.dumps(tasks)}", f"output_dir={folder}", "model.parallel=false", BACKBONE, CONFIG]
+    path = RECIPES / "demo_joint.yaml"
+    replaced = [f"tasks={json.dumps(tasks)}", f"output_dir={folder}", "model.parallel=false", TINY_RESNET, TINY_SOLVER]
     return load_recipe(path, SolverRecipe, [*COMMON, *replaced, *overrides])
 
 
@@ -281,7 +272,7 @@ def test_parts_that_do_not_fit_show_before_training(tmp_path, tokenizers):
 
 
 def test_mask_tokenizer_learns_masks(tmp_path):
-    path = ROOT / "scripts/recipes/demo_mask_tokenizer.yaml"
+    path = RECIPES / "demo_mask_tokenizer.yaml"
     overrides = ["data.size=[48, 48]", "data.mask_size=16", "data.batch_size=4", f"output_dir={tmp_path}"]
     config = [f"model.config={json.dumps(TINY_TOKENIZER | MASK)}"]
     history = train_tokenizer(load_recipe(path, TokenizerRecipe, [*COMMON, *overrides, *config, "train.eval_every=2"]))
@@ -312,7 +303,7 @@ def test_real_images_train_a_detector_and_a_mask_tokenizer(tmp_path, coco):
     assert math.isfinite(history[0]["loss"]) and history[-1][f"eval_{DETECTION}/num_images"] == 3
     config = AutoModel.from_pretrained(tmp_path / "d").config
     assert list(config.id2label.values()) == [item["name"] for item in sorted(classes, key=lambda item: item["id"])]
-    path = ROOT / "scripts/recipes/tokenizer_mask_coco.yaml"
+    path = RECIPES / "tokenizer_mask_coco.yaml"
     overrides = [f"data={json.dumps({'name': 'coco_masks', **coco, 'mask_size': 16})}", f"output_dir={tmp_path / 't'}"]
     config = [f"model.config={json.dumps(TINY_TOKENIZER | MASK)}", "train.max_steps=2", "train.save_every=null"]
     history = train_tokenizer(load_recipe(path, TokenizerRecipe, [*COMMON, *overrides, *config]))

@@ -5,7 +5,7 @@
 import pytest
 import torch
 from PIL import Image
-from test_training_recipes import RECIPES
+from repository import RECIPES
 
 from ait_hf import AiTForPoseEstimation, PoseTokenizer
 from ait_hf.data.skeletons import COCO_SKELETON

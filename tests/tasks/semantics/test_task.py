@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from PIL import Image
+from repository import RECIPES
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from ait_hf import AiTForSemanticSegmentation, VQTokenizer
@@ -30,7 +31,6 @@ from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
-RECIPES = Path(__file__).parents[1] / "scripts" / "recipes"
 TASK = "semantic-segmentation"
 CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 COMMON = [
