@@ -17,8 +17,6 @@ from transformers import (
 )
 
 from .data.depth_png import load_depth_png, save_depth_png
-from .inference.pipeline import KeypointEstimationPipeline
-from .inference.windows import predict_with_windows_and_flip
 from .model.configuration_ait import (
     AiTConfig,
     AiTPoseTokenizerConfig,
@@ -55,6 +53,8 @@ from .model.quantization_ait import EMACodebook
 from .model.sequences_ait import TaskGrammar
 from .model.tokenization_pose import PoseTokenizer, mask_joints
 from .model.tokenization_vq import VQTokenizer, mask_augmentation
+from .tasks.depth.windows import predict_with_windows_and_flip
+from .tasks.poses.pipeline import KeypointEstimationPipeline
 from .tokens.image_processing_tokens import AiTTokenProcessor
 
 

@@ -20,10 +20,10 @@ from ait_hf.conversion.original import convert_original_checkpoint
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.images import find_images
 from ait_hf.inference.loading import load_model_and_processor
-from ait_hf.inference.objects import predict_objects
 from ait_hf.model.image_reading_ait import read_image
 from ait_hf.model.masks_ait import rle_to_mask
 from ait_hf.tasks.depth.prediction import input_size, predict_depth
+from ait_hf.tasks.objects.prediction import predict_objects
 
 
 @pytest.fixture(scope="module")

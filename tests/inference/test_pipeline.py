@@ -12,8 +12,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from ait_hf import AiTForDenseTokenGeneration, AiTForPoseEstimation
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.loading import load_model_and_processor
-from ait_hf.inference.pipeline import KEYPOINT_PIPELINE, KeypointEstimationPipeline
-from ait_hf.inference.poses import detect_people, predict_poses
+from ait_hf.tasks.poses.pipeline import KEYPOINT_PIPELINE, KeypointEstimationPipeline
+from ait_hf.tasks.poses.prediction import detect_people, predict_poses
 
 
 BOXES = [[10, 5, 30, 40], [0, 0, 12, 9]]

@@ -11,10 +11,10 @@ from transformers import pipeline
 import ait_hf  # noqa: F401  (registers the Auto classes)
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.loading import load_model_and_processor
-from ait_hf.inference.objects import predict_objects
 from ait_hf.model.image_reading_ait import read_image
 from ait_hf.model.masks_ait import rle_to_mask
 from ait_hf.tasks.depth.prediction import predict_depth
+from ait_hf.tasks.objects.prediction import predict_objects
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from ait_hf.inference.windows import predict_with_windows_and_flip, sliding_window_crops, window_columns
+from ait_hf.tasks.depth.windows import predict_with_windows_and_flip, sliding_window_crops, window_columns
 
 
 def golden_predictor(crops):

@@ -25,9 +25,9 @@ from ait_hf.data.coco import load_coco
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.loading import load_config
-from ait_hf.inference.objects import predict_objects
-from ait_hf.inference.poses import predict_poses
 from ait_hf.recipes.parsing import build
+from ait_hf.tasks.objects.prediction import predict_objects
+from ait_hf.tasks.poses.prediction import predict_poses
 from ait_hf.tasks.semantics.evaluation import frame_processor
 from ait_hf.tasks.semantics.prediction import predict_semantics
 from ait_hf.training.adaptation import adapt_solver

@@ -21,11 +21,11 @@ from ait_hf.data.skeletons import COCO_SKELETON, Skeleton
 from ait_hf.drawing.page import resize_picture
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.loading import load_model_and_processor, load_processor
-from ait_hf.inference.objects import predict_objects
-from ait_hf.inference.poses import detect_people, generate_poses, person_task, predict_poses
 from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 from ait_hf.tasks.maps.drawing import colorize_map
 from ait_hf.tasks.maps.prediction import predict_maps
+from ait_hf.tasks.objects.prediction import predict_objects
+from ait_hf.tasks.poses.prediction import detect_people, generate_poses, person_task, predict_poses
 from ait_hf.tasks.semantics.prediction import predict_semantics
 
 

@@ -36,7 +36,7 @@ from ..tasks.depth.evaluation import (
     reconstruct_depth,
     rgbd_collator,
 )
-from ..tasks.objects.drawing import joint_gallery
+from ..tasks.joint_drawing import joint_gallery
 from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
 from ..training.solver import SolverRecipe
 from ..training.tokenizer import TokenizerRecipe

@@ -17,14 +17,13 @@ from ..data.json_values import finite_numbers, read_json
 from ..data.skeletons import COCO_SKELETON, skeleton
 from ..inference.images import find_images, image_height_and_width
 from ..inference.loading import load_model, load_processor
-from ..inference.poses import person_task
 from ..model.configuration_ait import AiTConfig
 from ..model.image_reading_ait import read_image, read_picture_header
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..tasks.depth.prediction import depth_writer, input_size
 from ..tasks.maps.prediction import map_writer
 from ..tasks.objects.prediction import object_writer
-from ..tasks.poses.prediction import FindPeople, given_people, own_people, pose_writer
+from ..tasks.poses.prediction import FindPeople, given_people, own_people, person_task, pose_writer
 from ..tasks.semantics.prediction import semantic_writer
 from ..tasks.writer import Writer
 from ..training.precision import set_tf32

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from ait_hf.data.rooms.depth import CLASS_NAMES, render_room
-from ait_hf.tasks.objects.drawing import draw_objects, joint_gallery, object_gallery
+from ait_hf.tasks.joint_drawing import joint_gallery
+from ait_hf.tasks.objects.drawing import draw_objects, object_gallery
 
 
 GREY = np.full((64, 64, 3), 128, dtype=np.uint8)

@@ -15,11 +15,11 @@ from ...data.depth_png import save_depth_png
 from ...drawing.colors import colorize_uncertainty
 from ...drawing.picture_files import save_image
 from ...inference.images import image_height_and_width, prepare_images
-from ...inference.windows import predict_with_windows_and_flip
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration
 from ..writer import Writer
 from .drawing import colorize_depth
+from .windows import predict_with_windows_and_flip
 
 
 DEPTH_TASK = "depth"

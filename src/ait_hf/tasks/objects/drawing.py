@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Objects in pictures: boxes, masks, classes and scores, beside the truth, their mask tokens, or depth."""
+"""Objects in pictures: boxes, masks, classes and scores, beside the truth or their mask tokens."""
 
 import colorsys
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...drawing.page import arrange, check_image, check_rows, readable_side, resize_picture
 from ...drawing.token_grid import token_grid
-from ..depth.drawing import colorize_depth
 
 
 MASK_OPACITY = 0.45
@@ -155,8 +154,8 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
     lines = [
         [
             resize_picture(check_image(row["image"]), cell_size),
-            _draw(row, "truth", threshold, cell_size),
-            _draw(row, "prediction", threshold, cell_size),
+            draw_side(row, "truth", threshold, cell_size),
+            draw_side(row, "prediction", threshold, cell_size),
             *(_draw_tokens(row, cell_size) if "codes" in row else ()),
         ]
         for row in rows
@@ -164,43 +163,8 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
     return arrange(titles, lines, cell_size)
 
 
-def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int = 320) -> Image.Image:
-    """Depth and objects that one model predicts, beside the true ones, one row per example.
-
-    Depth has one colour scale over all rows, which the titles state.
-
-    Args:
-        rows: as for [`object_gallery`], without `codes`, and `depth` and `predicted_depth` (height, width), metres, 0
-            where missing.
-        threshold: least score of a predicted object that is drawn.
-        cell_size: longer side of each picture, pixels.
-
-    Returns:
-        An RGB picture.
-
-    Raises:
-        ValueError: if there is no row, a field is missing, or a shape is wrong.
-    """
-    check_rows(rows, ("image", "prediction", "truth", "depth", "predicted_depth"))
-    depths = np.concatenate([np.ravel(row[field]) for row in rows for field in ("depth", "predicted_depth")])
-    depths = depths[depths > 0]
-    limits = (depths.min(), depths.max()) if depths.size else (0.0, 1.0)
-    scale = f"{limits[0]:.1f} (blue) to {limits[1]:.1f} m (red)"
-    titles = ["image", f"predicted depth, {scale}", "predicted instances", f"true depth, {scale}", "true instances"]
-    lines = [
-        [
-            resize_picture(check_image(row["image"]), cell_size),
-            resize_picture(colorize_depth(row["predicted_depth"], *limits), cell_size),
-            _draw(row, "prediction", threshold, cell_size),
-            resize_picture(colorize_depth(row["depth"], *limits), cell_size),
-            _draw(row, "truth", threshold, cell_size),
-        ]
-        for row in rows
-    ]
-    return arrange(titles, lines, cell_size)
-
-
-def _draw(row: dict, side: str, threshold: float, cell_size: int) -> Image.Image:
+def draw_side(row: dict, side: str, threshold: float, cell_size: int) -> Image.Image:
+    """The objects of a row of [`object_gallery`] on its image; `side` is "prediction" or "truth"."""
     objects = row[side]
     return draw_objects(
         row["image"], objects["boxes"], objects["labels"], objects.get("scores"), objects.get("masks"),

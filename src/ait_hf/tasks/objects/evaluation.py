@@ -19,7 +19,6 @@ from transformers.utils import ModelOutput
 from ...data.pixels import picture_of
 from ...data.segmentations import as_text, clean_segmentation, decode_segmentation
 from ...inference.generating import check_frame
-from ...inference.objects import predict_objects
 from ...metrics import CocoMetric, ReconstructionMetric, mask_reconstruction_errors, read_coco
 from ...metrics.measuring import Row, evaluating, measure_all
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
@@ -27,6 +26,7 @@ from ...model.image_processing_ait import AiTImageProcessor
 from ...model.masks_ait import crop_masks, paste_masks, rle_to_mask
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
+from .prediction import predict_objects
 
 
 # An image with its objects: a row of `load_coco`, or one with decoded `masks`, as of synthetic rooms.

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 
 from ...data.classes import DataClasses
-from ...inference.objects import OBJECT_TASKS
 from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation, AiTForObjectDetection
@@ -20,6 +19,7 @@ from ..base import Kind, mask_grid
 from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
 from .data import AnyObjectData
 from .evaluation import evaluate_objects
+from .prediction import OBJECT_TASKS
 
 
 _, INSTANCES = OBJECT_TASKS

@@ -24,7 +24,6 @@ from ...data.pixels import picture_of
 from ...data.pose_transforms import PoseEvalTransform
 from ...data.skeletons import COCO_SKELETON, Skeleton
 from ...inference.generating import check_frame
-from ...inference.poses import POSE_TASK, check_skeleton, generate_poses, predict_poses
 from ...metrics import CocoMetric, read_coco
 from ...metrics.measuring import Row, evaluating, measure_all
 from ...metrics.pose import pose_errors
@@ -33,6 +32,7 @@ from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.poses_ait import crop_to_image, transform_points
 from ...model.tokenization_pose import PoseTokenizer
+from .prediction import POSE_TASK, check_skeleton, generate_poses, predict_poses
 
 
 # A person with joints: a row of `load_coco_keypoints` or of synthetic people.

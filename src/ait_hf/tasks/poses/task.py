@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 
 from ...data.classes import DataClasses, Pairs, pair_joints
-from ...inference.poses import POSE_TASK
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
@@ -20,6 +19,7 @@ from ..base import DenseSettings, Kind
 from .command import COCO_PREFIX, evaluate_pose_task
 from .data import AnyPersonData
 from .evaluation import evaluate_poses
+from .prediction import POSE_TASK
 
 
 @strict

@@ -10,11 +10,11 @@ from torch.utils.data import Dataset
 from transformers import AutoModelForPoseEstimation, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from ..model.image_processing_ait import AiTImageProcessor
-from ..model.image_processing_pose_ait import AiTPoseImageProcessor
-from ..model.modeling_ait import AiTForDenseTokenGeneration
-from .pipeline_images import load_picture
-from .poses import POSE_TASK, detect_people, person_task, predict_poses
+from ...inference.pipeline_images import load_picture
+from ...model.image_processing_ait import AiTImageProcessor
+from ...model.image_processing_pose_ait import AiTPoseImageProcessor
+from ...model.modeling_ait import AiTForDenseTokenGeneration
+from .prediction import POSE_TASK, detect_people, person_task, predict_poses
 
 
 KEYPOINT_PIPELINE = "keypoint-estimation"
