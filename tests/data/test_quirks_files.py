@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from quirky_coco import CAR, PERSON, content, write
 
-from ait_hf.commands.predict import read_boxes
 from ait_hf.data.label_maps import load_label_maps, split_folders
 from ait_hf.data.maps import MapFolder
 from ait_hf.data.rgbd import load_rgbd
 from ait_hf.inference.images import find_images
 from ait_hf.recipes.from_folder import FineTuning, _object_data
+from ait_hf.tasks.poses.prediction import read_boxes
 
 
 HEIGHT, WIDTH = 20, 30

@@ -9,7 +9,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_runs import save_tokenizer, solver_recipe
 
 from ait_hf.recipes.parsing import load_recipe
-from ait_hf.training.pictures import draw_predictions, picture_rows
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, build_tokenizer
 
@@ -47,5 +46,5 @@ def test_every_kind_of_task_has_pictures(tmp_path, name):
     tokenizer = load_recipe(RECIPES / f"{tokenizer_file}.yaml", TokenizerRecipe)
     build_tokenizer(tokenizer).save_pretrained(tmp_path)
     model = SolverTraining(recipe).model.eval()
-    picture = draw_predictions(task, model, picture_rows(task.data, recipe.evaluation.split, 2))
+    picture = task.gallery(model, task.processor(), task.data.examples(recipe.evaluation.split, 2))
     assert picture.width > 300 and len(picture.convert("RGB").getcolors(2**24)) > 100

@@ -40,7 +40,7 @@ def generate_from_images(
         raise ValueError("There are no images to predict.")
     check_frame(model, processor, task)
     pixel_values = prepare_images(model, processor, images)
-    return model.generate(pixel_values=pixel_values, task=task, return_dict_in_generate=True, **settings)
+    return model.generate(pixel_values=pixel_values, task=task, **settings)
 
 
 def check_frame(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, task: str) -> None:

@@ -17,7 +17,7 @@ class EvaluationRecipe:
         batch_size (`int`): Samples per batch of one process.
         pictures_every (`int`, *optional*): Steps between pictures of predictions (of a tokenizer: reconstructions)
             beside the truth, in `output_dir/pictures` and in TensorBoard or Weights & Biases, if they are among the
-            trackers; `None` for none. Needs matplotlib, as `scripts/evaluate.py` does.
+            trackers; `None` for none.
         num_pictures (`int`): How many samples of the split are drawn.
     """
 

@@ -86,6 +86,16 @@ class DataRecipe:
         """The examples to train on."""
         return self.load(self.split)
 
+    def examples(self, split: str, number: int) -> list[Sample]:
+        """So many examples, spread evenly over a split; the first ones of a stream and of data without end."""
+        dataset = self.load(split)
+        if isinstance(dataset, datasets.IterableDataset):
+            return list(itertools.islice(dataset, number))
+        if self.is_endless:
+            return [dataset[index] for index in range(number)]
+        chosen = evenly(dataset, number)
+        return [chosen[index] for index in range(len(chosen))]
+
 
 @dataclass
 class Stream:

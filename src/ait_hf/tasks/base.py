@@ -6,10 +6,12 @@ import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
 from accelerate import Accelerator
 from huggingface_hub.dataclasses import strict
+from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import BaseImageProcessor
 
@@ -20,6 +22,7 @@ from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_vq import VQTokenizer
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.streams import Stream
+from .writer import Writer
 
 
 CLASSES_BY_ORDER = "model.classes_by_order=true"
@@ -53,6 +56,7 @@ class Kind(ABC):
         units: What its tokenizers are in; none where it is any.
         tokenizer_class: Their class.
         columns: Metrics that the table of an evaluation shows, if they are there.
+        predict_options: Options of `ait predict` that not all kinds have.
         codebook: Name of the tokenizer, if the task has dense tokens.
         unit: What its tokenizer's maps are in.
         task_id: Row of the task embedding in a new model; `None` for the next free one.
@@ -66,6 +70,7 @@ class Kind(ABC):
     units: ClassVar[Sequence[str]] = ()
     tokenizer_class: ClassVar[type[Tokenizer]] = VQTokenizer
     columns: ClassVar[Sequence[str]]
+    predict_options: ClassVar[Sequence[str]] = ()
     codebook: ClassVar[str | None] = None
     unit: ClassVar[str | None] = None
     task_id: ClassVar[int | None] = None
@@ -91,6 +96,28 @@ class Kind(ABC):
         options: argparse.Namespace, tokenizer: Tokenizer | None, accelerator: Accelerator
     ) -> dict[str, dict[str, float]]:
         """The values of every mode of the model and of every tokenizer, by name; writes what the options ask for."""
+
+    @staticmethod
+    @abstractmethod
+    def writer(
+        model: AiTForDenseTokenGeneration,
+        processor: BaseImageProcessor,
+        task: str,
+        options: argparse.Namespace,
+        sizes: Mapping[Path, tuple[int, int]],
+        **settings,
+    ) -> Writer:
+        """
+        What `ait predict` does with photographs for a task of a model.
+
+        Args:
+            options: Of the command.
+            sizes: Height and width of every photograph, by its file.
+            settings: Of `generate()`.
+
+        Raises:
+            ValueError: The options do not fit the model or the photographs.
+        """
 
     def class_names(self) -> list[str]:
         """Classes of the task's data, numbered from 0; none by default."""
@@ -147,6 +174,24 @@ class Kind(ABC):
     ) -> dict[str, float]:
         """Metrics on the evaluation samples, at least on the main process; all processes call it. Their `classes` have
         been paired with the model's; without, they are the same."""
+
+    @abstractmethod
+    def gallery(
+        self,
+        model: AiTForDenseTokenGeneration,
+        processor: BaseImageProcessor,
+        rows: Sequence[dict[str, Any]],
+        classes: Pairs | None = None,
+        **settings,
+    ) -> Image.Image:
+        """
+        The model's predictions beside the truth.
+
+        Args:
+            rows: Examples of the task's data, one line of the picture each.
+            classes: Those of the rows, paired with the model's; `None` if they are the same, or for a task without any.
+            settings: Of the prediction.
+        """
 
 
 def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:

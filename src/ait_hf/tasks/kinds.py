@@ -16,3 +16,8 @@ KINDS = (Depth, Maps, Objects, Poses, Semantics)
 def kind_of(task: str) -> type[Kind]:
     """The kind of a task of that name; every unknown one is that of a map of one's own."""
     return next((kind for kind in KINDS if task in kind.tasks), Maps)
+
+
+def kind_of_output(output_type: str) -> type[Kind]:
+    """The kind of the tasks of a model that put this out, see [`AiTTaskConfig`]."""
+    return next(kind for kind in KINDS if output_type in kind.output_types)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from .former_batch_sizes import check_batch_sizes
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter
 from .optimizer import build_optimizer
+from .pictures import publish_pictures
 from .processes import build_accelerator, compilation, is_sharded, set_up_sharding, share_statistics
 from .schedules import build_schedule
 from .settings import Recipe
@@ -309,8 +309,6 @@ class _Run:
         self._write("The history", lambda: self._write_history(self.folder))
 
     def _draw(self) -> None:
-        from .pictures import publish_pictures  # drawing needs packages that training does not
-
         with self._finished_model() as model:
             model.eval()
             is_main = self.accelerator.is_main_process
@@ -368,8 +366,6 @@ class _Run:
 
     def _prepare_output(self) -> None:
         """What is needed at the end is missed now, not after days."""
-        if self.recipe.evaluation.pictures_every is not None and find_spec("matplotlib") is None:
-            raise ImportError("evaluation.pictures_every needs matplotlib: pip install 'ait-hf[eval]'.")
         if self.accelerator.is_main_process and self.recipe.hub is not None:
             prepare_repository(self.recipe.hub)
         self._write("The recipe", self._write_recipe)

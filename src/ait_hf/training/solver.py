@@ -126,17 +126,11 @@ class SolverTraining(TrainingTask):
         return {f"{name}/{key}": value for name, metrics in results.items() for key, value in metrics.items()}
 
     def pictures(self, model: AiTForDenseTokenGeneration, options: EvaluationRecipe) -> dict[str, Image.Image]:
-        from .pictures import draw_predictions, picture_rows  # drawing needs packages that training does not
-
-        return {
-            name: draw_predictions(
-                task,
-                model,
-                picture_rows(task.data, options.split, options.num_pictures),
-                self.classes[name].evaluated,
-            )
-            for name, task in self.recipe.tasks.items()
-        }
+        pictures = {}
+        for name, task in self.recipe.tasks.items():
+            rows = task.data.examples(options.split, options.num_pictures)
+            pictures[name] = task.gallery(model, self.processors[name], rows, self.classes[name].evaluated)
+        return pictures
 
     def save(self, model: AiTForDenseTokenGeneration, folder: Path) -> None:
         """The first task's image processor lies beside the model; with several tasks each also in its own folder."""

@@ -31,6 +31,7 @@ from ..tasks.poses.data import PersonData
 from ..tasks.semantics.data import LabelData, SemanticData
 from .loop import Recipe, TrainingTask, train
 from .tokenizer_data import AnyTokenizerData, InputMask, Tokenizer, masked_stream
+from .tokenizer_pictures import draw_reconstructions
 
 
 SAMPLES = "samples"  # the one source of samples
@@ -195,11 +196,8 @@ class TokenizerTraining(TrainingTask):
         return metric.compute(num_codes=model.config.num_vq_embeddings)
 
     def pictures(self, model: Tokenizer, options: EvaluationRecipe) -> dict[str, Image.Image]:
-        from .pictures import picture_rows  # drawing needs packages that training does not
-        from .tokenizer_pictures import draw_reconstructions
-
         transform = self.streams[SAMPLES].eval_transform
-        rows = picture_rows(self.recipe.data, options.split, options.num_pictures)
+        rows = self.recipe.data.examples(options.split, options.num_pictures)
         samples = torch.stack([transform(row)["labels"] for row in rows])
         return {"reconstructions": draw_reconstructions(self.recipe.data, model, samples, self._mask)}
 

@@ -1,9 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""
-Pictures of what a tokenizer in training rebuilds. A module of its own, because drawing needs packages that training does
-not.
-"""
+"""Pictures of what a tokenizer in training rebuilds."""
 
 from collections.abc import Callable
 

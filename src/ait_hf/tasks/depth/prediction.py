@@ -3,8 +3,10 @@
 """From photographs to depth maps of their sizes, and these as files."""
 
 import math
+from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from ...data.depth_png import save_depth_png
 from ...drawing.colors import colorize_uncertainty
 from ...drawing.picture_files import save_image
 from ...inference.images import image_height_and_width, prepare_images
+from ...model.generation_ait import AiTGenerateOutput
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTDepthEstimatorOutput, AiTForDenseTokenGeneration
 from ..writer import Writer
@@ -56,6 +59,7 @@ def predict_depth(
     processor: AiTImageProcessor,
     images: Sequence[Image.Image | torch.Tensor],
     *,
+    task: str = DEPTH_TASK,
     tta: bool = False,
     **settings,
 ) -> list[dict[str, torch.Tensor]]:
@@ -63,10 +67,8 @@ def predict_depth(
     Depth and uncertainty of images, at the images' sizes.
 
     Args:
-        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
-        processor ([`AiTImageProcessor`]): Its image processor.
-        images: A batch of PIL images or tensors `(3, H, W)`, of any sizes. Floating-point tensors hold 0..1, others
-            0..255.
+        model, processor, images: As for [`~ait_hf.inference.generating.generate_from_images`].
+        task (`str`): Whose output is depth.
         tta (`bool`): Follow the published test protocol instead of squeezing each image into the model's input:
             square windows side by side, each also mirrored, averaged.
         settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
@@ -75,31 +77,29 @@ def predict_depth(
         For every image `predicted_depth` and `uncertainty`, float32 `(H, W)`: metres, at least 1e-3, and 0..1.
 
     Raises:
-        ValueError: There are no images, the model has no depth task, or windows do not fit (see [`input_size`]).
+        ValueError: There are no images, the model has no such task, or windows do not fit (see [`input_size`]).
     """
-    predict = _predict_windows if tta else _predict_whole
-    model_size = model.config.task(DEPTH_TASK).image_size
-    prepared = defaultdict(list)
-    for number, image in enumerate(images):
-        prepared[input_size(model_size, image_height_and_width(image), tta)].append(number)
-    if not prepared:
+    if not images:
         raise ValueError("There are no images to predict.")
+    model_size, generate = model.config.task(task).image_size, partial(model.generate, task=task, **settings)
+    sizes = [image_height_and_width(image) for image in images]
+    by_input = defaultdict(list)
+    for number, size in enumerate(sizes):
+        by_input[input_size(model_size, size, tta)].append(number)
     predictions: dict[int, dict[str, torch.Tensor]] = {}
-    for size, members in prepared.items():
-        chosen = [images[number] for number in members]
-        outputs = predict(model, prepare_images(model, processor, chosen, size), settings)
-        maps = processor.post_process_depth_estimation(outputs, [image_height_and_width(image) for image in chosen])
+    for size, members in by_input.items():
+        pixel_values = prepare_images(model, processor, [images[number] for number in members], size)
+        outputs = _in_windows(model, pixel_values, generate) if tta else generate(pixel_values=pixel_values)
+        maps = processor.post_process_depth_estimation(outputs, [sizes[number] for number in members])
         predictions |= zip(members, maps)
     return [predictions[number] for number in range(len(images))]
 
 
-def _predict_whole(model, pixel_values: torch.Tensor, settings: dict):
-    return model.generate(pixel_values=pixel_values, task=DEPTH_TASK, return_dict_in_generate=True, **settings)
-
-
-def _predict_windows(model, pixel_values: torch.Tensor, settings: dict) -> AiTDepthEstimatorOutput:
+def _in_windows(
+    model: AiTForDenseTokenGeneration, pixel_values: torch.Tensor, generate: Callable[..., AiTGenerateOutput]
+) -> AiTDepthEstimatorOutput:
     def predict(crops: torch.Tensor) -> torch.Tensor:
-        outputs = _predict_whole(model, crops, settings)
+        outputs = generate(pixel_values=crops)
         # As published, depth is averaged before it is clipped; `outputs.predicted_depth` is clipped already.
         return torch.stack([model.detokenize(outputs), outputs.uncertainty], dim=1)
 
@@ -108,18 +108,30 @@ def _predict_windows(model, pixel_values: torch.Tensor, settings: dict) -> AiTDe
     return AiTDepthEstimatorOutput(predicted_depth=maps[:, 0], uncertainty=maps[:, 1])
 
 
-def depth_writer(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, **settings) -> Writer:
-    """`NAME_depth.png` (16 bits, millimetres), `NAME_color.png` and `NAME_uncertainty.png`. Settings are those of
-    [`predict_depth`]."""
+def depth_writer(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    task: str,
+    options: Namespace,
+    sizes: Mapping[Path, tuple[int, int]],
+    **settings,
+) -> Writer:
+    """`NAME_depth.png` (16 bits, millimetres), `NAME_color.png` and `NAME_uncertainty.png`."""
+    for path, size in sizes.items():
+        try:
+            input_size(model.config.task(task).image_size, size, options.tta)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
-        pictures = []
-        for path, prediction in zip(paths, predict_depth(model, processor, images, **settings)):
-            depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
-            save_depth_png(depth, output / f"{path.stem}_depth.png")
-            pictures.append(colorize_depth(depth))
-            save_image(pictures[-1], output / f"{path.stem}_color.png")
-            save_image(colorize_uncertainty(uncertainty.clip(0, 1)), output / f"{path.stem}_uncertainty.png")
-        return pictures
+    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
+        return predict_depth(model, processor, images, task=task, tta=options.tta, **settings)
 
-    return write
+    def write(prediction: dict[str, torch.Tensor], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+        depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
+        picture = colorize_depth(depth)
+        save_depth_png(depth, file("depth.png"))
+        save_image(picture, file("color.png"))
+        save_image(colorize_uncertainty(uncertainty.clip(0, 1)), file("uncertainty.png"))
+        return picture
+
+    return Writer(predict, write)

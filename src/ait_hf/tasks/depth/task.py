@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
+from PIL import Image
 
 from ...metrics.depth import DepthMetric, depth_errors
 from ...model.configuration_ait import AiTTaskConfig
@@ -18,6 +19,9 @@ from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind, code_grid
 from .command import NYU_PREFIX, evaluate_depth_task
 from .data import AnyDepthData
+from .drawing import depth_gallery
+from .evaluation import depth_gallery_rows
+from .prediction import depth_writer
 
 
 @strict
@@ -37,6 +41,7 @@ class Depth(Kind):
     tasks: ClassVar[Sequence[str]] = ("depth",)
     output_types: ClassVar[Sequence[str]] = ("depth",)
     units: ClassVar[Sequence[str]] = ("metre",)
+    predict_options: ClassVar[Sequence[str]] = ("tta",)
     columns: ClassVar[Sequence[str]] = (
         *("rmse", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
         *("token_distance", "perplexity", "num_images"),
@@ -79,6 +84,10 @@ class Depth(Kind):
                 metric.add_errors(errors)
         return metric.compute() if accelerator.is_main_process else {}
 
+    def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
+        return depth_gallery(depth_gallery_rows(model, processor, rows, **settings))
+
+    writer = staticmethod(depth_writer)
     evaluate_command = staticmethod(evaluate_depth_task)
 
     @classmethod

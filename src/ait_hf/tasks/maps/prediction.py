@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From photographs to maps of their sizes, and these as files."""
 
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -50,20 +51,25 @@ def predict_maps(
 
 
 def map_writer(
-    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, *, task: str, **settings
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    task: str,
+    options: Namespace,
+    sizes: Mapping[Path, tuple[int, int]],
+    **settings,
 ) -> Writer:
-    """`NAME_TASK.npy`, float32 `(height, width, channels)`, and `NAME_TASK.png`. Settings are those of
-    [`predict_maps`]."""
+    """`NAME_TASK.npy`, float32 `(height, width, channels)`, and `NAME_TASK.png`."""
     check_frame(model, processor, task)
     unit = model.task_tokenizer(task).config.unit
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
-        pictures = []
-        for path, prediction in zip(paths, predict_maps(model, processor, images, task=task, **settings)):
-            values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
-            write_file(output / f"{path.stem}_{task}.npy", partial(np.save, arr=values))
-            pictures.append(colorize_map(values, unit))
-            save_image(pictures[-1], output / f"{path.stem}_{task}.png")
-        return pictures
+    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
+        return predict_maps(model, processor, images, task=task, **settings)
 
-    return write
+    def write(prediction: dict[str, torch.Tensor], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+        values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
+        picture = colorize_map(values, unit)
+        write_file(file(f"{task}.npy"), partial(np.save, arr=values))
+        save_image(picture, file(f"{task}.png"))
+        return picture
+
+    return Writer(predict, write)

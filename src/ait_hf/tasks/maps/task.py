@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
+from PIL import Image
 
+from ...data.map_transforms import MapEvalTransform
 from ...data.maps import UNIT_VECTOR
 from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS, MapMetric, map_errors
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
@@ -21,6 +23,9 @@ from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind, code_grid
 from .command import evaluate_map_task
 from .data import AnyMapData
+from .drawing import map_gallery
+from .evaluation import map_gallery_rows
+from .prediction import map_writer
 
 
 # Known tasks, and the words of their sequences: the name of an own task is also that of its codes.
@@ -113,6 +118,12 @@ class Maps(Kind):
                 metric.add_errors(errors)
         return metric.compute() if accelerator.is_main_process else {}
 
+    def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
+        transform = MapEvalTransform(self.data.column, self.unit, self.data.num_channels)
+        samples = [transform(row) for row in rows]
+        return map_gallery(map_gallery_rows(model, processor, samples, task=self.name, **settings), self.unit)
+
+    writer = staticmethod(map_writer)
     evaluate_command = staticmethod(evaluate_map_task)
 
     @classmethod

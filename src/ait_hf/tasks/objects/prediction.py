@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From images to the objects in them, and these as files."""
 
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .drawing import draw_objects
 
 
 OBJECT_TASKS = ("object-detection", "instance-segmentation")
+THRESHOLD = 0.3  # least score of an object, unless another is wanted
 
 
 @torch.no_grad()
@@ -31,7 +33,7 @@ def predict_objects(
     images: Sequence[Image.Image | torch.Tensor],
     *,
     task: str,
-    threshold: float = 0.3,
+    threshold: float = THRESHOLD,
     **settings,
 ) -> list[dict[str, Any]]:
     """
@@ -66,37 +68,33 @@ def predict_objects(
 def object_writer(
     model: AiTForDenseTokenGeneration,
     processor: AiTImageProcessor,
-    output: Path,
-    *,
     task: str,
-    threshold: float,
+    options: Namespace,
+    sizes: Mapping[Path, tuple[int, int]],
     **settings,
 ) -> Writer:
-    """`NAME_objects.json` and `NAME_objects.png`. Settings are those of [`~ait_hf.tasks.objects.prediction.predict_objects`]."""
+    """`NAME_objects.json` and `NAME_objects.png`."""
     check_frame(model, processor, task)
-    names = model.config.id2label
+    names, threshold = model.config.id2label, least_score(options)
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
-        pictures = []
-        predictions = predict_objects(model, processor, images, task=task, threshold=threshold, **settings)
-        for path, image, objects in zip(paths, images, predictions):
-            objects |= {name: objects[name].tolist() for name in ("scores", "labels", "boxes")}
-            write_json(output / f"{path.stem}_objects.json", _object_records(objects, names))
-            masks = [rle_to_mask(rle).numpy() for rle in objects.get("masks", ())]
-            picture = draw_objects(
-                np.asarray(image), objects["boxes"], objects["labels"], objects["scores"],
-                np.stack(masks) if masks else None, names, threshold,
-            )  # fmt: skip
-            pictures.append(np.asarray(picture))
-            save_image(picture, output / f"{path.stem}_objects.png")
-        return pictures
+    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, Any]]:
+        return predict_objects(model, processor, images, task=task, threshold=threshold, **settings)
 
-    return write
+    def write(objects: dict[str, Any], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+        boxes, scores, labels = (objects[name].tolist() for name in ("boxes", "scores", "labels"))
+        columns = {"label": [names[label] for label in labels], "score": scores, "box": boxes}
+        masks = None
+        if "masks" in objects:
+            columns["segmentation"] = objects["masks"]
+            masks = [rle_to_mask(rle).numpy() for rle in objects["masks"]] or None
+        write_json(file("objects.json"), [dict(zip(columns, values)) for values in zip(*columns.values())])
+        picture = draw_objects(np.asarray(image), boxes, labels, scores, masks, names, threshold)
+        save_image(picture, file("objects.png"))
+        return np.asarray(picture)
+
+    return Writer(predict, write)
 
 
-def _object_records(objects: dict[str, Any], names: dict[int, str]) -> list[dict[str, Any]]:
-    columns = {"label": [names[label] for label in objects["labels"]]}
-    columns |= {"score": objects["scores"], "box": objects["boxes"]}
-    if "masks" in objects:
-        columns["segmentation"] = objects["masks"]
-    return [dict(zip(columns, values)) for values in zip(*columns.values())]
+def least_score(options: Namespace) -> float:
+    """Of an object that `ait predict` writes."""
+    return THRESHOLD if options.threshold is None else options.threshold

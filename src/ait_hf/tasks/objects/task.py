@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
+from PIL import Image
 
 from ...data.classes import DataClasses
 from ...model.configuration_ait import AiTTaskConfig
@@ -18,8 +19,9 @@ from ...recipes.streams import Stream
 from ..base import Kind, mask_grid
 from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
 from .data import AnyObjectData
-from .evaluation import evaluate_objects
-from .prediction import OBJECT_TASKS
+from .drawing import object_gallery
+from .evaluation import evaluate_objects, object_gallery_rows
+from .prediction import OBJECT_TASKS, object_writer
 
 
 _, INSTANCES = OBJECT_TASKS
@@ -64,6 +66,7 @@ class Objects(Kind):
     tasks: ClassVar[Sequence[str]] = OBJECT_TASKS
     output_types: ClassVar[Sequence[str]] = ("objects",)
     units: ClassVar[Sequence[str]] = ("mask",)
+    predict_options: ClassVar[Sequence[str]] = ("threshold",)
     columns: ClassVar[Sequence[str]] = (
         *(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75")),
         *("mse", "iou", "perplexity", "num_objects", "num_images"),
@@ -163,6 +166,12 @@ class Objects(Kind):
         )
         return metrics
 
+    def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
+        names, numbers = (self.class_names(), None) if classes is None else (classes.names, classes.numbers)
+        settings |= {"task": self.name, "class_names": names, "class_numbers": numbers}
+        return object_gallery(object_gallery_rows(model, processor, rows, **settings))
+
+    writer = staticmethod(object_writer)
     evaluate_command = staticmethod(evaluate_object_task)
 
     @classmethod

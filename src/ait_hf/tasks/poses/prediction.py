@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From images to the people in them and their joints, and these as files."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,29 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...data.skeletons import COCO_SKELETON, Skeleton
+from ...data.box_checks import check_box_format
+from ...data.files import name_key
+from ...data.json_values import finite_numbers, read_json
+from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ...data.writing import write_json
 from ...drawing.picture_files import save_image
 from ...inference.generating import check_frame, check_output_type
 from ...inference.images import image_height_and_width, prepare_images
+from ...inference.loading import load_processor
 from ...model.configuration_ait import AiTConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor, Boxes
+from ...model.image_reading_ait import read_picture_header
 from ...model.modeling_ait import AiTForDenseTokenGeneration, AiTPoseEstimatorOutput
 from ...model.poses_ait import mirrored_joints
-from ..objects.prediction import OBJECT_TASKS, predict_objects
+from ..objects.prediction import OBJECT_TASKS, THRESHOLD, least_score, predict_objects
 from ..writer import Writer
 from .drawing import draw_poses
 
 
 POSE_TASK = "keypoint-detection"
 PERSON = "person"  # the class of objects that have poses
-# Per photograph, `boxes` (n, 4), x, y, width, height in pixels, and their `scores` (n,).
-FindPeople = Callable[[Sequence[Path], Sequence[Image.Image]], list[dict[str, Any]]]
+Pose = dict[str, torch.Tensor]  # as of `predict_poses`
 
 
 @torch.no_grad()
@@ -44,7 +48,7 @@ def predict_poses(
     skeleton: Skeleton = COCO_SKELETON,
     batch_size: int = 32,
     **settings,
-) -> list[list[dict[str, torch.Tensor]]]:
+) -> list[list[Pose]]:
     """
     Joints of people in images, in pixels of the images.
 
@@ -108,7 +112,7 @@ def generate_poses(
     """
 
     def generate(crops: torch.Tensor):
-        return model.generate(pixel_values=crops, task=task, return_dict_in_generate=True, **settings)
+        return model.generate(pixel_values=crops, task=task, **settings)
 
     outputs = generate(pixel_values)
     keypoints, scores = outputs.pred_keypoints, outputs.keypoint_scores
@@ -149,7 +153,7 @@ def detect_people(
     processor: AiTImageProcessor,
     images: Sequence[Image.Image | torch.Tensor],
     *,
-    threshold: float = 0.3,
+    threshold: float = THRESHOLD,
     **settings,
 ) -> list[dict[str, torch.Tensor]]:
     """
@@ -181,41 +185,43 @@ def detect_people(
 def pose_writer(
     model: AiTForDenseTokenGeneration,
     processor: AiTPoseImageProcessor,
-    output: Path,
-    *,
     task: str,
-    find_people: FindPeople,
-    skeleton: Skeleton,
+    options: Namespace,
+    sizes: Mapping[Path, tuple[int, int]],
     **settings,
 ) -> Writer:
-    """`NAME_keypoints.json` and `NAME_keypoints.png`. Settings are those of [`~ait_hf.tasks.poses.prediction.predict_poses`]."""
+    """`NAME_keypoints.json` and `NAME_keypoints.png`, of people in given boxes or of those that the model itself finds."""
     check_frame(model, processor, task)
-    check_skeleton(model, task, skeleton)
-    predict = partial(predict_poses, model, processor, task=task, skeleton=skeleton, **settings)
+    joints = skeleton(options.skeleton or COCO_SKELETON.name)
+    check_skeleton(model, task, joints)
+    if options.boxes is not None:
+        given = read_boxes(options.boxes, sizes)
+    else:
+        finder = load_processor(options.model, person_task(model.config))
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
-        pictures = []
-        found = find_people(paths, images)
-        poses = predict(images, [people["boxes"].tolist() for people in found])
-        for path, image, image_poses, people in zip(paths, images, poses, found):
-            records = [
-                _pose_record(pose, box_score, skeleton)
-                for pose, box_score in zip(image_poses, people["scores"].tolist(), strict=True)
-            ]
-            write_json(output / f"{path.stem}_keypoints.json", records)
-            joints = np.zeros((0, len(skeleton.joints), 2))
-            if image_poses:
-                joints = np.stack([pose["keypoints"].numpy() for pose in image_poses])
-            boxes = np.array([record["box"] for record in records]).reshape(-1, 4)
-            picture = draw_poses(np.asarray(image), joints, boxes=boxes, skeleton=skeleton)
-            pictures.append(np.asarray(picture))
-            save_image(picture, output / f"{path.stem}_keypoints.png")
-        return pictures
+    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[tuple[list[Pose], list[float]]]:
+        if options.boxes is not None:
+            boxes = [given[path] for path in paths]
+            scores = [[1.0] * len(of_image) for of_image in boxes]
+        else:
+            found = detect_people(model, finder, images, threshold=least_score(options))
+            boxes, scores = ([people[name].tolist() for people in found] for name in ("boxes", "scores"))
+        flip = {"skeleton": joints, "flip_test": options.flip_test}
+        return list(zip(predict_poses(model, processor, images, boxes, task=task, **flip, **settings), scores))
 
-    return write
+    def write(people: tuple[list[Pose], list[float]], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+        records = [_pose_record(pose, score, joints) for pose, score in zip(*people, strict=True)]
+        write_json(file("keypoints.json"), records)
+        poses = np.reshape([pose["keypoints"].numpy() for pose in people[0]], (-1, len(joints.joints), 2))
+        boxes = np.reshape([record["box"] for record in records], (-1, 4))
+        picture = draw_poses(np.asarray(image), poses, boxes=boxes, skeleton=joints)
+        save_image(picture, file("keypoints.png"))
+        return np.asarray(picture)
+
+    return Writer(predict, write)
 
 
-def _pose_record(pose: dict[str, torch.Tensor], box_score: float, skeleton: Skeleton) -> dict[str, Any]:
+def _pose_record(pose: Pose, box_score: float, skeleton: Skeleton) -> dict[str, Any]:
     joints = torch.cat([pose["keypoints"], pose["scores"][:, None]], dim=1).tolist()
     return {
         "score": pose["scores"].mean().item() * box_score,
@@ -224,20 +230,26 @@ def _pose_record(pose: dict[str, torch.Tensor], box_score: float, skeleton: Skel
     }
 
 
-def own_people(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, *, threshold: float) -> FindPeople:
-    """The people that the model itself detects, see [`~ait_hf.tasks.poses.prediction.detect_people`]."""
-
-    def find(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
-        return detect_people(model, processor, images, threshold=threshold)
-
-    return find
-
-
-def given_people(boxes: dict[Path, list[list[float]]]) -> FindPeople:
-    """The boxes x, y, width, height of every photograph, each with the score 1."""
-
-    def find(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
-        given = [torch.tensor(boxes[path], dtype=torch.float64).reshape(-1, 4) for path in paths]
-        return [{"boxes": of_image, "scores": torch.ones(len(of_image))} for of_image in given]
-
-    return find
+def read_boxes(file: Path, sizes: Mapping[Path, tuple[int, int]]) -> dict[Path, list[list[float]]]:
+    """Boxes x, y, width, height of the images by their names; every one shows a part of its image."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist.")
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise ValueError(f'{file} must hold {{"photo.jpg": [[x, y, width, height], ...], ...}}.')
+    by_name = {name_key(name): found for name, found in content.items()}
+    boxes = {}
+    for path, (image_height, image_width) in sizes.items():
+        boxes[path] = by_name.get(name_key(path.name))
+        if not isinstance(boxes[path], list):
+            raise ValueError(f"{file} has no list of boxes for {path.name}; give [] if nobody is in the image.")
+        for number, box in enumerate(boxes[path]):
+            x, y, width, height = finite_numbers(box, 4, f"{file}: box {number} of {path.name} is")
+            if min(width, height) <= 0 or x >= image_width or y >= image_height or x + width <= 0 or y + height <= 0:
+                is_turned = read_picture_header(path).orientation != 1
+                hint = " Boxes are in the pixels of the picture as its EXIF orientation turns it." if is_turned else ""
+                raise ValueError(f"{file}: box {number} of {path.name}, {box}, has no area inside of the image.{hint}")
+    listed = [(*box, width, height) for path, (height, width) in sizes.items() for box in boxes[path]]
+    numbers = np.reshape(listed, (-1, 6))
+    check_box_format(numbers[:, :4], numbers[:, 4:], str(file), detected=True)
+    return boxes

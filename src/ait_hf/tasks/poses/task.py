@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
+from PIL import Image
 
 from ...data.classes import DataClasses, Pairs, pair_joints
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
@@ -18,8 +19,9 @@ from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind
 from .command import COCO_PREFIX, evaluate_pose_task
 from .data import AnyPersonData
-from .evaluation import evaluate_poses
-from .prediction import POSE_TASK
+from .drawing import pose_gallery
+from .evaluation import evaluate_poses, pose_gallery_rows
+from .prediction import POSE_TASK, pose_writer
 
 
 @strict
@@ -40,6 +42,7 @@ class Poses(Kind):
     output_types: ClassVar[Sequence[str]] = ("pose",)
     units: ClassVar[Sequence[str]] = ("pixel",)
     tokenizer_class: ClassVar[type] = PoseTokenizer
+    predict_options: ClassVar[Sequence[str]] = ("threshold", "boxes", "flip_test", "skeleton")
     columns: ClassVar[Sequence[str]] = (
         *("AP", "AP50", "AP75", "APm", "APl", "AR"),
         *("joint_error", "perplexity", "num_persons", "num_images"),
@@ -110,6 +113,12 @@ class Poses(Kind):
         )
         return metrics
 
+    def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
+        skeleton = self.data.joints
+        settings |= {"task": self.name, "skeleton": skeleton}
+        return pose_gallery(pose_gallery_rows(model, processor, rows, **settings), skeleton)
+
+    writer = staticmethod(pose_writer)
     evaluate_command = staticmethod(evaluate_pose_task)
 
     @classmethod

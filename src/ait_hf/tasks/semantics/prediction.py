@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From photographs to the classes of their pixels, and these as files."""
 
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,25 +54,29 @@ def predict_semantics(
 
 
 def semantic_writer(
-    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, output: Path, *, task: str, **settings
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    task: str,
+    options: Namespace,
+    sizes: Mapping[Path, tuple[int, int]],
+    **settings,
 ) -> Writer:
-    """`NAME_labels.png` (numbers of the model's classes, 8 bits with a palette) and `NAME_semantics.png`. Settings are
-    those of [`predict_semantics`]."""
+    """`NAME_labels.png` (numbers of the model's classes, 8 bits with a palette) and `NAME_semantics.png`."""
     check_frame(model, processor, task)
     names = [model.config.id2label[number] for number in range(model.config.num_classes)]
     if len(names) > LARGEST_TABLE:
         raise ValueError(f"The model has {len(names)} classes, but label maps hold {LARGEST_TABLE}.")
 
-    def write(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[np.ndarray]:
-        pictures = []
-        label_maps = predict_semantics(model, processor, images, task=task, **settings)
-        for path, image, label_map in zip(paths, images, label_maps):
-            numbers = label_map.cpu().numpy()
-            labels = Image.fromarray(numbers.astype(np.uint8))
-            labels.putpalette(class_palette(len(names)).tobytes())
-            save_image(labels, output / f"{path.stem}_labels.png")
-            pictures.append(draw_label_map(np.asarray(image), numbers, names))
-            save_image(pictures[-1], output / f"{path.stem}_semantics.png")
-        return pictures
+    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[torch.LongTensor]:
+        return predict_semantics(model, processor, images, task=task, **settings)
 
-    return write
+    def write(label_map: torch.LongTensor, image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+        numbers = label_map.cpu().numpy()
+        labels = Image.fromarray(numbers.astype(np.uint8))
+        labels.putpalette(class_palette(len(names)).tobytes())
+        picture = draw_label_map(np.asarray(image), numbers, names)
+        save_image(labels, file("labels.png"))
+        save_image(picture, file("semantics.png"))
+        return picture
+
+    return Writer(predict, write)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
+from PIL import Image
 
 from ...data.classes import DataClasses
 from ...metrics.semantic import SEMANTIC_VALUES
@@ -19,8 +20,9 @@ from ...recipes.streams import Stream
 from ..base import Kind, code_grid, mask_grid
 from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
 from .data import AnySemanticData
-from .evaluation import evaluate_semantic, frame_processor
-from .prediction import SEMANTIC_TASK
+from .drawing import semantic_gallery
+from .evaluation import evaluate_semantic, frame_processor, semantic_gallery_rows
+from .prediction import SEMANTIC_TASK, semantic_writer
 
 
 @strict
@@ -144,6 +146,12 @@ class Semantics(Kind):
         )
         return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}
 
+    def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
+        names, numbers = (self.class_names(), None) if classes is None else (classes.names, classes.numbers)
+        rows = semantic_gallery_rows(model, processor, rows, task=self.name, class_numbers=numbers, **settings)
+        return semantic_gallery(rows, names)
+
+    writer = staticmethod(semantic_writer)
     evaluate_command = staticmethod(evaluate_semantic_task)
 
     @classmethod
