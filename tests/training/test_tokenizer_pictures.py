@@ -13,9 +13,11 @@ from tokenizer_recipes import recipe
 from training_runs import assert_equal_weights, tokenizer_recipe, without_measurements
 
 from ait_hf.tasks.depth.drawing import colorize_depth
+from ait_hf.tasks.kinds import Depth, Maps, Objects, Poses, Semantics
+from ait_hf.tasks.objects.drawing import INSIDE
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 from ait_hf.training.tokenizer_data import InputMask
-from ait_hf.training.tokenizer_pictures import CELL, INSIDE, draw_reconstructions
+from ait_hf.training.tokenizer_pictures import CELL, draw_reconstructions
 
 
 def cell(page: Image.Image, row: int, column: int) -> np.ndarray:
@@ -42,16 +44,12 @@ class Unchanged(torch.nn.Module):
         return ids[:, None] if ids.ndim == 3 else ids
 
 
-NO_MASK = InputMask(0.0, 8, 0, False)
-HALF = InputMask(0.5, 8, 0, False)
-
-
 def test_depth(tmp_path):
     """Known pixels have colours of one scale, and half of the patches are black."""
     data = tokenizer_recipe(tmp_path).data
     samples = torch.rand(3, 32, 32) + torch.tensor([0.5, 1.5, 2.5]).view(3, 1, 1)
     samples[:, :4, :4] = 0
-    page = draw_reconstructions(data, Unchanged(), samples, HALF)
+    page = draw_reconstructions(data, Unchanged(), samples, InputMask(Depth, 0.5, 8))
     assert page.size == (20 + 4 * CELL + 3 * 8, 26 + 3 * (CELL + 8) + 10)
     known = samples[samples > 0]
     for row, depth in enumerate(samples.numpy()):
@@ -64,14 +62,14 @@ def test_depth(tmp_path):
         seen = ~is_black.repeat(64, 0).repeat(64, 1)
         np.testing.assert_array_equal(hidden[seen], expected[seen])
         np.testing.assert_array_equal(cell(page, row, 3), hidden)
-    again = draw_reconstructions(data, Unchanged(), samples, HALF)
+    again = draw_reconstructions(data, Unchanged(), samples, InputMask(Depth, 0.5, 8))
     np.testing.assert_array_equal(np.asarray(again), np.asarray(page))  # the same parts every time
 
 
 def test_masks(tmp_path):
     samples = torch.zeros(1, 16, 16)
     samples[0, :, 8:] = 1
-    page = draw_reconstructions(recipe("class_mask", tmp_path).data, Unchanged(), samples, NO_MASK)
+    page = draw_reconstructions(recipe("class_mask", tmp_path).data, Unchanged(), samples, InputMask(Objects, 0.0, 8))
     assert page.size == (20 + 2 * CELL + 8, 26 + CELL + 8 + 10)  # nothing is hidden: no more columns
     for column in range(2):
         assert (cell(page, 0, column)[:, :128] == 0).all() and (cell(page, 0, column)[:, 128:] == INSIDE).all()
@@ -82,7 +80,7 @@ def test_label_maps_have_a_legend(tmp_path):
     samples = torch.zeros(1, 32, 32, dtype=torch.long)
     samples[0, :16] = 2
     samples[0, :2] = 255
-    page = draw_reconstructions(data, Unchanged(data.num_classes), samples, NO_MASK)
+    page = draw_reconstructions(data, Unchanged(data.num_classes), samples, InputMask(Semantics, 0.0, 8))
     truth = cell(page, 0, 0)
     assert (truth[:16] == 0).all()
     colors = [tuple(truth[row, 0].tolist()) for row in (20, 200)]
@@ -95,7 +93,7 @@ def test_label_maps_have_a_legend(tmp_path):
 def test_maps_of_any_channels(tmp_path, channels):
     data = recipe("map", tmp_path, f"data.num_channels={channels}").data
     samples = torch.arange(1.0, 5.0).view(4, 1, 1, 1) + torch.arange(0.0, channels).view(1, channels, 1, 1)
-    page = draw_reconstructions(data, Unchanged(), samples.repeat(1, 1, 32, 32), HALF)
+    page = draw_reconstructions(data, Unchanged(), samples.repeat(1, 1, 32, 32), InputMask(Maps, 0.5, 8))
     shades = [cell(page, row, 0)[0, 0].astype(int) for row in range(4)]
     if channels == 1:
         assert len({tuple(shade) for shade in shades}) == 4
@@ -116,7 +114,7 @@ def test_poses(tmp_path):
         def detokenize(self, ids: torch.Tensor) -> torch.Tensor:
             return torch.tensor([4.0, 28]).expand(1, 17, 2)
 
-    page = draw_reconstructions(data, Moved(), samples, InputMask(0.5, 8, 0, True))
+    page = draw_reconstructions(data, Moved(), samples, InputMask(Poses, 0.5, 8))
     drawn = [(cell(page, 0, column) != 48).any(2) for column in range(4)]
     places = {"nose": (68, 68), "shoulder": (164, 196), "rebuilt": (228, 36)}  # (y + 0.5) * 8 and (x + 0.5) * 8
     seen = [[bool(picture[place]) for place in places.values()] for picture in drawn]

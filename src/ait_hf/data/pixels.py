@@ -66,3 +66,8 @@ def finite_map(values: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has NaN or infinite values; mark missing pixels with 0 instead.")
     return values
+
+
+def without_channel(values: np.ndarray) -> np.ndarray:
+    """(height, width) of a map that may have one channel, (1, height, width)."""
+    return values.reshape(values.shape[-2:])

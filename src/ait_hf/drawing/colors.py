@@ -35,6 +35,16 @@ def value_limits(values: np.ndarray, vmin: float | None, vmax: float | None) -> 
     return low if vmin is None else vmin, high if vmax is None else vmax
 
 
+def known_limits(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest value of every channel of maps (..., channels); 0 and 1 where no pixel is known, which one is whose
+    channels are not all 0."""
+    pixels = maps.reshape(-1, maps.shape[-1])
+    known = pixels[(pixels != 0).any(1)]
+    if not len(known):
+        return np.zeros(maps.shape[-1]), np.ones(maps.shape[-1])
+    return known.min(0), known.max(0)
+
+
 def colorize_uncertainty(uncertainty: np.ndarray, cmap: str = UNCERTAINTY_COLORS) -> np.ndarray:
     """Paint an uncertainty map (height, width), 0..1, as uint8 (height, width, 3).
 

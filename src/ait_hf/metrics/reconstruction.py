@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well a tokenizer rebuilds maps and poses, and how much of its codebook it uses."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -124,21 +125,22 @@ def label_map_reconstruction_errors(
     return {"accuracy": right.sum((1, 2)) / num_valid, "num_valid": num_valid}
 
 
+class _Errors(NamedTuple):
+    """Errors of one kind of values, of reconstructions and targets, their names, and the one that a tokenizer is chosen by."""
+
+    function: Callable[..., dict[str, torch.Tensor]]
+    columns: Sequence[str]
+    best: str
+    lower_is_better: bool = True
+
+
 _ERRORS = {
-    "depth": depth_reconstruction_errors,
-    "mask": mask_reconstruction_errors,
-    "label_map": label_map_reconstruction_errors,
-    "pose": pose_errors,
-    "normals": partial(map_errors, unit=UNIT_VECTOR),
-    "map": partial(map_errors, unit="any"),
-}
-_COLUMNS = {
-    "depth": ("rmse", "abs_rel", "delta1", "mse"),
-    "mask": ("mse", "iou"),
-    "label_map": ("accuracy",),
-    "pose": ("joint_error",),
-    "normals": (*VALUE_ERRORS, *ANGLE_ERRORS),
-    "map": VALUE_ERRORS,
+    "depth": _Errors(depth_reconstruction_errors, ("rmse", "abs_rel", "delta1", "mse"), "rmse"),
+    "mask": _Errors(mask_reconstruction_errors, ("mse", "iou"), "mse"),
+    "label_map": _Errors(label_map_reconstruction_errors, ("accuracy",), "accuracy", lower_is_better=False),
+    "pose": _Errors(pose_errors, ("joint_error",), "joint_error"),
+    "normals": _Errors(partial(map_errors, unit=UNIT_VECTOR), (*VALUE_ERRORS, *ANGLE_ERRORS), "mean_angle"),
+    "map": _Errors(partial(map_errors, unit="any"), VALUE_ERRORS, "rmse"),
 }
 
 
@@ -150,6 +152,9 @@ class ReconstructionMetric(PerImageMetric):
         config_name: What is rebuilt. `"depth"`: metres, valid pixels only, `rmse`, `abs_rel`, `delta1`, `mse`;
             `"mask"`: `mse` and `iou`; `"label_map"`: `accuracy`; `"pose"`: `joint_error`, see [`pose_errors`];
             `"normals"` and any other `"map"`: the errors of [`map_errors`], with and without angles.
+
+    Attributes:
+        best, lower_is_better: Which value says how good a tokenizer is, and its direction.
 
     Example:
 
@@ -170,7 +175,9 @@ class ReconstructionMetric(PerImageMetric):
     def __init__(self, config_name: ReconstructionKind = "depth", **kwargs):
         if config_name not in _ERRORS:
             raise ValueError(f"Reconstructions are of kind {', '.join(_ERRORS)}, got {config_name!r}.")
-        self.columns = (*_COLUMNS[config_name], "num_valid")
+        self._errors = _ERRORS[config_name]
+        self.columns = (*self._errors.columns, "num_valid")
+        self.best, self.lower_is_better = self._errors.best, self._errors.lower_is_better
         super().__init__(config_name, **kwargs)
 
     def _input_features(self) -> Features:
@@ -180,7 +187,7 @@ class ReconstructionMetric(PerImageMetric):
         self, reconstruction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray
     ) -> dict[str, torch.Tensor]:
         """Per-sample values `{column: (B,)}` of reconstructions as a tokenizer gives them and targets as it takes them."""
-        return _ERRORS[self.config_name](reconstruction, target)
+        return self._errors.function(reconstruction, target)
 
     def add_errors(self, errors, ids: torch.Tensor | np.ndarray) -> None:
         """Add the per-sample values `{column: (n,)}` of n samples, and their code ids `(n, ...)`."""

@@ -86,6 +86,10 @@ class DataRecipe:
         """The examples to train on."""
         return self.load(self.split)
 
+    def tokenizer_warnings(self) -> list[str]:
+        """What to tell before a tokenizer is trained on them."""
+        return []
+
     def examples(self, split: str, number: int) -> list[Sample]:
         """So many examples, spread evenly over a split; the first ones of a stream and of data without end."""
         dataset = self.load(split)

@@ -4,11 +4,13 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from accelerate import Accelerator
 from huggingface_hub.dataclasses import strict
 from PIL import Image
@@ -16,12 +18,13 @@ from torch.utils.data import DataLoader
 from transformers import BaseImageProcessor
 
 from ..data.classes import DataClasses, Pairs, pair_classes
+from ..metrics.reconstruction import ReconstructionKind
 from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
 from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
-from ..model.tokenization_vq import VQTokenizer
+from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
 from ..recipes.evaluation import EvaluationRecipe
-from ..recipes.streams import Stream
+from ..recipes.streams import DataRecipe, Stream
 from .writer import Writer
 
 
@@ -57,6 +60,10 @@ class Kind(ABC):
         tokenizer_class: Their class.
         columns: Metrics that the table of an evaluation shows, if they are there.
         predict_options: Options of `ait predict` that not all kinds have.
+        tokenizer_data: Data sections that its tokenizers are trained on.
+        tokenizer_defaults: What a recipe need not say of the configuration of a new tokenizer.
+        mask_ratio: Share of a sample that is hidden from a tokenizer in training, unless a recipe says otherwise.
+        has_patches: Whether it is hidden in square patches.
         codebook: Name of the tokenizer, if the task has dense tokens.
         unit: What its tokenizer's maps are in.
         task_id: Row of the task embedding in a new model; `None` for the next free one.
@@ -71,6 +78,10 @@ class Kind(ABC):
     tokenizer_class: ClassVar[type[Tokenizer]] = VQTokenizer
     columns: ClassVar[Sequence[str]]
     predict_options: ClassVar[Sequence[str]] = ()
+    tokenizer_data: ClassVar[Any]
+    tokenizer_defaults: ClassVar[Mapping[str, Any]] = {}
+    mask_ratio: ClassVar[float] = 0.0
+    has_patches: ClassVar[bool] = True
     codebook: ClassVar[str | None] = None
     unit: ClassVar[str | None] = None
     task_id: ClassVar[int | None] = None
@@ -193,6 +204,57 @@ class Kind(ABC):
             settings: Of the prediction.
         """
 
+    # Of tokenizers; `data` is one of the sections `tokenizer_data`, samples are its `labels`.
+
+    @staticmethod
+    @abstractmethod
+    def reconstruction(unit: str) -> ReconstructionKind:
+        """What [`~ait_hf.metrics.ReconstructionMetric`] calls values in a unit."""
+
+    @classmethod
+    def tokenizer_config(cls, data: DataRecipe) -> dict[str, Any]:
+        """What the data say of their tokenizer's configuration (beside the sample size, which maps may change)."""
+        return {"unit": data.unit, "in_channels": 1, "out_channels": 1}
+
+    @classmethod
+    def blank_sample(cls, data: DataRecipe) -> torch.Tensor:
+        """A batch of one sample, of the shape and type of the data's."""
+        return torch.zeros(1, *data.image_size)
+
+    @classmethod
+    def hide(
+        cls, samples: torch.Tensor, ratio: float, patch_size: int, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Samples of which a share is unknown; drawn from torch's global generator, unless one is given."""
+        unknown = 0 if samples.is_floating_point() else IGNORED_LABEL
+        return mask_augmentation(samples, ratio, patch_size, generator, value=unknown)
+
+    @classmethod
+    def rebuild(cls, tokenizer: Tokenizer, samples: torch.Tensor) -> torch.Tensor:
+        """What a tokenizer makes of samples, on the CPU, as [`~Kind.painter`] takes them."""
+        return tokenizer.detokenize(ids=tokenizer.tokenize(samples.to(tokenizer.device))).float().cpu()
+
+    @classmethod
+    @abstractmethod
+    def painter(
+        cls, data: DataRecipe, truth: torch.Tensor, longer_side: int
+    ) -> tuple[Callable[[np.ndarray], Image.Image | np.ndarray], str]:
+        """
+        What paints a sample, with or without a channel of its own.
+
+        Args:
+            truth: Samples that the colours are chosen for.
+            longer_side: Of the pictures that are made of it, pixels.
+
+        Returns:
+            A function to a picture, and what the title says of its colours, which are the same for all samples.
+        """
+
+    @classmethod
+    def legend(cls, data: DataRecipe, samples: Sequence[np.ndarray], width: int) -> Image.Image | None:
+        """What stands below the pictures of samples, so many pixels wide."""
+        return None
+
 
 def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:
     """
@@ -210,6 +272,12 @@ def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -
             f"{where} ({height} x {width}) must be a multiple of the tokenizer's {ratio} pixels per code."
         )
     return [height // ratio, width // ratio]
+
+
+def sample_size(data: DataRecipe) -> int | list[int]:
+    """One number for squares, as tokenizers save it."""
+    height, width = data.image_size
+    return height if height == width else [height, width]
 
 
 def mask_grid(tokenizer: VQTokenizer) -> list[int]:

@@ -21,3 +21,8 @@ def kind_of(task: str) -> type[Kind]:
 def kind_of_output(output_type: str) -> type[Kind]:
     """The kind of the tasks of a model that put this out, see [`AiTTaskConfig`]."""
     return next(kind for kind in KINDS if output_type in kind.output_types)
+
+
+def kind_of_unit(unit: str) -> type[Kind]:
+    """The kind of a tokenizer of values in a unit; every unknown one is that of a map of one's own."""
+    return next((kind for kind in KINDS if unit in kind.units), Maps)

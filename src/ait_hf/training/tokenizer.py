@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import torch
 from accelerate import Accelerator
@@ -16,48 +16,24 @@ from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ..data.classes import learning_warnings, pair_joints
-from ..data.maps import UNIT_VECTOR
 from ..inference.loading import load_tokenizer
-from ..metrics.reconstruction import ReconstructionKind, ReconstructionMetric
-from ..model.configuration_ait import AiTPoseTokenizerConfig, AiTTokenizerConfig
-from ..model.tokenization_pose import PoseTokenizer
-from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer
+from ..metrics.reconstruction import ReconstructionMetric
+from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTPoseTokenizerConfig, AiTTokenizerConfig
+from ..model.modeling_ait import TOKENIZER_CLASSES
+from ..model.objectives_ait import Tokenizer
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import check_keys
-from ..recipes.streams import Batch
-from ..tasks.maps.data import MapData
-from ..tasks.poses.data import PersonData
-from ..tasks.semantics.data import LabelData, SemanticData
+from ..recipes.streams import Batch, DataRecipe
+from ..tasks.base import Kind, sample_size
+from ..tasks.kinds import KINDS, kind_of_unit
 from .loop import Recipe, TrainingTask, train
-from .tokenizer_data import AnyTokenizerData, InputMask, Tokenizer, masked_stream
+from .tokenizer_data import InputMask, masked_stream
 from .tokenizer_pictures import draw_reconstructions
 
 
 SAMPLES = "samples"  # the one source of samples
 TARGETS = "targets"  # what its reconstruction loss is divided by
 PATCH_SIZE = 16  # of masked maps, pixels, unless the recipe says otherwise
-
-
-@dataclass(frozen=True)
-class TokenizerKind:
-    """What goes with the unit of a tokenizer's samples: errors, which of them counts, how much input is masked."""
-
-    errors: ReconstructionKind
-    best_metric: str
-    lower_is_better: bool = True
-    mask_ratio: float = 0.0
-
-
-KINDS = {
-    "metre": TokenizerKind("depth", "rmse", mask_ratio=0.5),
-    "mask": TokenizerKind("mask", "mse"),
-    "class": TokenizerKind("label_map", "accuracy", lower_is_better=False),
-    "pixel": TokenizerKind("pose", "joint_error", mask_ratio=0.2),
-    UNIT_VECTOR: TokenizerKind("normals", "mean_angle"),
-}
-ANY_MAP = TokenizerKind("map", "rmse")
-MASK_DEFAULTS = {"value_range": [0.0, 1.0], "loss_type": "mse"}
 
 
 @strict
@@ -100,15 +76,22 @@ class MaskAugmentationRecipe:
 class TokenizerRecipe(Recipe):
     """Recipe of `scripts/train_tokenizer.py`."""
 
-    data: AnyTokenizerData
+    data: Union[tuple(kind.tokenizer_data for kind in KINDS)]  # noqa: UP007 (any of them)
     model: TokenizerModelRecipe = field(default_factory=TokenizerModelRecipe)
     mask_augmentation: MaskAugmentationRecipe = field(default_factory=MaskAugmentationRecipe)
 
     def validate_parts(self):
-        known = {f.name for f in fields(_config_class(self.data))} - {"sample_size"}
+        known = {f.name for f in fields(_config_class(self.kind))} - {"sample_size"}
         check_keys("section model.config", self.model.config, known)
-        if isinstance(self.data, PersonData) and self.mask_augmentation.patch_size is not None:
-            raise ValueError("Poses have no patches: leave mask_augmentation.patch_size out.")
+        if not self.kind.has_patches and self.mask_augmentation.patch_size is not None:
+            raise ValueError(
+                f"{self.kind.title.capitalize()} have no patches: leave mask_augmentation.patch_size out."
+            )
+
+    @property
+    def kind(self) -> type[Kind]:
+        """What the tokenizer is of."""
+        return kind_of_unit(self.data.unit)
 
 
 class TokenizerTraining(TrainingTask):
@@ -118,25 +101,15 @@ class TokenizerTraining(TrainingTask):
         self.recipe = recipe
         self.model = build_tokenizer(recipe)
         self.parts = (self.model.encoder, self.model.decoder)
-        self.kind = KINDS.get(recipe.data.unit, ANY_MAP)
-        self.best_metric = self.kind.best_metric
-        self.lower_is_better = self.kind.lower_is_better
-        ratio = recipe.mask_augmentation.ratio
-        self.mask_ratio = self.kind.mask_ratio if ratio is None else ratio
-        self._mask = InputMask(
-            self.mask_ratio,
-            recipe.mask_augmentation.patch_size or PATCH_SIZE,
-            IGNORED_LABEL if isinstance(recipe.data, SemanticData) else 0,
-            isinstance(recipe.data, PersonData),
-        )
-        if isinstance(recipe.data, LabelData):
-            self.warnings = learning_warnings(recipe.data.data_classes())
-        if isinstance(recipe.data, PersonData):
-            joints, skeleton = recipe.data.data_classes(), recipe.data.joints
-            self.warnings = learning_warnings(joints, pair_joints(skeleton.joints, joints, skeleton.name).lacking)
+        metric = self._metric()
+        self.best_metric, self.lower_is_better = metric.best, metric.lower_is_better
+        self.warnings = recipe.data.tokenizer_warnings()
+        ratio, patch_size = recipe.mask_augmentation.ratio, recipe.mask_augmentation.patch_size
+        self.mask_ratio = recipe.kind.mask_ratio if ratio is None else ratio
+        self._mask = InputMask(recipe.kind, self.mask_ratio, patch_size or PATCH_SIZE)
         self.streams = {SAMPLES: masked_stream(recipe.data.stream(), self._mask)}
         # Wrong sizes show now, not in the first step.
-        blank = _blank_sample(recipe.data)
+        blank = recipe.kind.blank_sample(recipe.data)
         self.model.tokenize(blank)
         self._mask(blank)
 
@@ -184,7 +157,7 @@ class TokenizerTraining(TrainingTask):
     def evaluate(
         self, model: Tokenizer, loaders: Mapping[str, DataLoader], accelerator: Accelerator
     ) -> dict[str, float]:
-        metric = ReconstructionMetric(self.kind.errors, keep_in_memory=True)
+        metric = self._metric()
         for batch in loaders[SAMPLES]:
             ids = model.tokenize(batch["labels"])
             errors = metric.errors(model.detokenize(ids=ids), batch["labels"])
@@ -194,6 +167,10 @@ class TokenizerTraining(TrainingTask):
         if not accelerator.is_main_process:
             return {}
         return metric.compute(num_codes=model.config.num_vq_embeddings)
+
+    def _metric(self) -> ReconstructionMetric:
+        name = self.recipe.kind.reconstruction(self.recipe.data.unit)
+        return ReconstructionMetric(name, keep_in_memory=True)
 
     def pictures(self, model: Tokenizer, options: EvaluationRecipe) -> dict[str, Image.Image]:
         transform = self.streams[SAMPLES].eval_transform
@@ -212,26 +189,25 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     Raises:
         ValueError: A value of `model.config` is wrong, or the tokenizer is not of the data's kind.
     """
-    data, options = recipe.data, recipe.model
-    kind = PoseTokenizer if isinstance(data, PersonData) else VQTokenizer
-    given = _given_by(data)
+    data, options, kind = recipe.data, recipe.model, recipe.kind
+    given = kind.tokenizer_config(data)
     if options.pretrained is not None:
-        tokenizer = load_tokenizer(options.pretrained, [kind])
+        tokenizer = load_tokenizer(options.pretrained, [kind.tokenizer_class])
         _check_agreement(data, given, tokenizer.config, options.pretrained)
         return tokenizer
     _check_agreement(data, given, options.config, "section model.config")
-    defaults = MASK_DEFAULTS if data.unit == "mask" else {}
+    assumed = {"sample_size": sample_size(data), **kind.tokenizer_defaults}
     try:
-        config = _config_class(data)(**defaults | {"sample_size": _sample_size(data)} | options.config | given)
+        config = _config_class(kind)(**assumed | options.config | given)
     except StrictDataclassError as error:
         raise ValueError(f"In section model.config: {error.__cause__ or error}") from error
     height, width = data.image_size
-    if kind is VQTokenizer and (height % config.downsample_ratio or width % config.downsample_ratio):
+    if kind.has_patches and (height % config.downsample_ratio or width % config.downsample_ratio):
         raise ValueError(
             f"The maps of section data, {height} pixels high and {width} pixels wide, must be a multiple of the "
             f"{config.downsample_ratio} pixels per code."
         )
-    return kind(**asdict(config))
+    return kind.tokenizer_class(**asdict(config))
 
 
 def train_tokenizer(recipe: TokenizerRecipe) -> list[dict[str, float]]:
@@ -240,47 +216,14 @@ def train_tokenizer(recipe: TokenizerRecipe) -> list[dict[str, float]]:
     return train(TokenizerTraining(recipe), recipe)
 
 
-def _config_class(data: AnyTokenizerData) -> type[AiTTokenizerConfig] | type[AiTPoseTokenizerConfig]:
-    return AiTPoseTokenizerConfig if isinstance(data, PersonData) else AiTTokenizerConfig
+def _config_class(kind: type[Kind]) -> type[AiTTokenizerConfig] | type[AiTPoseTokenizerConfig]:
+    """That of the arguments of a kind's tokenizers."""
+    return next(TOKENIZER_CONFIGS[name] for name, known in TOKENIZER_CLASSES.items() if known is kind.tokenizer_class)
 
 
-def _given_by(data: AnyTokenizerData) -> dict[str, Any]:
-    """What the data say of the tokenizer's configuration (beside the sample size, which maps may change)."""
-    match data:
-        case PersonData():
-            return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": _sample_size(data)}
-        case SemanticData():
-            channels = data.num_classes
-            loss_type = {"loss_type": "cross_entropy", "class_names": data.class_names()}
-        case MapData():
-            channels, loss_type = data.num_channels, {}
-        case _:
-            channels, loss_type = 1, {}
-    return {"unit": data.unit, "in_channels": channels, "out_channels": channels, **loss_type}
-
-
-def _sample_size(data: AnyTokenizerData) -> int | list[int]:
-    """One number for squares, as tokenizers save it."""
-    height, width = data.image_size
-    return height if height == width else [height, width]
-
-
-def _check_agreement(data: AnyTokenizerData, given: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
+def _check_agreement(data: DataRecipe, given: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
     for key, value in given.items():
         if config.get(key) not in (None, value):  # tokenizers of before have no names
             raise ValueError(
                 f"{where} makes a tokenizer with {key} {config[key]!r}, but that of the data {data.name} is {value!r}."
             )
-
-
-def _blank_sample(data: AnyTokenizerData) -> torch.Tensor:
-    """A batch of one sample, of the shape and type of the data's `labels`."""
-    match data:
-        case PersonData():
-            return torch.ones(1, len(data.joints.joints), 3)
-        case SemanticData():
-            return torch.zeros(1, *data.image_size, dtype=torch.long)
-        case MapData():
-            return torch.zeros(1, data.num_channels, *data.image_size)
-        case _:
-            return torch.zeros(1, *data.image_size)

@@ -1,24 +1,14 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What tokenizers are trained on, and what of it is hidden from them."""
+"""What of its samples is hidden from a tokenizer in training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from ..model.tokenization_pose import PoseTokenizer, mask_joints
-from ..model.tokenization_vq import VQTokenizer, mask_augmentation
 from ..recipes.streams import Batch, Sample, Stream
-from ..tasks.depth.data import AnyDepthData
-from ..tasks.maps.data import AnyMapData
-from ..tasks.objects.data import AnyMaskData
-from ..tasks.poses.data import AnyPoseData
-from ..tasks.semantics.data import AnyClassMaskData, AnySemanticData
-
-
-AnyTokenizerData = AnyDepthData | AnyMaskData | AnySemanticData | AnyClassMaskData | AnyPoseData | AnyMapData
-Tokenizer = VQTokenizer | PoseTokenizer
+from ..tasks.base import Kind
 
 
 @dataclass(frozen=True)
@@ -27,22 +17,18 @@ class InputMask:
     What a tokenizer in training sees of a batch of samples; draws from torch's global generator, unless one is given.
 
     Args:
+        kind: What the samples are.
         ratio, patch_size: See [`MaskAugmentationRecipe`].
-        unknown: What hidden pixels become.
-        are_poses: Joints are hidden, not patches.
     """
 
+    kind: type[Kind]
     ratio: float
     patch_size: int
-    unknown: int
-    are_poses: bool
 
     def __call__(self, samples: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         if self.ratio == 0:
             return samples
-        if self.are_poses:
-            return mask_joints(samples, self.ratio, generator)
-        return mask_augmentation(samples, self.ratio, self.patch_size, generator, value=self.unknown)
+        return self.kind.hide(samples, self.ratio, self.patch_size, generator)
 
 
 def masked_stream(stream: Stream, mask: InputMask) -> Stream:

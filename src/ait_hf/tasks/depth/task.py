@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
+from ...data.pixels import without_channel
+from ...drawing.colors import known_limits
 from ...metrics.depth import DepthMetric, depth_errors
 from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
@@ -19,7 +21,7 @@ from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind, code_grid
 from .command import NYU_PREFIX, evaluate_depth_task
 from .data import AnyDepthData
-from .drawing import depth_gallery
+from .drawing import colorize_depth, depth_gallery
 from .evaluation import depth_gallery_rows
 from .prediction import depth_writer
 
@@ -42,6 +44,8 @@ class Depth(Kind):
     output_types: ClassVar[Sequence[str]] = ("depth",)
     units: ClassVar[Sequence[str]] = ("metre",)
     predict_options: ClassVar[Sequence[str]] = ("tta",)
+    tokenizer_data: ClassVar[Any] = AnyDepthData
+    mask_ratio: ClassVar[float] = 0.5
     columns: ClassVar[Sequence[str]] = (
         *("rmse", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
         *("token_distance", "perplexity", "num_images"),
@@ -83,6 +87,16 @@ class Depth(Kind):
             if accelerator.is_main_process:
                 metric.add_errors(errors)
         return metric.compute() if accelerator.is_main_process else {}
+
+    @staticmethod
+    def reconstruction(unit: str) -> str:
+        return "depth"
+
+    @classmethod
+    def painter(cls, data, truth, longer_side):
+        (low,), (high,) = known_limits(truth.numpy()[..., None])
+        scale = f", {low:.1f} (blue) to {high:.1f} m (red)"
+        return lambda depth: colorize_depth(without_channel(depth), low, high), scale
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         return depth_gallery(depth_gallery_rows(model, processor, rows, **settings))

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ...data.maps import UNIT_VECTOR
-from ...drawing.colors import ERROR_COLORS, colorize_uncertainty, paint
+from ...drawing.colors import ERROR_COLORS, colorize_uncertainty, known_limits, paint
 from ...drawing.page import arrange, check_rows, fit_picture
 
 
@@ -42,7 +42,7 @@ def colorize_map(values: np.ndarray, unit: str, limits: Limits | None = None) ->
         vectors = values / np.maximum(np.linalg.norm(values, axis=2, keepdims=True), np.finfo(float).tiny)
         shades = (vectors * (1, -1, -1) + 1) / 2
     else:
-        low, high = _limits([values]) if limits is None else limits
+        low, high = known_limits(values) if limits is None else limits
         shades = np.clip((values - low) / np.maximum(high - low, np.finfo(float).tiny), 0, 1)
         if shades.shape[2] == 1:
             shades = matplotlib.colormaps[VALUE_COLORS](shades[..., 0])[..., :3]
@@ -94,7 +94,8 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
         ValueError: if there is no row, a field is missing, or a shape or value is wrong.
     """
     check_rows(rows, ("image", "truth", "prediction", "uncertainty"))
-    limits = _limits([_as_map(row[field], field) for row in rows for field in ("truth", "prediction")])
+    maps = [_as_map(row[field], field) for row in rows for field in ("truth", "prediction")]
+    limits = known_limits(np.concatenate([values.reshape(-1, values.shape[2]) for values in maps]))
     errors = [map_error(row["prediction"], row["truth"], unit) for row in rows]
     known = np.concatenate([error[np.isfinite(error)] for error in errors])
     largest, suffix = (float(known.max()) if known.size else 1.0), "°" if unit == UNIT_VECTOR else f" {unit}"
@@ -129,12 +130,3 @@ def _as_map(values: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has NaN or infinite values; mark unknown pixels with 0 in all channels.")
     return values.reshape(*values.shape[:2], -1)
-
-
-def _limits(maps: Sequence[np.ndarray]) -> Limits:
-    """Range of the known values of all maps, by channel; 0 and 1 where there are none."""
-    pixels = np.concatenate([values.reshape(-1, values.shape[2]) for values in maps])
-    known = pixels[(pixels != 0).any(1)]
-    if not len(known):
-        return np.zeros(pixels.shape[1]), np.ones(pixels.shape[1])
-    return known.min(0), known.max(0)

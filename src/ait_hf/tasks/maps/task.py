@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.map_transforms import MapEvalTransform
 from ...data.maps import UNIT_VECTOR
+from ...drawing.colors import known_limits
 from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS, MapMetric, map_errors
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
@@ -23,7 +25,7 @@ from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind, code_grid
 from .command import evaluate_map_task
 from .data import AnyMapData
-from .drawing import map_gallery
+from .drawing import colorize_map, map_gallery
 from .evaluation import map_gallery_rows
 from .prediction import map_writer
 
@@ -58,6 +60,7 @@ class Maps(Kind):
     title: ClassVar[str] = "dense tasks of one's own"
     tasks: ClassVar[Sequence[str]] = ()
     output_types: ClassVar[Sequence[str]] = ("map",)
+    tokenizer_data: ClassVar[Any] = AnyMapData
     columns: ClassVar[Sequence[str]] = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
     model_class: ClassVar[type] = AiTForDenseTokenGeneration
     lower_is_better: ClassVar[bool] = True
@@ -117,6 +120,24 @@ class Maps(Kind):
             if accelerator.is_main_process:
                 metric.add_errors(errors)
         return metric.compute() if accelerator.is_main_process else {}
+
+    @staticmethod
+    def reconstruction(unit: str) -> str:
+        return "normals" if unit == UNIT_VECTOR else "map"
+
+    @classmethod
+    def tokenizer_config(cls, data) -> dict[str, Any]:
+        return {"unit": data.unit, "in_channels": data.num_channels, "out_channels": data.num_channels}
+
+    @classmethod
+    def blank_sample(cls, data) -> torch.Tensor:
+        return torch.zeros(1, data.num_channels, *data.image_size)
+
+    @classmethod
+    def painter(cls, data, truth, longer_side):
+        limits = known_limits(truth.movedim(1, -1).numpy())
+        scale = f", {limits[0][0]:.3g} to {limits[1][0]:.3g} {data.unit}" if data.num_channels == 1 else ""
+        return lambda values: colorize_map(values.transpose(1, 2, 0), data.unit, limits), scale
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         transform = MapEvalTransform(self.data.column, self.unit, self.data.num_channels)

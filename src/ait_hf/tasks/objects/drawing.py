@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ...data.pixels import without_channel
 from ...drawing.page import arrange, check_image, check_rows, readable_side, resize_picture
 from ...drawing.token_grid import token_grid
 
 
 MASK_OPACITY = 0.45
+INSIDE = 220  # of a mask that is drawn alone, which white would not set off from the page
 
 
 def draw_objects(
@@ -128,6 +130,12 @@ def _write_label(draw, text, font, box, color, taken) -> tuple[float, ...]:
 
 def _overlap(first: Sequence[float], second: Sequence[float]) -> bool:
     return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def colorize_mask(mask: np.ndarray) -> np.ndarray:
+    """A mask (height, width) or (1, height, width) of values about 0..1 in greys, as uint8 (height, width, 3)."""
+    grey = (INSIDE * without_channel(mask).clip(0, 1)).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int = 320) -> Image.Image:

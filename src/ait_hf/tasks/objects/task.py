@@ -3,7 +3,7 @@
 """Detection and instance segmentation as tasks of a recipe."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -18,8 +18,8 @@ from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
 from ..base import Kind, mask_grid
 from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
-from .data import AnyObjectData
-from .drawing import object_gallery
+from .data import AnyMaskData, AnyObjectData
+from .drawing import colorize_mask, object_gallery
 from .evaluation import evaluate_objects, object_gallery_rows
 from .prediction import OBJECT_TASKS, object_writer
 
@@ -67,6 +67,8 @@ class Objects(Kind):
     output_types: ClassVar[Sequence[str]] = ("objects",)
     units: ClassVar[Sequence[str]] = ("mask",)
     predict_options: ClassVar[Sequence[str]] = ("threshold",)
+    tokenizer_data: ClassVar[Any] = AnyMaskData
+    tokenizer_defaults: ClassVar[Mapping[str, Any]] = {"value_range": [0.0, 1.0], "loss_type": "mse"}
     columns: ClassVar[Sequence[str]] = (
         *(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75")),
         *("mse", "iou", "perplexity", "num_objects", "num_images"),
@@ -165,6 +167,14 @@ class Objects(Kind):
             accelerator=accelerator,
         )
         return metrics
+
+    @staticmethod
+    def reconstruction(unit: str) -> str:
+        return "mask"
+
+    @classmethod
+    def painter(cls, data, truth, longer_side):
+        return colorize_mask, ""
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         names, numbers = (self.class_names(), None) if classes is None else (classes.names, classes.numbers)

@@ -9,7 +9,7 @@ import datasets
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
-from ...data.classes import DataClasses
+from ...data.classes import DataClasses, learning_warnings, pair_joints
 from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints
 from ...data.coco_shards import load_keypoint_shards
 from ...data.pixels import height_and_width
@@ -80,6 +80,10 @@ class PersonData(DataRecipe):
     def data_classes(self, split: str | None = None) -> DataClasses:
         """The joints of a split, by default of the people to train on."""
         return DataClasses(f"The data section {self.name}", self.joints.joints)
+
+    def tokenizer_warnings(self) -> list[str]:
+        joints = self.data_classes()
+        return learning_warnings(joints, pair_joints(self.joints.joints, joints, self.joints.name).lacking)
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         """A COCO dictionary of the people that are evaluated."""

@@ -13,6 +13,7 @@ from ...drawing.page import arrange, check_image, check_rows, readable_side, res
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (30, 144, 255), (50, 220, 80)  # of the person
 BOX = (255, 255, 0)
+BACKGROUND = 48  # of poses without an image
 SURROUNDINGS = 1.25  # of a person's box that galleries show
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import torch
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
@@ -14,12 +16,12 @@ from ...data.classes import DataClasses, Pairs, pair_joints
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
-from ...model.tokenization_pose import PoseTokenizer
+from ...model.tokenization_pose import PoseTokenizer, mask_joints
 from ...recipes.streams import Stream
-from ..base import DenseSettings, Kind
+from ..base import DenseSettings, Kind, sample_size
 from .command import COCO_PREFIX, evaluate_pose_task
-from .data import AnyPersonData
-from .drawing import pose_gallery
+from .data import AnyPersonData, AnyPoseData
+from .drawing import BACKGROUND, draw_poses, pose_gallery
 from .evaluation import evaluate_poses, pose_gallery_rows
 from .prediction import POSE_TASK, pose_writer
 
@@ -43,6 +45,9 @@ class Poses(Kind):
     units: ClassVar[Sequence[str]] = ("pixel",)
     tokenizer_class: ClassVar[type] = PoseTokenizer
     predict_options: ClassVar[Sequence[str]] = ("threshold", "boxes", "flip_test", "skeleton")
+    tokenizer_data: ClassVar[Any] = AnyPoseData
+    mask_ratio: ClassVar[float] = 0.2
+    has_patches: ClassVar[bool] = False
     columns: ClassVar[Sequence[str]] = (
         *("AP", "AP50", "AP75", "APm", "APl", "AR"),
         *("joint_error", "perplexity", "num_persons", "num_images"),
@@ -112,6 +117,27 @@ class Poses(Kind):
             accelerator=accelerator,
         )
         return metrics
+
+    @staticmethod
+    def reconstruction(unit: str) -> str:
+        return "pose"
+
+    @classmethod
+    def tokenizer_config(cls, data) -> dict[str, Any]:
+        return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": sample_size(data)}
+
+    @classmethod
+    def blank_sample(cls, data) -> torch.Tensor:
+        return torch.ones(1, len(data.joints.joints), 3)
+
+    @classmethod
+    def hide(cls, samples, ratio, patch_size, generator=None) -> torch.Tensor:
+        return mask_joints(samples, ratio, generator)
+
+    @classmethod
+    def painter(cls, data, truth, longer_side):
+        blank = np.full((*data.image_size, 3), BACKGROUND, dtype=np.uint8)
+        return lambda pose: draw_poses(blank, pose[None], skeleton=data.joints, longer_side=longer_side), ""
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         skeleton = self.data.joints

@@ -12,7 +12,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
-from ...data.classes import DataClasses
+from ...data.classes import DataClasses, learning_warnings
 from ...data.collation import depth_collator
 from ...data.label_map_shards import load_class_mask_shards, load_label_map_shards, shown_in_label_maps
 from ...data.label_maps import ade20k_classes, load_ade20k, load_label_maps, shown_classes, split_folders
@@ -77,6 +77,9 @@ class LabelData(DataRecipe):
         rows = self.training_label_maps() if split is None else self.label_maps(split)
         shown = self.shown_classes(rows) if isinstance(rows, datasets.Dataset) else None
         return DataClasses(f"{self.source} ({split or self.split})", self.class_names(), shown)
+
+    def tokenizer_warnings(self) -> list[str]:
+        return learning_warnings(self.data_classes())
 
     def shown_classes(self, table: datasets.Dataset) -> set[int]:
         """The classes that some label map has."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import torch
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
@@ -19,8 +20,8 @@ from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
 from ..base import Kind, code_grid, mask_grid
 from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
-from .data import AnySemanticData
-from .drawing import semantic_gallery
+from .data import AnyClassMaskData, AnySemanticData
+from .drawing import class_legend, colorize_label_map, semantic_gallery
 from .evaluation import evaluate_semantic, frame_processor, semantic_gallery_rows
 from .prediction import SEMANTIC_TASK, semantic_writer
 
@@ -77,6 +78,7 @@ class Semantics(Kind):
     tasks: ClassVar[Sequence[str]] = (SEMANTIC_TASK,)
     output_types: ClassVar[Sequence[str]] = ("semantic", "label_map")
     units: ClassVar[Sequence[str]] = ("class", "mask")
+    tokenizer_data: ClassVar[Any] = AnySemanticData | AnyClassMaskData
     columns: ClassVar[Sequence[str]] = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
     model_class: ClassVar[type] = AiTForSemanticSegmentation
     best_metric: ClassVar[str] = "mIoU"
@@ -145,6 +147,33 @@ class Semantics(Kind):
             accelerator=accelerator,
         )
         return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}
+
+    # Of label maps; a tokenizer of the masks of classes is trained as one of other masks.
+    @staticmethod
+    def reconstruction(unit: str) -> str:
+        return "label_map"
+
+    @classmethod
+    def tokenizer_config(cls, data) -> dict[str, Any]:
+        names = data.class_names()
+        config = {"unit": data.unit, "in_channels": len(names), "out_channels": len(names)}
+        return config | {"loss_type": "cross_entropy", "class_names": names}
+
+    @classmethod
+    def blank_sample(cls, data) -> torch.Tensor:
+        return super().blank_sample(data).long()
+
+    @classmethod
+    def rebuild(cls, tokenizer, samples) -> torch.Tensor:
+        return super().rebuild(tokenizer, samples).argmax(1)
+
+    @classmethod
+    def painter(cls, data, truth, longer_side):
+        return lambda labels: colorize_label_map(labels, data.num_classes), ""
+
+    @classmethod
+    def legend(cls, data, samples, width) -> Image.Image:
+        return class_legend(samples, data.class_names(), width)
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         names, numbers = (self.class_names(), None) if classes is None else (classes.names, classes.numbers)
