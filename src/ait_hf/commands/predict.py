@@ -80,10 +80,10 @@ def run(options: argparse.Namespace) -> None:
     with tqdm(total=len(paths), desc="predicting", unit="image") as progress:
         for start in range(0, len(paths), options.batch_size):
             batch = paths[start : start + options.batch_size]
-            images = [read_image(path) for path in batch]
-            pictures = {task: write(batch, images, options.output) for task, write in writers.items()}
+            photographs = {path: read_image(path) for path in batch}
+            pictures = {task: write(photographs, options.output) for task, write in writers.items()}
             if options.task == ALL_TASKS:
-                for number, (path, image) in enumerate(zip(batch, images)):
+                for number, (path, image) in enumerate(photographs.items()):
                     of_image = {task: drawn[number] for task, drawn in pictures.items()}
                     write_overview(path, image, of_image, options.output)
             progress.update(len(batch))

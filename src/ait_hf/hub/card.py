@@ -12,10 +12,11 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from safetensors import safe_open
 
-from ..model.configuration_ait import AiTConfig
+from ..model.configuration_ait import AiTConfig, AiTTaskConfig
 from ..recipes.parsing import read_values
+from ..tasks.card_text import TaskText
+from ..tasks.kinds import kind_of_output, kind_of_unit
 from .card_results import Result, eval_results, read_results, results_table
-from .card_tasks import model_usage, task_text, tokenizer_usage
 from .files import CONFIG, HISTORY, MODEL_WEIGHTS, RECIPE, TOKENIZER_WEIGHTS, is_tokenizer, read_json, weight_files
 
 
@@ -102,7 +103,7 @@ def _without_folders(value: Any) -> Any:
 
 def _model(folder: Path, repo_id: str) -> _Kind:
     config = AiTConfig.from_pretrained(folder)
-    texts = {name: task_text(config.task(name)) for name in config.tasks}
+    texts = {name: _task_text(config.task(name)) for name in config.tasks}
     pipeline_tags = [text.pipeline_tag for text in texts.values() if text.pipeline_tag is not None]
     way = "in parallel (AiT-P)" if config.parallel else "one after the other (AiT)"
     tasks = "\n".join(f"- `{name}`: {text.gives}" for name, text in texts.items())
@@ -112,7 +113,7 @@ def _model(folder: Path, repo_id: str) -> _Kind:
         pipeline_tag=pipeline_tags[0] if pipeline_tags else None,
         summary="An All-in-Tokens model: it reads an image and writes the answer as a sequence of tokens, dense tokens "
         f"{way}. {_size(folder, MODEL_WEIGHTS)}\n\nTasks:\n\n{tasks}",
-        usage=model_usage(config, repo_id),
+        usage=_model_usage(config, repo_id),
         usage_note="The code that this runs is in this repository, and is that of `ait_hf`: where `ait_hf` is installed, "
         "`import ait_hf` does without `trust_remote_code`.",
         limits=[*dict.fromkeys(limit for text in texts.values() for limit in text.limits), *_COMMON_LIMITS],
@@ -128,9 +129,64 @@ def _tokenizer(folder: Path, repo_id: str) -> _Kind:
         summary=f"A tokenizer (VQ-VAE) of All-in-Tokens models for values in the unit `{config['unit']}`: it writes them "
         f"as codes, {config['num_vq_embeddings']} of which there are, and reads codes back. "
         + _size(folder, TOKENIZER_WEIGHTS),
-        usage=tokenizer_usage(config, repo_id),
+        usage=_tokenizer_usage(config, repo_id),
         usage_note="This needs `ait_hf` to be installed.",
         limits=["What is unlike its training data is restored badly; details smaller than a code are lost."],
+    )
+
+
+_TOKENS = TaskText(gives="a sequence of tokens", result="outputs.sequences", comment="ids of the vocabulary")
+
+
+def _task_text(task: AiTTaskConfig) -> TaskText:
+    return _TOKENS if task.output_type is None else kind_of_output(task.output_type).text(task)
+
+
+def _model_usage(config: AiTConfig, repo_id: str) -> str:
+    """Code that runs every task of a model on `photo.jpg`, where ait_hf need not be installed."""
+    lines = [
+        "from PIL import Image, ImageOps",
+        "from transformers import AutoImageProcessor, AutoModel",
+        "",
+        f'name = "{repo_id}"',
+        "model = AutoModel.from_pretrained(name, trust_remote_code=True)",
+        'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")',
+        "sizes = [(image.height, image.width)]",
+    ]
+    for name in config.tasks:
+        text = _task_text(config.task(name))
+        subfolder = f', subfolder="image_processors/{name}"' if len(config.tasks) > 1 else ""
+        lines += [
+            "",
+            f"processor = AutoImageProcessor.from_pretrained(name{subfolder}, trust_remote_code=True)",
+        ]
+        if text.needs_boxes:
+            lines.append(
+                "boxes = [[[120, 40, 80, 210]]]  # of every image, of every person: x, y, width, height in pixels"
+            )
+        boxes = ", boxes=boxes" if text.needs_boxes else ""
+        lines += [
+            f'outputs = model.generate(**processor(image{boxes}, return_tensors="pt"), task="{name}")',
+            f"result = {text.result}",
+            f"print(result)  # {text.comment}",
+        ]
+    return "\n".join(lines)
+
+
+def _tokenizer_usage(config: dict[str, Any], repo_id: str) -> str:
+    """Code that writes a sample as codes and reads it back, for a tokenizer of that `config.json`."""
+    class_name = config["_class_name"]
+    return "\n".join(
+        [
+            "import torch",
+            "",
+            f"from ait_hf import {class_name}",
+            "",
+            f'tokenizer = {class_name}.from_pretrained("{repo_id}").eval()',
+            f"sample = {kind_of_unit(config['unit']).sample_code(config)}",
+            "ids = tokenizer.tokenize(sample)  # (1, rows, columns)",
+            "restored = tokenizer.detokenize(ids=ids)",
+        ]
     )
 
 

@@ -6,7 +6,6 @@ import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import BaseImageProcessor
 
 from ..data.classes import DataClasses, Pairs, pair_classes
+from ..data.pixels import height_and_width
 from ..metrics.reconstruction import ReconstructionKind
 from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
 from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
@@ -25,6 +25,7 @@ from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.streams import DataRecipe, Stream
+from .card_text import TaskText
 from .writer import Writer
 
 
@@ -59,6 +60,7 @@ class Kind(ABC):
         units: What its tokenizers are in; none where it is any.
         tokenizer_class: Their class.
         columns: Metrics that the table of an evaluation shows, if they are there.
+        writer: What `ait predict` does with photographs for its tasks.
         predict_options: Options of `ait predict` that not all kinds have.
         tokenizer_data: Data sections that its tokenizers are trained on.
         tokenizer_defaults: What a recipe need not say of the configuration of a new tokenizer.
@@ -77,6 +79,7 @@ class Kind(ABC):
     units: ClassVar[Sequence[str]] = ()
     tokenizer_class: ClassVar[type[Tokenizer]] = VQTokenizer
     columns: ClassVar[Sequence[str]]
+    writer: ClassVar[type[Writer]]
     predict_options: ClassVar[Sequence[str]] = ()
     tokenizer_data: ClassVar[Any]
     tokenizer_defaults: ClassVar[Mapping[str, Any]] = {}
@@ -107,28 +110,6 @@ class Kind(ABC):
         options: argparse.Namespace, tokenizer: Tokenizer | None, accelerator: Accelerator
     ) -> dict[str, dict[str, float]]:
         """The values of every mode of the model and of every tokenizer, by name; writes what the options ask for."""
-
-    @staticmethod
-    @abstractmethod
-    def writer(
-        model: AiTForDenseTokenGeneration,
-        processor: BaseImageProcessor,
-        task: str,
-        options: argparse.Namespace,
-        sizes: Mapping[Path, tuple[int, int]],
-        **settings,
-    ) -> Writer:
-        """
-        What `ait predict` does with photographs for a task of a model.
-
-        Args:
-            options: Of the command.
-            sizes: Height and width of every photograph, by its file.
-            settings: Of `generate()`.
-
-        Raises:
-            ValueError: The options do not fit the model or the photographs.
-        """
 
     def class_names(self) -> list[str]:
         """Classes of the task's data, numbered from 0; none by default."""
@@ -204,6 +185,11 @@ class Kind(ABC):
             settings: Of the prediction.
         """
 
+    @staticmethod
+    @abstractmethod
+    def text(declared: AiTTaskConfig) -> TaskText:
+        """What the card of a model with such a task says."""
+
     # Of tokenizers; `data` is one of the sections `tokenizer_data`, samples are its `labels`.
 
     @staticmethod
@@ -220,6 +206,12 @@ class Kind(ABC):
     def blank_sample(cls, data: DataRecipe) -> torch.Tensor:
         """A batch of one sample, of the shape and type of the data's."""
         return torch.zeros(1, *data.image_size)
+
+    @classmethod
+    def sample_code(cls, config: Mapping[str, Any]) -> str:
+        """Code of a sample for a tokenizer of that configuration, for its card."""
+        height, width = height_and_width(config["sample_size"])
+        return f"torch.rand(1, {config['in_channels']}, {height}, {width})  # {config['unit']}"
 
     @classmethod
     def hide(

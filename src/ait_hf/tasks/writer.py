@@ -2,32 +2,63 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `ait predict` does with photographs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from transformers import BaseImageProcessor
+
+from ..inference.generating import check_frame
+from ..model.modeling_ait import AiTForDenseTokenGeneration
 
 
-@dataclass(frozen=True)
-class Writer:
+Photographs = Mapping[Path, Image.Image]
+
+
+class Writer(ABC):
     """
-    Predicts photographs and writes what a task says of them.
+    Predicts photographs and writes what a task of a model says of them.
 
     Args:
-        predict: From the files of a batch and their photographs to a prediction of each.
-        write: Writes the files of a prediction, given with its photograph and what names a file by its ending; gives a
-            picture, uint8 `(height, width, 3)`.
+        options: Of the command.
+        sizes: Height and width of every photograph, by its file.
+        settings: Of `generate()`.
+
+    Raises:
+        ValueError: The options or the image processor do not fit the model, or the photographs do not.
     """
 
-    predict: Callable[[Sequence[Path], Sequence[Image.Image]], Sequence[Any]]
-    write: Callable[[Any, Image.Image, Callable[[str], Path]], np.ndarray]
+    def __init__(
+        self,
+        model: AiTForDenseTokenGeneration,
+        processor: BaseImageProcessor,
+        task: str,
+        options: Namespace,
+        sizes: Mapping[Path, tuple[int, int]],
+        **settings,
+    ):
+        self.model, self.processor, self.task, self.options, self.settings = model, processor, task, options, settings
+        self.check(sizes)
 
-    def __call__(self, paths: Sequence[Path], images: Sequence[Image.Image], output: Path) -> list[np.ndarray]:
-        """The pictures; files `NAME_ENDING` are written into the folder `output`."""
+    def check(self, sizes: Mapping[Path, tuple[int, int]]) -> None:
+        """`ValueError` for what does not fit; made ready is what the photographs need."""
+        check_frame(self.model, self.processor, self.task)
+
+    def __call__(self, photographs: Photographs, output: Path) -> list[np.ndarray]:
+        """A picture of each, uint8 `(height, width, 3)`; files `NAME_ENDING` are written into the folder `output`."""
         return [
-            self.write(prediction, image, lambda ending, stem=path.stem: output / f"{stem}_{ending}")
-            for path, image, prediction in zip(paths, images, self.predict(paths, images), strict=True)
+            np.asarray(self.write(prediction, image, lambda ending, stem=path.stem: output / f"{stem}_{ending}"))
+            for (path, image), prediction in zip(photographs.items(), self.predict(photographs), strict=True)
         ]
+
+    @abstractmethod
+    def predict(self, photographs: Photographs) -> Sequence[Any]:
+        """A prediction of each."""
+
+    @abstractmethod
+    def write(self, prediction: Any, image: Image.Image, file: Callable[[str], Path]) -> Image.Image | np.ndarray:
+        """Writes the files of a photograph, which `file` names by their endings; gives a picture."""

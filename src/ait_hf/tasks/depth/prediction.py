@@ -3,13 +3,10 @@
 """From photographs to depth maps of their sizes, and these as files."""
 
 import math
-from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -108,30 +105,24 @@ def _in_windows(
     return AiTDepthEstimatorOutput(predicted_depth=maps[:, 0], uncertainty=maps[:, 1])
 
 
-def depth_writer(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor,
-    task: str,
-    options: Namespace,
-    sizes: Mapping[Path, tuple[int, int]],
-    **settings,
-) -> Writer:
+class DepthWriter(Writer):
     """`NAME_depth.png` (16 bits, millimetres), `NAME_color.png` and `NAME_uncertainty.png`."""
-    for path, size in sizes.items():
-        try:
-            input_size(model.config.task(task).image_size, size, options.tta)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
 
-    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
-        return predict_depth(model, processor, images, task=task, tta=options.tta, **settings)
+    def check(self, sizes):
+        for path, size in sizes.items():
+            try:
+                input_size(self.model.config.task(self.task).image_size, size, self.options.tta)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
 
-    def write(prediction: dict[str, torch.Tensor], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+    def predict(self, photographs):
+        common = {"task": self.task, "tta": self.options.tta}
+        return predict_depth(self.model, self.processor, list(photographs.values()), **common, **self.settings)
+
+    def write(self, prediction, image, file):
         depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
         picture = colorize_depth(depth)
         save_depth_png(depth, file("depth.png"))
         save_image(picture, file("color.png"))
         save_image(colorize_uncertainty(uncertainty.clip(0, 1)), file("uncertainty.png"))
         return picture
-
-    return Writer(predict, write)

@@ -19,11 +19,13 @@ from ...model.modeling_ait import AiTForDepthEstimation
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind, code_grid
+from ..card_text import GRID_LIMIT, TaskText
+from ..writer import Writer
 from .command import NYU_PREFIX, evaluate_depth_task
 from .data import AnyDepthData
 from .drawing import colorize_depth, depth_gallery
 from .evaluation import depth_gallery_rows
-from .prediction import depth_writer
+from .prediction import DepthWriter
 
 
 @strict
@@ -46,6 +48,7 @@ class Depth(Kind):
     predict_options: ClassVar[Sequence[str]] = ("tta",)
     tokenizer_data: ClassVar[Any] = AnyDepthData
     mask_ratio: ClassVar[float] = 0.5
+    writer: ClassVar[type[Writer]] = DepthWriter
     columns: ClassVar[Sequence[str]] = (
         *("rmse", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
         *("token_distance", "perplexity", "num_images"),
@@ -89,6 +92,20 @@ class Depth(Kind):
         return metric.compute() if accelerator.is_main_process else {}
 
     @staticmethod
+    def text(declared: AiTTaskConfig) -> TaskText:
+        return TaskText(
+            gives="depth in metres and an uncertainty in 0..1 for every pixel",
+            result='processor.post_process_depth_estimation(outputs, target_sizes=sizes)[0]["predicted_depth"]',
+            comment="(height, width), metres",
+            limits=(
+                GRID_LIMIT,
+                "Depth is metric and learnt from the cameras of the training data; other cameras see another scale.",
+                "Not for use where a wrong distance can hurt somebody.",
+            ),
+            pipeline_tag="depth-estimation",
+        )
+
+    @staticmethod
     def reconstruction(unit: str) -> str:
         return "depth"
 
@@ -101,7 +118,6 @@ class Depth(Kind):
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         return depth_gallery(depth_gallery_rows(model, processor, rows, **settings))
 
-    writer = staticmethod(depth_writer)
     evaluate_command = staticmethod(evaluate_depth_task)
 
     @classmethod

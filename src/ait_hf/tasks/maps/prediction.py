@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From photographs to maps of their sizes, and these as files."""
 
-from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ from PIL import Image
 
 from ...data.writing import write_file
 from ...drawing.picture_files import save_image
-from ...inference.generating import check_frame, check_output_type, generate_from_images
+from ...inference.generating import check_output_type, generate_from_images
 from ...inference.images import image_height_and_width
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -50,26 +48,15 @@ def predict_maps(
     return processor.post_process_dense_prediction(outputs, [image_height_and_width(image) for image in images])
 
 
-def map_writer(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor,
-    task: str,
-    options: Namespace,
-    sizes: Mapping[Path, tuple[int, int]],
-    **settings,
-) -> Writer:
+class MapWriter(Writer):
     """`NAME_TASK.npy`, float32 `(height, width, channels)`, and `NAME_TASK.png`."""
-    check_frame(model, processor, task)
-    unit = model.task_tokenizer(task).config.unit
 
-    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
-        return predict_maps(model, processor, images, task=task, **settings)
+    def predict(self, photographs):
+        return predict_maps(self.model, self.processor, list(photographs.values()), task=self.task, **self.settings)
 
-    def write(prediction: dict[str, torch.Tensor], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+    def write(self, prediction, image, file):
         values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
-        picture = colorize_map(values, unit)
-        write_file(file(f"{task}.npy"), partial(np.save, arr=values))
-        save_image(picture, file(f"{task}.png"))
+        picture = colorize_map(values, self.model.task_tokenizer(self.task).config.unit)
+        write_file(file(f"{self.task}.npy"), partial(np.save, arr=values))
+        save_image(picture, file(f"{self.task}.png"))
         return picture
-
-    return Writer(predict, write)

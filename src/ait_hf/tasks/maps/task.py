@@ -23,11 +23,13 @@ from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind, code_grid
+from ..card_text import GRID_LIMIT, TaskText
+from ..writer import Writer
 from .command import evaluate_map_task
 from .data import AnyMapData
 from .drawing import colorize_map, map_gallery
 from .evaluation import map_gallery_rows
-from .prediction import map_writer
+from .prediction import MapWriter
 
 
 # Known tasks, and the words of their sequences: the name of an own task is also that of its codes.
@@ -61,6 +63,7 @@ class Maps(Kind):
     tasks: ClassVar[Sequence[str]] = ()
     output_types: ClassVar[Sequence[str]] = ("map",)
     tokenizer_data: ClassVar[Any] = AnyMapData
+    writer: ClassVar[type[Writer]] = MapWriter
     columns: ClassVar[Sequence[str]] = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
     model_class: ClassVar[type] = AiTForDenseTokenGeneration
     lower_is_better: ClassVar[bool] = True
@@ -122,6 +125,15 @@ class Maps(Kind):
         return metric.compute() if accelerator.is_main_process else {}
 
     @staticmethod
+    def text(declared: AiTTaskConfig) -> TaskText:
+        return TaskText(
+            gives="a map of the image, in the unit of its tokenizer, and an uncertainty in 0..1",
+            result='processor.post_process_dense_prediction(outputs, target_sizes=sizes)[0]["predicted_map"]',
+            comment="(channels, height, width)",
+            limits=(GRID_LIMIT,),
+        )
+
+    @staticmethod
     def reconstruction(unit: str) -> str:
         return "normals" if unit == UNIT_VECTOR else "map"
 
@@ -144,7 +156,6 @@ class Maps(Kind):
         samples = [transform(row) for row in rows]
         return map_gallery(map_gallery_rows(model, processor, samples, task=self.name, **settings), self.unit)
 
-    writer = staticmethod(map_writer)
     evaluate_command = staticmethod(evaluate_map_task)
 
     @classmethod

@@ -3,8 +3,7 @@
 """From images to the objects in them, and these as files."""
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 
 from ...data.writing import write_json
 from ...drawing.picture_files import save_image
-from ...inference.generating import check_frame, generate_from_images
+from ...inference.generating import generate_from_images
 from ...inference.images import image_height_and_width
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.masks_ait import rle_to_mask
@@ -65,22 +64,15 @@ def predict_objects(
     return objects
 
 
-def object_writer(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor,
-    task: str,
-    options: Namespace,
-    sizes: Mapping[Path, tuple[int, int]],
-    **settings,
-) -> Writer:
+class ObjectWriter(Writer):
     """`NAME_objects.json` and `NAME_objects.png`."""
-    check_frame(model, processor, task)
-    names, threshold = model.config.id2label, least_score(options)
 
-    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[dict[str, Any]]:
-        return predict_objects(model, processor, images, task=task, threshold=threshold, **settings)
+    def predict(self, photographs):
+        common = {"task": self.task, "threshold": least_score(self.options)}
+        return predict_objects(self.model, self.processor, list(photographs.values()), **common, **self.settings)
 
-    def write(objects: dict[str, Any], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+    def write(self, objects, image, file):
+        names = self.model.config.id2label
         boxes, scores, labels = (objects[name].tolist() for name in ("boxes", "scores", "labels"))
         columns = {"label": [names[label] for label in labels], "score": scores, "box": boxes}
         masks = None
@@ -88,11 +80,9 @@ def object_writer(
             columns["segmentation"] = objects["masks"]
             masks = [rle_to_mask(rle).numpy() for rle in objects["masks"]] or None
         write_json(file("objects.json"), [dict(zip(columns, values)) for values in zip(*columns.values())])
-        picture = draw_objects(np.asarray(image), boxes, labels, scores, masks, names, threshold)
+        picture = draw_objects(np.asarray(image), boxes, labels, scores, masks, names, least_score(self.options))
         save_image(picture, file("objects.png"))
-        return np.asarray(picture)
-
-    return Writer(predict, write)
+        return picture
 
 
 def least_score(options: Namespace) -> float:

@@ -17,11 +17,13 @@ from ...model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegm
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
 from ..base import Kind, mask_grid
+from ..card_text import TaskText
+from ..writer import Writer
 from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
 from .data import AnyMaskData, AnyObjectData
 from .drawing import colorize_mask, object_gallery
 from .evaluation import evaluate_objects, object_gallery_rows
-from .prediction import OBJECT_TASKS, object_writer
+from .prediction import OBJECT_TASKS, ObjectWriter
 
 
 _, INSTANCES = OBJECT_TASKS
@@ -69,6 +71,7 @@ class Objects(Kind):
     predict_options: ClassVar[Sequence[str]] = ("threshold",)
     tokenizer_data: ClassVar[Any] = AnyMaskData
     tokenizer_defaults: ClassVar[Mapping[str, Any]] = {"value_range": [0.0, 1.0], "loss_type": "mse"}
+    writer: ClassVar[type[Writer]] = ObjectWriter
     columns: ClassVar[Sequence[str]] = (
         *(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75")),
         *("mse", "iou", "perplexity", "num_objects", "num_images"),
@@ -169,6 +172,26 @@ class Objects(Kind):
         return metrics
 
     @staticmethod
+    def text(declared: AiTTaskConfig) -> TaskText:
+        limits = ("Nothing removes duplicates: the model learns to give them low scores.",)
+        if declared.grid_size is None:
+            return TaskText(
+                gives="boxes, classes and scores of objects",
+                result="processor.post_process_object_detection(outputs, threshold=0.3, target_sizes=sizes)[0]",
+                comment="scores, labels, boxes (x1, y1, x2, y2 in pixels)",
+                limits=limits,
+                pipeline_tag="object-detection",
+            )
+        coarse = "A mask is decoded from a few codes and stretched over its box: outlines are coarse."
+        return TaskText(
+            gives="boxes, classes, scores and masks of objects",
+            result="processor.post_process_instance_segmentation(outputs, threshold=0.3, target_sizes=sizes)[0]",
+            comment="a map of segments, and class and score of each",
+            limits=(*limits, coarse),
+            pipeline_tag="image-segmentation",
+        )
+
+    @staticmethod
     def reconstruction(unit: str) -> str:
         return "mask"
 
@@ -181,7 +204,6 @@ class Objects(Kind):
         settings |= {"task": self.name, "class_names": names, "class_numbers": numbers}
         return object_gallery(object_gallery_rows(model, processor, rows, **settings))
 
-    writer = staticmethod(object_writer)
     evaluate_command = staticmethod(evaluate_object_task)
 
     @classmethod

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From images to the people in them and their joints, and these as files."""
 
-from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,43 +181,38 @@ def detect_people(
     return people
 
 
-def pose_writer(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTPoseImageProcessor,
-    task: str,
-    options: Namespace,
-    sizes: Mapping[Path, tuple[int, int]],
-    **settings,
-) -> Writer:
+class PoseWriter(Writer):
     """`NAME_keypoints.json` and `NAME_keypoints.png`, of people in given boxes or of those that the model itself finds."""
-    check_frame(model, processor, task)
-    joints = skeleton(options.skeleton or COCO_SKELETON.name)
-    check_skeleton(model, task, joints)
-    if options.boxes is not None:
-        given = read_boxes(options.boxes, sizes)
-    else:
-        finder = load_processor(options.model, person_task(model.config))
 
-    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[tuple[list[Pose], list[float]]]:
-        if options.boxes is not None:
-            boxes = [given[path] for path in paths]
+    def check(self, sizes):
+        super().check(sizes)
+        self.skeleton = skeleton(self.options.skeleton or COCO_SKELETON.name)
+        check_skeleton(self.model, self.task, self.skeleton)
+        if self.options.boxes is not None:
+            self.boxes = read_boxes(self.options.boxes, sizes)
+        else:
+            self.finder = load_processor(self.options.model, person_task(self.model.config))
+
+    def predict(self, photographs):
+        images = list(photographs.values())
+        if self.options.boxes is not None:
+            boxes = [self.boxes[path] for path in photographs]
             scores = [[1.0] * len(of_image) for of_image in boxes]
         else:
-            found = detect_people(model, finder, images, threshold=least_score(options))
+            found = detect_people(self.model, self.finder, images, threshold=least_score(self.options))
             boxes, scores = ([people[name].tolist() for people in found] for name in ("boxes", "scores"))
-        flip = {"skeleton": joints, "flip_test": options.flip_test}
-        return list(zip(predict_poses(model, processor, images, boxes, task=task, **flip, **settings), scores))
+        common = {"task": self.task, "skeleton": self.skeleton, "flip_test": self.options.flip_test}
+        return list(zip(predict_poses(self.model, self.processor, images, boxes, **common, **self.settings), scores))
 
-    def write(people: tuple[list[Pose], list[float]], image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
-        records = [_pose_record(pose, score, joints) for pose, score in zip(*people, strict=True)]
+    def write(self, people, image, file):
+        records = [_pose_record(pose, score, self.skeleton) for pose, score in zip(*people, strict=True)]
         write_json(file("keypoints.json"), records)
-        poses = np.reshape([pose["keypoints"].numpy() for pose in people[0]], (-1, len(joints.joints), 2))
+        poses = [pose["keypoints"].numpy() for pose in people[0]]
+        poses = np.reshape(poses, (-1, len(self.skeleton.joints), 2))
         boxes = np.reshape([record["box"] for record in records], (-1, 4))
-        picture = draw_poses(np.asarray(image), poses, boxes=boxes, skeleton=joints)
+        picture = draw_poses(np.asarray(image), poses, boxes=boxes, skeleton=self.skeleton)
         save_image(picture, file("keypoints.png"))
-        return np.asarray(picture)
-
-    return Writer(predict, write)
+        return picture
 
 
 def _pose_record(pose: Pose, box_score: float, skeleton: Skeleton) -> dict[str, Any]:

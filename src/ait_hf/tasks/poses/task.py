@@ -13,17 +13,20 @@ from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.classes import DataClasses, Pairs, pair_joints
+from ...data.pixels import height_and_width
 from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
 from ...model.tokenization_pose import PoseTokenizer, mask_joints
 from ...recipes.streams import Stream
 from ..base import DenseSettings, Kind, sample_size
+from ..card_text import TaskText
+from ..writer import Writer
 from .command import COCO_PREFIX, evaluate_pose_task
 from .data import AnyPersonData, AnyPoseData
 from .drawing import BACKGROUND, draw_poses, pose_gallery
 from .evaluation import evaluate_poses, pose_gallery_rows
-from .prediction import POSE_TASK, pose_writer
+from .prediction import POSE_TASK, PoseWriter
 
 
 @strict
@@ -48,6 +51,7 @@ class Poses(Kind):
     tokenizer_data: ClassVar[Any] = AnyPoseData
     mask_ratio: ClassVar[float] = 0.2
     has_patches: ClassVar[bool] = False
+    writer: ClassVar[type[Writer]] = PoseWriter
     columns: ClassVar[Sequence[str]] = (
         *("AP", "AP50", "AP75", "APm", "APl", "AR"),
         *("joint_error", "perplexity", "num_persons", "num_images"),
@@ -119,6 +123,17 @@ class Poses(Kind):
         return metrics
 
     @staticmethod
+    def text(declared: AiTTaskConfig) -> TaskText:
+        return TaskText(
+            gives="the joints of people whose boxes are given",
+            result="processor.post_process_pose_estimation(outputs, boxes=boxes)[0]",
+            comment="of each person keypoints (x, y in pixels), scores, labels",
+            limits=("It needs the boxes of people, and finds joints no better than these fit.",),
+            pipeline_tag="keypoint-detection",
+            needs_boxes=True,
+        )
+
+    @staticmethod
     def reconstruction(unit: str) -> str:
         return "pose"
 
@@ -129,6 +144,11 @@ class Poses(Kind):
     @classmethod
     def blank_sample(cls, data) -> torch.Tensor:
         return torch.ones(1, len(data.joints.joints), 3)
+
+    @classmethod
+    def sample_code(cls, config) -> str:
+        side = min(height_and_width(config["sample_size"]))
+        return f"torch.rand(1, {config['num_joints']}, 3) * {side}  # x, y in pixels, visibility above 0"
 
     @classmethod
     def hide(cls, samples, ratio, patch_size, generator=None) -> torch.Tensor:
@@ -144,7 +164,6 @@ class Poses(Kind):
         settings |= {"task": self.name, "skeleton": skeleton}
         return pose_gallery(pose_gallery_rows(model, processor, rows, **settings), skeleton)
 
-    writer = staticmethod(pose_writer)
     evaluate_command = staticmethod(evaluate_pose_task)
 
     @classmethod

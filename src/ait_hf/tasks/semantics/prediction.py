@@ -2,16 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From photographs to the classes of their pixels, and these as files."""
 
-from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ...drawing.picture_files import save_image
-from ...inference.generating import check_frame, check_output_type, generate_from_images
+from ...inference.generating import check_output_type, generate_from_images
 from ...inference.images import image_height_and_width
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -53,30 +51,25 @@ def predict_semantics(
     return processor.post_process_semantic_segmentation(outputs, [image_height_and_width(image) for image in images])
 
 
-def semantic_writer(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor,
-    task: str,
-    options: Namespace,
-    sizes: Mapping[Path, tuple[int, int]],
-    **settings,
-) -> Writer:
+class SemanticWriter(Writer):
     """`NAME_labels.png` (numbers of the model's classes, 8 bits with a palette) and `NAME_semantics.png`."""
-    check_frame(model, processor, task)
-    names = [model.config.id2label[number] for number in range(model.config.num_classes)]
-    if len(names) > LARGEST_TABLE:
-        raise ValueError(f"The model has {len(names)} classes, but label maps hold {LARGEST_TABLE}.")
 
-    def predict(paths: Sequence[Path], images: Sequence[Image.Image]) -> list[torch.LongTensor]:
-        return predict_semantics(model, processor, images, task=task, **settings)
+    def check(self, sizes):
+        super().check(sizes)
+        config = self.model.config
+        self.names = [config.id2label[number] for number in range(config.num_classes)]
+        if len(self.names) > LARGEST_TABLE:
+            raise ValueError(f"The model has {len(self.names)} classes, but label maps hold {LARGEST_TABLE}.")
 
-    def write(label_map: torch.LongTensor, image: Image.Image, file: Callable[[str], Path]) -> np.ndarray:
+    def predict(self, photographs):
+        images = list(photographs.values())
+        return predict_semantics(self.model, self.processor, images, task=self.task, **self.settings)
+
+    def write(self, label_map, image, file):
         numbers = label_map.cpu().numpy()
         labels = Image.fromarray(numbers.astype(np.uint8))
-        labels.putpalette(class_palette(len(names)).tobytes())
-        picture = draw_label_map(np.asarray(image), numbers, names)
+        labels.putpalette(class_palette(len(self.names)).tobytes())
+        picture = draw_label_map(np.asarray(image), numbers, self.names)
         save_image(labels, file("labels.png"))
         save_image(picture, file("semantics.png"))
         return picture
-
-    return Writer(predict, write)

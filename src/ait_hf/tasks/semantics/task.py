@@ -12,6 +12,7 @@ from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.classes import DataClasses
+from ...data.pixels import height_and_width
 from ...metrics.semantic import SEMANTIC_VALUES
 from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
@@ -19,11 +20,13 @@ from ...model.modeling_ait import AiTForSemanticSegmentation
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
 from ..base import Kind, code_grid, mask_grid
+from ..card_text import GRID_LIMIT, TaskText
+from ..writer import Writer
 from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
 from .data import AnyClassMaskData, AnySemanticData
 from .drawing import class_legend, colorize_label_map, semantic_gallery
 from .evaluation import evaluate_semantic, frame_processor, semantic_gallery_rows
-from .prediction import SEMANTIC_TASK, semantic_writer
+from .prediction import SEMANTIC_TASK, SemanticWriter
 
 
 @strict
@@ -79,6 +82,7 @@ class Semantics(Kind):
     output_types: ClassVar[Sequence[str]] = ("semantic", "label_map")
     units: ClassVar[Sequence[str]] = ("class", "mask")
     tokenizer_data: ClassVar[Any] = AnySemanticData | AnyClassMaskData
+    writer: ClassVar[type[Writer]] = SemanticWriter
     columns: ClassVar[Sequence[str]] = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
     model_class: ClassVar[type] = AiTForSemanticSegmentation
     best_metric: ClassVar[str] = "mIoU"
@@ -148,6 +152,16 @@ class Semantics(Kind):
         )
         return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}
 
+    @staticmethod
+    def text(declared: AiTTaskConfig) -> TaskText:
+        return TaskText(
+            gives="the class of every pixel",
+            result="processor.post_process_semantic_segmentation(outputs, target_sizes=sizes)[0]",
+            comment="(height, width), numbers of model.config.id2label",
+            limits=(GRID_LIMIT,),
+            pipeline_tag="image-segmentation",
+        )
+
     # Of label maps; a tokenizer of the masks of classes is trained as one of other masks.
     @staticmethod
     def reconstruction(unit: str) -> str:
@@ -162,6 +176,11 @@ class Semantics(Kind):
     @classmethod
     def blank_sample(cls, data) -> torch.Tensor:
         return super().blank_sample(data).long()
+
+    @classmethod
+    def sample_code(cls, config) -> str:
+        height, width = height_and_width(config["sample_size"])
+        return f"torch.zeros(1, {height}, {width}, dtype=torch.long)  # numbers of classes, 255 = unknown"
 
     @classmethod
     def rebuild(cls, tokenizer, samples) -> torch.Tensor:
@@ -180,7 +199,6 @@ class Semantics(Kind):
         rows = semantic_gallery_rows(model, processor, rows, task=self.name, class_numbers=numbers, **settings)
         return semantic_gallery(rows, names)
 
-    writer = staticmethod(semantic_writer)
     evaluate_command = staticmethod(evaluate_semantic_task)
 
     @classmethod
