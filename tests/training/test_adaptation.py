@@ -24,6 +24,7 @@ from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import build
 from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
 from ait_hf.tasks.depth.task import Depth
+from ait_hf.tasks.objects.task import Objects
 from ait_hf.training.adaptation import adapt_solver
 from ait_hf.training.lora import LoRARecipe, add_adapters, attention_projections, merged
 from ait_hf.training.solver import SolverRecipe, SolverTraining
@@ -46,6 +47,8 @@ def detector():
 
 class FewClasses:
     """All that an adaptation asks of a section of objects."""
+
+    adapted = Objects.adapted
 
     def __init__(self, names, size=(64, 96)):
         self.names, self.data = names, type("Data", (), {"image_size": size, "name": "few"})()

@@ -185,6 +185,28 @@ class Kind(ABC):
             settings: Of the prediction.
         """
 
+    def adapted(
+        self,
+        declared: AiTTaskConfig,
+        tokenizer: Tokenizer | None,
+        before: Sequence[str],
+        after: Sequence[str],
+        keeping: str | None,
+    ) -> dict[str, Any]:
+        """
+        What the data change in the declaration of a trained model's task, but its `class_range`.
+
+        Args:
+            tokenizer: Of the task's codes, if it has any.
+            before, after: Names of its classes.
+            keeping: What messages call the model, if the tokenizer is still its own.
+
+        Raises:
+            ValueError: The tokenizer cannot take the data's classes or image size.
+        """
+        grid = {} if tokenizer is None else {"grid_size": mask_grid(tokenizer)}
+        return {"image_size": list(self.data.image_size), **grid}
+
     @staticmethod
     @abstractmethod
     def text(declared: AiTTaskConfig) -> TaskText:
@@ -246,6 +268,12 @@ class Kind(ABC):
     def legend(cls, data: DataRecipe, samples: Sequence[np.ndarray], width: int) -> Image.Image | None:
         """What stands below the pictures of samples, so many pixels wide."""
         return None
+
+
+def resized(name: str, size: tuple[int, int], tokenizer: VQTokenizer) -> dict[str, list[int]]:
+    """What an adapted task whose codes stand for the whole image declares of that image's size; errors as of
+    [`code_grid`]."""
+    return {"image_size": list(size), "grid_size": code_grid(f"The image size of tasks.{name}.data", size, tokenizer)}
 
 
 def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:

@@ -18,7 +18,7 @@ from ..data.classes import clean_name
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
-from ..tasks.base import Kind, class_table, classes_of_model, code_grid, mask_grid, tokenizer_arguments
+from ..tasks.base import Kind, class_table, classes_of_model, tokenizer_arguments
 
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 # Rows by token: the table of embeddings, which is the classifier's too, and the classifier's biases.
 _TOKEN_TABLES = ("model.decoder.embed_tokens.weight", "lm_head.weight", "lm_head.bias")
 _POSITIONS = "model.decoder.embed_positions.weight"
-_MAPS = ("depth", "label_map", "map")  # outputs whose grid of codes covers the image
 _NUM_NAMED = 10
 
 
@@ -122,12 +121,13 @@ def _adapted_config(
     names, ranges = class_table({name: _classes_after(old, tasks, tokenizers, name) for name in old.tasks})
     values |= {"num_classes": len(names), "id2label": dict(enumerate(names)), "label2id": None}
     for key, declared in values["tasks"].items():
-        codebook = next((slot for slot in declared["slots"] if slot in values["tokenizers"]), None)
-        tokenizer = tokenizers.get(codebook, trained.tokenizers[codebook] if codebook is not None else None)
         if key in ranges:
-            _set_classes(key, declared, old, ranges[key], names, codebook in tokenizers, name)
+            declared["class_range"] = None if ranges[key] == [0, len(names)] else ranges[key]
         if key in tasks:
-            _set_image_size(key, declared, tasks[key], tokenizer)
+            fresh = tokenizers.get(trained.grammar(key).codebook)
+            tokenizer, keeping = (fresh, None) if fresh is not None else (trained.task_tokenizer(key), name)
+            after = names[slice(*ranges[key])] if key in ranges else []
+            declared |= tasks[key].adapted(old.task(key), tokenizer, old.class_names(key), after, keeping)
     sizes = [tuple(declared["image_size"]) for declared in values["tasks"].values()]
     if sizes != [tuple(declared["image_size"]) for declared in old.tasks.values()]:
         largest = [max(sides) for sides in zip(*sizes)]
@@ -151,41 +151,6 @@ def _classes_after(
     after = classes_of_model(tasks[name], tokenizer)
     are_same = tokenizer is None and set(map(clean_name, after)) == set(map(clean_name, before))
     return before if not after or are_same else after
-
-
-def _set_classes(
-    task: str,
-    declared: dict[str, Any],
-    old: AiTConfig,
-    class_range: list[int],
-    names: list[str],
-    has_new_tokenizer: bool,
-    model: str,
-) -> None:
-    before, after = old.class_names(task), names[slice(*class_range)]
-    if declared["output_type"] == "label_map" and before != after and not has_new_tokenizer:
-        raise ValueError(
-            f"The tokenizer of {task!r} in {model} writes label maps of other classes than those of "
-            f"tasks.{task}.data: train one on these (scripts/train_tokenizer.py) and name it in tasks.{task}.tokenizer."
-        )
-    if declared["output_type"] == "semantic":  # one group for every class, or for as many as fit
-        every = declared["num_groups"] == len(before)
-        declared["num_groups"] = len(after) if every else min(declared["num_groups"], len(after))
-    declared["class_range"] = None if class_range == [0, len(names)] else class_range
-
-
-def _set_image_size(task: str, declared: dict[str, Any], section: Kind, tokenizer: Tokenizer | None) -> None:
-    size = list(section.data.image_size)
-    if declared["output_type"] == "pose" and size != list(tokenizer.crop_size):
-        raise ValueError(
-            f"The poses of {task!r} are written in crops of (height, width) {tokenizer.crop_size} pixels: set "
-            f"tasks.{task}.data.transform.image_size to that."
-        )
-    declared["image_size"] = size
-    if declared["output_type"] in _MAPS:
-        declared["grid_size"] = code_grid(f"The image size of tasks.{task}.data", tuple(size), tokenizer)
-    elif tokenizer is not None and declared["output_type"] != "pose":
-        declared["grid_size"] = mask_grid(tokenizer)
 
 
 def _meanings(config: AiTConfig, without: Mapping[str, Any] | tuple[()]) -> dict[tuple, int]:
@@ -219,7 +184,9 @@ def _resampled_positions(table: torch.Tensor, old: AiTConfig, new: AiTConfig) ->
 def _changed_grids(old: AiTConfig, new: AiTConfig) -> Iterator[tuple[str, AiTTaskConfig, AiTTaskConfig]]:
     for name in old.tasks:
         before, after = old.task(name), new.task(name)
-        if before.output_type in _MAPS and before.grid_size != after.grid_size:
+        if (
+            len(before.slots) == 1 and before.grid_size != after.grid_size
+        ):  # codes of the whole image, and nothing else
             yield name, before, after
 
 

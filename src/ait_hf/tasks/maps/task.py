@@ -22,7 +22,7 @@ from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
-from ..base import DenseSettings, Kind, code_grid
+from ..base import DenseSettings, Kind, code_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .command import evaluate_map_task
@@ -123,6 +123,9 @@ class Maps(Kind):
             if accelerator.is_main_process:
                 metric.add_errors(errors)
         return metric.compute() if accelerator.is_main_process else {}
+
+    def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
+        return resized(self.name, self.data.image_size, tokenizer)
 
     @staticmethod
     def text(declared: AiTTaskConfig) -> TaskText:

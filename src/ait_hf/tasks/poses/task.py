@@ -122,6 +122,14 @@ class Poses(Kind):
         )
         return metrics
 
+    def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
+        if self.data.image_size != tokenizer.crop_size:
+            raise ValueError(
+                f"The poses of {self.name!r} are written in crops of (height, width) {tokenizer.crop_size} pixels: set "
+                f"tasks.{self.name}.data.transform.image_size to that."
+            )
+        return {"image_size": list(tokenizer.crop_size)}
+
     @staticmethod
     def text(declared: AiTTaskConfig) -> TaskText:
         return TaskText(

@@ -19,7 +19,7 @@ from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForSemanticSegmentation
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.streams import Stream
-from ..base import Kind, code_grid, mask_grid
+from ..base import Kind, code_grid, mask_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
@@ -151,6 +151,19 @@ class Semantics(Kind):
             accelerator=accelerator,
         )
         return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}
+
+    def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
+        if declared.output_type == "label_map":
+            if before != after and keeping is not None:
+                raise ValueError(
+                    f"The tokenizer of {self.name!r} in {keeping} writes label maps of other classes than those of "
+                    f"tasks.{self.name}.data: train one on these (scripts/train_tokenizer.py) and name it in "
+                    f"tasks.{self.name}.tokenizer."
+                )
+            return resized(self.name, self.data.image_size, tokenizer)
+        # One group for every class, or for as many as fit.
+        fitting = len(after) if declared.num_groups == len(before) else min(declared.num_groups, len(after))
+        return super().adapted(declared, tokenizer, before, after, keeping) | {"num_groups": fitting}
 
     @staticmethod
     def text(declared: AiTTaskConfig) -> TaskText:
