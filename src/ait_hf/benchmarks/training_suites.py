@@ -17,8 +17,9 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from ..recipes.streams import training_batches
-from ..tasks.depth.data import DepthData, TransformRecipe
+from ..recipes.parsing import build, joined
+from ..recipes.streams import Source, training_batches
+from ..tasks.depth.data import DepthData
 from ..training.optimizer import OptimizerRecipe, build_optimizer
 from .inference_suites import images_for
 from .measuring import Suite, saved_activations
@@ -114,14 +115,22 @@ class Frames(Dataset):
 
 @strict
 @dataclass(kw_only=True)
-class FramesData(DepthData):
+class CameraFrames(Source):
     """Frames a third wider than high, as cameras make them; `height` in pixels."""
 
     name: Literal["frames"] = "frames"
     height: int
 
-    def load(self, split: str) -> Dataset:
+    def depth(self, split: str, for_training: bool) -> Dataset:
         return Frames(self.height, self.height * 4 // 3)
+
+
+@strict
+@dataclass(kw_only=True)
+class FramesData(DepthData):
+    """Depth of [`CameraFrames`]."""
+
+    source: CameraFrames = joined()
 
 
 def loader(options: Namespace) -> Suite:
@@ -131,7 +140,8 @@ def loader(options: Namespace) -> Suite:
     of every task, made by one core.
     """
     size = options.size or 480
-    data = FramesData(height=size, batch_size=options.batch_size, transform=TransformRecipe(crop_size=size))
+    values = {"name": "frames", "height": size, "batch_size": options.batch_size, "transform": {"crop_size": size}}
+    data = build(FramesData, values)
     accelerator = Accelerator(cpu=True)
     contestants: dict[str, Any] = {}
     for workers in (0, 1, 2):

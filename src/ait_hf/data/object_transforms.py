@@ -183,7 +183,8 @@ class CutMask:
         size (`int`): side of the crop, pixels.
 
     Call:
-        Takes a row of [`~ait_hf.data.coco_shards.load_mask_shards`], gives `{"labels": float32 (size, size), 0 or 1}`.
+        Takes a row of [`~ait_hf.data.coco_shards.load_mask_shards`], gives `{"labels": float32 (size, size), 0 or 1}`; a
+        mask that is cut already, as those of [`MaskCrops`], stays as it is.
 
     Raises:
         ValueError: if the object has no segmentation, or a broken one.
@@ -193,6 +194,8 @@ class CutMask:
         self.size = size
 
     def __call__(self, row: dict[str, Any]) -> dict[str, torch.Tensor]:
+        if "labels" in row:
+            return row
         one = row | {"segmentation": [row["segmentation"]]}
         return {"labels": _cut_mask(one, 0, row["box"], self.size)}
 

@@ -2,10 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """A part of a data set that stands for the whole."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
+from typing import Any
 
+import datasets
 import numpy as np
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
+
+
+class EncodedRows(Dataset):
+    """The rows of a finite stream, decoded when they are asked for."""
+
+    def __init__(self, dataset: datasets.IterableDataset):
+        self.rows = list(dataset.decode(False))
+        self.features = dataset.features
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.features.decode_example(self.rows[index])
 
 
 def evenly(samples: Sequence, count: int | None) -> Sequence:
@@ -13,3 +29,19 @@ def evenly(samples: Sequence, count: int | None) -> Sequence:
     if count is None or count >= len(samples):
         return samples
     return Subset(samples, np.linspace(0, len(samples) - 1, count).round().astype(int).tolist())
+
+
+def examples(dataset: Dataset | datasets.Dataset | datasets.IterableDataset, count: int | None) -> Sequence | Dataset:
+    """
+    As [`evenly`]; of a stream, and of a data set without end (and so without length), the first `count`.
+
+    Raises:
+        ValueError: All are asked of a data set without end.
+    """
+    if isinstance(dataset, datasets.IterableDataset):
+        return EncodedRows(dataset if count is None else dataset.take(count))
+    if isinstance(dataset, Sized):
+        return evenly(dataset, count)
+    if count is None:
+        raise ValueError("Synthetic data have no end: say how many samples (evaluation.num_samples, --limit).")
+    return Subset(dataset, range(count))

@@ -4,15 +4,16 @@
 Recipes: one YAML file and `key=value` overrides become nested, type-checked dataclasses, or one clear `ValueError`.
 
 What a recipe may hold is written in the dataclasses alone. A field whose type is a union of dataclasses picks the one
-whose `name` the section gives; a `dict[str, ...]` of such a union picks by its keys, or, where the key is a free name, by
-the section's `kind`.
+whose `name`, and perhaps `of`, the section gives; a `dict[str, ...]` of such a union picks by its keys, or, where the key
+is a free name, by the section's `kind`. The keys of a field that is [`joined`] lie among those of the section.
 """
 
+import copy
 import difflib
 import re
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,34 @@ from huggingface_hub.errors import StrictDataclassError
 
 
 RecipeType = TypeVar("RecipeType")
+_JOINED = "joined"
+
+# Data sections as they were called before a section was a view (`of`) of a source (`name`). Where a view is left out, it is
+# the first of those that fit, which is what `synthetic`, `rgbd`, `label_maps`, ... always meant.
+FORMER_NAMES = {
+    "synthetic_normals": ("synthetic", "normals"),
+    "synthetic_objects": ("synthetic", "objects"),
+    "synthetic_masks": ("synthetic", "masks"),
+    "synthetic_people": ("synthetic", "people"),
+    "synthetic_poses": ("synthetic", "poses"),
+    "synthetic_labels": ("synthetic", "labels"),
+    "synthetic_class_masks": ("synthetic", "class_masks"),
+    "rgbd_normals": ("rgbd", "normals"),
+    "coco_masks": ("coco", "masks"),
+    "coco_keypoints": ("coco", "people"),
+    "coco_poses": ("coco", "poses"),
+    "coco_mask_shards": ("coco_shards", "masks"),
+    "coco_keypoint_shards": ("coco_shards", "people"),
+    "coco_pose_shards": ("coco_shards", "poses"),
+    "label_map_masks": ("label_maps", "class_masks"),
+    "ade20k_masks": ("ade20k", "class_masks"),
+    "label_map_mask_shards": ("label_map_shards", "class_masks"),
+}
+
+
+def joined() -> Any:
+    """A field of a dataclass whose own keys are written, and saved, among those of the section it is in."""
+    return field(metadata={_JOINED: True})
 
 
 class _Loader(yaml.SafeLoader):
@@ -81,9 +110,16 @@ def dump_recipe(recipe: Any) -> str:
     return yaml.safe_dump(to_values(recipe), sort_keys=False, allow_unicode=True)
 
 
-def to_values(recipe: Any) -> dict[str, Any]:
+def to_values(recipe: Any) -> Any:
     """The recipe as nested dictionaries and lists of plain values."""
-    return asdict(recipe)
+    if isinstance(recipe, dict):
+        return {key: to_values(value) for key, value in recipe.items()}
+    if not is_dataclass(recipe):
+        return copy.deepcopy(recipe)
+    values = {f.name: to_values(getattr(recipe, f.name)) for f in fields(recipe)}
+    if (name := _joined_field(type(recipe))) is not None:
+        values = values.pop(name) | values
+    return values
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -141,13 +177,19 @@ def build(kind: type[RecipeType], values: dict[str, Any], section: str = "") -> 
     where = f"section {section}" if section else "the recipe"
     if not isinstance(values, dict):
         raise ValueError(f"{section} is a section with keys, not the value {values!r}.")
-    hints = typing.get_type_hints(kind)
-    check_keys(where, values, [f.name for f in fields(kind)])
+    hints, known = typing.get_type_hints(kind), {f.name for f in fields(kind)}
+    within = _joined_field(kind)
+    if within is not None:
+        values = _with_present_name(values)
+        theirs = {f.name for f in fields(_chosen(_dataclasses(hints[within]), values, section))}
+        check_keys(where, values, known - {within} | theirs)
+        inner = {key: value for key, value in values.items() if key in theirs}
+        values = {key: value for key, value in values.items() if key not in theirs} | {within: inner}
+    check_keys(where, values, known)
     if missing := [f.name for f in fields(kind) if f.name not in values and _is_required(f)]:
         raise ValueError(f"Missing key {missing[0]!r} in {where}.")
-    arguments = {
-        name: _convert(hints[name], value, f"{section}.{name}" if section else name) for name, value in values.items()
-    }
+    keys = {name: ".".join(filter(None, (section, name if name != within else ""))) for name in values}
+    arguments = {name: _convert(hints[name], value, keys[name]) for name, value in values.items()}
     try:
         return kind(**arguments)
     except StrictDataclassError as error:
@@ -160,17 +202,51 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _build_named(typing.get_args(typing.get_args(hint)[1]), value, name)
     if value is None and type(None) in typing.get_args(hint):
         return None
-    choices = [choice for choice in (hint, *typing.get_args(hint)) if is_dataclass(choice)]
+    choices = _dataclasses(hint)
     if len(choices) > 1:
-        names, given = _by_literal(choices, "name"), value.get("name") if isinstance(value, dict) else None
-        if given not in names:
-            raise ValueError(f"{name}.name must be one of {', '.join(names)}, got {given!r}.")
-        return build(names[given], value, name)
+        return build(_chosen(choices, value, name), value, name)
     if choices:
         return build(choices[0], value, name)
     if float in (hint, *typing.get_args(hint)) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
+
+
+def _dataclasses(hint: Any) -> list[type]:
+    """A dataclass, or those of a union."""
+    return [choice for choice in (hint, *typing.get_args(hint)) if is_dataclass(choice)]
+
+
+def _chosen(choices: Sequence[type], values: Any, section: str) -> type:
+    """The dataclass that a section's `name` means, and `of`, where several have that name; the first if it has none."""
+    given = _with_present_name(values) if isinstance(values, dict) else {}
+    names = [(name, choice) for choice in choices for name in _names(choice)]
+    fitting = [choice for name, choice in names if name == given.get("name")]
+    if not fitting:
+        known = ", ".join(dict.fromkeys(name for name, _ in names))
+        raise ValueError(f"{section}.name must be one of {known}, got {given.get('name')!r}.")
+    views = _by_literal(fitting, "of")
+    if views and given.get("of", next(iter(views))) not in views:
+        raise ValueError(f"{section}.of must be one of {', '.join(views)} for {given['name']!r}, got {given['of']!r}.")
+    return views[given["of"]] if views and "of" in given else fitting[0]
+
+
+def _names(kind: type) -> list[str]:
+    """What a section of this dataclass may have as `name`."""
+    within = _joined_field(kind)
+    return list(_by_literal(_dataclasses(typing.get_type_hints(kind)[within]) if within else [kind], "name"))
+
+
+def _joined_field(kind: type) -> str | None:
+    return next((f.name for f in fields(kind) if _JOINED in f.metadata), None)
+
+
+def _with_present_name(values: dict[str, Any]) -> dict[str, Any]:
+    """A data section with its `name` of today, and `of`."""
+    if values.get("name") not in FORMER_NAMES:
+        return values
+    name, view = FORMER_NAMES[values["name"]]
+    return {"of": view, **values, "name": name}
 
 
 def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
 import numpy as np
@@ -29,7 +29,7 @@ from datasets.distributed import split_dataset_by_node
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
-from ..data.subset import evenly
+from ..data.subset import examples
 from .batch_sizes import shared_out
 from .faults import SampleError
 from .unreadable import READING_ERRORS, Unreadable, UnreadableLog, check_in_a_row, name_of, path_in
@@ -44,9 +44,26 @@ SHUFFLE_BUFFER = 256  # samples that a stream holds to draw the next one from
 
 @strict
 @dataclass(kw_only=True)
+class Source:
+    """
+    Where samples come from. A source has a method for each of its kinds of rows, which views call:
+    `rows(split, for_training)`, where training may see others than an evaluation of the same split.
+
+    Attributes:
+        is_endless: Whether its data sets have no length: sample n is the n-th there is.
+        is_checked: Whether everything in it is checked when it is loaded, and not when it is read.
+    """
+
+    is_endless: ClassVar[bool] = False
+    is_checked: ClassVar[bool] = True
+
+
+@strict
+@dataclass(kw_only=True)
 class DataRecipe:
     """
-    What all data sections share.
+    A data section: the view that a task takes of a source. Every view says what it is called (`of`), which sources it can
+    be taken of (`source`), and makes samples of their rows (`stream`).
 
     Args:
         batch_size (`int`): Training samples of a step, which processes and forwards share evenly: each forward of a
@@ -55,6 +72,9 @@ class DataRecipe:
         max_unreadable_share (`float`): A training sample that cannot be read is replaced, counted and named in the log;
             more than this share of the samples drawn (counted as 1,000 at least) stops the run, 0 at the first.
     """
+
+    of: ClassVar[str]
+    source: ClassVar[Source]
 
     batch_size: int
     split: str = "train"
@@ -69,6 +89,11 @@ class DataRecipe:
             raise ValueError(f"max_unreadable_share must be from 0 to 1, got {self.max_unreadable_share}.")
 
     @property
+    def name(self) -> str:
+        """What messages call the section."""
+        return f"{self.source.name}_{self.of}"
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of what the model sees, pixels."""
         raise NotImplementedError
@@ -76,15 +101,19 @@ class DataRecipe:
     @property
     def is_endless(self) -> bool:
         """Whether the data sets have no length: sample n is the n-th there is."""
-        return False
+        return self.source.is_endless
+
+    def rows(self, split: str, for_training: bool = False) -> AnyDataset:
+        """The source's rows, as the transforms take them."""
+        raise NotImplementedError
 
     def load(self, split: str) -> AnyDataset:
-        """Examples as the transforms take them."""
-        raise NotImplementedError
+        """Whole examples of a split, as the transforms take them."""
+        return self.rows(split)
 
     def load_for_training(self) -> AnyDataset:
         """The examples to train on."""
-        return self.load(self.split)
+        return self.rows(self.split, for_training=True)
 
     def tokenizer_warnings(self) -> list[str]:
         """What to tell before a tokenizer is trained on them."""
@@ -92,12 +121,7 @@ class DataRecipe:
 
     def examples(self, split: str, number: int) -> list[Sample]:
         """So many examples, spread evenly over a split; the first ones of a stream and of data without end."""
-        dataset = self.load(split)
-        if isinstance(dataset, datasets.IterableDataset):
-            return list(itertools.islice(dataset, number))
-        if self.is_endless:
-            return [dataset[index] for index in range(number)]
-        chosen = evenly(dataset, number)
+        chosen = examples(self.load(split), number)
         return [chosen[index] for index in range(len(chosen))]
 
 
@@ -259,30 +283,15 @@ class StreamedSamples(IterableDataset):
             check_in_a_row(failures)
 
 
-class EncodedRows(Dataset):
-    """The rows of a finite stream, decoded when they are asked for."""
-
-    def __init__(self, dataset: datasets.IterableDataset):
-        self.rows = list(dataset.decode(False))
-        self.features = dataset.features
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.features.decode_example(self.rows[index])
-
-
 class EvalSamples(Dataset):
     """Samples by index, without chance; `SampleError` for one that cannot be read, as errors of others do not compare."""
 
-    def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], num_samples: int):
+    def __init__(self, dataset: Sequence | Dataset, transform: Callable[[Sample], Sample]):
         self.dataset = dataset
         self.transform = transform
-        self.num_samples = num_samples
 
     def __len__(self) -> int:
-        return self.num_samples
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
         try:
@@ -398,18 +407,7 @@ def evaluation_batches(
     Raises:
         ValueError: If all examples are asked of a data set without end.
     """
-    dataset = stream.data.load(split)
-    if isinstance(dataset, datasets.IterableDataset):
-        dataset = EncodedRows(dataset if num_samples is None else dataset.take(num_samples))
-        num_examples = len(dataset)
-    elif stream.data.is_endless:
-        num_examples = num_samples
-        if num_samples is None:
-            raise ValueError("Set evaluation.num_samples: synthetic rooms have no end.")
-    else:
-        dataset = evenly(dataset, num_samples)
-        num_examples = len(dataset)
-    samples = EvalSamples(dataset, stream.eval_transform, num_examples)
+    samples = EvalSamples(examples(stream.data.load(split), num_samples), stream.eval_transform)
     loader = DataLoader(samples, batch_size=batch_size, collate_fn=stream.collate, **_loader_arguments(num_workers))
     return accelerator.prepare(loader)
 

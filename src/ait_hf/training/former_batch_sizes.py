@@ -15,7 +15,7 @@ def check_batch_sizes(before: Mapping[str, Any], now: Mapping[str, Any], resumed
     The values that a run was started with, `batch_size` being that of a step.
 
     Args:
-        before: Of the run's saved recipe, flattened.
+        before: Of the run's saved recipe, flattened; `version` is `None` if it does not say.
         now: Of the recipe that it is resumed with, flattened.
         resumed: Its checkpoint.
 
@@ -23,7 +23,7 @@ def check_batch_sizes(before: Mapping[str, Any], now: Mapping[str, Any], resumed
         ValueError: `before` is from when `batch_size` was that of a process and forward, and `now` does not have the number
             that they made together; the message has it.
     """
-    if "version" in before:
+    if before.get("version") is not None:
         return dict(before)
     num_processes = json.loads((resumed / MANIFEST).read_text(encoding="utf-8"))["num_processes"]
     forwards = before["train.gradient_accumulation_steps"]

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from ..data.writing import write_folder, write_into_folder, write_text
 from ..hub.push import prepare_repository, push_run
 from ..recipes.batch_sizes import shared_out
-from ..recipes.parsing import dump_recipe, flatten, read_values, to_values
+from ..recipes.parsing import build, dump_recipe, flatten, read_values, to_values
 from ..recipes.streams import evaluation_batches, mixed_batches
 from .averaging import build_average
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
@@ -166,8 +166,10 @@ class _Run:
         """Says where the recipe is not the one that the run was started with; `ValueError` if its batches are others."""
         if resumed is None or not (path := resumed.resolve().parents[1] / RECIPE_FILE).is_file():
             return
-        now = flatten(to_values(self.recipe))
-        before = check_batch_sizes(flatten(read_values(path)), now, resumed)
+        saved, now = read_values(path), flatten(to_values(self.recipe))
+        before = to_values(build(type(self.recipe), saved))  # with the names and defaults of today
+        before["version"] = saved.get("version")
+        before = check_batch_sizes(flatten(before), now, resumed)
         differing = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
         differing = sorted(set(differing) - set(_FREE_ON_RESUME))
         if differing and self.accelerator.is_main_process:

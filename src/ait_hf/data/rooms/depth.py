@@ -16,7 +16,16 @@ from .rendering import CLASS_NAMES, render
 from .rooms import random_scene
 
 
-__all__ = ["CLASS_NAMES", "SPLITS", "NumberedPictures", "random_scene", "render_room", "synthetic_rooms"]
+__all__ = [
+    "CLASS_NAMES",
+    "SPLITS",
+    "NumberedPictures",
+    "NumberedRooms",
+    "SyntheticDepth",
+    "random_scene",
+    "render_room",
+    "synthetic_rooms",
+]
 
 SPLITS = ("train", "validation", "test")
 NUM_SHARDS = 64  # the most processes times workers that can share a split
@@ -111,6 +120,32 @@ class NumberedPictures(Dataset, ABC):
         if index not in self._kept:
             self._kept[index] = self.picture(index)
         return self._kept[index]
+
+
+class NumberedRooms(NumberedPictures):
+    """Random rooms by number, without end: those of [`synthetic_rooms`].
+
+    Args:
+        split, size, seed, num_rooms: see [`NumberedPictures`].
+        people (`bool`): with people in the rooms.
+    """
+
+    def __init__(
+        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
+    ):
+        super().__init__(split, size, seed, num_rooms)
+        self.people = people
+
+    def render(self, index: int, **what) -> dict[str, np.ndarray]:
+        """The room of that number, as of [`render_room`]."""
+        return render_room((*self.key, index), self.size, people=self.people, **what)
+
+
+class SyntheticDepth(NumberedRooms):
+    """As [`NumberedRooms`]; items as [`render_room`] gives them."""
+
+    def picture(self, index: int) -> dict[str, Any]:
+        return self.render(index)
 
 
 def synthetic_rooms(

@@ -4,18 +4,18 @@
 
 from typing import Any
 
-from .depth import NumberedPictures, render_room
+from .depth import NumberedRooms
 from .rendering import LABEL_CLASSES
 
 
 __all__ = ["LABEL_CLASSES", "SyntheticLabelMaps"]
 
 
-class SyntheticLabelMaps(NumberedPictures):
+class SyntheticLabelMaps(NumberedRooms):
     """Rooms with label maps by number, without end: those of [`~ait_hf.data.rooms.depth.synthetic_rooms`].
 
     Args:
-        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedPictures`].
+        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedRooms`].
         people (`bool`): with people in the rooms; without, no pixel has the last of `LABEL_CLASSES`, "person".
 
     Items:
@@ -23,12 +23,6 @@ class SyntheticLabelMaps(NumberedPictures):
         `path` (text that names the room).
     """
 
-    def __init__(
-        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
-    ):
-        super().__init__(split, size, seed, num_rooms)
-        self.people = people
-
     def picture(self, index: int) -> dict[str, Any]:
-        room = render_room((*self.key, index), self.size, people=self.people, sensor=False)
+        room = self.render(index, sensor=False)
         return {"image": room["image"], "label_map": room["label_map"], "path": f"room {self.split}/{index}"}

@@ -4,14 +4,14 @@
 
 from typing import Any
 
-from .depth import NumberedPictures, render_room
+from .depth import NumberedRooms
 
 
-class SyntheticNormals(NumberedPictures):
+class SyntheticNormals(NumberedRooms):
     """Rooms with normals by number, without end: those of [`~ait_hf.data.rooms.depth.synthetic_rooms`].
 
     Args:
-        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedPictures`].
+        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedRooms`].
         people (`bool`): with people in the rooms.
 
     Items:
@@ -19,12 +19,6 @@ class SyntheticNormals(NumberedPictures):
         that point towards the camera; every pixel has one) and `path` (text that names the room).
     """
 
-    def __init__(
-        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
-    ):
-        super().__init__(split, size, seed, num_rooms)
-        self.people = people
-
     def picture(self, index: int) -> dict[str, Any]:
-        room = render_room((*self.key, index), self.size, people=self.people, normals=True, sensor=False)
+        room = self.render(index, normals=True, sensor=False)
         return {"image": room["image"], "normals": room["normals"], "path": f"room {self.split}/{index}"}

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from ...model.masks_ait import crop_masks
 from ..object_transforms import MIN_CROP_SIDE
-from .depth import NumberedPictures, render_room, room_key
+from .depth import NumberedRooms, render_room
 from .rendering import CLASS_NAMES, STRUCTURE
 
 
@@ -50,64 +49,65 @@ def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-class SyntheticObjects(NumberedPictures):
+class SyntheticObjects(NumberedRooms):
     """Rooms with objects by number, without end: those of [`~ait_hf.data.rooms.depth.synthetic_rooms`].
 
     Args:
-        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedPictures`].
+        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedRooms`].
         people (`bool`): with people in the rooms; the classes are then `PEOPLE_CLASSES`.
 
     Items:
         As [`room_objects`] gives them, with `image_id` (the number) and `path` (text that names the room).
     """
 
-    def __init__(
-        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
-    ):
-        super().__init__(split, size, seed, num_rooms)
-        self.people = people
-
     def picture(self, index: int) -> dict[str, Any]:
-        row = room_objects(render_room((*self.key, index), self.size, people=self.people, sensor=False))
+        row = room_objects(self.render(index, sensor=False))
         return row | {"image_id": index, "path": f"room {self.split}/{index}"}
 
 
-class SyntheticMaskCrops(Dataset):
+class SyntheticMaskCrops(NumberedRooms):
     """Masks of objects in random rooms, cut to their boxes, by number and without end; for the mask tokenizer.
 
     Three crops in a row come from one room, which is rendered once if they are asked for one after the other. Which
     crop a number gives depends on nothing else.
 
     Args:
-        split, size, seed, people: of the rooms, as in [`SyntheticObjects`].
+        split, size, seed, people, num_rooms: of the rooms, as in [`SyntheticObjects`].
         mask_size (`int`): side of the crops, pixels.
 
     Items:
         `{"labels": float32 (mask_size, mask_size), 0 or 1}`.
     """
 
-    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, mask_size: int = 64, people: bool = False):
-        self.key = room_key(split, seed)
-        self.people = people
-        self.size = tuple(size)
+    def __init__(
+        self,
+        split: str,
+        size: tuple[int, int],
+        seed: int = 0,
+        mask_size: int = 64,
+        people: bool = False,
+        num_rooms: int | None = None,
+    ):
+        super().__init__(split, size, seed, num_rooms, people)
         self.mask_size = mask_size
         self._latest: tuple[int, torch.Tensor] | None = None  # number of a room and its crops
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         number, place = divmod(index, CROPS_PER_ROOM)
         if self._latest is None or self._latest[0] != number:
-            self._latest = (number, self._crops(number))
+            self._latest = (number, super().__getitem__(number))
         crops = self._latest[1]
         return {"labels": crops[place % len(crops)]}
 
-    def _crops(self, number: int) -> torch.Tensor:
+    def picture(self, index: int) -> torch.Tensor:
         """Crops of a room's objects in random order; float32 (n, mask_size, mask_size), at least one."""
         for attempt in itertools.count():  # very few rooms show no object; another takes their place
-            row = room_objects(render_room((*self.key, number, attempt), self.size, people=self.people, sensor=False))
+            room = render_room((*self.key, index, attempt), self.size, people=self.people, sensor=False)
+            row = room_objects(room)
             wide = np.flatnonzero((row["boxes"][:, 2:] - row["boxes"][:, :2]).min(1) >= MIN_CROP_SIDE)
             if len(wide):
                 break
-        sources = torch.from_numpy(np.random.default_rng((*self.key, number)).permutation(wide)[:CROPS_PER_ROOM])
+        sources = torch.from_numpy(np.random.default_rng((*self.key, index)).permutation(wide)[:CROPS_PER_ROOM])
         boxes = torch.from_numpy(row["boxes"])[sources]
         return crop_masks(torch.from_numpy(row["masks"]), boxes, sources, self.mask_size)
 

@@ -22,7 +22,7 @@ from ..base import DenseSettings, Kind, code_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .command import NYU_PREFIX, evaluate_depth_task
-from .data import AnyDepthData
+from .data import DepthData
 from .drawing import colorize_depth, depth_gallery
 from .evaluation import depth_gallery_rows
 from .prediction import DepthWriter
@@ -46,7 +46,7 @@ class Depth(Kind):
     output_types: ClassVar[Sequence[str]] = ("depth",)
     units: ClassVar[Sequence[str]] = ("metre",)
     predict_options: ClassVar[Sequence[str]] = ("tta",)
-    tokenizer_data: ClassVar[Any] = AnyDepthData
+    tokenizer_data: ClassVar[Any] = DepthData
     mask_ratio: ClassVar[float] = 0.5
     writer: ClassVar[type[Writer]] = DepthWriter
     columns: ClassVar[Sequence[str]] = (
@@ -61,7 +61,7 @@ class Depth(Kind):
     lower_is_better: ClassVar[bool] = True
 
     name: Literal["depth"] = "depth"
-    data: AnyDepthData
+    data: DepthData
     tokenizer: str | None = None
     settings: DepthSettings = field(default_factory=DepthSettings)
 

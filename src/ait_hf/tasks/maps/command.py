@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 from accelerate import Accelerator
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset
 
 from ...data.map_transforms import MapEvalTransform
-from ...data.subset import evenly
+from ...data.subset import evenly, examples
 from ...drawing.picture_files import save_image
 from ...inference.generating import decoding_modes
 from ...inference.loading import load_model_and_processor
 from ...model.tokenization_vq import VQTokenizer
 from ...recipes.parsing import build, read_values
-from ...recipes.streams import EncodedRows, EvalSamples
+from ...recipes.streams import EvalSamples
 from .data import AnyMapData
 from .drawing import map_gallery
 from .evaluation import (
@@ -110,15 +109,5 @@ def _check_data(tokenizer: VQTokenizer, data: AnyMapData, path: str) -> None:
 
 def _load_samples(data: AnyMapData, options: argparse.Namespace) -> Sequence | Dataset:
     """Whole samples by number."""
-    dataset = data.load(options.split)
-    if data.is_endless:
-        if options.limit is None:
-            raise ValueError(f"The data {data.name} have no end: give --limit.")
-        num_samples = options.limit
-    elif isinstance(dataset, datasets.IterableDataset):
-        dataset = EncodedRows(dataset if options.limit is None else dataset.take(options.limit))
-        num_samples = len(dataset)
-    else:
-        dataset = evenly(dataset, options.limit)
-        num_samples = len(dataset)
-    return EvalSamples(dataset, MapEvalTransform(data.column, data.unit, data.num_channels), num_samples)
+    dataset = examples(data.load(options.split), options.limit)
+    return EvalSamples(dataset, MapEvalTransform(data.column, data.unit, data.num_channels))

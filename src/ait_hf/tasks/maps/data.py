@@ -1,22 +1,24 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Data sections of recipes for dense tasks of one's own: images with maps of any number of channels."""
+"""Data of dense tasks of one's own: images with maps of any number of channels, and surface normals."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
 import datasets
 from huggingface_hub.dataclasses import strict
+from torch.utils.data import Dataset
 
 from ...data.collation import depth_collator
 from ...data.map_feature import MAP_COLUMN
 from ...data.map_transforms import MapEvalTransform, MapTrainTransform
 from ...data.maps import UNIT_VECTOR, HubMaps, MapFolder, load_hub_maps
 from ...data.pixels import height_and_width
+from ...data.rgbd import load_rgbd
 from ...data.rgbd_normals import load_rgbd_normals
-from ...data.rooms.normals import SyntheticNormals
-from ...recipes.shards import Shards
-from ...recipes.streams import DataRecipe, Stream
+from ...recipes.parsing import joined
+from ...recipes.sources import Rooms, Shards
+from ...recipes.streams import DataRecipe, Source, Stream
 
 
 KNOWN_UNITS = {
@@ -28,65 +30,10 @@ KNOWN_UNITS = {
 
 
 @strict
-@dataclass
-class MapTransformRecipe:
-    """
-    Arguments of [`~ait_hf.data.map_transforms.MapTrainTransform`]; evaluation cuts `crop_size` at the centre.
-
-    Args:
-        crop_size (`int` or `list[int]`): Height and width of what the model sees, pixels.
-        flip_p (`float`): Share of mirrored samples.
-        color_p (`float`): Probability of each of three changes of colour.
-        resize (`int`, *optional*): What the shorter side is resized to before the crop, pixels.
-    """
-
-    crop_size: int | list[int]
-    flip_p: float = 0.5
-    color_p: float = 0.5
-    resize: int | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of what the model sees, pixels."""
-        return height_and_width(self.crop_size)
-
-
-@strict
 @dataclass(kw_only=True)
-class MapData(DataRecipe):
+class StoredMaps(Source):
     """
-    What all data sections for maps share. Each also says the maps' `unit` and `num_channels`.
-
-    Args:
-        transform (`MapTransformRecipe`): Augmentation.
-    """
-
-    column: ClassVar[str] = MAP_COLUMN
-
-    transform: MapTransformRecipe
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.transform.size
-
-    def stream(self, every: int = 1) -> Stream:
-        """Samples with `pixel_values` and `labels`, float32 `(channels, height, width)`."""
-        maps = (self.column, self.unit, self.num_channels)
-        train_transform = MapTrainTransform(
-            *maps,
-            crop_size=self.image_size,
-            flip_p=self.transform.flip_p,
-            color_p=self.transform.color_p,
-            resize=self.transform.resize,
-        )
-        return Stream(self, train_transform, MapEvalTransform(*maps, self.image_size), depth_collator, every)
-
-
-@strict
-@dataclass(kw_only=True)
-class StoredMapData(MapData):
-    """
-    What the sections of one's own maps share.
+    What sources of one's own maps share.
 
     Args:
         unit (`str`): What the values are in, any word; `"unit_vector"` for directions in the camera's axes (right,
@@ -116,105 +63,142 @@ class StoredMapData(MapData):
 
 @strict
 @dataclass(kw_only=True)
-class HubMapData(Shards, StoredMapData):
+class FolderOfMaps(StoredMaps):
+    """Files `path/SPLIT/images/NAME.*` with `path/SPLIT/maps/NAME.png` or `.npy`."""
+
+    name: Literal["map_folder"] = "map_folder"
+    path: str
+
+    def maps(self, split: str) -> MapFolder:
+        return MapFolder(f"{self.path}/{split}", self.scale, self.offset)
+
+
+@strict
+@dataclass(kw_only=True)
+class ShardsOfMaps(Shards, StoredMaps):
     """Arguments of [`~ait_hf.data.maps.load_hub_maps`]: any 🤗 data set with a column of images and one of maps."""
 
     name: Literal["map_hub"] = "map_hub"
     map_column: str
     image_column: str = "image"
 
-    def load(self, split: str) -> HubMaps | datasets.IterableDataset:
-        return load_hub_maps(
-            self.path,
-            split,
-            map_column=self.map_column,
-            image_column=self.image_column,
-            scale=self.scale,
-            offset=self.offset,
-            streaming=self.streaming,
-        )
+    def maps(self, split: str) -> HubMaps | datasets.IterableDataset:
+        columns = {"map_column": self.map_column, "image_column": self.image_column}
+        values = {"scale": self.scale, "offset": self.offset}
+        return load_hub_maps(self.path, split, streaming=self.streaming, **columns, **values)
 
 
 @strict
 @dataclass(kw_only=True)
-class MapFolderData(StoredMapData):
-    """Files `path/SPLIT/images/NAME.*` with `path/SPLIT/maps/NAME.png` or `.npy`."""
+class RGBDFrames(Source):
+    """Arguments of [`~ait_hf.data.rgbd.load_rgbd`]: your own frames from an index or a folder of pairs."""
 
-    name: Literal["map_folder"] = "map_folder"
-    path: str
+    name: Literal["rgbd"] = "rgbd"
+    index: str
+    root: str | None = None
+    depth_scale: float | None = None
+    kinds: list[str] | None = None
 
-    def load(self, split: str) -> MapFolder:
-        return MapFolder(f"{self.path}/{split}", self.scale, self.offset)
+    def depth(self, split: str, for_training: bool) -> datasets.Dataset:
+        return load_rgbd(self.index, split, root=self.root, depth_scale=self.depth_scale, kinds=self.kinds)
+
+
+@strict
+@dataclass(kw_only=True)
+class RGBDNormals(RGBDFrames):
+    """As [`RGBDFrames`], with what normals are computed by, see [`~ait_hf.data.rgbd_normals.load_rgbd_normals`]."""
+
+    field_of_view: float
+    window: int = 5
+
+    def normals(self, split: str, for_training: bool, shorter_side: int | None) -> HubMaps:
+        frames = {"root": self.root, "depth_scale": self.depth_scale, "kinds": self.kinds, "window": self.window}
+        return load_rgbd_normals(
+            self.index, split, field_of_view=self.field_of_view, shorter_side=shorter_side, **frames
+        )
+
+
+@strict
+@dataclass
+class MapTransformRecipe:
+    """
+    Arguments of [`~ait_hf.data.map_transforms.MapTrainTransform`]; evaluation cuts `crop_size` at the centre.
+
+    Args:
+        crop_size (`int` or `list[int]`): Height and width of what the model sees, pixels.
+        flip_p (`float`): Share of mirrored samples.
+        color_p (`float`): Probability of each of three changes of colour.
+        resize (`int`, *optional*): What the shorter side is resized to before the crop, pixels.
+    """
+
+    crop_size: int | list[int]
+    flip_p: float = 0.5
+    color_p: float = 0.5
+    resize: int | None = None
+
+
+@strict
+@dataclass(kw_only=True)
+class MapData(DataRecipe):
+    """
+    Images with maps.
+
+    Args:
+        transform (`MapTransformRecipe`): Augmentation.
+
+    Attributes:
+        column: Which field of a row is the map.
+        unit, num_channels: Of the maps, see [`StoredMaps`].
+    """
+
+    column: ClassVar[str] = MAP_COLUMN
+
+    of: Literal["map"] = "map"
+    source: FolderOfMaps | ShardsOfMaps = joined()
+    transform: MapTransformRecipe
+
+    @property
+    def unit(self) -> str:
+        return self.source.unit
+
+    @property
+    def num_channels(self) -> int:
+        return self.source.num_channels
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return height_and_width(self.transform.crop_size)
+
+    def rows(self, split: str, for_training: bool = False) -> Dataset | datasets.IterableDataset:
+        return self.source.maps(split)
+
+    def stream(self, every: int = 1) -> Stream:
+        """Samples with `pixel_values` and `labels`, float32 `(channels, height, width)`."""
+        maps = (self.column, self.unit, self.num_channels)
+        train_transform = MapTrainTransform(*maps, **asdict(self.transform) | {"crop_size": self.image_size})
+        return Stream(self, train_transform, MapEvalTransform(*maps, self.image_size), depth_collator, every)
 
 
 @strict
 @dataclass(kw_only=True)
 class NormalsData(MapData):
-    """What the sections of surface normals share: unit vectors in the camera's axes."""
+    """
+    Images with surface normals: unit vectors in the camera's axes. Those of RGB-D frames are computed after
+    `transform.resize` has shrunk the frames.
+    """
 
     unit: ClassVar[str] = UNIT_VECTOR
     num_channels: ClassVar[int] = 3
 
-
-@strict
-@dataclass(kw_only=True)
-class SyntheticNormalsData(NormalsData):
-    """
-    Surface normals of rooms rendered on the fly.
-
-    Args:
-        size (`list[int]`): Height and width in pixels.
-        num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
-            ones, which are the default.
-        people (`bool`): With people in the rooms.
-    """
-
-    column: ClassVar[str] = "normals"
-
-    name: Literal["synthetic_normals"] = "synthetic_normals"
-    size: list[int]
-    seed: int = 0
-    num_rooms: int | None = None
-    people: bool = False
+    of: Literal["normals"] = "normals"
+    source: Rooms | RGBDNormals = joined()
 
     @property
-    def is_endless(self) -> bool:
-        return True
+    def column(self) -> str:
+        return "normals" if self.is_endless else MAP_COLUMN
 
-    def load(self, split: str) -> SyntheticNormals:
-        return SyntheticNormals(split, tuple(self.size), self.seed, people=self.people)
-
-    def load_for_training(self) -> SyntheticNormals:
-        return SyntheticNormals(self.split, tuple(self.size), self.seed, self.num_rooms, self.people)
+    def rows(self, split: str, for_training: bool = False) -> Dataset:
+        return self.source.normals(split, for_training, self.transform.resize)
 
 
-@strict
-@dataclass(kw_only=True)
-class RGBDNormalsData(NormalsData):
-    """
-    Arguments of [`~ait_hf.data.rgbd_normals.load_rgbd_normals`]: normals from the depth of your own RGB-D frames, which
-    `transform.resize` shrinks before.
-    """
-
-    name: Literal["rgbd_normals"] = "rgbd_normals"
-    index: str
-    field_of_view: float
-    window: int = 5
-    root: str | None = None
-    depth_scale: float | None = None
-    kinds: list[str] | None = None
-
-    def load(self, split: str) -> HubMaps:
-        return load_rgbd_normals(
-            self.index,
-            split,
-            field_of_view=self.field_of_view,
-            shorter_side=self.transform.resize,
-            window=self.window,
-            root=self.root,
-            depth_scale=self.depth_scale,
-            kinds=self.kinds,
-        )
-
-
-AnyMapData = HubMapData | MapFolderData | SyntheticNormalsData | RGBDNormalsData
+AnyMapData = MapData | NormalsData

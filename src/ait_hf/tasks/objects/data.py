@@ -1,10 +1,10 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Data sections of recipes for objects (images with boxes, classes, masks) and for masks alone."""
+"""Data of objects: images with boxes, classes and masks, and masks alone."""
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -27,43 +27,86 @@ from ...data.object_transforms import (
     ObjectTrainTransform,
 )
 from ...data.pixels import height_and_width
-from ...data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ...data.shards import stored_names
-from ...recipes.shards import NamedClasses, Shards
+from ...data.subset import examples
+from ...recipes.parsing import joined
+from ...recipes.sources import CocoFiles, NamedClasses, Rooms, Shards
 from ...recipes.streams import DataRecipe, Sample, Stream
 from .evaluation import coco_ground_truth
 
 
-@strict
-@dataclass
-class CocoSplit:
-    """A COCO annotation file and the folder of its images."""
-
-    annotations: str
-    images: str
+AnyTable = datasets.Dataset | datasets.IterableDataset
 
 
 @strict
 @dataclass(kw_only=True)
-class CocoFiles(DataRecipe):
+class CocoObjects(CocoFiles):
+    """Objects of a data set in COCO's format; training leaves out images without annotations, as published."""
+
+    def objects(self, split: str, for_training: bool, with_masks: bool) -> datasets.Dataset:
+        files = self.files(split)
+        return load_coco(files.annotations, files.images, keep_empty=not for_training, with_masks=with_masks)
+
+    def mask_crops(self, split: str, for_training: bool, mask_size: int) -> Dataset:
+        rows = self.objects(split, for_training=False, with_masks=True)
+        return MaskCrops(rows, mask_size, self.files(split).annotations)
+
+    def categories(self, split: str) -> tuple[list[str], list[int]]:
+        return coco_classes(self.files(split).annotations)
+
+    def title(self, split: str) -> str:
+        return self.files(split).annotations
+
+    def annotations(self, split: str, count: int | None, with_masks: bool) -> dict[str, Any]:
+        return read_coco_file(Path(self.files(split).annotations), with_masks=with_masks).content
+
+
+@strict
+@dataclass(kw_only=True)
+class ShardsOfMasks(Shards):
     """
-    Any data set in COCO's format, such as COCO and LVIS.
+    Shards with rows as of [`~ait_hf.data.coco.load_coco`].
 
     Args:
-        train, validation, test (`CocoSplit`): Files of the splits; the latter two may be left out.
+        image_column (`str`): Column of the images; of WebDataset the files' ending, such as "jpg".
+        json_column (`str`, *optional*): Of WebDataset, the ending of the files with all other columns.
     """
 
-    train: CocoSplit
-    validation: CocoSplit | None = None
-    test: CocoSplit | None = None
+    name: Literal["coco_shards"] = "coco_shards"
+    image_column: str = "image"
+    json_column: str | None = None
 
-    def files(self, split: str) -> CocoSplit:
-        """`ValueError` for a split that the section does not have."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        given = {name: files for name, files in splits.items() if files is not None}
-        if split not in given:
-            raise ValueError(f"The data section {self.name} has no files of split {split!r}: it has {list(given)}.")
-        return given[split]
+    def mask_crops(self, split: str, for_training: bool, mask_size: int) -> AnyTable:
+        """Not cut yet, see [`~ait_hf.data.object_transforms.CutMask`]."""
+        columns = {"image_column": self.image_column, "json_column": self.json_column}
+        return load_mask_shards(self.path, split, streaming=self.streaming, **columns)
+
+
+@strict
+@dataclass(kw_only=True)
+class ShardsOfObjects(NamedClasses, ShardsOfMasks):
+    """As [`ShardsOfMasks`]; category ids are the numbers of the classes. Where the data set names them itself, as a
+    `ClassLabel` does, its numbers are those of its own names."""
+
+    def objects(self, split: str, for_training: bool, with_masks: bool, with_images: bool = True) -> AnyTable:
+        columns = {"image_column": self.image_column, "json_column": self.json_column}
+        num_classes = len(self.categories(split)[0])
+        return load_coco_shards(
+            self.path, split, num_classes, with_images=with_images, streaming=self.streaming, **columns
+        )
+
+    def annotations(self, split: str, count: int | None, with_masks: bool) -> Iterator[Sample]:
+        rows = examples(self.objects(split, False, with_masks, with_images=False), count)
+        num_classes = len(self.categories(split)[0])
+        return (usable_objects(rows[number], num_classes) for number in range(len(rows)))
+
+    def categories(self, split: str) -> tuple[list[str], list[int]]:
+        names = None if self.json_column is not None else stored_names(self.path, split, "class_labels")
+        names = names or self.class_names()
+        return names, list(range(len(names)))
+
+    def title(self, split: str) -> str:
+        return f"{self.path} ({split})"
 
 
 @strict
@@ -89,18 +132,24 @@ class ObjectTransformRecipe:
 @dataclass(kw_only=True)
 class ObjectData(DataRecipe):
     """
-    What all data sections for objects share.
+    Images with objects.
 
     Args:
         transform (`ObjectTransformRecipe`): Augmentation.
     """
 
-    transform: ObjectTransformRecipe
     with_masks: ClassVar[bool] = False  # see `wanting`
+
+    of: Literal["objects"] = "objects"
+    source: CocoObjects | ShardsOfObjects | Rooms = joined()
+    transform: ObjectTransformRecipe
 
     @property
     def image_size(self) -> tuple[int, int]:
         return height_and_width(self.transform.image_size)
+
+    def rows(self, split: str, for_training: bool = False) -> Dataset | AnyTable:
+        return self.source.objects(split, for_training, self.with_masks)
 
     def class_names(self) -> list[str]:
         """Names of the classes of a new model."""
@@ -115,22 +164,29 @@ class ObjectData(DataRecipe):
     def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
         """Names and category ids (of the ground truth) of a split's classes, in the order of its `class_labels`; by
         default of the split to train on."""
-        raise NotImplementedError
+        return self.source.categories(split or self.split)
 
     def data_classes(self, split: str | None = None) -> DataClasses:
-        """The classes of a split, by default of the rows to train on."""
-        raise NotImplementedError
+        """The classes of a split, by default of the rows to train on. Which of them are shown is known of tables."""
+        rows = self.load_for_training() if split is None else self.load(split)
+        shown = shown_labels(rows) if isinstance(rows, datasets.Dataset) else None
+        return DataClasses(self.source.title(split or self.split), self.categories(split)[0], shown)
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         """A COCO dictionary with at least the annotations of the evaluated images, without what training leaves out."""
-        raise NotImplementedError
+        annotations = self.source.annotations(split, num_samples, self.with_masks)
+        if isinstance(annotations, dict):
+            return annotations
+        return coco_ground_truth(annotations, self.categories(split)[1])
 
     def check_ground_truth(self, split: str, num_samples: int | None) -> None:
         """`ValueError` for objects in shards that [`ObjectData.ground_truth`] cannot use."""
+        if not self.source.is_checked:
+            self.ground_truth(split, num_samples)
 
     def stream(
         self,
-        every: int,
+        every: int = 1,
         *,
         max_objects: int,
         with_masks: bool,
@@ -140,7 +196,7 @@ class ObjectData(DataRecipe):
         """
         Samples with `pixel_values` and `labels`, dictionaries of boxes, classes (those to train on numbered by
         `class_numbers`, by default as in the data, from `first_class` on) and, if wanted, masks: then objects without one
-        are left out.
+        are left out. A row of shards that is not as it should be counts as unreadable.
         """
         train_transform = ObjectTrainTransform(
             self.image_size,
@@ -152,158 +208,25 @@ class ObjectData(DataRecipe):
             class_numbers=class_numbers,
         )
         eval_transform = ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
+        if not self.source.is_checked:
+            checked = partial(_checked, num_classes=len(self.categories()[0]))
+            train_transform, eval_transform = (
+                partial(checked, transform=t) for t in (train_transform, eval_transform)
+            )
         collate = partial(object_collator, first_class=first_class)
         return Stream(self.wanting(with_masks), train_transform, eval_transform, collate, every)
-
-
-@strict
-@dataclass(kw_only=True)
-class CocoData(CocoFiles, ObjectData):
-    """Objects of a data set in COCO's format; training leaves out images without annotations, as published."""
-
-    name: Literal["coco"] = "coco"
-
-    def load_for_training(self) -> datasets.Dataset:
-        files = self.files(self.split)
-        return load_coco(files.annotations, files.images, keep_empty=False, with_masks=self.with_masks)
-
-    def load(self, split: str) -> datasets.Dataset:
-        files = self.files(split)
-        return load_coco(files.annotations, files.images, with_masks=self.with_masks)
-
-    def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
-        return coco_classes(self.files(split or self.split).annotations)
-
-    def data_classes(self, split: str | None = None) -> DataClasses:
-        rows = self.load_for_training() if split is None else self.load(split)
-        names, _ = self.categories(split)
-        return DataClasses(self.files(split or self.split).annotations, names, shown_labels(rows))
-
-    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
-        return read_coco_file(Path(self.files(split).annotations), with_masks=self.with_masks).content
-
-
-@strict
-@dataclass(kw_only=True)
-class SyntheticObjectsData(ObjectData):
-    """
-    Objects of rooms rendered on the fly.
-
-    Args:
-        size (`list[int]`): Height and width in pixels.
-        num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
-            ones, which are the default.
-        people (`bool`): Put people into the rooms, who are one more class.
-    """
-
-    name: Literal["synthetic_objects"] = "synthetic_objects"
-    size: list[int]
-    seed: int = 0
-    num_rooms: int | None = None
-    people: bool = False
-
-    @property
-    def is_endless(self) -> bool:
-        return True
-
-    def load(self, split: str) -> Dataset:
-        return SyntheticObjects(split, tuple(self.size), self.seed, people=self.people)
-
-    def load_for_training(self) -> Dataset:
-        return SyntheticObjects(self.split, tuple(self.size), self.seed, self.num_rooms, self.people)
-
-    def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
-        names = PEOPLE_CLASSES if self.people else OBJECT_CLASSES
-        return list(names), list(range(len(names)))
-
-    def data_classes(self, split: str | None = None) -> DataClasses:
-        return DataClasses("The data set of synthetic rooms", self.categories(split)[0])
-
-    def ground_truth(self, split: str, num_samples: int) -> dict[str, Any]:
-        rooms = self.load(split)
-        return coco_ground_truth([rooms[index] for index in range(num_samples)], self.categories(split)[1])
-
-
-@strict
-@dataclass(kw_only=True)
-class ObjectShards(Shards):
-    """
-    Shards with rows as of [`~ait_hf.data.coco.load_coco`].
-
-    Args:
-        image_column (`str`): Column of the images; of WebDataset the files' ending, such as "jpg".
-        json_column (`str`, *optional*): Of WebDataset, the ending of the files with all other columns.
-    """
-
-    image_column: str = "image"
-    json_column: str | None = None
-
-
-@strict
-@dataclass(kw_only=True)
-class CocoShardsData(ObjectShards, NamedClasses, ObjectData):
-    """As [`ObjectShards`]; category ids are the numbers of the classes. Where the data set names them itself, as a
-    `ClassLabel` does, its numbers are those of its own names."""
-
-    name: Literal["coco_shards"] = "coco_shards"
-
-    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
-        return self._rows(split, with_images=True)
-
-    def categories(self, split: str | None = None) -> tuple[list[str], list[int]]:
-        names = None if self.json_column is not None else stored_names(self.path, split or self.split, "class_labels")
-        names = names or self.class_names()
-        return names, list(range(len(names)))
-
-    def data_classes(self, split: str | None = None) -> DataClasses:
-        """Which of them a stream shows is not known before it is read."""
-        split = split or self.split
-        shown = None if self.streaming else shown_labels(self._rows(split, with_images=False))
-        return DataClasses(f"{self.path} ({split})", self.categories(split)[0], shown)
-
-    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
-        rows = self._rows(split, with_images=False)
-        if self.streaming and num_samples is not None:  # the first ones, as `evaluation_batches` takes them
-            rows = rows.take(num_samples)
-        ids = self.categories(split)[1]
-        return coco_ground_truth((usable_objects(row, len(ids)) for row in rows), ids)
-
-    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
-        self.ground_truth(split, num_samples)
-
-    def stream(self, every: int, **arguments) -> Stream:
-        """As [`ObjectData.stream`]; a row that is not as it should be counts as unreadable."""
-        stream, num_classes = super().stream(every, **arguments), len(self.categories()[0])
-        train_transform, eval_transform = (
-            partial(_checked, num_classes=num_classes, transform=transform)
-            for transform in (stream.train_transform, stream.eval_transform)
-        )
-        return replace(stream, train_transform=train_transform, eval_transform=eval_transform)
-
-    def _rows(self, split: str, with_images: bool) -> datasets.Dataset | datasets.IterableDataset:
-        return load_coco_shards(
-            self.path,
-            split,
-            len(self.categories(split)[0]),
-            image_column=self.image_column,
-            json_column=self.json_column,
-            with_images=with_images,
-            streaming=self.streaming,
-        )
 
 
 def _checked(row: Sample, *, num_classes: int, transform: Callable[[Sample], Sample]) -> Sample:
     return transform(usable_objects(row, num_classes))
 
 
-AnyObjectData = CocoData | CocoShardsData | SyntheticObjectsData
-
-
 @strict
 @dataclass(kw_only=True)
 class MaskData(DataRecipe):
     """
-    What the data sections of the mask tokenizer share: masks of single objects, cut to their boxes.
+    Masks of single objects, cut to their boxes, for the mask tokenizer. Crowds, boxes under two pixels and objects without
+    a mask are left out, images not read.
 
     Args:
         mask_size (`int`): Side of the cut masks, pixels.
@@ -312,6 +235,8 @@ class MaskData(DataRecipe):
 
     unit: ClassVar[str] = "mask"
 
+    of: Literal["masks"] = "masks"
+    source: CocoObjects | ShardsOfMasks | Rooms = joined()
     mask_size: int = 64
     flip_p: float = 0.5
 
@@ -319,68 +244,10 @@ class MaskData(DataRecipe):
     def image_size(self) -> tuple[int, int]:
         return self.mask_size, self.mask_size
 
-    def stream(self) -> Stream:
-        """Samples with `labels`, 0 or 1."""
-        return Stream(self, MaskTrainTransform(self.flip_p), _unchanged, default_collate)
+    def rows(self, split: str, for_training: bool = False) -> Dataset | AnyTable:
+        return self.source.mask_crops(split, for_training, self.mask_size)
 
-
-@strict
-@dataclass(kw_only=True)
-class CocoMasks(CocoFiles, MaskData):
-    """Masks of the objects of a data set in COCO's format; crowds, boxes under two pixels and objects without a mask are
-    left out."""
-
-    name: Literal["coco_masks"] = "coco_masks"
-
-    def load(self, split: str) -> Dataset:
-        files = self.files(split)
-        rows = load_coco(files.annotations, files.images, with_masks=True)
-        return MaskCrops(rows, self.mask_size, files.annotations)
-
-
-@strict
-@dataclass(kw_only=True)
-class SyntheticMasks(MaskData):
-    """Masks of the objects (and of the people) of rooms rendered on the fly, `size` = height and width in pixels."""
-
-    name: Literal["synthetic_masks"] = "synthetic_masks"
-    size: list[int]
-    seed: int = 0
-    people: bool = False
-
-    @property
-    def is_endless(self) -> bool:
-        return True
-
-    def load(self, split: str) -> Dataset:
-        return SyntheticMaskCrops(split, tuple(self.size), self.seed, self.mask_size, self.people)
-
-
-@strict
-@dataclass(kw_only=True)
-class CocoMaskShards(ObjectShards, MaskData):
-    """As [`ObjectShards`]; crowds, boxes under two pixels and objects without a mask are left out, images
-    not read."""
-
-    name: Literal["coco_mask_shards"] = "coco_mask_shards"
-
-    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
-        return load_mask_shards(
-            self.path,
-            split,
-            image_column=self.image_column,
-            json_column=self.json_column,
-            streaming=self.streaming,
-        )
-
-    def stream(self) -> Stream:
+    def stream(self, every: int = 1) -> Stream:
         """Samples with `labels`, 0 or 1."""
         cut = CutMask(self.mask_size)
-        return Stream(self, v2.Compose([cut, MaskTrainTransform(self.flip_p)]), cut, default_collate)
-
-
-AnyMaskData = CocoMasks | CocoMaskShards | SyntheticMasks
-
-
-def _unchanged(sample: Sample) -> Sample:
-    return sample
+        return Stream(self, v2.Compose([cut, MaskTrainTransform(self.flip_p)]), cut, default_collate, every)

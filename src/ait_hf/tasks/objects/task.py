@@ -20,7 +20,7 @@ from ..base import Kind, mask_grid
 from ..card_text import TaskText
 from ..writer import Writer
 from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
-from .data import AnyMaskData, AnyObjectData
+from .data import MaskData, ObjectData
 from .drawing import colorize_mask, object_gallery
 from .evaluation import evaluate_objects, object_gallery_rows
 from .prediction import OBJECT_TASKS, ObjectWriter
@@ -69,7 +69,7 @@ class Objects(Kind):
     output_types: ClassVar[Sequence[str]] = ("objects",)
     units: ClassVar[Sequence[str]] = ("mask",)
     predict_options: ClassVar[Sequence[str]] = ("threshold",)
-    tokenizer_data: ClassVar[Any] = AnyMaskData
+    tokenizer_data: ClassVar[Any] = MaskData
     tokenizer_defaults: ClassVar[Mapping[str, Any]] = {"value_range": [0.0, 1.0], "loss_type": "mse"}
     writer: ClassVar[type[Writer]] = ObjectWriter
     columns: ClassVar[Sequence[str]] = (
@@ -79,7 +79,7 @@ class Objects(Kind):
     lower_is_better: ClassVar[bool] = False
 
     name: Literal["object-detection", "instance-segmentation"]
-    data: AnyObjectData
+    data: ObjectData
     tokenizer: str | None = None
     settings: ObjectSettings = field(default_factory=ObjectSettings)
 

@@ -23,7 +23,7 @@ from ..base import DenseSettings, Kind, sample_size
 from ..card_text import TaskText
 from ..writer import Writer
 from .command import COCO_PREFIX, evaluate_pose_task
-from .data import AnyPersonData, AnyPoseData
+from .data import PersonData, PoseData
 from .drawing import BACKGROUND, draw_poses, pose_gallery
 from .evaluation import evaluate_poses, pose_gallery_rows
 from .prediction import POSE_TASK, PoseWriter
@@ -48,7 +48,7 @@ class Poses(Kind):
     units: ClassVar[Sequence[str]] = ("pixel",)
     tokenizer_class: ClassVar[type] = PoseTokenizer
     predict_options: ClassVar[Sequence[str]] = ("threshold", "boxes", "flip_test", "skeleton")
-    tokenizer_data: ClassVar[Any] = AnyPoseData
+    tokenizer_data: ClassVar[Any] = PoseData
     mask_ratio: ClassVar[float] = 0.2
     has_patches: ClassVar[bool] = False
     writer: ClassVar[type[Writer]] = PoseWriter
@@ -64,7 +64,7 @@ class Poses(Kind):
     lower_is_better: ClassVar[bool] = False
 
     name: Literal["keypoint-detection"] = "keypoint-detection"
-    data: AnyPersonData
+    data: PersonData
     tokenizer: str | None = None
     settings: PoseSettings = field(default_factory=PoseSettings)
 

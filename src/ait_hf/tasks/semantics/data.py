@@ -1,9 +1,9 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Data sections of recipes for semantic segmentation, for tokenizers of label maps (the same ones), and for the
-tokenizer of the masks of single classes."""
+"""Data of semantic segmentation and of tokenizers of label maps (the same ones), and masks of single classes for the
+tokenizer of these."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +17,6 @@ from ...data.collation import depth_collator
 from ...data.label_map_shards import load_class_mask_shards, load_label_map_shards, shown_in_label_maps
 from ...data.label_maps import ade20k_classes, load_ade20k, load_label_maps, shown_classes, split_folders
 from ...data.pixels import height_and_width
-from ...data.rooms.labels import LABEL_CLASSES, SyntheticLabelMaps
 from ...data.semantic_transforms import (
     ClassMasks,
     ClassMaskTransform,
@@ -26,8 +25,123 @@ from ...data.semantic_transforms import (
     SemanticTrainTransform,
 )
 from ...model.tokenization_vq import IGNORED_LABEL
-from ...recipes.shards import NamedClasses, Shards
-from ...recipes.streams import Batch, DataRecipe, Sample, Stream
+from ...recipes.parsing import joined
+from ...recipes.sources import NamedClasses, Rooms, Shards
+from ...recipes.streams import Batch, DataRecipe, Sample, Source, Stream
+
+
+AnyTable = datasets.Dataset | datasets.IterableDataset
+
+
+@strict
+@dataclass(kw_only=True)
+class NumberedClasses(NamedClasses):
+    """
+    Label maps whose numbers one has to know.
+
+    Args:
+        first_id (`int`): Number in the files of the first class.
+        class_ids (`list[int]`, *optional*): Number in the files of every class, in order, where these do not follow one
+            another: 0 and 255 of black and white masks.
+        ignored_ids (`list[int]`, *optional*): Numbers in the files of pixels that do not count; by default 255, unless
+            that is a class's.
+    """
+
+    first_id: int = 0
+    class_ids: list[int] | None = None
+    ignored_ids: list[int] | None = None
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """As arguments of the functions that load label maps."""
+        return {"first_id": self.first_id, "class_ids": self.class_ids, "ignored_ids": self.ignored_ids}
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelMapFiles(NumberedClasses):
+    """
+    Your own images and label maps, see [`~ait_hf.data.label_maps.load_label_maps`].
+
+    Args:
+        root (`str`): Folder with `images/SPLIT` and `annotations/SPLIT`, or with `SPLIT` and `SPLITannot`.
+    """
+
+    name: Literal["label_maps"] = "label_maps"
+    root: str
+
+    def title(self, split: str) -> str:
+        return f"{self.root} ({split})"
+
+    def label_maps(self, split: str, for_training: bool) -> datasets.Dataset:
+        return load_label_maps(*split_folders(self.root, split), len(self.class_names()), **self.numbers)
+
+    def shown_classes(self, table: datasets.Dataset) -> set[int]:
+        """The classes that some label map has."""
+        return shown_classes(table)
+
+
+@strict
+@dataclass(kw_only=True)
+class ADE20K(Source):
+    """ADE20K's scene parsing benchmark in the folder `root`, see [`~ait_hf.data.label_maps.load_ade20k`]."""
+
+    name: Literal["ade20k"] = "ade20k"
+    root: str
+
+    title = LabelMapFiles.title
+    shown_classes = LabelMapFiles.shown_classes
+
+    def class_names(self) -> list[str]:
+        return ade20k_classes(self.root)
+
+    def label_maps(self, split: str, for_training: bool) -> datasets.Dataset:
+        return load_ade20k(self.root, split)
+
+
+@strict
+@dataclass(kw_only=True)
+class ShardsOfClassMasks(Shards, NumberedClasses):
+    """
+    Any 🤗 data set with label maps and a column `classes` as of [`~ait_hf.data.label_maps.load_label_maps`].
+
+    Args:
+        label_map_column (`str`): Name of their column; of WebDataset the files' ending, such as "png".
+    """
+
+    name: Literal["label_map_shards"] = "label_map_shards"
+    label_map_column: str = "label_map"
+
+    def title(self, split: str) -> str:
+        return f"{self.path} ({split})"
+
+    def class_masks(self, split: str) -> AnyTable:
+        """Rows with `label_map`, once for each of its classes, and `class_number`."""
+        return self._load(load_class_mask_shards, split)
+
+    def _load(self, load: Callable[..., AnyTable], split: str, **columns: str) -> AnyTable:
+        columns["label_map_column"] = self.label_map_column
+        num_classes = len(self.class_names())
+        return load(self.path, split, num_classes, streaming=self.streaming, **columns, **self.numbers)
+
+
+@strict
+@dataclass(kw_only=True)
+class ShardsOfLabelMaps(ShardsOfClassMasks):
+    """
+    Any 🤗 data set with images and label maps.
+
+    Args:
+        image_column (`str`): Name of the column of images; of WebDataset the files' ending, such as "jpg".
+    """
+
+    image_column: str = "image"
+
+    def label_maps(self, split: str, for_training: bool) -> AnyTable:
+        return self._load(load_label_map_shards, split, image_column=self.image_column)
+
+    def shown_classes(self, table: datasets.Dataset) -> set[int]:
+        return shown_in_label_maps(table)
 
 
 @strict
@@ -50,17 +164,12 @@ class SemanticTransformRecipe:
     color_p: float = 0.5
     normalize: bool = True
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the frame, pixels."""
-        return height_and_width(self.image_size)
-
 
 @strict
 @dataclass(kw_only=True)
 class LabelData(DataRecipe):
     """
-    What all data sections with label maps share.
+    What the views of label maps share.
 
     Args:
         transform (`SemanticTransformRecipe`): Augmentation.
@@ -69,34 +178,20 @@ class LabelData(DataRecipe):
     transform: SemanticTransformRecipe
 
     def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their numbers in `label_map`."""
-        raise NotImplementedError
+        """Names of the classes, in the order of their numbers in label maps."""
+        return self.source.class_names()
 
     def data_classes(self, split: str | None = None) -> DataClasses:
         """The classes of a split, by default of the rows to train on. Which of them are shown is known of tables."""
-        rows = self.training_label_maps() if split is None else self.label_maps(split)
-        shown = self.shown_classes(rows) if isinstance(rows, datasets.Dataset) else None
-        return DataClasses(f"{self.source} ({split or self.split})", self.class_names(), shown)
+        rows = self.load_for_training() if split is None else self.load(split)
+        return DataClasses(self.source.title(split or self.split), self.class_names(), self.shown_classes(rows))
 
     def tokenizer_warnings(self) -> list[str]:
         return learning_warnings(self.data_classes())
 
-    def shown_classes(self, table: datasets.Dataset) -> set[int]:
-        """The classes that some label map has."""
-        return shown_classes(table)
-
-    @property
-    def source(self) -> str:
-        """What messages call the data."""
+    def shown_classes(self, rows: Dataset | AnyTable) -> set[int] | None:
+        """The classes that there is something of in some rows, if that is known."""
         raise NotImplementedError
-
-    def label_maps(self, split: str) -> Dataset | datasets.Dataset:
-        """Rows with `image` and `label_map`."""
-        raise NotImplementedError
-
-    def training_label_maps(self) -> Dataset | datasets.Dataset:
-        """The rows to train on."""
-        return self.label_maps(self.split)
 
 
 @strict
@@ -106,19 +201,22 @@ class SemanticData(LabelData):
 
     unit: ClassVar[str] = "class"
 
+    of: Literal["labels"] = "labels"
+    source: LabelMapFiles | ADE20K | ShardsOfLabelMaps | Rooms = joined()
+
     @property
     def image_size(self) -> tuple[int, int]:
-        return self.transform.size
+        return height_and_width(self.transform.image_size)
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names())
 
-    def load(self, split: str) -> Dataset | datasets.Dataset:
-        return self.label_maps(split)
+    def rows(self, split: str, for_training: bool = False) -> Dataset | AnyTable:
+        return self.source.label_maps(split, for_training)
 
-    def load_for_training(self) -> Dataset | datasets.Dataset:
-        return self.training_label_maps()
+    def shown_classes(self, rows: Dataset | AnyTable) -> set[int] | None:
+        return self.source.shown_classes(rows) if isinstance(rows, datasets.Dataset) else None
 
     def stream(self, every: int = 1, *, first_class: int = 0, class_numbers: Sequence[int] | None = None) -> Stream:
         """
@@ -166,180 +264,9 @@ def semantic_collator(samples: Sequence[Sample]) -> Batch:
 
 @strict
 @dataclass(kw_only=True)
-class NumberedClasses(NamedClasses):
-    """
-    Label maps whose numbers one has to know.
-
-    Args:
-        first_id (`int`): Number in the files of the first class.
-        class_ids (`list[int]`, *optional*): Number in the files of every class, in order, where these do not follow one
-            another: 0 and 255 of black and white masks.
-        ignored_ids (`list[int]`, *optional*): Numbers in the files of pixels that do not count; by default 255, unless
-            that is a class's.
-    """
-
-    first_id: int = 0
-    class_ids: list[int] | None = None
-    ignored_ids: list[int] | None = None
-
-    @property
-    def numbers(self) -> dict[str, Any]:
-        """As arguments of the functions that load label maps."""
-        return {"first_id": self.first_id, "class_ids": self.class_ids, "ignored_ids": self.ignored_ids}
-
-
-@strict
-@dataclass(kw_only=True)
-class LabelMapFolder(NumberedClasses, LabelData):
-    """
-    Your own images and label maps, see [`~ait_hf.data.label_maps.load_label_maps`].
-
-    Args:
-        root (`str`): Folder with `images/SPLIT` and `annotations/SPLIT`, or with `SPLIT` and `SPLITannot`.
-    """
-
-    root: str
-
-    @property
-    def source(self) -> str:
-        return self.root
-
-    def label_maps(self, split: str) -> datasets.Dataset:
-        folders = split_folders(self.root, split)
-        return load_label_maps(*folders, len(self.class_names()), **self.numbers)
-
-
-@strict
-@dataclass(kw_only=True)
-class ADE20KFolder(LabelData):
-    """ADE20K's scene parsing benchmark in the folder `root`, see [`~ait_hf.data.label_maps.load_ade20k`]."""
-
-    root: str
-
-    @property
-    def source(self) -> str:
-        return self.root
-
-    def class_names(self) -> list[str]:
-        return ade20k_classes(self.root)
-
-    def label_maps(self, split: str) -> datasets.Dataset:
-        return load_ade20k(self.root, split)
-
-
-@strict
-@dataclass(kw_only=True)
-class SyntheticRooms(LabelData):
-    """
-    Rooms rendered on the fly, where floor, ceiling, walls and kinds of objects are the classes.
-
-    Args:
-        size (`list[int]`): Height and width in pixels.
-        num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
-            ones, which are the default.
-        people (`bool`): With people, one class more.
-    """
-
-    size: list[int]
-    seed: int = 0
-    num_rooms: int | None = None
-    people: bool = False
-
-    @property
-    def source(self) -> str:
-        return "The data set of synthetic rooms"
-
-    @property
-    def is_endless(self) -> bool:
-        return True
-
-    def class_names(self) -> list[str]:
-        return list(LABEL_CLASSES if self.people else LABEL_CLASSES[:-1])
-
-    def label_maps(self, split: str) -> Dataset:
-        return SyntheticLabelMaps(split, tuple(self.size), self.seed, people=self.people)
-
-    def training_label_maps(self) -> Dataset:
-        return SyntheticLabelMaps(self.split, tuple(self.size), self.seed, self.num_rooms, people=self.people)
-
-
-@strict
-@dataclass(kw_only=True)
-class LabelMapsData(LabelMapFolder, SemanticData):
-    """As [`LabelMapFolder`]."""
-
-    name: Literal["label_maps"] = "label_maps"
-
-
-@strict
-@dataclass(kw_only=True)
-class ADE20KData(ADE20KFolder, SemanticData):
-    """As [`ADE20KFolder`]."""
-
-    name: Literal["ade20k"] = "ade20k"
-
-
-@strict
-@dataclass(kw_only=True)
-class SyntheticLabelsData(SyntheticRooms, SemanticData):
-    """As [`SyntheticRooms`]."""
-
-    name: Literal["synthetic_labels"] = "synthetic_labels"
-
-
-@strict
-@dataclass(kw_only=True)
-class LabelMapShards(Shards, NumberedClasses, LabelData):
-    """
-    Any 🤗 data set with label maps.
-
-    Args:
-        label_map_column (`str`): Name of their column; of WebDataset the files' ending, such as "png".
-    """
-
-    label_map_column: str = "label_map"
-
-    @property
-    def source(self) -> str:
-        return self.path
-
-    def shown_classes(self, table: datasets.Dataset) -> set[int]:
-        return shown_in_label_maps(table)
-
-
-@strict
-@dataclass(kw_only=True)
-class LabelMapShardsData(LabelMapShards, SemanticData):
-    """
-    As [`LabelMapShards`].
-
-    Args:
-        image_column (`str`): Name of the column of images; of WebDataset the files' ending, such as "jpg".
-    """
-
-    name: Literal["label_map_shards"] = "label_map_shards"
-    image_column: str = "image"
-
-    def label_maps(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
-        return load_label_map_shards(
-            self.path,
-            split,
-            len(self.class_names()),
-            image_column=self.image_column,
-            label_map_column=self.label_map_column,
-            streaming=self.streaming,
-            **self.numbers,
-        )
-
-
-AnySemanticData = LabelMapsData | LabelMapShardsData | ADE20KData | SyntheticLabelsData
-
-
-@strict
-@dataclass(kw_only=True)
 class ClassMaskData(LabelData):
     """
-    What the data sections for masks of whole classes share. Of `transform` the colours have no effect.
+    Masks of whole classes. Of `transform` the colours have no effect.
 
     Args:
         mask_size (`int`): Side of the square that every mask is squeezed into, pixels: the size at which the model
@@ -348,78 +275,27 @@ class ClassMaskData(LabelData):
 
     unit: ClassVar[str] = "mask"
 
+    of: Literal["class_masks"] = "class_masks"
+    source: LabelMapFiles | ADE20K | ShardsOfClassMasks | Rooms = joined()
     mask_size: int = 64
 
     @property
     def image_size(self) -> tuple[int, int]:
         return self.mask_size, self.mask_size
 
-    def load(self, split: str) -> Dataset:
-        return self._masks_of(self.label_maps(split))
+    def rows(self, split: str, for_training: bool = False) -> Dataset | AnyTable:
+        if isinstance(self.source, ShardsOfClassMasks):
+            return self.source.class_masks(split)
+        masks_of = EndlessClassMasks if self.is_endless else ClassMasks
+        return masks_of(self.source.label_maps(split, for_training))
 
-    def load_for_training(self) -> Dataset:
-        return self._masks_of(self.training_label_maps())
+    def shown_classes(self, rows: Dataset | AnyTable) -> set[int] | None:
+        if isinstance(rows, ClassMasks):
+            return {number for _, number in rows.pairs}
+        return set(rows.unique("class_number")) if isinstance(rows, datasets.Dataset) else None
 
-    def _masks_of(self, label_maps: Dataset | datasets.Dataset) -> Dataset:
-        return EndlessClassMasks(label_maps) if self.is_endless else ClassMasks(label_maps)
-
-    def stream(self) -> Stream:
+    def stream(self, every: int = 1) -> Stream:
         """Samples with `labels`, float32, 0 or 1."""
-        size, transform = self.transform.size, self.transform
+        size, transform = height_and_width(self.transform.image_size), self.transform
         train_transform = ClassMaskTransform(size, self.mask_size, tuple(transform.scale_range), transform.flip_p)
-        return Stream(self, train_transform, ClassMaskTransform(size, self.mask_size), default_collate)
-
-
-@strict
-@dataclass(kw_only=True)
-class LabelMapMasks(ClassMaskData, LabelMapFolder):
-    """As [`LabelMapFolder`]."""
-
-    name: Literal["label_map_masks"] = "label_map_masks"
-
-
-@strict
-@dataclass(kw_only=True)
-class ADE20KMasks(ClassMaskData, ADE20KFolder):
-    """As [`ADE20KFolder`]."""
-
-    name: Literal["ade20k_masks"] = "ade20k_masks"
-
-
-@strict
-@dataclass(kw_only=True)
-class SyntheticClassMasks(ClassMaskData, SyntheticRooms):
-    """As [`SyntheticRooms`]."""
-
-    name: Literal["synthetic_class_masks"] = "synthetic_class_masks"
-
-
-@strict
-@dataclass(kw_only=True)
-class LabelMapMaskShards(LabelMapShards, ClassMaskData):
-    """As [`LabelMapShards`], with a column `classes` as of [`~ait_hf.data.label_maps.load_label_maps`]; images are not read."""
-
-    name: Literal["label_map_mask_shards"] = "label_map_mask_shards"
-
-    def label_maps(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
-        """Rows with `label_map`, once for each of its classes, and `class_number`."""
-        return load_class_mask_shards(
-            self.path,
-            split,
-            len(self.class_names()),
-            label_map_column=self.label_map_column,
-            streaming=self.streaming,
-            **self.numbers,
-        )
-
-    def shown_classes(self, table: datasets.Dataset) -> set[int]:
-        return set(table.unique("class_number"))
-
-    def load(self, split: str) -> datasets.Dataset | datasets.IterableDataset:
-        return self.label_maps(split)
-
-    def load_for_training(self) -> datasets.Dataset | datasets.IterableDataset:
-        return self.label_maps(self.split)
-
-
-AnyClassMaskData = LabelMapMasks | LabelMapMaskShards | ADE20KMasks | SyntheticClassMasks
+        return Stream(self, train_transform, ClassMaskTransform(size, self.mask_size), default_collate, every)

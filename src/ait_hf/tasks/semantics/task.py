@@ -23,7 +23,7 @@ from ..base import Kind, code_grid, mask_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
-from .data import AnyClassMaskData, AnySemanticData
+from .data import ClassMaskData, SemanticData
 from .drawing import class_legend, colorize_label_map, semantic_gallery
 from .evaluation import evaluate_semantic, frame_processor, semantic_gallery_rows
 from .prediction import SEMANTIC_TASK, SemanticWriter
@@ -81,7 +81,7 @@ class Semantics(Kind):
     tasks: ClassVar[Sequence[str]] = (SEMANTIC_TASK,)
     output_types: ClassVar[Sequence[str]] = ("semantic", "label_map")
     units: ClassVar[Sequence[str]] = ("class", "mask")
-    tokenizer_data: ClassVar[Any] = AnySemanticData | AnyClassMaskData
+    tokenizer_data: ClassVar[Any] = SemanticData | ClassMaskData
     writer: ClassVar[type[Writer]] = SemanticWriter
     columns: ClassVar[Sequence[str]] = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
     model_class: ClassVar[type] = AiTForSemanticSegmentation
@@ -90,7 +90,7 @@ class Semantics(Kind):
     task_id: ClassVar[int] = 4
 
     name: Literal["semantic-segmentation"] = "semantic-segmentation"
-    data: AnySemanticData
+    data: SemanticData
     tokenizer: str | None = None
     settings: SemanticSettings = field(default_factory=SemanticSettings)
 
