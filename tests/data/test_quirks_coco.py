@@ -16,6 +16,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from data_sections import data_section
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,9 +30,7 @@ from ait_hf.data.coco_shards import load_coco_shards
 from ait_hf.data.remarks import warn_once
 from ait_hf.metrics import CocoMetric, read_coco
 from ait_hf.model.tokenization_vq import VQTokenizer
-from ait_hf.tasks.objects.data import CocoData, CocoMasks, CocoSplit, ObjectTransformRecipe
 from ait_hf.tasks.objects.evaluation import coco_ground_truth, evaluate_mask_tokenizer
-from ait_hf.tasks.poses.data import CocoKeypointsData, CocoPoses, PoseTransformRecipe
 from ait_hf.tasks.poses.evaluation import pose_ground_truth, read_detections
 
 
@@ -44,17 +43,15 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def section(kind: type, file: Path):
-    split = CocoSplit(annotations=str(file), images=str(file.parent))
+def section(kind: str, file: Path):
+    split = {"annotations": str(file), "images": str(file.parent)}
     both = {"train": split, "validation": split, "batch_size": 2}
-    if kind is CocoMasks:
-        return kind(mask_size=16, **both)
-    transform = {CocoData: ObjectTransformRecipe}.get(kind, PoseTransformRecipe)(image_size=[64, 64])
-    return kind(transform=transform, **both)
+    own = {"mask_size": 16} if kind == "coco_masks" else {"transform": {"image_size": [64, 64]}}
+    return data_section(kind, **own, **both)
 
 
 def masks_of(file: Path):
-    return section(CocoData, file).stream(1, max_objects=9, with_masks=True).data
+    return section("coco", file).stream(1, max_objects=9, with_masks=True).data
 
 
 def tokenizer_evaluation(file: Path):
@@ -66,20 +63,20 @@ def tokenizer_evaluation(file: Path):
 # What reads objects, and what reads people.
 OF_OBJECTS: dict[str, Callable[[Path], Any]] = {
     "load_coco": lambda file: load_coco(file, file.parent),
-    "training": lambda file: section(CocoData, file).load_for_training(),
+    "training": lambda file: section("coco", file).load_for_training(),
     "training with masks": lambda file: masks_of(file).load_for_training(),
-    "truth of a training": lambda file: section(CocoData, file).ground_truth("validation", None),
+    "truth of a training": lambda file: section("coco", file).ground_truth("validation", None),
     "truth with masks": lambda file: masks_of(file).ground_truth("validation", None),
-    "masks": lambda file: section(CocoMasks, file).load("train"),
+    "masks": lambda file: section("coco_masks", file).load("train"),
     "read_coco": read_coco,
     "boxes": lambda file: CocoMetric("bbox", ground_truth=file),
     "segments": lambda file: CocoMetric("segm", ground_truth=read_coco(file, with_masks=True)),
 }
 OF_PEOPLE = {
     "load_coco_keypoints": lambda file: load_coco_keypoints(file, file.parent),
-    "people": lambda file: section(CocoKeypointsData, file).load("train"),
-    "poses": lambda file: section(CocoPoses, file).load("train"),
-    "truth of people": lambda file: section(CocoKeypointsData, file).ground_truth("validation", None),
+    "people": lambda file: section("coco_keypoints", file).load("train"),
+    "poses": lambda file: section("coco_poses", file).load("train"),
+    "truth of people": lambda file: section("coco_keypoints", file).ground_truth("validation", None),
     "joints": lambda file: CocoMetric("keypoints", ground_truth=file),
 }
 READERS = OF_OBJECTS | OF_PEOPLE

@@ -152,7 +152,7 @@ def test_later_overrides_win_and_sections_can_be_replaced(recipe_file):
         (["tasks.depth=3"], "tasks.depth is a section with keys, not the value 3"),
         (["tasks=[depth]"], "tasks is a section with keys, not the value"),
         (["tasks.object-detection.tokenizer=x"], "'tokenizer' in section tasks.object-detection"),
-        (["tasks.instance-segmentation.data.name=rgbd"], "must be one of coco, coco_shards, synthetic_objects, got"),
+        (["tasks.instance-segmentation.data.name=rgbd"], "must be one of coco, coco_shards, synthetic, got"),
         (["model.config.dmodel=1"], "did you mean d_model"),
         (["model.config.parallel=true"], "'parallel' in section model.config"),
         (["tasks.depth.settings.tau=1"], "'tau' in section tasks.depth.settings"),

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from data_sections import data_section
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ait_hf.data.rooms.depth import synthetic_rooms
+from ait_hf.data.rooms.depth import SyntheticDepth, synthetic_rooms
 from ait_hf.recipes.streams import SampleOrder, evaluation_batches, training_batches
-from ait_hf.tasks.depth.data import HubData, RandomRooms, RGBDData, SyntheticData, TransformRecipe
 
 
-TRANSFORM = TransformRecipe(crop_size=16)
+TRANSFORM = {"crop_size": 16}
 HUB = {"batch_size": 2, "transform": TRANSFORM, "image_column": "rgb", "depth_column": "metres"}
 
 
@@ -36,13 +36,13 @@ def test_epochs_and_seeds_differ():
 
 
 def test_rooms_are_those_of_the_synthetic_data_set():
-    rooms = RandomRooms("validation", (12, 16), seed=5)
+    rooms = SyntheticDepth("validation", (12, 16), seed=5)
     stream = list(synthetic_rooms("validation", size=(12, 16), seed=5, num_examples=3))
     for index, room in enumerate(stream):
         for key, value in room.items():
             np.testing.assert_array_equal(rooms[index][key], value)
     with pytest.raises(ValueError, match="Unknown split 'val'"):
-        RandomRooms("val", (8, 8), 0)
+        SyntheticDepth("val", (8, 8), 0)
 
 
 def batches(data, **arguments) -> list[dict[str, torch.Tensor]]:
@@ -69,9 +69,9 @@ def hub_folder(tmp_path):
 @pytest.mark.parametrize("kind", ["synthetic", "hub", "stream"])
 def test_resuming_goes_on_with_the_same_batches(kind, hub_folder):
     if kind == "synthetic":
-        data = SyntheticData(batch_size=2, transform=TRANSFORM, size=[20, 24])
+        data = data_section("synthetic", batch_size=2, transform=TRANSFORM, size=[20, 24])
     else:
-        data = HubData(**HUB, path=str(hub_folder), streaming=kind == "stream")
+        data = data_section("hub", **HUB, path=str(hub_folder), streaming=kind == "stream")
     whole = batches(data)
     assert (
         len(whole) == 5
@@ -86,13 +86,13 @@ def test_resuming_goes_on_with_the_same_batches(kind, hub_folder):
 
 
 def test_workers_change_nothing(hub_folder):
-    data = HubData(**HUB, path=str(hub_folder))
+    data = data_section("hub", **HUB, path=str(hub_folder))
     torch.testing.assert_close(batches(data, num_workers=2), batches(data), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_evaluation_takes_each_sample_once(hub_folder, streaming):
-    data = HubData(**HUB, path=str(hub_folder), streaming=streaming)
+    data = data_section("hub", **HUB, path=str(hub_folder), streaming=streaming)
     arguments = {"split": "test", "batch_size": 4, "num_workers": 0}
     labels = [
         batch["labels"] for batch in evaluation_batches(data.stream(), Accelerator(), num_samples=None, **arguments)
@@ -103,15 +103,16 @@ def test_evaluation_takes_each_sample_once(hub_folder, streaming):
 
 
 def test_evaluation_needs_an_end():
-    data = SyntheticData(batch_size=2, transform=TRANSFORM, size=[16, 16])
+    data = data_section("synthetic", batch_size=2, transform=TRANSFORM, size=[16, 16])
     with pytest.raises(ValueError, match="Set evaluation.num_samples"):
         evaluation_batches(data.stream(), Accelerator(), split="test", num_samples=None, batch_size=2, num_workers=0)
 
 
 def test_real_frames(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    transform = TransformRecipe(crop_size=[64, 96], resize=96)
-    data = RGBDData(
+    transform = {"crop_size": [64, 96], "resize": 96}
+    data = data_section(
+        "rgbd",
         batch_size=2,
         transform=transform,
         index=str(data_dir / "rgbd" / "index.json"),

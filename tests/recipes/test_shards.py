@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from data_sections import data_section
 from datasets.packaged_modules.parquet.parquet import Parquet
 from PIL import Image
 from repository import RECIPES
@@ -36,33 +37,15 @@ from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.remarks import warn_once
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.recipes.streams import evaluation_batches, mixed_batches
-from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
-from ait_hf.tasks.maps.data import HubMapData, MapFolderData, MapTransformRecipe
-from ait_hf.tasks.objects.data import (
-    CocoData,
-    CocoMasks,
-    CocoMaskShards,
-    CocoShardsData,
-    CocoSplit,
-    ObjectTransformRecipe,
-)
-from ait_hf.tasks.poses.data import CocoKeypointsData, CocoPoses, KeypointShards, PoseShards, PoseTransformRecipe
-from ait_hf.tasks.semantics.data import (
-    LabelMapMasks,
-    LabelMapMaskShards,
-    LabelMapsData,
-    LabelMapShardsData,
-    SemanticTransformRecipe,
-)
 from ait_hf.training.solver import SolverRecipe, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
 # Without chance, so that samples tell which row they are of.
-OBJECTS = ObjectTransformRecipe(image_size=[HEIGHT, WIDTH], scale_range=[1.0, 1.0], flip_p=0.0)
-LABELS = SemanticTransformRecipe(image_size=[HEIGHT, WIDTH], scale_range=[1.0, 1.0], flip_p=0.0, color_p=0.0)
-POSES = PoseTransformRecipe(image_size=16, scale_range=[1.0, 1.0], shift=0.0, rotation=0.0, flip_p=0.0)
-MAPS = MapTransformRecipe(crop_size=[HEIGHT, WIDTH], flip_p=0.0, color_p=0.0)
+OBJECTS = {"image_size": [HEIGHT, WIDTH], "scale_range": [1.0, 1.0], "flip_p": 0.0}
+LABELS = {"image_size": [HEIGHT, WIDTH], "scale_range": [1.0, 1.0], "flip_p": 0.0, "color_p": 0.0}
+POSES = {"image_size": 16, "scale_range": [1.0, 1.0], "shift": 0.0, "rotation": 0.0, "flip_p": 0.0}
+MAPS = {"crop_size": [HEIGHT, WIDTH], "flip_p": 0.0, "color_p": 0.0}
 LABEL_NUMBERS = {"first_id": 1, "ignored_ids": [0]}
 MAP_VALUES = {"unit": "heat", "num_channels": 1, "scale": 0.5, "offset": 1.0}
 
@@ -90,31 +73,31 @@ def here(written, tmp_path, monkeypatch):
     Accelerator()  # the loaders below ask for its state
 
 
-COCO = {"train": CocoSplit("instances.json", "images")}
-PEOPLE = {"train": CocoSplit("keypoints.json", "images")}
+COCO = {"train": {"annotations": "instances.json", "images": "images"}}
+PEOPLE = {"train": {"annotations": "keypoints.json", "images": "images"}}
 TAR = {"path": "tars", "image_column": "png", "json_column": "json"}
 LABEL_TAR = {"path": "label-tars", "image_column": "jpg", "label_map_column": "png"}
 OF_LABELS = {"classes": CLASSES, "transform": LABELS, **LABEL_NUMBERS}
 # For every section of shards the one that reads the files they were made of.
 PAIRS = {
-    "objects": (CocoData, {**COCO, "transform": OBJECTS}, CocoShardsData, {"path": "my-coco"}),
-    "objects in tars": (CocoData, {**COCO, "transform": OBJECTS}, CocoShardsData, TAR),
-    "masks": (CocoMasks, {**COCO, "mask_size": 8, "flip_p": 0.0}, CocoMaskShards, {"path": "my-coco"}),
-    "masks in tars": (CocoMasks, {**COCO, "mask_size": 8, "flip_p": 0.0}, CocoMaskShards, TAR),
-    "people": (CocoKeypointsData, {**PEOPLE, "transform": POSES}, KeypointShards, {"path": "my-people"}),
-    "poses": (CocoPoses, {**PEOPLE, "transform": POSES}, PoseShards, {"path": "my-people"}),
-    "label maps": (LabelMapsData, {"root": "labelled", **OF_LABELS}, LabelMapShardsData, {"path": "my-labels"}),
-    "label maps in tars": (LabelMapsData, {"root": "labelled", **OF_LABELS}, LabelMapShardsData, LABEL_TAR),
+    "objects": ("coco", {**COCO, "transform": OBJECTS}, "coco_shards", {"path": "my-coco"}),
+    "objects in tars": ("coco", {**COCO, "transform": OBJECTS}, "coco_shards", TAR),
+    "masks": ("coco_masks", {**COCO, "mask_size": 8, "flip_p": 0.0}, "coco_mask_shards", {"path": "my-coco"}),
+    "masks in tars": ("coco_masks", {**COCO, "mask_size": 8, "flip_p": 0.0}, "coco_mask_shards", TAR),
+    "people": ("coco_keypoints", {**PEOPLE, "transform": POSES}, "coco_keypoint_shards", {"path": "my-people"}),
+    "poses": ("coco_poses", {**PEOPLE, "transform": POSES}, "coco_pose_shards", {"path": "my-people"}),
+    "label maps": ("label_maps", {"root": "labelled", **OF_LABELS}, "label_map_shards", {"path": "my-labels"}),
+    "label maps in tars": ("label_maps", {"root": "labelled", **OF_LABELS}, "label_map_shards", LABEL_TAR),
     "class masks": (
-        LabelMapMasks,
+        "label_map_masks",
         {"root": "labelled", "mask_size": 8, **OF_LABELS},
-        LabelMapMaskShards,
+        "label_map_mask_shards",
         {"path": "my-labels"},
     ),
     "maps": (
-        MapFolderData,
+        "map_folder",
         {"path": ".", "transform": MAPS, **MAP_VALUES},
-        HubMapData,
+        "map_hub",
         {"path": "my-maps", "map_column": "map"},
     ),
 }
@@ -125,13 +108,13 @@ def sections(kind: str, **changes):
     of_files, files, of_shards, shards = PAIRS[kind]
     common = {"batch_size": 1, "max_unreadable_share": 1.0}
     shards = {name: value for name, value in files.items() if name not in ("train", "root", "path")} | shards
-    if of_shards is CocoShardsData:
+    if of_shards == "coco_shards":
         shards["classes"] = CLASSES
-    return of_files(**common | files), of_shards(**common | shards | changes)
+    return data_section(of_files, **common | files), data_section(of_shards, **common | shards | changes)
 
 
 def stream_of(data):
-    if isinstance(data, CocoData | CocoShardsData):
+    if data.of == "objects":
         return data.stream(1, max_objects=9, with_masks=True)
     return data.stream()
 
@@ -175,13 +158,13 @@ def test_two_nodes_with_two_workers_see_every_row_once_an_epoch(kind):
 
 
 CHANCE = {
-    "objects": {"transform": ObjectTransformRecipe(image_size=16)},
-    "objects in tars": {"transform": ObjectTransformRecipe(image_size=16)},
+    "objects": {"transform": {"image_size": 16}},
+    "objects in tars": {"transform": {"image_size": 16}},
     "masks": {"flip_p": 0.5},
-    "people": {"transform": PoseTransformRecipe(image_size=16)},
-    "label maps": {"transform": SemanticTransformRecipe(image_size=16)},
-    "class masks": {"transform": SemanticTransformRecipe(image_size=16)},
-    "maps": {"transform": MapTransformRecipe(crop_size=16)},
+    "people": {"transform": {"image_size": 16}},
+    "label maps": {"transform": {"image_size": 16}},
+    "class masks": {"transform": {"image_size": 16}},
+    "maps": {"transform": {"crop_size": 16}},
 }
 
 
@@ -248,7 +231,7 @@ BROKEN_LABELS = {
 def test_rows_that_cannot_be_read_are_replaced_counted_and_named(tmp_path, kind, broken, streaming):
     _, good = sections(kind, streaming=True)
     spoil = {number: (column, change) for number, (column, change, _) in broken.items()}
-    path = spoilt(tmp_path / "shards", good.path, spoil)
+    path = spoilt(tmp_path / "shards", good.source.path, spoil)
     _, data = sections(kind, path=path, streaming=streaming)
     stream = stream_of(data)
     seen = batches(stream, num_batches=NUM_IMAGES)  # one epoch
@@ -389,7 +372,7 @@ def test_boxes_with_width_and_height_are_refused(tmp_path, streaming):
 def test_a_stream_mixes_with_other_tasks(every):
     """Every task sees what it would see alone, with its own batch size, in its own steps; so it does when resumed."""
     _, data = sections("objects", streaming=True, batch_size=4)
-    depth = SyntheticData(batch_size=6, transform=TransformRecipe(crop_size=8), size=[8, 8])
+    depth = data_section("synthetic", batch_size=6, transform={"crop_size": 8}, size=[8, 8])
 
     def objects(every: int):
         return data.stream(every, max_objects=9, with_masks=True)
@@ -497,17 +480,17 @@ def test_real_images_come_from_shards_as_from_files(data_dir, tmp_path):
     write_shards = run_guide()["write_shards"]
     coco = data_dir / "coco_tiny"
     files = {"annotations": str(coco / "annotations/instances_train2017.json"), "images": str(coco / "train2017")}
-    objects = {"batch_size": 5, "transform": ObjectTransformRecipe(64, [1.0, 1.0], 0.0)}
-    of_files = CocoData(train=CocoSplit(**files), **objects)
+    objects = {"batch_size": 5, "transform": {"image_size": 64, "scale_range": [1.0, 1.0], "flip_p": 0.0}}
+    of_files = data_section("coco", train=files, **objects)
     table = of_files.load_for_training()
     write_shards(table, tmp_path / "coco", "train", 7)
     names, _ = of_files.categories()
-    of_shards = CocoShardsData(path=str(tmp_path / "coco"), classes=names, streaming=True, **objects)
+    of_shards = data_section("coco_shards", path=str(tmp_path / "coco"), classes=names, streaming=True, **objects)
     labelled = {"classes": [str(number) for number in range(11)], "ignored_ids": [11], "batch_size": 5}
-    labelled |= {"transform": SemanticTransformRecipe(64, [1.0, 1.0], 0.0, 0.0)}
-    of_folder = LabelMapsData(root=str(data_dir / "camvid_sample"), **labelled)
+    labelled |= {"transform": {"image_size": 64, "scale_range": [1.0, 1.0], "flip_p": 0.0, "color_p": 0.0}}
+    of_folder = data_section("label_maps", root=str(data_dir / "camvid_sample"), **labelled)
     write_shards(of_folder.load_for_training().select(range(20)), tmp_path / "camvid", "train", 2)
-    of_stream = LabelMapShardsData(path=str(tmp_path / "camvid"), streaming=True, **labelled)
+    of_stream = data_section("label_map_shards", path=str(tmp_path / "camvid"), streaming=True, **labelled)
     for files, shards, rows in ((of_files, of_shards, len(table) // 5 * 5), (of_folder, of_stream, 20)):
         expected = contents(list(evaluated(files, None)))
         seen = contents(list(evaluated(shards, rows)))

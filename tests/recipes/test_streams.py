@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from data_sections import data_section
 from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
@@ -20,10 +21,9 @@ from training_runs import batches
 
 from ait_hf.recipes.streams import EvalSamples, evaluation_batches
 from ait_hf.recipes.unreadable import MOST_IN_A_ROW, SMALLEST_COUNT, Unreadable, UnreadableLog
-from ait_hf.tasks.depth.data import HubData, RGBDData, TransformRecipe
 
 
-TRANSFORM = TransformRecipe(crop_size=8, cut_depth_every=None)
+TRANSFORM = {"crop_size": 8, "cut_depth_every": None}
 ROWS_PER_SHARD = 3
 
 
@@ -76,7 +76,7 @@ def cache(tmp_path, monkeypatch):
 
 def stream_of(path: str, **changes):
     changes = {"batch_size": 1, "streaming": True, "depth_scale": 1000.0, "max_unreadable_share": 1.0} | changes
-    return HubData(path=path, transform=TRANSFORM, **changes).stream()
+    return data_section("hub", path=path, transform=TRANSFORM, **changes).stream()
 
 
 def rows_in(batches: list) -> list[int]:
@@ -145,7 +145,7 @@ def write_frames(folder: Path, count: int) -> Path:
 
 
 def frames(folder: Path, **changes):
-    return RGBDData(index=str(folder / "index.json"), transform=TRANSFORM, batch_size=2, **changes)
+    return data_section("rgbd", index=str(folder / "index.json"), transform=TRANSFORM, batch_size=2, **changes)
 
 
 def spoil(folder: Path, monkeypatch) -> set[int]:
@@ -217,4 +217,4 @@ def test_evaluation_leaves_nothing_out(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"images/1.png of the evaluation cannot be read"):
         list(loader)
     with pytest.raises(ValueError, match="sample 0 of the evaluation cannot be read"):
-        EvalSamples([{"image": None}], lambda sample: int("x"), 1)[0]
+        EvalSamples([{"image": None}], lambda sample: int("x"))[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+from data_sections import data_section
 from peft import PeftModel
 from PIL import Image
 from repository import SCRIPTS
@@ -22,7 +23,6 @@ from tiny_objects import INSTANCES, object_config, object_processor
 from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor, VQTokenizer
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import build
-from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
 from ait_hf.tasks.depth.task import Depth
 from ait_hf.tasks.objects.task import Objects
 from ait_hf.training.adaptation import adapt_solver
@@ -65,7 +65,7 @@ def logits(model, images: torch.Tensor) -> torch.Tensor:
 
 
 def depth_section(height: int, width: int) -> Depth:
-    data = SyntheticData(batch_size=1, transform=TransformRecipe(crop_size=[height, width]), size=[height, width])
+    data = data_section("synthetic", batch_size=1, transform={"crop_size": [height, width]}, size=[height, width])
     return Depth(data=data)
 
 

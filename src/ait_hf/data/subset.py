@@ -43,5 +43,5 @@ def examples(dataset: Dataset | datasets.Dataset | datasets.IterableDataset, cou
     if isinstance(dataset, Sized):
         return evenly(dataset, count)
     if count is None:
-        raise ValueError("Synthetic data have no end: say how many samples (evaluation.num_samples, --limit).")
+        raise ValueError("Set evaluation.num_samples (of a command --limit): synthetic rooms have no end.")
     return Subset(dataset, range(count))

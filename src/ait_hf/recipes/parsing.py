@@ -47,6 +47,11 @@ FORMER_NAMES = {
 }
 
 
+def section_name(name: str, view: str) -> str:
+    """One word for a data section, which recipes may have as its `name`, too."""
+    return next((word for word, meaning in FORMER_NAMES.items() if meaning == (name, view)), name)
+
+
 def joined() -> Any:
     """A field of a dataclass whose own keys are written, and saved, among those of the section it is in."""
     return field(metadata={_JOINED: True})

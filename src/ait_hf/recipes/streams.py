@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_
 from ..data.subset import examples
 from .batch_sizes import shared_out
 from .faults import SampleError
+from .parsing import section_name
 from .unreadable import READING_ERRORS, Unreadable, UnreadableLog, check_in_a_row, name_of, path_in
 
 
@@ -90,8 +91,8 @@ class DataRecipe:
 
     @property
     def name(self) -> str:
-        """What messages call the section."""
-        return f"{self.source.name}_{self.of}"
+        """What messages call the section: one word for source and view."""
+        return section_name(self.source.name, self.of)
 
     @property
     def image_size(self) -> tuple[int, int]:

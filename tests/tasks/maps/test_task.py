@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from data_sections import data_section
 from PIL import Image
 from repository import RECIPES
 from transformers import AutoModel
@@ -18,7 +19,6 @@ from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
 from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.metrics.maps import map_errors
 from ait_hf.recipes.parsing import load_recipe
-from ait_hf.tasks.maps.data import HubMapData, MapFolderData, MapTransformRecipe
 from ait_hf.tasks.maps.task import Maps
 from ait_hf.training.solver import SolverRecipe, train_solver
 from ait_hf.training.solver_model import build_solver
@@ -112,8 +112,8 @@ def test_the_auxiliary_loss_may_be_left_out(folder, tokenizer, tmp_path):
 
 
 def test_unit_vectors_are_judged_by_angles():
-    data = MapFolderData(
-        path="there", unit="unit_vector", num_channels=3, batch_size=1, transform=MapTransformRecipe(crop_size=32)
+    data = data_section(
+        "map_folder", path="there", unit="unit_vector", num_channels=3, batch_size=1, transform={"crop_size": 32}
     )
     task = Maps(name="normals", data=data)
     assert (task.best_metric, task.codebook, task.unit) == ("mean_angle", "normals", "unit_vector")
@@ -124,7 +124,8 @@ def test_a_section_of_a_hub_data_set(tmp_path):
     images = [Image.fromarray(rng.integers(1, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(2)]
     table = datasets.Dataset.from_dict({"photo": images, "heat": images})
     datasets.DatasetDict({"train": table}).save_to_disk(tmp_path)
-    data = HubMapData(
+    data = data_section(
+        "map_hub",
         path=str(tmp_path),
         image_column="photo",
         map_column="heat",
@@ -132,7 +133,7 @@ def test_a_section_of_a_hub_data_set(tmp_path):
         num_channels=3,
         scale=0.5,
         batch_size=1,
-        transform=MapTransformRecipe(crop_size=8, flip_p=0.0, color_p=0.0),
+        transform={"crop_size": 8, "flip_p": 0.0, "color_p": 0.0},
     )
     stream = data.stream()
     sample = stream.train_transform(data.load_for_training()[1])

@@ -11,6 +11,7 @@ import datasets
 import pytest
 import torch
 from accelerate import Accelerator
+from data_sections import data_section
 from repository import RECIPES
 from safetensors.torch import load_file
 from training_runs import TINY_RESNET, TINY_SOLVER, run_processes, without_measurements
@@ -25,7 +26,6 @@ from ait_hf import (
 )
 from ait_hf.recipes.parsing import dump_recipe, load_recipe
 from ait_hf.recipes.streams import mixed_batches
-from ait_hf.tasks.depth.data import SyntheticData, TransformRecipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.solver_model import build_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining, train_tokenizer
@@ -87,7 +87,7 @@ def built(recipe: SolverRecipe) -> AiTForDenseTokenGeneration:
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_streams_keep_their_own_count(every):
     """A stream that takes part in every n-th step sees what it would see alone, and resumes at any step."""
-    data = SyntheticData(batch_size=2, transform=TransformRecipe(crop_size=8), size=[8, 8])
+    data = data_section("synthetic", batch_size=2, transform={"crop_size": 8}, size=[8, 8])
     streams = {"always": data.stream(), "sometimes": data.stream(every)}
     options = {"forwards_per_step": 2, "num_workers": 0, "seed": 1}
     whole = list(mixed_batches(streams, Accelerator(), num_steps=5, done=0, **options))

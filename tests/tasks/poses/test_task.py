@@ -4,14 +4,14 @@
 
 import pytest
 import torch
+from data_sections import data_section
 from PIL import Image
 from repository import RECIPES
 
 from ait_hf import AiTForPoseEstimation, PoseTokenizer
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
-from ait_hf.recipes.parsing import build, load_recipe
-from ait_hf.tasks.poses.data import CocoKeypointsData, CocoPoses, PoseTransformRecipe, SyntheticPeopleData
+from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
@@ -90,7 +90,7 @@ def test_the_streams_samples(tokenizer_folder):
 
 
 def test_pictures_come_again():
-    data = SyntheticPeopleData(batch_size=1, size=[32, 32], num_images=2, transform=PoseTransformRecipe(image_size=16))
+    data = data_section("synthetic_people", batch_size=1, size=[32, 32], num_images=2, transform={"image_size": 16})
     rows = data.load_for_training()
     assert rows[0] is rows[2] and data.is_endless and data.joints is COCO_SKELETON
     assert data.load("validation")[2]["path"] != data.load("validation")[0]["path"]
@@ -107,7 +107,7 @@ def coco(data_dir):
 
 
 def test_poses_alone_are_those_of_the_people(coco):
-    people, poses = build(CocoKeypointsData, coco), build(CocoPoses, coco)
+    people, poses = data_section("coco_keypoints", **coco), data_section("coco_poses", **coco)
     rows, alone = people.load("train"), poses.load("train")
     assert len(rows) == len(alone) == 57 and "image" not in alone.column_names
     sample = poses.stream().eval_transform(alone[3])
@@ -119,17 +119,17 @@ def test_poses_alone_are_those_of_the_people(coco):
 
 
 def test_ground_truth_is_of_the_evaluated_people(coco):
-    for kind in (CocoKeypointsData, CocoPoses):
-        data = build(kind, coco)
+    for kind in ("coco_keypoints", "coco_poses"):
+        data = data_section(kind, **coco)
         everybody, some = data.ground_truth("train", None), data.ground_truth("train", 5)
         assert len(everybody["annotations"]) == 57 and len(some["annotations"]) == 5
 
 
 def test_unknown_skeleton_and_missing_split(coco):
     with pytest.raises(ValueError, match="Unknown skeleton 'hand'"):
-        build(CocoKeypointsData, coco | {"skeleton": "hand"})
+        data_section("coco_keypoints", **coco | {"skeleton": "hand"})
     with pytest.raises(ValueError, match="no files of split 'test'"):
-        build(CocoKeypointsData, coco).load("test")
+        data_section("coco_keypoints", **coco).load("test")
 
 
 def test_tokenizer_and_data_must_fit(tokenizer_folder, tmp_path):

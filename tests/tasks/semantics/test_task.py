@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from data_sections import data_section
 from PIL import Image
 from repository import RECIPES
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
@@ -19,14 +20,6 @@ from ait_hf import AiTForSemanticSegmentation, VQTokenizer
 from ait_hf.data.rooms.labels import LABEL_CLASSES
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.recipes.streams import evaluation_batches, training_batches
-from ait_hf.tasks.semantics.data import (
-    ADE20KData,
-    LabelMapMasks,
-    LabelMapsData,
-    SemanticTransformRecipe,
-    SyntheticClassMasks,
-    SyntheticLabelsData,
-)
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
 
@@ -50,7 +43,7 @@ CONFIG = (
     "model.config={num_coordinate_bins: 0, d_model: 16, encoder_layers: 1, decoder_layers: 1, num_heads: 2, "
     "ffn_dim: 32, dropout: 0.0, drop_path_rate: 0.0, max_position_embeddings: 65}"
 )
-TRANSFORM = SemanticTransformRecipe(image_size=[32, 40])
+TRANSFORM = {"image_size": [32, 40]}
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +132,7 @@ def test_settings_that_have_no_meaning_are_refused(tmp_path, tokenizers):
 
 def test_samples_count_classes_as_the_model_does():
     """In a joint model other tasks' classes may come first; data sets and metrics count their own."""
-    data = SyntheticLabelsData(batch_size=2, transform=TRANSFORM, size=[48, 40])
+    data = data_section("synthetic_labels", batch_size=2, transform=TRANSFORM, size=[48, 40])
     for first_class in (0, 80):
         stream = data.stream(first_class=first_class)
         options = {"num_workers": 0}
@@ -155,8 +148,8 @@ def test_samples_count_classes_as_the_model_does():
 
 
 def test_people_are_one_class_more():
-    with_people = SyntheticLabelsData(batch_size=1, transform=TRANSFORM, size=[8, 8], people=True)
-    without = SyntheticLabelsData(batch_size=1, transform=TRANSFORM, size=[8, 8])
+    with_people = data_section("synthetic_labels", batch_size=1, transform=TRANSFORM, size=[8, 8], people=True)
+    without = data_section("synthetic_labels", batch_size=1, transform=TRANSFORM, size=[8, 8])
     assert with_people.class_names() == [*without.class_names(), "person"]
 
 
@@ -177,8 +170,13 @@ def test_tokenizers_of_rooms_train(tmp_path, name):
 
 
 def test_masks_of_rooms_are_masks():
-    data = SyntheticClassMasks(
-        batch_size=4, transform=SemanticTransformRecipe(image_size=[32, 48]), size=[32, 48], mask_size=16, num_rooms=4
+    data = data_section(
+        "synthetic_class_masks",
+        batch_size=4,
+        transform={"image_size": [32, 48]},
+        size=[32, 48],
+        mask_size=16,
+        num_rooms=4,
     )
     assert data.image_size == (16, 16) and data.unit == "mask"
     batch = next(training_batches(data.stream(), Accelerator(), num_batches=1, done=0, num_workers=0, seed=0))
@@ -200,20 +198,20 @@ def test_street_masks_train_a_tokenizer(tmp_path, data_dir):
     overrides += [f"model.config.{key}={value}" for key, value in TINY_TOKENIZER.items()]
     history = train_tokenizer(load_recipe(path, TokenizerRecipe, [*COMMON, *overrides]))
     assert history[-1]["eval_num_images"] == 3
-    data = LabelMapMasks(**camvid(data_dir), transform=TRANSFORM)
+    data = data_section("label_map_masks", **camvid(data_dir), transform=TRANSFORM)
     assert len(data.load("val")) == sum(
         len(classes) for classes in data.label_maps("val").with_format(None)["classes"]
     )
 
 
 def test_class_names_come_from_lists_and_files(tmp_path, data_dir):
-    listed = LabelMapsData(**camvid(data_dir), transform=TRANSFORM)
+    listed = data_section("label_maps", **camvid(data_dir), transform=TRANSFORM)
     (tmp_path / "classes.txt").write_text("\n".join(CAMVID))
-    filed = LabelMapsData(**camvid(data_dir, classes=str(tmp_path / "classes.txt")), transform=TRANSFORM)
+    filed = data_section("label_maps", **camvid(data_dir, classes=str(tmp_path / "classes.txt")), transform=TRANSFORM)
     assert listed.class_names() == filed.class_names() == CAMVID and listed.num_classes == 11
     with pytest.raises(ValueError, match="has the class 'sky' twice"):
-        LabelMapsData(**camvid(data_dir, classes=["sky", "sky"]), transform=TRANSFORM).class_names()
-    ade = ADE20KData(root=str(data_dir / "ade20k_sample"), batch_size=1, transform=TRANSFORM)
+        data_section("label_maps", **camvid(data_dir, classes=["sky", "sky"]), transform=TRANSFORM).class_names()
+    ade = data_section("ade20k", root=str(data_dir / "ade20k_sample"), batch_size=1, transform=TRANSFORM)
     assert ade.num_classes == 150 and len(ade.load("train")) == 2
 
 
