@@ -9,15 +9,16 @@ from huggingface_hub.dataclasses import strict
 from ait_hf.recipes.parsing import build
 from ait_hf.recipes.streams import DataRecipe
 from ait_hf.tasks.depth.data import DepthData
-from ait_hf.tasks.objects.data import ObjectData
-from ait_hf.tasks.poses.data import PersonData
-from ait_hf.training.tokenizer_data import AnyTokenizerData
+from ait_hf.tasks.maps.data import AnyMapData
+from ait_hf.tasks.objects.data import MaskData, ObjectData
+from ait_hf.tasks.poses.data import PersonData, PoseData
+from ait_hf.tasks.semantics.data import ClassMaskData, SemanticData
 
 
 @strict
 @dataclass
 class _Recipe:
-    data: DepthData | ObjectData | PersonData | AnyTokenizerData
+    data: DepthData | ObjectData | PersonData | MaskData | AnyMapData | PoseData | SemanticData | ClassMaskData
 
 
 def data_section(name: str, **values) -> DataRecipe:

@@ -200,7 +200,7 @@ def test_street_masks_train_a_tokenizer(tmp_path, data_dir):
     assert history[-1]["eval_num_images"] == 3
     data = data_section("label_map_masks", **camvid(data_dir), transform=TRANSFORM)
     assert len(data.load("val")) == sum(
-        len(classes) for classes in data.label_maps("val").with_format(None)["classes"]
+        len(classes) for classes in data.source.label_maps("val", for_training=False).with_format(None)["classes"]
     )
 
 
