@@ -15,16 +15,18 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from ait_hf.data.collation import depth_collator
+from ait_hf.data.color_transforms import (
+    RandomBrightnessContrast,
+    RandomGamma,
+    RandomHueSaturationValue,
+    shift_saturation_and_value,
+)
 from ait_hf.data.depth_transforms import (
     DepthEvalTransform,
     DepthTrainTransform,
-    RandomBrightnessContrast,
     RandomCutDepth,
-    RandomGamma,
-    RandomHueSaturationValue,
     batched,
     cut_depth,
-    shift_saturation_and_value,
 )
 
 

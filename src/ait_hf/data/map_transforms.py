@@ -3,8 +3,8 @@
 """Augmentation of images with a map of any number of channels, and the matching transform for evaluation.
 
 A sample is `{"image": PIL RGB or uint8 (H, W, 3) array, "<column>": float32 (H, W) or (H, W, C) array}`; a pixel of the
-map is unknown where all channels are 0. As in [`~ait_hf.data.depth_transforms`], random numbers come from torch's global
-generator only and no transform keeps state.
+map is unknown where all channels are 0. Random numbers come from torch's global generator only and no transform keeps state,
+so `torch.manual_seed`, the seeds that `DataLoader` gives its workers and a restored generator state repeat a run.
 """
 
 from typing import Any
@@ -15,15 +15,67 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from .depth_transforms import RandomBrightnessContrast, RandomGamma, RandomHueSaturationValue
+from .color_transforms import random_colors
 from .maps import UNIT_VECTOR
-from .picture_sizes import swapped_sides
+from .pixels import check_same_size, height_and_width, rgb_pixels, sample_name, with_path
 
 
 LONGEST_UNIT_VECTOR = 1.5  # rounding to 8 bits and noise leave lengths between its inverse and this
 
 
-class MapTrainTransform:
+class MapEvalTransform:
+    """Turns an image with a map into tensors without chance: resized until it just covers `size`, cut at the centre.
+
+    Args:
+        column, unit, num_channels: As for [`MapTrainTransform`].
+        size (`int` or `(height, width)`, *optional*): By default the whole frame is kept as it is.
+
+    Call:
+        Gives the same dictionary as [`MapTrainTransform`], and raises the same errors.
+    """
+
+    def __init__(self, column: str, unit: str, num_channels: int, size: int | tuple[int, int] | None = None):
+        self.column, self.unit, self.num_channels = column, unit, num_channels
+        self.size = None if size is None else height_and_width(size)
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        image, values = self.tensors(sample)
+        if self.size is not None:
+            sides = image.shape[-2:]
+            scale = max(target / side for target, side in zip(self.size, sides))
+            image, values = _resize(image, values, scale)
+            image, values = (F.center_crop(tensor, list(self.size)) for tensor in (image, values))
+        return self.output(image, values, sample)
+
+    def tensors(self, sample: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        """The image as float (3, H, W) in [0, 1] and the map as float (C, H, W)."""
+        name, column = sample_name(sample), self.column
+        image, values = rgb_pixels(sample, name), sample[column]
+        if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim not in (2, 3):
+            raise TypeError(f"{name} has no map {column!r} as a float32 (H, W) or (H, W, C) array.")
+        values = values.reshape(*values.shape[:2], -1)
+        if values.shape[2] != self.num_channels:
+            raise ValueError(
+                f"{name} has a map {column!r} of {values.shape[2]} channels, but num_channels is {self.num_channels}."
+            )
+        check_same_size(image, values, f"a map {column!r}", name)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{name} has a map {column!r} with NaN or infinite values: mark unknown pixels with 0 in all channels."
+            )
+        if not values.any():
+            raise ValueError(f"{name} has a map {column!r} without any known pixel: leave it out.")
+        if self.unit == UNIT_VECTOR:
+            values = _normalize(values, f"{name} has a map {column!r}")
+        return as_tensors(image, values)
+
+    def output(self, image: torch.Tensor, values: torch.Tensor, sample: dict[str, Any]) -> dict[str, Any]:
+        """What the loader collates."""
+        image, values = (tensor.as_subclass(torch.Tensor).contiguous() for tensor in (image, values))
+        return with_path(sample, {"pixel_values": image, "labels": values})
+
+
+class MapTrainTransform(MapEvalTransform):
     """Random augmentation of an image with a map: flip, crop, changes of colour.
 
     Args:
@@ -53,58 +105,26 @@ class MapTrainTransform:
         column: str,
         unit: str,
         num_channels: int,
-        crop_size: tuple[int, int],
+        crop_size: int | tuple[int, int],
         flip_p: float = 0.5,
         color_p: float = 0.5,
         resize: int | None = None,
     ):
-        self.column, self.unit, self.num_channels = column, unit, num_channels
-        self.crop_size = crop_size
-        self.resize = resize
-        colors = (RandomBrightnessContrast(), RandomGamma(), RandomHueSaturationValue())
-        self.augment = v2.Compose(
-            [
-                RandomMirror(flip_p, negate_x=unit == UNIT_VECTOR),
-                v2.RandomCrop(crop_size),
-                *(v2.RandomApply([color], p=color_p) for color in colors),
-            ]
-        )
+        super().__init__(column, unit, num_channels)
+        self.crop_size, self.resize = height_and_width(crop_size), resize
+        mirror = RandomMirror(flip_p, negate_x=unit == UNIT_VECTOR)
+        self.augment = v2.Compose([mirror, v2.RandomCrop(self.crop_size), *random_colors(color_p)])
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        image, values = _to_tensors(sample, self.column, self.unit, self.num_channels)
+        image, values = self.tensors(sample)
         if self.resize is not None:
-            scale = self.resize / min(image.shape[-2:])
-            image, values = _resize(image, values, [round(side * scale) for side in image.shape[-2:]])
+            image, values = _resize(image, values, self.resize / min(image.shape[-2:]))
         if image.shape[-2] < self.crop_size[0] or image.shape[-1] < self.crop_size[1]:
             raise ValueError(
-                f"{_name(sample)} has height and width {tuple(image.shape[-2:])}, less than the crop {self.crop_size}."
+                f"{sample_name(sample)} has height and width {tuple(image.shape[-2:])}, less than the crop "
+                f"{self.crop_size}."
             )
-        return _to_output(*self.augment(image, values), sample)
-
-
-class MapEvalTransform:
-    """Turns an image with a map into tensors without chance: resized until it just covers `size`, cut at the centre.
-
-    Args:
-        column, unit, num_channels: As for [`MapTrainTransform`].
-        size (`(height, width)`, *optional*): By default the whole frame is kept as it is.
-
-    Call:
-        Gives the same dictionary as [`MapTrainTransform`], and raises the same errors.
-    """
-
-    def __init__(self, column: str, unit: str, num_channels: int, size: tuple[int, int] | None = None):
-        self.column, self.unit, self.num_channels = column, unit, num_channels
-        self.size = size
-
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        image, values = _to_tensors(sample, self.column, self.unit, self.num_channels)
-        if self.size is not None:
-            sides = image.shape[-2:]
-            scale = max(target / side for target, side in zip(self.size, sides))
-            image, values = _resize(image, values, [round(side * scale) for side in sides])
-            image, values = (F.center_crop(tensor, list(self.size)) for tensor in (image, values))
-        return _to_output(image, values, sample)
+        return self.output(*self.augment(image, values), sample)
 
 
 class RandomMirror(v2.Transform):
@@ -137,34 +157,8 @@ def mirror_vectors(values: torch.Tensor) -> torch.Tensor:
     return tv_tensors.wrap(values.as_subclass(torch.Tensor) * signs, like=values)
 
 
-def _to_tensors(
-    sample: dict[str, Any], column: str, unit: str, num_channels: int
-) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """Gives the image as float (3, H, W) in [0, 1] and the map as float (C, H, W)."""
-    image, values = np.asarray(sample["image"]), sample[column]
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TypeError(f"{_name(sample)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
-    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim not in (2, 3):
-        raise TypeError(f"{_name(sample)} has no map {column!r} as a float32 (H, W) or (H, W, C) array.")
-    values = values.reshape(*values.shape[:2], -1)
-    if values.shape[2] != num_channels:
-        raise ValueError(
-            f"{_name(sample)} has a map {column!r} of {values.shape[2]} channels, but num_channels is {num_channels}."
-        )
-    if image.shape[:2] != values.shape[:2]:
-        raise ValueError(
-            f"{_name(sample)} has an image of {image.shape[:2]} pixels, but a map {column!r} of {values.shape[:2]}."
-            f"{swapped_sides(image.shape[:2], values.shape[:2])}"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{_name(sample)} has a map {column!r} with NaN or infinite values: mark unknown pixels with 0 in all "
-            "channels."
-        )
-    if not values.any():
-        raise ValueError(f"{_name(sample)} has a map {column!r} without any known pixel: leave it out.")
-    if unit == UNIT_VECTOR:
-        values = _normalize(values, f"{_name(sample)} has a map {column!r}")
+def as_tensors(image: np.ndarray, values: np.ndarray) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """uint8 (H, W, 3) as float (3, H, W) in [0, 1], and a map (H, W, C) as (C, H, W)."""
     pixels = torch.tensor(image).permute(2, 0, 1).to(torch.float32) / 255
     return tv_tensors.Image(pixels), tv_tensors.Mask(torch.tensor(values).permute(2, 0, 1))
 
@@ -180,19 +174,8 @@ def _normalize(values: np.ndarray, name: str) -> np.ndarray:
     return values / np.where(known, lengths, 1)
 
 
-def _resize(image: torch.Tensor, values: torch.Tensor, size: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def _resize(image: torch.Tensor, values: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    size = [round(side * scale) for side in image.shape[-2:]]
     # NEAREST, which torchvision takes for masks, looks half an output pixel up and left of the image's pixel centres.
     exact = F.resize(values.as_subclass(torch.Tensor), size, interpolation=InterpolationMode.NEAREST_EXACT)
     return F.resize(image, size, antialias=True), tv_tensors.Mask(exact)
-
-
-def _to_output(image: torch.Tensor, values: torch.Tensor, sample: dict[str, Any]) -> dict[str, Any]:
-    output = {
-        "pixel_values": image.as_subclass(torch.Tensor).contiguous(),
-        "labels": values.as_subclass(torch.Tensor).contiguous(),
-    }
-    return output | {"path": sample["path"]} if "path" in sample else output
-
-
-def _name(sample: dict[str, Any]) -> str:
-    return f"Sample {sample['path']}" if "path" in sample else "The sample"

@@ -22,8 +22,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ..model.image_processing_ait import fitted_size
 from ..model.masks_ait import crop_masks
-from .picture_sizes import swapped_sides
-from .pixels import pixel_values
+from .pixels import annotated_pixels, height_and_width, pixel_values, sample_name, with_path
 from .segmentations import decode_segmentation
 
 
@@ -82,7 +81,7 @@ class ObjectTrainTransform:
     ):
         if max_objects < 1:
             raise ValueError(f"max_objects must be at least 1, not {max_objects}.")
-        self.image_size = _height_and_width(image_size)
+        self.image_size = height_and_width(image_size, "image_size")
         self.max_objects = max_objects
         self.normalize = normalize
         self.with_masks = with_masks
@@ -103,7 +102,7 @@ class ObjectTrainTransform:
         if self.class_numbers is not None:
             sample["labels"]["class_labels"] = self.class_numbers[sample["labels"]["class_labels"]]
         sample["labels"]["seed"] = torch.randint(NUM_SEEDS, ())
-        return sample | {"path": row["path"]} if "path" in row else sample
+        return with_path(row, sample)
 
     def _augmented(self, objects: dict[str, Any]) -> dict[str, Any]:
         for _ in range(MOST_DRAWS):  # an object may be too thin at every scale
@@ -120,7 +119,7 @@ class ObjectTrainTransform:
         if not self.num_dropped:
             logger.warning(
                 "%s has %d objects, more than max_objects=%d: the largest are kept. num_dropped counts all such.",
-                _name(row),
+                sample_name(row),
                 len(boxes),
                 self.max_objects,
             )
@@ -149,7 +148,7 @@ class ObjectEvalTransform:
     """
 
     def __init__(self, image_size: int | tuple[int, int], normalize: bool = True, with_masks: bool = False):
-        self.image_size = _height_and_width(image_size)
+        self.image_size = height_and_width(image_size, "image_size")
         self.normalize = normalize
         self.with_masks = with_masks
         self.fit = FitFrame(self.image_size)
@@ -159,7 +158,7 @@ class ObjectEvalTransform:
         original_size = tuple(objects["image"].shape[-2:])
         sample = _in_frame(self.fit(objects), self.image_size, self.normalize)
         sample["labels"] |= {"image_id": torch.tensor(row["image_id"]), "orig_size": torch.tensor(original_size)}
-        return sample | {"path": row["path"]} if "path" in row else sample
+        return with_path(row, sample)
 
 
 class MaskTrainTransform:
@@ -301,15 +300,7 @@ def _resized_part(
 
 def _objects(row: dict[str, Any], with_masks: bool) -> dict[str, Any]:
     """Image uint8 `(3, h, w)`, boxes, class labels and masks of a row's objects that are no crowd."""
-    image = np.asarray(row["image"])
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
-    size = (row["height"], row["width"])
-    if image.shape[:2] != size:
-        raise ValueError(
-            f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}."
-            f"{swapped_sides(image.shape[:2], size)}"
-        )
+    image, size = annotated_pixels(row, sample_name(row)), (row["height"], row["width"])
     kept = [
         number
         for number, is_crowd in enumerate(row["iscrowd"])
@@ -336,7 +327,7 @@ def _mask(row: dict[str, Any], number: int) -> np.ndarray:
     try:
         return decode_segmentation(row["segmentation"][number], row["height"], row["width"])
     except ValueError as error:
-        raise ValueError(f"{_name(row)}, object {number}: {error}") from error
+        raise ValueError(f"{sample_name(row)}, object {number}: {error}") from error
 
 
 def _cut_mask(row: dict[str, Any], number: int, box: list[float], size: int) -> torch.Tensor:
@@ -358,14 +349,3 @@ def _in_frame(objects: dict[str, Any], image_size: tuple[int, int], normalize: b
     if "masks" in objects:
         labels["masks"] = F.pad(objects["masks"].as_subclass(torch.Tensor), padding)
     return {"pixel_values": F.pad(pixels, padding), "labels": labels}
-
-
-def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ValueError(f"image_size must be at least one pixel, not {size}.")
-    return height, width
-
-
-def _name(row: dict[str, Any]) -> str:
-    return f"Sample {row['path']}" if "path" in row else "The sample"

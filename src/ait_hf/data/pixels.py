@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the transforms of all tasks do with pixels and sizes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,43 @@ def picture_of(row: dict[str, Any]) -> np.ndarray:
     return pixels
 
 
+def sample_name(row: dict[str, Any]) -> str:
+    """What messages call a sample."""
+    return f"Sample {row['path']}" if "path" in row else "The sample"
+
+
+def rgb_pixels(row: dict[str, Any], name: str) -> np.ndarray:
+    """The `image` of a row as uint8 `(height, width, 3)`; `TypeError`, which calls it `name`, if it is something else."""
+    image = np.asarray(row["image"])
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(f"{name} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
+    return image
+
+
+def annotated_pixels(row: dict[str, Any], name: str) -> np.ndarray:
+    """As [`rgb_pixels`], and `ValueError` if the image has not the row's `height` and `width`."""
+    image, size = rgb_pixels(row, name), (row["height"], row["width"])
+    if image.shape[:2] != size:
+        raise ValueError(
+            f"{name} has {image.shape[:2]} pixels, but its annotations say {size}.{swapped_sides(image.shape[:2], size)}"
+        )
+    return image
+
+
+def check_same_size(image: np.ndarray, values: np.ndarray, what: str, name: str) -> None:
+    """`ValueError` if the map `values` of the sample `name` has another size than its image."""
+    if image.shape[:2] != values.shape[:2]:
+        raise ValueError(
+            f"{name} has an image of {image.shape[:2]} pixels, but {what} of {values.shape[:2]}."
+            f"{swapped_sides(image.shape[:2], values.shape[:2])}"
+        )
+
+
+def with_path(row: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
+    """The sample with the row's `path`, if it has one."""
+    return sample | {"path": row["path"]} if "path" in row else sample
+
+
 def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
     """
     An image as a model sees it, by the same operations as in transformers' image processors, for the same floats.
@@ -50,11 +88,12 @@ def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
     return F.normalize(image, mean, std)
 
 
-def height_and_width(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
-    """A size as recipes give it, one number for a square, as height and width; `ValueError` if it is none."""
+def height_and_width(size: int | Sequence[int], name: str = "A size") -> tuple[int, int]:
+    """A size as recipes give it, one number for a square, as height and width; `ValueError`, which calls it `name`, if it is
+    none."""
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or min(sides) < 1:
-        raise ValueError(f"A size is a number of pixels, or [height, width], of at least 1, got {size}.")
+        raise ValueError(f"{name} must be at least one pixel high and wide, got {size}.")
     return sides
 
 

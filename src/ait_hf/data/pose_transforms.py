@@ -10,8 +10,7 @@ import torch
 
 from ..model.poses_ait import crop_to_image, cut_out, joints_in_crop
 from .collation import depth_collator
-from .picture_sizes import swapped_sides
-from .pixels import pixel_values
+from .pixels import annotated_pixels, height_and_width, pixel_values, sample_name, with_path
 from .skeletons import COCO_SKELETON, Skeleton
 
 
@@ -50,9 +49,7 @@ class PoseEvalTransform:
         skeleton: Skeleton = COCO_SKELETON,
         with_images: bool = True,
     ):
-        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        if len(self.image_size) != 2 or min(self.image_size) < 1:
-            raise ValueError(f"image_size must be at least one pixel high and wide, not {image_size}.")
+        self.image_size = height_and_width(image_size, "image_size")
         if not box_scale > 0:
             raise ValueError(f"box_scale must be above 0, not {box_scale}.")
         self.box_scale = box_scale
@@ -76,10 +73,10 @@ class PoseEvalTransform:
             raise ValueError(f"{_name(row)}: {error}") from error
 
     def _sample(self, row: dict[str, Any], to_image: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-        sample = {"path": row["path"]} if "path" in row else {}
+        sample = with_path(row, {})
         if self.with_images:
-            crop = cut_out(_image(row), to_image, self.image_size)
-            sample["pixel_values"] = pixel_values(crop, self.normalize)
+            image = torch.tensor(annotated_pixels(row, _name(row))).permute(2, 0, 1)
+            sample["pixel_values"] = pixel_values(cut_out(image, to_image, self.image_size), self.normalize)
         return sample | {"labels": labels}
 
 
@@ -195,20 +192,5 @@ def _box(row: dict[str, Any]) -> torch.Tensor:
     return box
 
 
-def _image(row: dict[str, Any]) -> torch.Tensor:
-    """uint8 `(3, h, w)`."""
-    image = np.asarray(row["image"])
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
-    size = (row["height"], row["width"])
-    if image.shape[:2] != size:
-        raise ValueError(
-            f"{_name(row)} has {image.shape[:2]} pixels, but its annotations say {size}."
-            f"{swapped_sides(image.shape[:2], size)}"
-        )
-    return torch.tensor(image).permute(2, 0, 1)
-
-
 def _name(row: dict[str, Any]) -> str:
-    path = f"Sample {row['path']}" if "path" in row else "The sample"
-    return f"{path}, person {row['id']}" if "id" in row else path
+    return f"{sample_name(row)}, person {row['id']}" if "id" in row else sample_name(row)

@@ -20,8 +20,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ..model.tokenization_vq import IGNORED_LABEL
 from .object_transforms import NUM_SEEDS, FitFrame, LargeScaleJitter
-from .picture_sizes import swapped_sides
-from .pixels import pixel_values
+from .pixels import check_same_size, pixel_values, rgb_pixels, sample_name, with_path
 
 
 COLOR_JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05}
@@ -77,7 +76,7 @@ class SemanticTrainTransform:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         image, label_map = self.augment(*_image_and_labels(row))
         sample = _in_frame(image, label_map, self.image_size, self.normalize, self.label_of)
-        return _with_path(row, sample | {"seed": torch.randint(NUM_SEEDS, ())})
+        return with_path(row, sample | {"seed": torch.randint(NUM_SEEDS, ())})
 
 
 class SemanticEvalTransform:
@@ -110,7 +109,7 @@ class SemanticEvalTransform:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         image, label_map = _image_and_labels(row)
         sample = _in_frame(*self.fit(image, label_map), self.image_size, self.normalize, self.label_of)
-        return _with_path(row, sample | {"label_map": label_map.as_subclass(torch.Tensor)[0]})
+        return with_path(row, sample | {"label_map": label_map.as_subclass(torch.Tensor)[0]})
 
 
 class ClassMaskTransform:
@@ -186,16 +185,11 @@ class EndlessClassMasks(Dataset):
 
 def _image_and_labels(row: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
     """uint8 `(3, h, w)` and `(1, h, w)`."""
-    image, label_map = np.asarray(row["image"]), row["label_map"]
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise TypeError(f"{_name(row)} has an image {image.dtype} {image.shape}; 8-bit RGB (H, W, 3) is needed.")
+    name = sample_name(row)
+    image, label_map = rgb_pixels(row, name), row["label_map"]
     if label_map.dtype != np.uint8 or label_map.ndim != 2:
-        raise TypeError(f"{_name(row)} has a label map {label_map.dtype} {label_map.shape}; uint8 (H, W) is needed.")
-    if image.shape[:2] != label_map.shape:
-        raise ValueError(
-            f"{_name(row)} has an image of {image.shape[:2]} pixels, but a label map of {label_map.shape}."
-            f"{swapped_sides(image.shape[:2], label_map.shape)}"
-        )
+        raise TypeError(f"{name} has a label map {label_map.dtype} {label_map.shape}; uint8 (H, W) is needed.")
+    check_same_size(image, label_map, "a label map", name)
     return tv_tensors.Image(torch.tensor(image).permute(2, 0, 1)), tv_tensors.Mask(torch.tensor(label_map)[None])
 
 
@@ -222,11 +216,3 @@ def _label_table(first_class: int, class_numbers: Sequence[int] | None) -> torch
 def _pad(values: torch.Tensor, frame: tuple[int, int], fill: int) -> torch.Tensor:
     height, width = values.shape[-2:]
     return F.pad(values.as_subclass(torch.Tensor), [0, 0, frame[1] - width, frame[0] - height], fill=fill)
-
-
-def _with_path(row: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
-    return sample | {"path": row["path"]} if "path" in row else sample
-
-
-def _name(row: dict[str, Any]) -> str:
-    return f"Sample {row['path']}" if "path" in row else "The sample"
