@@ -61,7 +61,7 @@ def test_end_to_end_depth_matches_the_released_model(converted):
             soft_detokenizer=soft_detokenizer,
             soft_temperature=0.8,
         )
-        assert torch.equal(outputs.sequences - codes.start, tensors[f"tokens_{name}"])
+        assert torch.equal(outputs.sequences[:, 1:] - codes.start, tensors[f"tokens_{name}"])
         assert relative_error(outputs.soft_tokens, tensors[f"logits_{name}"].softmax(-1)) < 1e-4
         assert relative_error(model.detokenize(outputs, task="depth"), tensors[f"depth_{name}"]) < 1e-4
         tested += 1
@@ -163,7 +163,7 @@ def test_full_size_depth_model_matches_the_released_one(golden_dir):
     assert relative_error(captured[0][:, ::16], tensors["feat"]) < 1e-3
     logits = torch.stack(outputs.logits, dim=1)[..., codes.start : codes.stop]
     assert relative_error(logits, tensors["logits"]) < 1e-3
-    assert torch.equal(outputs.sequences - codes.start, tensors["tokens"])
+    assert torch.equal(outputs.sequences[:, 1:] - codes.start, tensors["tokens"])
     assert relative_error(model.detokenize(outputs)[:, ::4, ::4], tensors["depth"]) < 1e-3
 
 

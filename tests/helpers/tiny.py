@@ -4,7 +4,7 @@
 
 import torch
 
-from ait_hf import AiTConfig
+from ait_hf import AiTConfig, AiTForDenseTokenGeneration
 
 
 TINY_BACKBONE = {
@@ -88,4 +88,16 @@ def randomized(model):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.1)
+    return model
+
+
+def clear_model(config: AiTConfig) -> AiTForDenseTokenGeneration:
+    """Untrained logits are all alike; these are spread, so that choices are clear and feedback matters."""
+    torch.manual_seed(0)
+    model = AiTForDenseTokenGeneration(config).eval()
+    with torch.no_grad():
+        model.model.decoder.embed_tokens.weight.normal_()
+        model.model.decoder.embed_special.weight.normal_()
+        for tokenizer in model.tokenizers.values():
+            tokenizer.quantizer.embedding.weight.normal_()
     return model

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import mixed_config, tiny_config
+from tiny import clear_model, mixed_config, tiny_config
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GenerationConfig, TemperatureLogitsWarper, set_seed
@@ -21,18 +21,6 @@ from ait_hf import (
 from ait_hf.model.generation_ait import without_cudnn_attention
 
 
-def make_model(config) -> AiTForDenseTokenGeneration:
-    torch.manual_seed(0)
-    model = AiTForDenseTokenGeneration(config).eval()
-    # Untrained logits are all alike; spread them, so that choices are clear and feedback matters.
-    with torch.no_grad():
-        model.model.decoder.embed_tokens.weight.normal_()
-        model.model.decoder.embed_special.weight.normal_()
-        for tokenizer in model.tokenizers.values():
-            tokenizer.quantizer.embedding.weight.normal_()
-    return model
-
-
 @pytest.fixture(scope="module")
 def images():
     return torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
@@ -41,7 +29,7 @@ def images():
 @pytest.fixture(scope="module", params=["depth", "depth_parallel", "objects", "objects_parallel"])
 def model(request):
     parallel = request.param.endswith("parallel")
-    return make_model((tiny_config if request.param.startswith("depth") else mixed_config)(parallel=parallel))
+    return clear_model((tiny_config if request.param.startswith("depth") else mixed_config)(parallel=parallel))
 
 
 def same(first, second, atol=1e-5):
@@ -59,11 +47,11 @@ def test_cached_equals_uncached_equals_static(model, images, soft_solver):
 def test_sequences_obey_the_grammar(model, images):
     outputs = model.generate(pixel_values=images)
     grammar = model.grammar(outputs.task)
-    assert outputs.sequences.shape == (2, grammar.length)
+    assert outputs.sequences[:, 1:].shape == (2, grammar.length)
     for position in range(grammar.length):
         allowed = grammar.vocabulary.slot_range(grammar.slot(position))
-        assert all(token in allowed for token in outputs.sequences[:, position].tolist())
-    dense = outputs.sequences[:, grammar.dense_positions()] - grammar.code_range.start
+        assert all(token in allowed for token in outputs.sequences[:, 1:][:, position].tolist())
+    dense = outputs.sequences[:, 1:][:, grammar.dense_positions()] - grammar.code_range.start
     assert torch.equal(outputs.soft_tokens.argmax(-1), dense)
     torch.testing.assert_close(outputs.soft_tokens.sum(-1), torch.ones(dense.shape))
 
@@ -82,7 +70,7 @@ def test_number_of_forwards(model, images):
 
 def test_one_pass_equals_step_by_step_in_parallel_models(images):
     """The released parallel model loops over the positions with the same query; one causal pass is the same."""
-    model = make_model(tiny_config(parallel=True))
+    model = clear_model(tiny_config(parallel=True))
     outputs = model.generate(pixel_values=images)
     assert outputs.num_forwards == 1
     grammar = model.grammar("depth")
@@ -100,7 +88,7 @@ def test_soft_solver_with_one_hot_tokens_equals_hard(model, images):
     """One-hot distributions weigh exactly one embedding; huge logits make the distributions one-hot."""
     hard = model.generate(pixel_values=images, soft_solver=False)
     grammar = model.grammar(hard.task)
-    inputs = grammar.decoder_input_ids(hard.sequences)
+    inputs = grammar.decoder_input_ids(hard.sequences[:, 1:])
     soft = nn.functional.one_hot(inputs.clamp(max=model.config.vocab_size - 1), model.config.vocab_size).float()
     soft[inputs >= model.config.vocab_size] = 0  # task and parallel tokens stay ids
     with torch.no_grad():
@@ -111,7 +99,7 @@ def test_soft_solver_with_one_hot_tokens_equals_hard(model, images):
 
 def test_generation_agrees_with_teacher_forcing_on_its_own_tokens(model, images):
     outputs = model.generate(pixel_values=images, soft_solver=False, output_logits=True)
-    inputs = model.grammar(outputs.task).decoder_input_ids(outputs.sequences)
+    inputs = model.grammar(outputs.task).decoder_input_ids(outputs.sequences[:, 1:])
     with torch.no_grad():
         logits = model(pixel_values=images, decoder_input_ids=inputs).logits
     torch.testing.assert_close(torch.stack(outputs.logits, 1), logits, rtol=1e-4, atol=1e-4)
@@ -152,7 +140,7 @@ def test_nucleus_of_zero_is_the_greedy_choice(model, images):
 
 
 def test_sampling_is_not_cut_to_the_librarys_fifty():
-    model = make_model(mixed_config())
+    model = clear_model(mixed_config())
     config, _ = model._prepare_generation_config(None, do_sample=True)
     assert config.top_k == 0
     config, _ = model._prepare_generation_config(None, do_sample=True, top_k=7)
@@ -162,7 +150,7 @@ def test_sampling_is_not_cut_to_the_librarys_fifty():
 
 
 def test_class_scores_are_probabilities_among_classes_and_noise(images):
-    model = make_model(mixed_config())
+    model = clear_model(mixed_config())
     outputs = model.generate(pixel_values=images, output_logits=True)
     vocabulary, grammar = model.config.vocabulary, model.grammar("objects")
     assert outputs.class_scores.shape == (2, 3)
@@ -170,18 +158,18 @@ def test_class_scores_are_probabilities_among_classes_and_noise(images):
     for column, slot in enumerate(slots):
         ids = [*vocabulary.classes, vocabulary.noise_id]
         probabilities = outputs.logits[slot][:, ids].softmax(-1)
-        expected = probabilities[torch.arange(2), outputs.sequences[:, slot] - vocabulary.classes.start]
+        expected = probabilities[torch.arange(2), outputs.sequences[:, 1:][:, slot] - vocabulary.classes.start]
         torch.testing.assert_close(outputs.class_scores[:, column], expected)
 
 
 def test_num_objects_and_max_new_tokens_shorten_the_sequence(images):
-    model = make_model(mixed_config(parallel=True))
+    model = clear_model(mixed_config(parallel=True))
     whole = model.generate(pixel_values=images)
     two = model.generate(pixel_values=images, num_objects=2)
-    assert torch.equal(two.sequences, whole.sequences[:, :18])
+    assert torch.equal(two.sequences[:, 1:], whole.sequences[:, 1:][:, :18])
     torch.testing.assert_close(model.detokenize(two), model.detokenize(whole)[:, :2], rtol=1e-4, atol=1e-5)
     cut = model.generate(pixel_values=images, max_new_tokens=7)
-    assert torch.equal(cut.sequences, whole.sequences[:, :7])
+    assert torch.equal(cut.sequences[:, 1:], whole.sequences[:, 1:][:, :7])
     with pytest.raises(ValueError, match="whole groups of 9"):
         model.detokenize(cut)
     with pytest.raises(ValueError, match="num_objects must lie in 1..3"):
@@ -190,17 +178,17 @@ def test_num_objects_and_max_new_tokens_shorten_the_sequence(images):
 
 @pytest.mark.parametrize("parallel", [False, True])
 def test_stopping_below_a_score(images, parallel):
-    model = make_model(mixed_config(parallel=parallel))
+    model = clear_model(mixed_config(parallel=parallel))
     whole = model.generate(pixel_values=images)
     best = whole.class_scores.amax(0)  # over the images: all of them have to be done
     for lowest in [0.0, *(best + 1e-4).tolist(), 1.1]:
         low = (best < lowest).nonzero()
         num_groups = int(low[0]) + 1 if len(low) else 3
         stopped = model.generate(pixel_values=images, stop_below_score=lowest)
-        assert torch.equal(stopped.sequences, whole.sequences[:, : 9 * num_groups])
+        assert torch.equal(stopped.sequences[:, 1:], whole.sequences[:, 1:][:, : 9 * num_groups])
         torch.testing.assert_close(model.detokenize(stopped), model.detokenize(whole)[:, :num_groups])
     with pytest.raises(ValueError, match="task 'depth' does not write"):
-        make_model(tiny_config()).generate(pixel_values=images, stop_below_score=0.5)
+        clear_model(tiny_config()).generate(pixel_values=images, stop_below_score=0.5)
 
 
 def test_single_steps_run_through_the_models_own_layers(model, images):
@@ -234,7 +222,7 @@ def test_generation_continues_a_given_prefix(model, images):
     grammar = model.grammar(model.generation_config.task)
     whole = model.generate(pixel_values=images, soft_solver=False)
     start = torch.full((2, 1), grammar.start_token_id)
-    prefix = torch.cat([start, whole.sequences[:, :4]], dim=1)
+    prefix = torch.cat([start, whole.sequences[:, 1:][:, :4]], dim=1)
     continued = model.generate(
         pixel_values=images, decoder_input_ids=prefix, soft_solver=False, max_new_tokens=grammar.length - 4
     )
@@ -243,7 +231,7 @@ def test_generation_continues_a_given_prefix(model, images):
 
 
 def test_detokenize_soft_hard_and_temperature(images):
-    model = make_model(tiny_config())
+    model = clear_model(tiny_config())
     outputs = model.generate(pixel_values=images, soft_temperature=0.7)
     tokenizer = model.tokenizers["depth"]
     grid = outputs.soft_tokens.reshape(2, 3, 3, 20)
@@ -255,7 +243,7 @@ def test_detokenize_soft_hard_and_temperature(images):
 
 
 def test_uncertainty_is_zero_for_certain_and_one_for_uniform(images):
-    model = make_model(tiny_config())
+    model = clear_model(tiny_config())
     outputs = model.generate(pixel_values=images)
     outputs.soft_tokens = torch.full_like(outputs.soft_tokens, 1 / 20)
     torch.testing.assert_close(model.uncertainty(outputs), torch.ones(2, 96, 96))
@@ -274,15 +262,15 @@ def test_plain_tensor_and_streamer(images):
         def end(self):
             self.ended = True
 
-    model = make_model(tiny_config())
+    model = clear_model(tiny_config())
     streamer = Collect()
     sequences = model.generate(pixel_values=images[:1], return_dict_in_generate=False, streamer=streamer)
-    assert isinstance(sequences, torch.Tensor) and sequences.shape == (1, 9)
-    assert streamer.ended and torch.equal(torch.cat(streamer.tokens[1:], dim=1), sequences)
+    assert isinstance(sequences, torch.Tensor) and sequences[:, 1:].shape == (1, 9)
+    assert streamer.ended and torch.equal(torch.cat(streamer.tokens[1:], dim=1), sequences[:, 1:])
 
 
 def test_library_outputs_are_filled(images):
-    model = make_model(mixed_config())
+    model = clear_model(mixed_config())
     model.set_attn_implementation("eager")
     outputs = model.generate(
         pixel_values=images,
@@ -305,11 +293,11 @@ def test_library_outputs_are_filled(images):
 )
 def test_decoding_without_meaning_is_refused(images, arguments):
     with pytest.raises(ValueError, match="AiT cannot decode by"):
-        make_model(tiny_config()).generate(pixel_values=images, **arguments)
+        clear_model(tiny_config()).generate(pixel_values=images, **arguments)
 
 
 def test_assisted_decoding_is_refused(images):
-    model = make_model(tiny_config())
+    model = clear_model(tiny_config())
     with pytest.raises(ValueError, match="AiT cannot decode by assisted"):
         model.generate(pixel_values=images, assistant_model=model)
     with pytest.raises(ValueError, match="AiT cannot decode by assisted"):
@@ -404,7 +392,7 @@ def enabled_attention() -> set[SDPBackend]:
 )
 @pytest.mark.parametrize("cache", [{}, {"use_cache": False}, {"cache_implementation": "static"}])
 def test_cudnn_attention_is_off_while_decoding_only(images, monkeypatch, switched_on, decoding, cache):
-    model = make_model(tiny_config())
+    model = clear_model(tiny_config())
     attention, seen = torch.nn.functional.scaled_dot_product_attention, []
 
     def spy(query, *arguments, **keywords):

@@ -31,8 +31,8 @@ CONVERT = SCRIPTS / "convert_original_checkpoint.py"
 def within_ranges(model: AiTForDenseTokenGeneration, outputs) -> torch.LongTensor:
     """Generated ids counted from the start of the range of their slots, as the golden cases have them."""
     grammar = model.grammar(outputs.task)
-    slots = [grammar.slot(position) for position in range(outputs.sequences.shape[1])]
-    return outputs.sequences - torch.tensor([grammar.vocabulary.slot_range(slot).start for slot in slots])
+    slots = [grammar.slot(position) for position in range(outputs.sequences[:, 1:].shape[1])]
+    return outputs.sequences[:, 1:] - torch.tensor([grammar.vocabulary.slot_range(slot).start for slot in slots])
 
 
 def mask_logits(model: AiTForDenseTokenGeneration, outputs) -> torch.FloatTensor:

@@ -143,7 +143,7 @@ def test_sampling_settings_act_on_sparse_slots_only(model, images):
     task_ids = torch.full((len(images),), grammar.task.task_id)
     with torch.no_grad():
         logits = AiTForDenseTokenGeneration.forward(
-            model, images, decoder_input_ids=grammar.decoder_input_ids(outputs.sequences), task_ids=task_ids
+            model, images, decoder_input_ids=grammar.decoder_input_ids(outputs.sequences[:, 1:]), task_ids=task_ids
         ).logits
     codes, dense = grammar.code_range, grammar.dense_positions()
     expected = logits[:, dense, codes.start : codes.stop].softmax(-1)
@@ -151,7 +151,7 @@ def test_sampling_settings_act_on_sparse_slots_only(model, images):
     for position in set(range(grammar.length)) - set(dense):
         allowed = grammar.vocabulary.slot_range(grammar.slot(position))
         probabilities = (logits[:, position, allowed.start : allowed.stop] / temperature).softmax(-1)
-        chosen = probabilities.gather(1, outputs.sequences[:, position, None] - allowed.start)
+        chosen = probabilities.gather(1, outputs.sequences[:, 1:][:, position, None] - allowed.start)
         likelier = probabilities.masked_fill(probabilities <= chosen, 0).sum(1)
         assert (likelier <= top_p + 1e-4).all()  # the nucleus ends where its share is reached
 

@@ -66,7 +66,7 @@ def decode(options: Namespace) -> Suite:
     def step_by_step(parallel: bool):
         model = models[parallel]
         _, soft_tokens = StepByStepDecoder(model, "depth")(encoded.last_hidden_state)
-        return model._decode_map(model.grammar("depth"), soft_tokens, 1.0)
+        return model.objectives["depth"].decode(soft_tokens, model.task_tokenizer("depth"), 1.0)
 
     contestants = {
         "step by step": lambda: step_by_step(False),
@@ -95,9 +95,9 @@ def objects(options: Namespace) -> Suite:
         return models[parallel].generate(encoder_outputs=encoded, task="instance-segmentation")
 
     def step_by_step():
-        model = models[False]
-        _, soft_tokens = StepByStepDecoder(model, "instance-segmentation")(encoded.last_hidden_state)
-        return model._decode_map(model.grammar("instance-segmentation"), soft_tokens, 1.0)
+        model, task = models[False], "instance-segmentation"
+        _, soft_tokens = StepByStepDecoder(model, task)(encoded.last_hidden_state)
+        return model.objectives[task].decode(soft_tokens, model.task_tokenizer(task), 1.0)
 
     contestants = {
         "step by step": step_by_step,

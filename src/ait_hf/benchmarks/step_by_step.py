@@ -93,9 +93,9 @@ class StepByStepDecoder:
 def depth_step_by_step(model: AiTForDenseTokenGeneration, pixel_values: torch.Tensor) -> torch.Tensor:
     """Image to depth map (batch, height, width), metres, by way of [`StepByStepDecoder`]."""
     memory = model.model.encoder(pixel_values=pixel_values).last_hidden_state
-    grammar = model.grammar("depth")
     _, soft_tokens = StepByStepDecoder(model, "depth")(memory)
-    return model._decode_map(grammar, soft_tokens, grammar.task.soft_temperature)
+    temperature = model.config.task("depth").soft_temperature
+    return model.objectives["depth"].decode(soft_tokens, model.task_tokenizer("depth"), temperature)
 
 
 __all__ = ["StepByStepDecoder", "depth_step_by_step"]

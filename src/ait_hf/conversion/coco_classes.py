@@ -14,6 +14,3 @@ COCO_CLASSES = (
     "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )
 # fmt: on
-
-
-__all__ = ["COCO_CLASSES"]

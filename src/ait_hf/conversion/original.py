@@ -302,13 +302,3 @@ def _image_processor(task: AiTTaskConfig) -> AiTImageProcessor:
         do_pad=True,
         pad_size={"height": height, "width": width},
     )
-
-
-__all__ = [
-    "config_from_original",
-    "convert_original_checkpoint",
-    "convert_state_dict",
-    "generation_config_from_original",
-    "original_parameter_name",
-    "read_original_checkpoint",
-]

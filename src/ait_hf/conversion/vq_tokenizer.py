@@ -152,6 +152,3 @@ def _original_names(num_stages: int, num_res_blocks: int) -> dict[str, str]:
         "_vq_vae._ema_cluster_size": "quantizer.ema_cluster_size",
         "_vq_vae._ema_w": "quantizer.ema_sums",
     }
-
-
-__all__ = ["convert_vq_tokenizer_state_dict", "vq_tokenizer_config_from_original"]

@@ -60,6 +60,3 @@ def _read_torch(path: Path) -> Any:
         if isinstance(content, dict) and key in content:
             content = content[key]
     return content
-
-
-__all__ = ["read_original_checkpoint"]

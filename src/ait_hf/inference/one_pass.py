@@ -37,7 +37,7 @@ class AiTOnePass(nn.Module):
                 f"Task {task!r} takes several passes: only a parallel model's tasks of one block of codes take one."
             )
         self.model = model
-        self.grammar = grammar
+        self.grammar, self.objective = grammar, model.objectives[task]
         inputs = torch.full((1, grammar.length), grammar.vocabulary.parallel_token_id)
         inputs[:, 0] = grammar.start_token_id
         self.register_buffer("inputs", inputs.to(model.device), persistent=False)
@@ -60,8 +60,6 @@ class AiTOnePass(nn.Module):
         ).last_hidden_state
         codes = self.grammar.code_range
         soft_tokens = self.model._logits(states)[..., codes.start : codes.stop].float().softmax(-1)
-        decoded = self.model._decode_map(self.grammar, soft_tokens, self.grammar.task.soft_temperature)
+        tokenizer = self.model.task_tokenizer(self.grammar.name)
+        decoded = self.objective.decode(soft_tokens, tokenizer, self.grammar.task.soft_temperature)
         return decoded.clamp(min=MINIMUM_DEPTH) if self.grammar.task.output_type == "depth" else decoded
-
-
-__all__ = ["AiTOnePass"]

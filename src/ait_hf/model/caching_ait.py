@@ -54,6 +54,3 @@ def new_cache(config: AiTConfig) -> EncoderDecoderCache:
     """An empty cache: self-attention grows token by token, cross-attention is written once per image."""
     self_attention = Cache(layers=[RoomyLayer() for _ in range(config.decoder_layers)])
     return EncoderDecoderCache(self_attention, DynamicCache(config=config))
-
-
-__all__ = ["CACHE_NAME", "RoomyLayer", "new_cache"]

@@ -3,7 +3,7 @@
 """Configuration of AiT: the architecture is declared here once, and every id range is derived from it."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -15,25 +15,41 @@ from .configuration_swinv2_ait import AiTSwinv2Config
 
 AutoConfig.register(AiTSwinv2Config.model_type, AiTSwinv2Config, exist_ok=True)
 
-# Auxiliary losses by the type of output that they are made for.
-AUXILIARY_LOSSES = {
-    "depth": ("silog",),
-    "objects": ("dice_mse",),
-    "pose": ("smooth_l1",),
-    "semantic": ("dice_mse",),
-    "label_map": ("cross_entropy",),
-    "map": ("smooth_l1",),
-}
-OUTPUT_TYPES = tuple(AUXILIARY_LOSSES)
 COORDINATE_INITIALIZATIONS = ("normal", "sine")
-# What only one type of output has; everything else has the first value.
-OBJECT_ORDERS = {"random": OUTPUT_TYPES, "left_to_right": ("objects",), "by_class": ("semantic",)}
-MASK_SUPERVISION = {
-    "objects": OUTPUT_TYPES,
-    "duplicates": ("objects",),
-    "absent": ("semantic",),
-    "none": ("objects", "semantic"),
+
+
+@dataclass(frozen=True)
+class OutputRules:
+    """
+    What a task of one type of output may declare; what its [`Objective`] goes by.
+
+    Args:
+        auxiliary_loss, object_order, mask_supervision (`tuple[str, ...]`): Values of the fields of [`AiTTaskConfig`].
+        is_one_block (`bool`): Whether the sequence is one dense block and nothing else.
+        tokenizer_type (`str`): Of the tokenizer behind the dense slots.
+    """
+
+    auxiliary_loss: tuple[str, ...]
+    is_one_block: bool = False
+    object_order: tuple[str, ...] = ("random",)
+    mask_supervision: tuple[str, ...] = ("objects",)
+    tokenizer_type: str = "map"
+
+
+OUTPUT_RULES = {
+    "depth": OutputRules(("silog",), is_one_block=True),
+    "objects": OutputRules(
+        ("dice_mse",), object_order=("random", "left_to_right"), mask_supervision=("objects", "duplicates", "none")
+    ),
+    "pose": OutputRules(("smooth_l1",), is_one_block=True, tokenizer_type="pose"),
+    "semantic": OutputRules(
+        ("dice_mse",), object_order=("random", "by_class"), mask_supervision=("objects", "absent", "none")
+    ),
+    "label_map": OutputRules(("cross_entropy",), is_one_block=True),
+    "map": OutputRules(("smooth_l1",), is_one_block=True),
 }
+# Of tasks whose sequences are not said to mean anything.
+UNDECLARED = replace(OUTPUT_RULES["objects"], auxiliary_loss=())
 
 
 @strict
@@ -349,13 +365,16 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(f"Unknown task {name!r}: this model was built for {sorted(self.tasks)}.")
         return AiTTaskConfig(**self.tasks[name])
 
-    def class_names(self, task: str) -> list[str]:
-        """Names of the classes of a task, from its first; none for a task without classes."""
+    def classes(self, task: str) -> range:
+        """Numbers, in the model's table, of the classes of a task; none for a task without classes."""
         declared = self.task(task)
         if "class" not in declared.slots and declared.output_type != "label_map":
-            return []
-        first, stop = declared.class_range or (0, self.num_classes)
-        return [self.id2label[number] for number in range(first, stop)]
+            return range(0)
+        return range(*declared.class_range or (self.num_classes,))
+
+    def class_names(self, task: str) -> list[str]:
+        """Names of the [`~AiTConfig.classes`] of a task."""
+        return [self.id2label[number] for number in self.classes(task)]
 
     def validate_architecture(self):
         """Called by `@strict`: the parts have to fit together."""
@@ -406,15 +425,16 @@ class AiTConfig(PreTrainedConfig):
                 f"Task {name!r}: class_range is [first, behind the last] within the {self.num_classes} classes, got "
                 f"{task.class_range}."
             )
-        if task.output_type not in (None, *OUTPUT_TYPES):
-            raise ValueError(f"Task {name!r}: output_type is one of {OUTPUT_TYPES} or None, got {task.output_type!r}.")
-        self._validate_output(name, task, dense)
-        losses = AUXILIARY_LOSSES.get(task.output_type, ()) if dense else ()
+        if task.output_type not in (None, *OUTPUT_RULES):
+            types = tuple(OUTPUT_RULES)
+            raise ValueError(f"Task {name!r}: output_type is one of {types} or None, got {task.output_type!r}.")
+        rules = OUTPUT_RULES.get(task.output_type, UNDECLARED)
+        self._validate_output(name, task, dense, rules)
+        losses = rules.auxiliary_loss if dense else ()
         if task.auxiliary_loss not in (None, *losses):
             raise ValueError(f"Task {name!r}: auxiliary_loss is one of {losses} or None, got {task.auxiliary_loss!r}.")
-        for field_name, choices in {"object_order": OBJECT_ORDERS, "mask_supervision": MASK_SUPERVISION}.items():
-            value = getattr(task, field_name)
-            allowed = tuple(choice for choice, types in choices.items() if (task.output_type or "objects") in types)
+        for field_name in ("object_order", "mask_supervision"):
+            value, allowed = getattr(task, field_name), getattr(rules, field_name)
             if value not in allowed:
                 raise ValueError(f"Task {name!r}: {field_name} is one of {allowed}, got {value!r}.")
         block = math.prod(task.grid_size) if dense else 0
@@ -425,9 +445,9 @@ class AiTConfig(PreTrainedConfig):
                 f"({self.max_position_embeddings})."
             )
 
-    def _validate_output(self, name: str, task: AiTTaskConfig, dense: list[str]):
+    def _validate_output(self, name: str, task: AiTTaskConfig, dense: list[str], rules: OutputRules):
         """The slots that each type of output needs."""
-        if task.output_type in ("depth", "pose", "label_map", "map") and (task.num_groups != 1 or task.slots != dense):
+        if rules.is_one_block and (task.num_groups != 1 or task.slots != dense):
             raise ValueError(f"Task {name!r}: a {task.output_type} output is one dense block and nothing else.")
         if task.output_type == "objects" and (
             task.slots[:4] != ["coordinate"] * 4 or sorted(task.slots[4:]) != sorted(["class", *dense])
@@ -435,7 +455,7 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(
                 f"Task {name!r}: an object is four coordinates, then a class and, before or after it, a mask."
             )
-        num_classes = task.class_range[1] - task.class_range[0] if task.class_range else self.num_classes
+        num_classes = len(self.classes(name))
         if task.output_type == "semantic":
             if not dense or task.slots != ["class", *dense]:
                 raise ValueError(
@@ -446,10 +466,9 @@ class AiTConfig(PreTrainedConfig):
         if not dense:
             return
         tokenizer = self.tokenizers[dense[0]]
-        expected = "pose" if task.output_type == "pose" else "map"
-        if tokenizer.get("tokenizer_type", DEFAULT_TOKENIZER_TYPE) != expected:
-            raise ValueError(f"Task {name!r} needs a tokenizer of type {expected!r} behind {dense[0]!r}.")
-        if expected == "pose" and list(task.grid_size) != [1, tokenizer["num_tokens"]]:
+        if tokenizer.get("tokenizer_type", DEFAULT_TOKENIZER_TYPE) != rules.tokenizer_type:
+            raise ValueError(f"Task {name!r} needs a tokenizer of type {rules.tokenizer_type!r} behind {dense[0]!r}.")
+        if rules.tokenizer_type == "pose" and list(task.grid_size) != [1, tokenizer["num_tokens"]]:
             raise ValueError(
                 f"Task {name!r}: grid_size must be [1, {tokenizer['num_tokens']}], the codes of a pose, got "
                 f"{task.grid_size}."
@@ -458,13 +477,3 @@ class AiTConfig(PreTrainedConfig):
             tokenizer["loss_type"] != "cross_entropy" or tokenizer["out_channels"] != num_classes
         ):
             raise ValueError(f"Task {name!r} needs a tokenizer of label maps of {num_classes} classes.")
-
-
-__all__ = [
-    "AiTConfig",
-    "AiTPoseTokenizerConfig",
-    "AiTSwinv2Config",
-    "AiTTaskConfig",
-    "AiTTokenizerConfig",
-    "Vocabulary",
-]

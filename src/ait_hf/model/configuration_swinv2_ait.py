@@ -110,6 +110,3 @@ class AiTSwinv2Config(BackboneConfigMixin, PreTrainedConfig):
                 )
         if not 0 <= self.drop_path_rate < 1:
             raise ValueError(f"drop_path_rate must be in [0, 1); got {self.drop_path_rate}.")
-
-
-__all__ = ["AiTSwinv2Config"]

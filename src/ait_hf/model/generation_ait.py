@@ -11,16 +11,22 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 from transformers.generation import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
     GenerateEncoderDecoderOutput,
     GenerationMode,
     MaxLengthCriteria,
+    MinPLogitsWarper,
     StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopHLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
 from .caching_ait import CACHE_NAME, new_cache
-from .loss_ait import MINIMUM_DEPTH
-from .poses_ait import scale_points
-from .quantization_ait import token_agreement, token_entropy
+from .quantization_ait import token_entropy
 from .sequences_ait import TaskGrammar
 
 
@@ -33,6 +39,17 @@ AIT_SETTINGS = {
     "num_objects": None,
     "stop_below_score": None,
 }
+# What sampling does to scores, unlike other processors: a soft token is what the model holds likely, sampled or not.
+SAMPLING_WARPERS = (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopHLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
 
 
 class AiTGenerationConfig(GenerationConfig):
@@ -75,8 +92,8 @@ class AiTGenerateOutput(GenerateEncoderDecoderOutput):
     What `generate()` returns.
 
     Args:
-        sequences (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids, without the task token; at dense
-            slots the most likely code.
+        sequences (`torch.LongTensor` of shape `(batch, 1 + tokens)`): The task token, with which decoding starts, then
+            vocabulary ids; at dense slots the most likely code.
         soft_tokens (`torch.FloatTensor` of shape `(batch, dense slots, codes)`): The solver's probabilities at dense
             slots, at temperature 1. `None` for a task without dense slots.
         class_scores (`torch.FloatTensor` of shape `(batch, class slots)`): Probability of the chosen class among the
@@ -200,9 +217,10 @@ class AiTGenerationMixin(GenerationMixin):
     def _prepare_generation_config(self, generation_config: GenerationConfig | None, **kwargs: Any):
         given = generation_config is not None
         ours = {name: kwargs.pop(name) for name in AIT_SETTINGS if name in kwargs}
-        chosen_top_k = [kwargs.get("top_k"), generation_config.top_k if given else None, self.generation_config.top_k]
+        chosen = [kwargs, vars(self.generation_config), vars(generation_config) if given else {}]
+        chosen = {name for settings in chosen for name, value in settings.items() if value is not None}
         generation_config, model_kwargs = super()._prepare_generation_config(generation_config, **kwargs)
-        if all(top_k is None for top_k in chosen_top_k):
+        if "top_k" not in chosen:
             generation_config.top_k = 0
         for name, default in AIT_SETTINGS.items():
             setattr(generation_config, name, ours.get(name, getattr(generation_config, name, default)))
@@ -217,8 +235,9 @@ class AiTGenerationMixin(GenerationMixin):
             )
         if generation_config.decoder_start_token_id is None:
             generation_config.decoder_start_token_id = grammar.start_token_id
-        if generation_config.max_new_tokens is None and "max_length" not in kwargs and not given:
-            generation_config.max_new_tokens = self._sequence_length(grammar, generation_config)
+        length = self._sequence_length(grammar, generation_config)
+        if not {"max_length", "max_new_tokens"} & chosen:
+            generation_config.max_new_tokens = length
         return generation_config, model_kwargs
 
     def _validate_generation_mode(self, generation_mode, generation_config, generation_mode_kwargs):
@@ -275,7 +294,9 @@ class AiTGenerationMixin(GenerationMixin):
         needs no extra ones.
         """
         grammar = self.grammar(generation_config.task)
-        loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, model_kwargs)
+        limit = max(stopping_criteria.max_length, input_ids.shape[1] + 1) - 1  # a token at least, as the library
+        length = min(limit, self._sequence_length(grammar, generation_config))
+        loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, length, model_kwargs)
         # The loop knows its length; asking the device for it at every step would make the host wait.
         criteria = StoppingCriteriaList(c for c in stopping_criteria if not isinstance(c, MaxLengthCriteria))
         with without_cudnn_attention():
@@ -283,65 +304,16 @@ class AiTGenerationMixin(GenerationMixin):
                 new_tokens = loop.step()
                 if streamer is not None:
                     streamer.put(new_tokens.cpu())
-                if criteria and criteria(loop.sequences, None).all():
+                if criteria and loop.is_stopped(criteria, new_tokens.shape[1]):
                     break
         if streamer is not None:
             streamer.end()
         if not generation_config.return_dict_in_generate:
-            return loop.sequences[:, 1:]
+            return loop.sequences
         outputs = loop.output()
-        if not self._is_complete(outputs, grammar):  # cut short by max_new_tokens, or continued from a given prefix
-            return outputs
-        self._add_predictions(outputs, grammar)
+        if self._is_complete(outputs, grammar):  # not cut short by a length, nor continued from a given prefix
+            self.objectives[grammar.name].predict(outputs, self)
         return outputs
-
-    def _add_predictions(self, outputs: AiTGenerateOutput, grammar: TaskGrammar) -> None:
-        """Fills the fields of the output that the task's type of output has."""
-        match grammar.task.output_type:
-            case "depth":
-                outputs.predicted_depth = self.detokenize(outputs).clamp(min=MINIMUM_DEPTH)
-                outputs.uncertainty = self.uncertainty(outputs)
-            case "objects":
-                boxes, outputs.class_labels = grammar.tokens_to_objects(outputs.sequences)
-                height, width = grammar.task.image_size
-                relative = boxes[..., ::2] / width, boxes[..., 1::2] / height
-                outputs.pred_boxes = torch.stack(relative, dim=-1).flatten(-2)
-                outputs.pred_masks = None if grammar.codebook is None else self.detokenize(outputs)
-            case "pose":
-                tokenizer = self.tokenizers[grammar.codebook]
-                (height, width), (crop_height, crop_width) = grammar.task.image_size, tokenizer.crop_size
-                keypoints = self.detokenize(outputs)
-                # Whole numbers are the centres of pixels.
-                outputs.pred_keypoints = scale_points(keypoints + 0.5, width / crop_width, height / crop_height) - 0.5
-                scores = token_agreement(outputs.soft_tokens, tokenizer.quantizer.embedding.weight)
-                if not tokenizer.config.token_per_joint:
-                    scores = scores.mean(1, keepdim=True).expand(keypoints.shape[:2])
-                outputs.keypoint_scores = scores
-            case "semantic":
-                outputs.class_labels = grammar.tokens_to_class_labels(outputs.sequences)
-                outputs.pred_masks = self.detokenize(outputs)
-                outputs.class_maps = self._class_maps_of_masks(outputs)
-            case "label_map":
-                scores = self.detokenize(outputs).softmax(1)
-                first = grammar.task.first_class
-                outputs.class_maps = scores.new_zeros(len(scores), self.config.num_classes, *scores.shape[2:])
-                outputs.class_maps[:, first : first + scores.shape[1]] = scores
-                outputs.uncertainty = self.uncertainty(outputs)
-            case "map":
-                maps = self.detokenize(outputs)
-                outputs.predicted_map = maps if maps.ndim == 4 else maps[:, None]
-                outputs.uncertainty = self.uncertainty(outputs)
-
-    def _class_maps_of_masks(self, outputs: AiTGenerateOutput) -> torch.FloatTensor:
-        """
-        Score of every class everywhere: its soft mask, weighted by how probable it was, when its group was written, that
-        anything was left to be said (the probability of a class itself would say less of classes in random order).
-        """
-        is_there = 1 - outputs.class_logits.softmax(-1)[..., -1]
-        # A little above 0, so that where no mask is, the likeliest of the task's classes wins.
-        weighted = outputs.pred_masks.clamp(1e-6, 1) * is_there[..., None, None]
-        maps = weighted.new_zeros(len(weighted), self.config.num_classes, *weighted.shape[2:])
-        return maps.scatter_(1, outputs.class_labels[..., None, None].expand_as(weighted), weighted)
 
     @staticmethod
     def _is_complete(outputs: AiTGenerateOutput, grammar: TaskGrammar) -> bool:
@@ -350,7 +322,7 @@ class AiTGenerationMixin(GenerationMixin):
         def count(values: torch.Tensor | None) -> int:
             return 0 if values is None else values.shape[1]
 
-        groups, rest = divmod(outputs.sequences.shape[1], len(grammar.group))
+        groups, rest = divmod(outputs.sequences.shape[1] - 1, len(grammar.group))
         num_dense = groups * (0 if grammar.codebook is None else len(grammar.slot_positions(grammar.codebook)))
         num_classes = groups * len(grammar.slot_positions("class"))
         return not rest and count(outputs.soft_tokens) == num_dense and count(outputs.class_scores) == num_classes
@@ -383,7 +355,8 @@ class AiTGenerationMixin(GenerationMixin):
             codes = soft_tokens.argmax(-1)
             soft_tokens = nn.functional.one_hot(codes, soft_tokens.shape[-1]).to(soft_tokens.dtype)
         temperature = outputs.soft_temperature if temperature is None else temperature
-        return self._decode_map(grammar, soft_tokens, temperature)
+        objective, tokenizer = self.objectives[grammar.name], self.task_tokenizer(grammar.name)
+        return objective.decode(soft_tokens, tokenizer, temperature)
 
     def uncertainty(self, outputs: AiTGenerateOutput, task: str | None = None) -> torch.FloatTensor:
         """
@@ -392,7 +365,7 @@ class AiTGenerationMixin(GenerationMixin):
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
         batch_size, (rows, columns) = soft_tokens.shape[0], grammar.task.grid_size
-        ratio = self.tokenizers[grammar.codebook].config.downsample_ratio
+        ratio = self.task_tokenizer(grammar.name).config.downsample_ratio
         entropy = token_entropy(soft_tokens).reshape(batch_size, -1, rows, columns)
         maps = nn.functional.interpolate(
             entropy, size=(rows * ratio, columns * ratio), mode="bilinear", align_corners=False
@@ -405,7 +378,7 @@ class AiTGenerationMixin(GenerationMixin):
             raise ValueError(f"Task {grammar.name!r} writes no codes: there is nothing to detokenize.")
         if outputs.task != grammar.name or not self._is_complete(outputs, grammar):
             raise ValueError(
-                f"These outputs are of task {outputs.task!r} with {outputs.sequences.shape[1]} tokens; {grammar.name!r} "
+                f"These outputs are of task {outputs.task!r} with {outputs.sequences.shape[1] - 1} tokens; {grammar.name!r} "
                 f"needs whole groups of {len(grammar.group)} tokens, generated from the start."
             )
         return grammar, outputs.soft_tokens
@@ -414,11 +387,11 @@ class AiTGenerationMixin(GenerationMixin):
 class _DecodingLoop:
     """State of one `generate()` call: what has been decided, and what the next pass reads."""
 
-    def __init__(self, model, grammar, generation_config, logits_processor, input_ids, model_kwargs):
+    def __init__(self, model, grammar, generation_config, logits_processor, input_ids, length, model_kwargs):
         self.model = model
         self.grammar = grammar
         self.settings = generation_config
-        self.length = min(generation_config.max_length - 1, grammar.length)  # slots to decide
+        self.length = length  # slots to decide
         self.sequences = input_ids
         self.cache = model_kwargs.pop(CACHE_NAME, None)
         self.encoder_outputs = model_kwargs.pop("encoder_outputs")
@@ -428,9 +401,11 @@ class _DecodingLoop:
         self.restrict = TaskGrammarLogitsProcessor(grammar)
         self.soften = SoftTokenLogitsProcessor(grammar)
         self.warp = logits_processor
+        self.process = LogitsProcessorList(p for p in logits_processor if not isinstance(p, SAMPLING_WARPERS))
         self.feed_soft = generation_config.soft_solver and not grammar.parallel
         self.task_ids = torch.full_like(input_ids[:, 0], grammar.task.task_id)
         self.prompt_length = input_ids.shape[1]
+        self.stopped = torch.zeros_like(self.task_ids, dtype=torch.bool)
         self.num_read = 0 if self.cache is None else int(self.cache.get_seq_length())  # inputs that the cache holds
         self.num_forwards = 0
         self.soft_tokens, self.class_scores, self.class_logits, self.scores, self.logits = [], [], [], [], []
@@ -499,12 +474,16 @@ class _DecodingLoop:
     def _decide_dense(self, logits: torch.FloatTensor) -> None:
         """A run of dense slots, (batch, n, vocab_size) logits: keeps their distributions."""
         codes = self.grammar.code_range
-        code_logits = logits[..., codes.start : codes.stop]
-        self.soft_tokens.append(code_logits.softmax(-1))
-        scores = None
-        if self.settings.output_scores:
-            scores = self.soften(self.sequences, logits.flatten(0, 1)).view_as(logits)
-        self._append(logits, scores, code_logits.argmax(-1) + codes.start)
+        for raw in (
+            logits.split(1, dim=1) if self.process else [logits]
+        ):  # a processor reads the tokens of earlier slots
+            processed = self.process(self.sequences, raw[:, 0])[:, None] if self.process else raw
+            code_logits = processed[..., codes.start : codes.stop]
+            self.soft_tokens.append(code_logits.softmax(-1))
+            scores = None
+            if self.settings.output_scores:
+                scores = self.soften(self.sequences, processed.flatten(0, 1)).view_as(raw)
+            self._append(raw, scores, code_logits.argmax(-1) + codes.start)
 
     def _decide_sparse(self, logits: torch.FloatTensor) -> None:
         """One sparse slot, (batch, vocab_size) logits: chooses an id."""
@@ -540,11 +519,18 @@ class _DecodingLoop:
             self.scores += scores.unbind(1)
         self.sequences = torch.cat([self.sequences, tokens], dim=1)
 
+    def is_stopped(self, criteria: StoppingCriteriaList, num_new: int) -> bool:
+        """Whether every sequence has met a criterion at one of its tokens, `num_new` of which came last."""
+        for end in range(self.sequences.shape[1] - num_new + 1, self.sequences.shape[1] + 1):
+            scores = tuple(self.scores[: end - self.prompt_length]) if self.settings.output_scores else None
+            self.stopped |= criteria(self.sequences[:, :end], scores)
+        return bool(self.stopped.all())
+
     def output(self) -> AiTGenerateOutput:
         """Everything decided, as the library's output class and ours."""
         settings, task = self.settings, self.grammar.task
         return AiTGenerateOutput(
-            sequences=self.sequences[:, 1:],
+            sequences=self.sequences,
             scores=tuple(self.scores) if settings.output_scores else None,
             logits=tuple(self.logits) if settings.output_logits else None,
             encoder_attentions=self.encoder_outputs.attentions if settings.output_attentions else None,
@@ -561,13 +547,3 @@ class _DecodingLoop:
             soft_temperature=task.soft_temperature if settings.soft_temperature is None else settings.soft_temperature,
             **{CACHE_NAME: self.cache},
         )
-
-
-__all__ = [
-    "AiTGenerateOutput",
-    "AiTGenerationConfig",
-    "AiTGenerationMixin",
-    "SoftTokenLogitsProcessor",
-    "TaskGrammarLogitsProcessor",
-    "without_cudnn_attention",
-]

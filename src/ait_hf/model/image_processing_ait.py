@@ -451,6 +451,3 @@ def _height_and_width(
             f"One target size per image is needed: got {len(target_sizes)} sizes for {batch_size} {what}."
         )
     return [(int(height), int(width)) for height, width in target_sizes]
-
-
-__all__ = ["AiTImageProcessor"]

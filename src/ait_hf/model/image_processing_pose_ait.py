@@ -185,6 +185,3 @@ def _person(
     corners = _corners(box[None])[0].float()
     labels = torch.arange(len(points))
     return {"keypoints": points[kept], "scores": scores[kept], "labels": labels[kept], "bbox": corners}
-
-
-__all__ = ["AiTPoseImageProcessor"]

@@ -81,13 +81,3 @@ def smooth_l1_loss(
     # Where nothing is known the prediction is its own target: no loss and no gradient, whatever stands there.
     goal = torch.where(known, target, prediction.detach())
     return F.smooth_l1_loss(prediction, goal, reduction="sum", beta=beta) / known.sum().clamp(min=1)
-
-
-__all__ = [
-    "IGNORE_INDEX",
-    "MINIMUM_DEPTH",
-    "dice_loss",
-    "silog_loss",
-    "smooth_l1_loss",
-    "token_cross_entropy",
-]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How outputs of one dense block are learned: depth, poses, label maps and any other map."""
+"""How outputs of one dense block are learned and predicted: depth, poses, label maps and any other map."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .loss_ait import silog_loss, smooth_l1_loss
+from .generation_ait import AiTGenerateOutput, AiTGenerationMixin
+from .loss_ait import MINIMUM_DEPTH, silog_loss, smooth_l1_loss
 from .objectives_ait import Objective, ObjectiveOutput, SequenceDraft, Tokenizer, TrainingSequence
+from .poses_ait import scale_points
+from .quantization_ait import token_agreement
 from .tokenization_pose import check_poses
 from .tokenization_vq import IGNORED_LABEL, check_labels, check_values
 
@@ -67,7 +70,7 @@ class MapObjective(Objective):
     def loss(self, logits: torch.Tensor, sequence: TrainingSequence, tokenizer: Tokenizer) -> ObjectiveOutput:
         labels = sequence.labels.flatten()
         cross_entropy = F.cross_entropy(logits.float(), labels, reduction="sum")
-        decoded = self._decode(logits, tokenizer)
+        decoded = self._decode_logits(logits, tokenizer)
         total, num_tokens = cross_entropy, labels.numel()
         parts = {"cross_entropy": cross_entropy.detach() / num_tokens}
         if self.task.auxiliary_loss is not None:
@@ -80,6 +83,8 @@ class MapObjective(Objective):
 
 class DepthObjective(MapObjective):
     """Labels: (batch, height, width), metres, 0 where unknown. SILog of the soft-decoded depth (paper §4.2)."""
+
+    output_type = "depth"
 
     def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         return self._map_size(tokenizer)
@@ -95,12 +100,18 @@ class DepthObjective(MapObjective):
         output.decoded = output.decoded[:, 0]
         return output
 
+    def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        outputs.predicted_depth = model.detokenize(outputs).clamp(min=MINIMUM_DEPTH)
+        outputs.uncertainty = model.uncertainty(outputs)
+
 
 class ValuesObjective(MapObjective):
     """
     Labels: (batch, channels, height, width), all channels 0 where unknown. Smooth-L1 at known pixels, of values as the
     tokenizer's network sees them, so that the loss does not depend on their unit.
     """
+
+    output_type = "map"
 
     def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         return tokenizer.config.in_channels, *self._map_size(tokenizer)
@@ -110,9 +121,16 @@ class ValuesObjective(MapObjective):
         scale = 2 / (highest - lowest)
         return smooth_l1_loss(decoded * scale, target * scale, (target != 0).any(dim=1, keepdim=True))
 
+    def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        maps = model.detokenize(outputs)
+        outputs.predicted_map = maps if maps.ndim == 4 else maps[:, None]
+        outputs.uncertainty = model.uncertainty(outputs)
+
 
 class LabelMapObjective(MapObjective):
     """Labels: int64 (batch, height, width), classes of the model's table, 255 ignored. Cross-entropy of each pixel."""
+
+    output_type = "label_map"
 
     def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         return self._map_size(tokenizer)
@@ -127,10 +145,18 @@ class LabelMapObjective(MapObjective):
         num_known = (target != IGNORED_LABEL).sum().clamp(min=1)
         return F.cross_entropy(decoded, target, ignore_index=IGNORED_LABEL, reduction="sum") / num_known
 
+    def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        scores, first = model.detokenize(outputs).softmax(1), self.task.first_class
+        outputs.class_maps = scores.new_zeros(len(scores), len(self.grammar.vocabulary.classes), *scores.shape[2:])
+        outputs.class_maps[:, first : first + scores.shape[1]] = scores
+        outputs.uncertainty = model.uncertainty(outputs)
+
 
 class PoseObjective(MapObjective):
     """Labels: (batch, joints, 3), x and y in pixels of the crop and visibility, 0 where unknown. Smooth-L1 of the known
     joints in pixels, as in the tokenizer's own loss (reference §8)."""
+
+    output_type = "pose"
 
     def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         return tokenizer.config.num_joints, 3
@@ -144,5 +170,15 @@ class PoseObjective(MapObjective):
         coordinates = torch.where(known, target[..., :2], 0.0)  # whatever stands where nothing is known
         return smooth_l1_loss(decoded, coordinates, known, tokenizer.config.smooth_l1_beta)
 
+    def decode(self, probabilities: torch.Tensor, tokenizer: Tokenizer, temperature: float) -> torch.Tensor:
+        return self._decode_blocks(probabilities, tokenizer, temperature)
 
-__all__ = ["DepthObjective", "LabelMapObjective", "MapDraft", "MapObjective", "PoseObjective", "ValuesObjective"]
+    def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        tokenizer, keypoints = model.task_tokenizer(self.grammar.name), model.detokenize(outputs)
+        (height, width), (crop_height, crop_width) = self.task.image_size, tokenizer.crop_size
+        # Whole numbers are the centres of pixels.
+        outputs.pred_keypoints = scale_points(keypoints + 0.5, width / crop_width, height / crop_height) - 0.5
+        scores = token_agreement(outputs.soft_tokens, tokenizer.quantizer.embedding.weight)
+        if not tokenizer.config.token_per_joint:
+            scores = scores.mean(1, keepdim=True).expand(keypoints.shape[:2])
+        outputs.keypoint_scores = scores

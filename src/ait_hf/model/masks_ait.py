@@ -201,6 +201,3 @@ def rle_to_mask(rle: dict[str, list[int]]) -> torch.BoolTensor:
         raise ValueError(f"The run lengths hold {sum(counts)} pixels, but the mask has {height}x{width}.")
     values = torch.arange(len(counts)) % 2 == 1
     return values.repeat_interleave(torch.tensor(counts)).view(width, height).t()
-
-
-__all__ = ["PastedMask", "crop_masks", "masks_to_rle", "paste_masks", "paste_masks_one_by_one", "rle_to_mask"]

@@ -28,7 +28,7 @@ from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
 from .map_objectives_ait import DepthObjective, LabelMapObjective, PoseObjective, ValuesObjective
 from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel, without_autocast
 from .object_objective_ait import ObjectObjective
-from .objectives_ait import ObjectiveOutput, Tokenizer, TrainingSequence
+from .objectives_ait import Objective, ObjectiveOutput, Tokenizer, TrainingSequence
 from .semantic_objective_ait import SemanticObjective
 from .sequences_ait import TaskGrammar
 from .tokenization_pose import PoseTokenizer
@@ -36,14 +36,15 @@ from .tokenization_vq import VQTokenizer
 
 
 TOKENIZER_CLASSES = {"map": VQTokenizer, "pose": PoseTokenizer}
-OBJECTIVES = {
-    "depth": DepthObjective,
-    "label_map": LabelMapObjective,
-    "map": ValuesObjective,
-    "objects": ObjectObjective,
-    "pose": PoseObjective,
-    "semantic": SemanticObjective,
-}
+OBJECTIVES = (
+    Objective,
+    DepthObjective,
+    LabelMapObjective,
+    ObjectObjective,
+    PoseObjective,
+    SemanticObjective,
+    ValuesObjective,
+)
 
 
 def _build_tokenizer(tokenizer_type: str = DEFAULT_TOKENIZER_TYPE, **arguments) -> Tokenizer:
@@ -91,11 +92,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         self.lm_head = nn.Linear(config.d_model, config.vocab_size)
         # Built once: the validation of a task's declaration is nothing that `torch.compile` could trace.
         self.grammars = {name: TaskGrammar.from_config(config, name) for name in config.tasks}
-        self.objectives = {
-            name: OBJECTIVES[grammar.task.output_type](grammar)
-            for name, grammar in self.grammars.items()
-            if grammar.task.output_type is not None
-        }
+        objectives = {objective.output_type: objective for objective in OBJECTIVES}
+        self.objectives = {name: objectives[g.task.output_type](g) for name, g in self.grammars.items()}
         self.tokenizers = nn.ModuleDict(
             {name: _build_tokenizer(**arguments) for name, arguments in config.tokenizers.items()}
         )
@@ -272,11 +270,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
     def _sequence(self, task: str, batch: dict[str, Any]) -> TrainingSequence:
         """What the decoder is to write for a batch of one task."""
         tokenizer, images, labels = self.task_tokenizer(task), batch["pixel_values"], batch["labels"]
-        if task not in self.objectives:
-            raise ValueError(f"Task {task!r} declares no output_type, so there is nothing to learn from its labels.")
-        objective = self.objectives[task]
-        draft = objective.drafted(labels).to(images.device, non_blocking=True)
-        sequence = objective.complete(draft, tokenizer)
+        draft = self.objectives[task].drafted(labels).to(images.device, non_blocking=True)
+        sequence = self.objectives[task].complete(draft, tokenizer)
         if len(sequence.tokens) != len(images):
             raise ValueError(f"Task {task!r} has {len(images)} images but labels of {len(sequence.tokens)}.")
         return sequence
@@ -293,19 +288,6 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         # Supervised positions only: logits over the vocabulary are the largest tensors of a training step.
         logits = self._logits(sequence.select(outputs.last_hidden_state))
         return self.objectives[task].loss(logits, sequence, self.task_tokenizer(task))
-
-    def _decode_map(self, grammar: TaskGrammar, probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Soft tokens of one dense block per group, (batch, slots, codes), to maps (batch, [groups,] [channels,] height,
-        width), or to poses (batch, joints, 2)."""
-        batch_size, (rows, columns) = probabilities.shape[0], grammar.task.grid_size
-        grid = probabilities.reshape(-1, rows, columns, probabilities.shape[-1])
-        decoded = self.tokenizers[grammar.codebook].detokenize(probabilities=grid, temperature=temperature)
-        if grammar.task.output_type == "pose":
-            return decoded
-        maps = decoded.unflatten(0, (batch_size, -1))
-        maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
-        is_one_map = grammar.task.num_groups == 1 and "class" not in grammar.group
-        return maps.squeeze(1) if is_one_map else maps
 
 
 @dataclass
@@ -519,20 +501,3 @@ class AiTForSemanticSegmentation(_TaskHead, AiTGenerationMixin):
     def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTSemanticSegmenterOutput:
         maps = outputs.class_maps
         return AiTSemanticSegmenterOutput(logits=maps.log(), class_maps=maps, **_encoder_states(outputs))
-
-
-__all__ = [
-    "AiTDepthEstimatorOutput",
-    "AiTForDenseTokenGeneration",
-    "AiTForDepthEstimation",
-    "AiTForInstanceSegmentation",
-    "AiTForObjectDetection",
-    "AiTForPoseEstimation",
-    "AiTForSemanticSegmentation",
-    "AiTModel",
-    "AiTObjectDetectionOutput",
-    "AiTPoseEstimatorOutput",
-    "AiTPreTrainedModel",
-    "AiTSemanticSegmenterOutput",
-    "AiTTrainingOutput",
-]

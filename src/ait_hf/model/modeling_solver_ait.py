@@ -31,7 +31,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .caching_ait import CACHE_NAME, new_cache
 from .configuration_ait import AiTConfig
-from .modeling_swinv2_ait import AiTSwinv2Backbone
+from .modeling_swinv2_ait import AiTSwinv2Backbone, eager_attention_forward
 from .quantization_ait import EMACodebook
 
 
@@ -43,25 +43,6 @@ def without_autocast(states: torch.Tensor) -> AbstractContextManager:
         states (`torch.Tensor`): On the device that they compute on.
     """
     return maybe_autocast(states.device.type, enabled=False)
-
-
-def eager_attention_forward(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention written out, which also returns its weights; inputs are (batch, heads, length, head_dim)."""
-    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
-    if attention_mask is not None:
-        weights = weights + attention_mask[..., : key.shape[-2]]
-    weights = F.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = F.dropout(weights, p=dropout, training=module.training)
-    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
 
 class AiTAttention(nn.Module):
@@ -545,6 +526,3 @@ class AiTModel(AiTPreTrainedModel):
             encoder_attentions=encoder_outputs.attentions,
             **{CACHE_NAME: decoder_outputs.get(CACHE_NAME)},
         )
-
-
-__all__ = ["AiTModel", "AiTPreTrainedModel", "without_autocast"]

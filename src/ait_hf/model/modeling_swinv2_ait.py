@@ -90,12 +90,14 @@ def eager_attention_forward(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor,
+    attention_mask: torch.Tensor | None,
     scaling: float,
     **kwargs,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention step by step, in the library's interface; softmax in float32 at least. Returns result, weights."""
-    scores = query @ key.transpose(2, 3) * scaling + attention_mask
+    scores = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask[..., : key.shape[-2]]
     weights = F.softmax(scores, dim=-1, dtype=at_least_float32(query.dtype)).to(query.dtype)
     return (weights @ value).transpose(1, 2), weights
 
@@ -471,6 +473,3 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
             hidden_states=tuple(value.permute(0, 3, 1, 2) for value in maps) if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
-
-
-__all__ = ["AiTSwinv2Backbone", "AiTSwinv2PreTrainedModel"]

@@ -1,11 +1,12 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How objects are learned: sequences of boxes, classes and masks with noise objects among them."""
+"""How objects are learned, by sequences of boxes, classes and masks with noise objects among them, and predicted."""
 
 from dataclasses import dataclass
 
 import torch
 
+from .generation_ait import AiTGenerateOutput, AiTGenerationMixin
 from .masks_ait import crop_masks
 from .objectives_ait import GroupDraft, GroupObjective, TrainingSequence
 from .objects_ait import BAD, DUPLICATE, OBJECT, Draws, ObjectGroups, draw_object_groups
@@ -42,6 +43,8 @@ class ObjectObjective(GroupObjective):
     The random draws of an image (see [`draw_object_groups`]) follow from `seed` in its labels, or come from torch's
     CPU generator where there is none.
     """
+
+    output_type = "objects"
 
     def draft(self, labels: list[dict[str, torch.Tensor]], seeds: torch.LongTensor | None = None) -> ObjectDraft:
         """
@@ -101,9 +104,7 @@ class ObjectObjective(GroupObjective):
         mask_tokens = target = None
         if self.grammar.codebook is not None:
             mask_tokens, target = self._mask_tokens(draft, tokenizer)
-        targets = self.grammar.objects_to_tokens(draft.box_tokens, draft.class_tokens, mask_tokens)
-        tokens = self.grammar.objects_to_tokens(draft.box_tokens, draft.input_class_tokens, mask_tokens)
-        return self._sequence(draft, tokens, targets, target)
+        return self._sequence(draft, draft.box_tokens, mask_tokens, target)
 
     def sequence_of_groups(
         self, groups: list[ObjectGroups], masks: list[torch.Tensor | None], tokenizer: VQTokenizer | None
@@ -131,5 +132,8 @@ class ObjectObjective(GroupObjective):
             supervised[..., self.grammar.slot_positions(self.grammar.codebook)] = has_mask[..., None]
         return supervised.flatten(1)
 
-
-__all__ = ["ObjectDraft", "ObjectObjective"]
+    def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        boxes, outputs.class_labels = self.grammar.tokens_to_objects(outputs.sequences[:, 1:])
+        height, width = self.task.image_size
+        outputs.pred_boxes = torch.stack([boxes[..., ::2] / width, boxes[..., 1::2] / height], dim=-1).flatten(-2)
+        outputs.pred_masks = None if self.grammar.codebook is None else model.detokenize(outputs)

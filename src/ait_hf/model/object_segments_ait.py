@@ -125,14 +125,3 @@ def draw_segments(segmentation: torch.Tensor, pairs: ObjectPairs, paste: Paste, 
             place[visible] = len(segments)
             segments.append({"id": len(segments)} | segment)
     return segments
-
-
-__all__ = [
-    "ObjectPairs",
-    "choose_pairs",
-    "draw_segments",
-    "masks_of_pairs",
-    "on_host",
-    "overlapping_segments",
-    "paste_objects",
-]

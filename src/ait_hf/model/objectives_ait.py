@@ -1,15 +1,14 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-What training objectives have in common, one of which there is per kind of output: annotations become a token sequence,
-logits become a loss (paper §3.3).
+What objectives have in common, one of which there is per type of output: annotations become a token sequence, logits
+become a loss (paper §3.3), soft tokens become what a task predicts.
 
 The logits that an objective reads are those of the supervised tokens only, row by row in the order of the batch: most
 tokens of an object sequence are noise that nobody supervises, and logits over the vocabulary are the largest tensors
 of a training step.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from .generation_ait import AiTGenerateOutput, AiTGenerationMixin
 from .loss_ait import IGNORE_INDEX, dice_loss
 from .sequences_ait import TaskGrammar
 from .tokenization_pose import PoseTokenizer
@@ -107,19 +107,21 @@ class ObjectiveOutput:
     decoded: torch.Tensor | None = None
 
 
-class Objective(ABC):
+class Objective:
     """
-    How one task is learned.
+    How one task is learned and predicted. The subclass of each `output_type` goes by its rules in
+    `configuration_ait.OUTPUT_RULES`; this one is of tasks that declare none, whose codes can be decoded and no more.
 
     Args:
         grammar ([`TaskGrammar`]): Sequence of the task.
     """
 
+    output_type: str | None = None
+
     def __init__(self, grammar: TaskGrammar):
         self.grammar = grammar
         self.task = grammar.task
 
-    @abstractmethod
     def draft(self, labels: Any, seeds: torch.LongTensor | None = None) -> SequenceDraft:
         """
         What of the sequences of a batch needs no tokenizer; `ValueError` names what does not fit in the annotations.
@@ -127,10 +129,13 @@ class Objective(ABC):
         `seeds` (batch,) are of what is drawn for every image, where its labels hold none; without, torch's CPU generator
         draws.
         """
+        raise ValueError(
+            f"Task {self.grammar.name!r} declares no output_type, so there is nothing to learn from its labels."
+        )
 
-    @abstractmethod
     def complete(self, draft: SequenceDraft, tokenizer: Tokenizer | None) -> TrainingSequence:
         """The sequences, on the device of the draft; nothing here waits for it."""
+        raise NotImplementedError
 
     def drafted(self, labels: Any) -> SequenceDraft:
         """Annotations, or what was made of them before, to what is made of them."""
@@ -140,16 +145,33 @@ class Objective(ABC):
         """Annotations of a batch to sequences."""
         return self.complete(self.draft(labels), tokenizer)
 
-    @abstractmethod
     def loss(self, logits: torch.Tensor, sequence: TrainingSequence, tokenizer: Tokenizer | None) -> ObjectiveOutput:
         """Loss of the logits (supervised tokens, vocab_size) at `sequence.supervised`."""
+        raise NotImplementedError
 
-    def _decode(self, logits: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
-        """Logits of whole dense blocks (blocks * codes, vocab_size) to what the tokenizer decodes (blocks, ...)."""
+    def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        """Fills the fields of a complete output that this type of output has."""
+
+    def decode(self, probabilities: torch.Tensor, tokenizer: Tokenizer, temperature: float) -> torch.Tensor:
+        """
+        Soft tokens of sequences (batch, dense slots, codes) to maps (batch, [groups,] [channels,] height, width), or to
+        poses (batch, joints, 2); `temperature` is `tau` in `softmax(tau * logits)`.
+        """
+        maps = self._decode_blocks(probabilities, tokenizer, temperature).unflatten(0, (len(probabilities), -1))
+        maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
+        is_one_map = self.task.num_groups == 1 and "class" not in self.grammar.group
+        return maps.squeeze(1) if is_one_map else maps
+
+    def _decode_blocks(self, probabilities: torch.Tensor, tokenizer: Tokenizer, temperature: float) -> torch.Tensor:
+        """Soft tokens of whole dense blocks (..., codes) to what the tokenizer decodes (blocks, ...)."""
+        grid = probabilities.reshape(-1, *self.task.grid_size, probabilities.shape[-1])
+        return tokenizer.detokenize(probabilities=grid, temperature=temperature)
+
+    def _decode_logits(self, logits: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
+        """The same of logits (blocks * codes, vocab_size), at the task's temperature."""
         codes = self.grammar.code_range
         probabilities = logits[:, codes.start : codes.stop].float().softmax(-1)
-        grid = probabilities.reshape(-1, *self.task.grid_size, probabilities.shape[-1])
-        return tokenizer.detokenize(probabilities=grid, temperature=self.task.soft_temperature)
+        return self._decode_blocks(probabilities, tokenizer, self.task.soft_temperature)
 
 
 @dataclass
@@ -190,9 +212,17 @@ class GroupObjective(Objective):
         }
 
     def _sequence(
-        self, draft: GroupDraft, tokens: torch.LongTensor, targets: torch.LongTensor, masks: torch.Tensor | None
+        self,
+        draft: GroupDraft,
+        box_tokens: torch.LongTensor | None,
+        mask_tokens: torch.LongTensor | None,
+        masks: torch.Tensor | None,
     ) -> TrainingSequence:
-        """From what is read and what is to be predicted (batch, length), and the masks of objects."""
+        """From the tokens of boxes and masks, as of [`TaskGrammar.objects_to_tokens`], and the masks of objects."""
+        tokens, targets = (
+            self.grammar.objects_to_tokens(box_tokens, class_tokens, mask_tokens)
+            for class_tokens in (draft.input_class_tokens, draft.class_tokens)
+        )
         labels = targets.masked_fill(~draft.supervised, IGNORE_INDEX)
         return TrainingSequence(tokens, labels, masks, draft.is_object, draft.places, draft.mask_rows)
 
@@ -208,21 +238,10 @@ class GroupObjective(Objective):
         if self.task.auxiliary_loss == "dice_mse":
             auxiliary = total.new_zeros(())  # stays where no mask is learned; the log has it all the same
             if self.task.mask_supervision != "none" and len(sequence.target):
-                decoded = self._decode(logits[sequence.mask_rows], tokenizer)[:, 0]
+                decoded = self._decode_logits(logits[sequence.mask_rows], tokenizer)[:, 0]
                 auxiliary = dice_loss(decoded, sequence.target) + F.mse_loss(decoded, sequence.target)
                 weight = self.task.auxiliary_loss_weight * self.task.dense_loss_weight
                 total = total + weight * kinds["mask"].sum() * auxiliary
             parts["auxiliary"] = auxiliary.detach()
         num_tokens = total.new_full((), len(sequence.places), dtype=torch.float32)
         return ObjectiveOutput(total, num_tokens, parts, decoded)
-
-
-__all__ = [
-    "GroupDraft",
-    "GroupObjective",
-    "Objective",
-    "ObjectiveOutput",
-    "SequenceDraft",
-    "Tokenizer",
-    "TrainingSequence",
-]

@@ -149,6 +149,3 @@ def _sides(boxes: torch.Tensor) -> torch.Tensor:
 
 def _around(centers: torch.Tensor, half_sides: torch.Tensor) -> torch.Tensor:
     return torch.cat([centers - half_sides, centers + half_sides], dim=1)
-
-
-__all__ = ["BAD", "DUPLICATE", "OBJECT", "Draws", "ObjectGroups", "draw_object_groups"]

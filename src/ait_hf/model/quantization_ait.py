@@ -374,6 +374,3 @@ def _of_all_processes(tensor: torch.Tensor) -> torch.Tensor:
     parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, tensor.contiguous())
     return torch.cat(parts)
-
-
-__all__ = ["CodebookUpdate", "EMACodebook", "QuantizerOutput", "apply_temperature", "token_agreement", "token_entropy"]

@@ -1,12 +1,16 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How semantic segmentation is learned as groups of a class and the mask of all its pixels (paper §4, reference §8)."""
+"""
+How semantic segmentation is learned and predicted as groups of a class and the mask of all its pixels (paper §4,
+reference §8).
+"""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from .generation_ait import AiTGenerateOutput, AiTGenerationMixin
 from .objectives_ait import GroupDraft, GroupObjective, TrainingSequence
 from .tokenization_vq import IGNORED_LABEL, VQTokenizer
 
@@ -33,6 +37,8 @@ class SemanticObjective(GroupObjective):
     noise. (In object sequences the decoder does not read the true class, as the mask follows from the box; here the
     mask follows from the class, so it does.)
     """
+
+    output_type = "semantic"
 
     def draft(self, labels: torch.LongTensor, seeds: torch.LongTensor | None = None) -> SemanticDraft:
         """
@@ -72,11 +78,7 @@ class SemanticObjective(GroupObjective):
         masks = (small == draft.classes[:, :, None, None]).float()
         codes = tokenizer.tokenize(masks.flatten(0, 1)[:, None], validate=False)
         mask_tokens = self.grammar.codes_to_tokens(codes).unflatten(0, draft.classes.shape)
-        tokens, targets = (
-            self.grammar.classes_to_tokens(class_tokens, mask_tokens)
-            for class_tokens in (draft.input_class_tokens, draft.class_tokens)
-        )
-        return self._sequence(draft, tokens, targets, masks.flatten(0, 1)[draft.objects])
+        return self._sequence(draft, None, mask_tokens, masks.flatten(0, 1)[draft.objects])
 
     def _groups(
         self, label_map: torch.LongTensor, generator: torch.Generator | None
@@ -99,5 +101,15 @@ class SemanticObjective(GroupObjective):
         groups = torch.cat([present, absent])[: self.task.num_groups]
         return groups + first, torch.arange(len(groups)) < len(present)
 
-
-__all__ = ["SemanticDraft", "SemanticObjective"]
+    def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        """
+        The score of a class everywhere is its soft mask, weighted by how probable it was, when its group was written,
+        that anything was left to be said (its own probability would say less of classes in random order).
+        """
+        outputs.class_labels = self.grammar.tokens_to_class_labels(outputs.sequences[:, 1:])
+        outputs.pred_masks = model.detokenize(outputs)
+        is_there = 1 - outputs.class_logits.softmax(-1)[..., -1]
+        # A little above 0, so that where no mask is, the likeliest of the task's classes wins.
+        weighted = outputs.pred_masks.clamp(1e-6, 1) * is_there[..., None, None]
+        maps = weighted.new_zeros(len(weighted), len(self.grammar.vocabulary.classes), *weighted.shape[2:])
+        outputs.class_maps = maps.scatter_(1, outputs.class_labels[..., None, None].expand_as(weighted), weighted)

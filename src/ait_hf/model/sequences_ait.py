@@ -172,36 +172,27 @@ class TaskGrammar:
     def _num_bins(self) -> int:
         return len(self.vocabulary.coordinates) - 1
 
-    def classes_to_tokens(self, class_tokens: torch.LongTensor, mask_tokens: torch.LongTensor) -> torch.LongTensor:
+    def objects_to_tokens(
+        self,
+        box_tokens: torch.LongTensor | None,
+        class_tokens: torch.LongTensor,
+        mask_tokens: torch.LongTensor | None = None,
+    ) -> torch.LongTensor:
         """
-        The sequences of semantic tasks.
+        The sequences of tasks of groups, objects or classes.
 
         Args:
+            box_tokens (`torch.LongTensor` of shape `(batch, groups, 4)`, *optional*): From [`boxes_to_tokens`].
             class_tokens (`torch.LongTensor` of shape `(batch, groups)`): Vocabulary ids.
-            mask_tokens (`torch.LongTensor` of shape `(batch, groups, codes)`): From [`codes_to_tokens`].
+            mask_tokens (`torch.LongTensor` of shape `(batch, groups, codes)`, *optional*): From [`codes_to_tokens`].
 
         Returns:
             `torch.LongTensor` of shape `(batch, groups * len(group))`.
         """
-        return torch.cat([class_tokens[..., None], mask_tokens], dim=-1).flatten(1)
-
-    def objects_to_tokens(
-        self, box_tokens: torch.LongTensor, class_tokens: torch.LongTensor, mask_tokens: torch.LongTensor | None = None
-    ) -> torch.LongTensor:
-        """
-        The sequences of object tasks.
-
-        Args:
-            box_tokens (`torch.LongTensor` of shape `(batch, objects, 4)`): From [`boxes_to_tokens`].
-            class_tokens (`torch.LongTensor` of shape `(batch, objects)`): Vocabulary ids.
-            mask_tokens (`torch.LongTensor` of shape `(batch, objects, codes)`, *optional*): From [`codes_to_tokens`].
-
-        Returns:
-            `torch.LongTensor` of shape `(batch, objects * len(group))`.
-        """
-        groups = box_tokens.new_empty(*class_tokens.shape, len(self.group))
-        groups[..., self._slots("coordinate")] = box_tokens
+        groups = class_tokens.new_empty(*class_tokens.shape, len(self.group))
         groups[..., self._slots("class")] = class_tokens[..., None]
+        if box_tokens is not None:
+            groups[..., self._slots("coordinate")] = box_tokens
         if mask_tokens is not None:
             groups[..., self._slots(self.codebook)] = mask_tokens
         return groups.flatten(1)
@@ -225,6 +216,3 @@ class TaskGrammar:
         """Classes of whole groups (batch, groups * len(group)), (batch, groups), as numbers of the model's table."""
         (class_position,) = self.slot_positions("class")
         return tokens.unflatten(1, (-1, len(self.group)))[..., class_position] - self.vocabulary.classes.start
-
-
-__all__ = ["SPARSE_SLOTS", "TaskGrammar"]

@@ -245,6 +245,3 @@ def check_codebook(num_vq_embeddings: int, ema_decay: float, revival_threshold: 
         raise ValueError(f"ema_decay must be at least 0 and below 1, got {ema_decay}.")
     if not 0 <= revival_threshold < 1:
         raise ValueError(f"revival_threshold must be at least 0 and below 1, got {revival_threshold}.")
-
-
-__all__ = ["TokenizerBase", "VQTokenizerOutput", "check_codebook"]

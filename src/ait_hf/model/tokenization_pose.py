@@ -275,6 +275,3 @@ def _known_coordinates(poses: torch.Tensor) -> tuple[torch.Tensor, torch.BoolTen
 
 def _mlp(size: int, hidden_size: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, hidden_size), nn.GELU(), nn.Linear(hidden_size, size))
-
-
-__all__ = ["PoseTokenizer", "check_poses", "mask_joints"]

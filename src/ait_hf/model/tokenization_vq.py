@@ -352,6 +352,3 @@ def _one_hot(labels: torch.LongTensor, num_classes: int) -> torch.Tensor:
     """`(B, H, W)` to `(B, num_classes, H, W)`; the ignored label, like whatever is no class, is 0 in all channels."""
     classes = torch.arange(num_classes, device=labels.device)
     return (labels.unsqueeze(1) == classes[:, None, None]).float()
-
-
-__all__ = ["VQTokenizer", "check_labels", "check_values", "mask_augmentation"]

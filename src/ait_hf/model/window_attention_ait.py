@@ -129,6 +129,3 @@ def window_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     """
     units = (tensor.flatten(0, 1) for tensor in (query, key, value))
     return _WindowAttention.apply(*units, table).unflatten(0, query.shape[:2])
-
-
-__all__ = ["at_least_float32", "autocast_dtype", "fold_table", "unfold_table", "window_attention"]

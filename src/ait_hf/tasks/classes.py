@@ -66,7 +66,7 @@ def name_by_order(config: AiTConfig, tasks: Mapping[str, Kind], model: str) -> N
         if not known:
             continue
         pairs = pair_by_order(known, data, model, CLASSES_BY_ORDER)
-        named |= dict(enumerate(pairs.names, config.task(name).first_class))
+        named |= dict(zip(config.classes(name), pairs.names))
     if not named:
         raise ValueError(f"No task of this recipe has classes: leave out {CLASSES_BY_ORDER}.")
     config.id2label = config.id2label | named

@@ -165,6 +165,3 @@ def _taps(source: int, target: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]
     rows = (first.clip(0, source - 1), (first + 1).clip(0, source - 1))
     weights = (np.rint(part * np.float32(2048)).astype(np.int64) for part in (np.float32(1) - share, share))
     return tuple(zip(rows, weights))
-
-
-__all__ = ["BufferUpdate", "TokenBuffer"]

@@ -151,6 +151,3 @@ def answer_regex(
     text = f"(?:{prose})*" if prose else ""
     times = "*" if max_blocks is None else f"{{0,{max_blocks}}}"
     return f"{text}(?:{block}{text}){times}"
-
-
-__all__ = ["TokenFormatLogitsProcessor", "answer_regex"]

@@ -60,11 +60,6 @@ def resize_torch_nearest(picture: np.ndarray, side: int) -> np.ndarray:
     return F.interpolate(torch.tensor(picture)[None, None], size=(side, side), mode="nearest")[0, 0].numpy()
 
 
-def resize_torch_nearest_exact(picture: np.ndarray, side: int) -> np.ndarray:
-    """The centres of the pixels by float32, which differs from Pillow's for some sizes."""
-    return F.interpolate(torch.tensor(picture)[None, None], size=(side, side), mode="nearest-exact")[0, 0].numpy()
-
-
 def resize_pillow_nearest(picture: np.ndarray, side: int) -> np.ndarray:
     """The centres of the pixels, by a sum of doubles."""
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST))
@@ -308,14 +303,3 @@ def get_convention(name: str | None) -> Convention:
             "There is no default, because the same map gives other codes in each."
         )
     return CONVENTIONS[name]
-
-
-__all__ = [
-    "CONVENTIONS",
-    "PASTE_RULES",
-    "Convention",
-    "PasteRule",
-    "get_convention",
-    "get_paste_rule",
-    "location_numbers",
-]

@@ -42,6 +42,3 @@ def convert_tokenizer(
 
     write_folder(output, write)
     return tokenizer
-
-
-__all__ = ["convert_tokenizer"]

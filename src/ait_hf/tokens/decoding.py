@@ -191,6 +191,3 @@ def _decode_maps(
                 Image.fromarray(picture).save((output / described["file"]).with_suffix(".png"))
         entry["blocks"].append(described)
     return entry
-
-
-__all__ = ["decode_source"]

@@ -279,6 +279,3 @@ def read_pixels(path: Path) -> np.ndarray:
             raise ValueError(f"{path.name} is truncated or no array of numbers.") from error
     with reading(path), Image.open(path) as image:
         return np.array(image.convert("L") if image.mode == "LA" else image)
-
-
-__all__ = ["digest_of", "encode_source", "read_jsonl", "read_pixels", "weights_digest"]

@@ -304,6 +304,3 @@ def _sizes(target_sizes: Sequence, count: int, what: str) -> list[tuple[int, int
     if len(target_sizes) != count:
         raise ValueError(f"One target size per image is needed: got {len(target_sizes)} sizes for {count} {what}.")
     return [(int(height), int(width)) for height, width in target_sizes]
-
-
-__all__ = ["AiTTokenProcessor"]

@@ -78,6 +78,3 @@ class Journal:
 def _batches(samples: Iterator[Any], size: int) -> Iterator[list[Any]]:
     while batch := list(islice(samples, size)):
         yield batch
-
-
-__all__ = ["Journal"]

@@ -89,6 +89,3 @@ def _refuse_weight_decay(optimizer: torch.optim.Optimizer, args: tuple, kwargs: 
 
 
 register_optimizer_step_pre_hook(_refuse_weight_decay)
-
-
-__all__ = ["fill_new_rows", "train_only_rows"]

@@ -28,6 +28,3 @@ def load_original_tokenizer(kind: type[VQTokenizer], file: str | os.PathLike, pr
     tokenizer = kind(**config)
     tokenizer.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return tokenizer.eval()
-
-
-__all__ = ["load_original_tokenizer"]

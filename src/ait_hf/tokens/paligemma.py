@@ -165,6 +165,3 @@ def encode_objects(
         suffix = token_format.to_text(None if ids is None else ids[chosen], locations[chosen], [label] * len(chosen))
         records.append({"prefix": f"{TASKS[masks is None]} {label}", "suffix": suffix})
     return records
-
-
-__all__ = ["coco_results", "decode_answers", "encode_objects"]

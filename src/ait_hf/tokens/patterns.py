@@ -94,6 +94,3 @@ def _one_of(characters: list[str]) -> str:
     if len(characters) > 2 and ord(characters[-1]) - ord(characters[0]) == len(characters) - 1:
         return f"[{re.escape(characters[0])}-{re.escape(characters[-1])}]"
     return f"[{''.join(map(re.escape, characters))}]"
-
-
-__all__ = ["NumberedTokens", "any_of"]

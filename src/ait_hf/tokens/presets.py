@@ -75,6 +75,3 @@ def get_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"There is no preset {name!r}; there are {', '.join(PRESETS)}.")
     return PRESETS[name]
-
-
-__all__ = ["PRESETS", "Preset", "get_preset"]

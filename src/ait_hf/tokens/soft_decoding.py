@@ -219,6 +219,3 @@ def _other_codes(count: int, vq_tokenizer: VQTokenizer | None, num_neighbors: in
         raise ValueError(f"num_neighbors must be 1 to {count - 1}, got {num_neighbors}.")
     distances = torch.cdist(codes.double(), codes.double()).fill_diagonal_(torch.inf)
     return distances.argsort(dim=1)[:, :num_neighbors]
-
-
-__all__ = ["SoftDecoding", "code_noise", "soft_decode"]

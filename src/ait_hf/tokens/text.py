@@ -286,6 +286,3 @@ def _check_fill(fill: str | int | torch.Tensor | Sequence | None, token_format: 
         )
     if ((codes < 0) | (codes >= token_format.num_codes)).any():
         raise ValueError(f"The codes to fill with must be 0 to {token_format.num_codes - 1}.")
-
-
-__all__ = ["TokenBlock", "parse_text"]

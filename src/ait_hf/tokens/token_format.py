@@ -290,6 +290,3 @@ def check_formats_apart(formats: Sequence[TokenFormat]) -> None:
                 raise ValueError(
                     f"Formats {owners[token] + 1} and {number + 1} share tokens, such as {token}: give one of them others."
                 )
-
-
-__all__ = ["CORNERS", "TokenFormat", "check_formats_apart"]

@@ -205,6 +205,3 @@ def _on_a_sphere(codebook: torch.Tensor) -> torch.Tensor:
     codes = codebook - codebook.mean(dim=0)
     spread = codes.square().sum(dim=1).mean().sqrt().clamp_min(torch.finfo(codes.dtype).tiny)
     return nn.functional.pad(codes / spread, (0, 1), value=1.0)
-
-
-__all__ = ["TokenVocabulary", "add_tokens"]

@@ -159,8 +159,7 @@ def _meanings(config: AiTConfig, without: Mapping[str, Any] | tuple[()]) -> dict
     for id in vocabulary.coordinates:
         meanings["coordinate", id] = id
     for task in config.tasks:
-        first = config.task(task).first_class
-        for number, label in enumerate(config.class_names(task), first):
+        for number, label in zip(config.classes(task), config.class_names(task)):
             meanings["class", task, clean_name(label)] = vocabulary.classes[number]
     meanings["unused",], meanings["noise",] = vocabulary.noise_id - 1, vocabulary.noise_id
     for book, ids in vocabulary.codebooks.items():

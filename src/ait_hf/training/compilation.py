@@ -48,6 +48,3 @@ def _is_checkpointed(module: nn.Module) -> bool:
 def uncompiled() -> AbstractContextManager:
     """Inside, compiled parts run as they are: passes that are not training would all be compiled anew."""
     return torch.compiler.set_stance("force_eager")
-
-
-__all__ = ["compile_parts", "uncompiled"]

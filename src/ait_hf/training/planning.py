@@ -235,7 +235,7 @@ def training_forward(
     codes, (rows, columns) = grammar.code_range, grammar.task.grid_size
     blocks = min(grammar.task.num_groups, DECODED_OBJECTS)
     probabilities = logits[:, : blocks * rows * columns, codes.start : codes.stop].softmax(-1)
-    tokenizer = model.tokenizers[grammar.codebook]
+    tokenizer = model.task_tokenizer(grammar.name)
     latents = probabilities.reshape(-1, rows, columns, len(codes)) @ tokenizer.quantizer.embedding.weight
     decoded = tokenizer.decode(latents.permute(0, 3, 1, 2), force_not_quantize=True).sample
     return loss + decoded.square().mean()

@@ -15,6 +15,3 @@ def set_tf32(enabled: bool) -> None:
     # torch's own compiler does.
     torch.backends.cuda.matmul.allow_tf32 = enabled
     torch.backends.cudnn.allow_tf32 = enabled
-
-
-__all__ = ["set_tf32"]

@@ -71,7 +71,7 @@ class Oracle(torch.nn.Module):
     def __init__(self, answers: list[SimpleNamespace], num_classes: int = len(CATEGORY_IDS)):
         super().__init__()
         self.answers = list(answers)
-        self.config = SimpleNamespace(num_classes=num_classes, task=lambda _: DECLARED)
+        self.config = SimpleNamespace(classes=lambda _: range(num_classes), task=lambda _: DECLARED)
         self.codebook = None if answers[0].pred_masks is None else "mask"
         self.seen = []
 

@@ -53,8 +53,8 @@ class Oracle(torch.nn.Module):
     def __init__(self, rows, shift: int = 0):
         super().__init__()
         self.answers, self.shift, self.seen = list(rows), shift, []
-        declared = SimpleNamespace(image_size=FRAME, class_range=[2, 6], first_class=2)
-        self.config = SimpleNamespace(num_classes=6, task=lambda _: declared)
+        declared = SimpleNamespace(image_size=FRAME)
+        self.config = SimpleNamespace(num_classes=6, task=lambda _: declared, classes=lambda _: range(2, 6))
 
     def generate(self, pixel_values, **settings):
         assert not self.training and pixel_values.shape[1:] == (3, *FRAME)
@@ -80,7 +80,7 @@ def test_right_answers_are_right_at_the_images_sizes():
     processor = frame_processor(FRAME, normalize=True)
     values = evaluate_semantic(oracle, processor, batches(ROWS), class_names=NAMES, soft_detokenizer=False)
     assert values["mIoU"] > 0.9 and values["aAcc"] > 0.95 and values["num_images"] == 3
-    assert oracle.seen == [{"task": SEMANTICS, "return_dict_in_generate": True, "soft_detokenizer": False}] * 2
+    assert oracle.seen == [{"task": SEMANTICS, "soft_detokenizer": False}] * 2
 
 
 def test_wrong_answers_are_wrong():

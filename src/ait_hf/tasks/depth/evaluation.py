@@ -104,9 +104,7 @@ def evaluate_depth(
         else:
             size = tuple(model.config.task(DEPTH_TASK).image_size)
             pixel_values = prepare_images(model, processor, batch["pixel_values"], size)
-            outputs = model.generate(
-                pixel_values=pixel_values, task=DEPTH_TASK, return_dict_in_generate=True, **settings
-            )
+            outputs = model.generate(pixel_values=pixel_values, task=DEPTH_TASK, **settings)
             distances = [{"token_distance": d} for d in _token_distances(model, outputs, batch["labels"], size)]
             predictions = processor.post_process_depth_estimation(outputs, sizes)
             predictions = [prediction["predicted_depth"] for prediction in predictions]

@@ -85,7 +85,7 @@ class Depth(Kind):
     def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
         metric = DepthMetric(keep_in_memory=True)
         for batch in loader:
-            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name, return_dict_in_generate=True)
+            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name)
             errors = accelerator.gather_for_metrics(depth_errors(outputs.predicted_depth, batch["labels"]))
             if accelerator.is_main_process:
                 metric.add_errors(errors)

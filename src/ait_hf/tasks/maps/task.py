@@ -117,7 +117,7 @@ class Maps(Kind):
     def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
         metric = MapMetric(self.unit, keep_in_memory=True)
         for batch in loader:
-            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name, return_dict_in_generate=True)
+            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name)
             errors = map_errors(outputs.predicted_map, batch["labels"], unit=self.unit)
             errors = accelerator.gather_for_metrics(errors)
             if accelerator.is_main_process:

@@ -21,7 +21,6 @@ from ...data.segmentations import as_text, clean_segmentation, decode_segmentati
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, ReconstructionMetric, mask_reconstruction_errors, read_coco
 from ...metrics.measuring import Row, evaluating, measure_all
-from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.masks_ait import crop_masks, paste_masks, rle_to_mask
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -99,8 +98,8 @@ def evaluate_objects(
     check_frame(model, processor, task)
     with_masks = model.grammar(task).codebook is not None
     truth = read_coco(ground_truth, with_masks=with_masks)
-    declared = model.config.task(task)
-    _check_categories(truth, category_ids, _num_classes(model.config, declared))
+    classes = model.config.classes(task)
+    _check_categories(truth, category_ids, len(classes))
     kinds = ("bbox", "segm") if with_masks else ("bbox",)
     order = [category for category in category_ids if category is not None]
     metrics = {kind: CocoMetric(kind, ground_truth=truth, category_ids=order, keep_in_memory=True) for kind in kinds}
@@ -109,7 +108,6 @@ def evaluate_objects(
         outputs = model.generate(
             pixel_values=batch["pixel_values"].to(model.device, model.dtype),
             task=task,
-            return_dict_in_generate=True,
             **settings,
         )
         return coco_results(
@@ -120,7 +118,7 @@ def evaluate_objects(
             processor,
             score_threshold=score_threshold,
             top_k=top_k,
-            first_class=declared.first_class,
+            first_class=classes.start,
         )
 
     def summarize(rows: list[Row]) -> tuple[dict[str, float], CocoResults]:
@@ -234,7 +232,7 @@ def object_gallery_rows(
         size = image.shape[:2]
         with evaluating(model):
             (found,) = predict_objects(model, processor, [Image.fromarray(image)], task=task, **settings)
-        found["labels"] -= model.config.task(task).first_class
+        found["labels"] -= model.config.classes(task).start
         prediction = {name: found[name].cpu().numpy() for name in ("boxes", "labels", "scores")}
         labels = np.asarray(row["class_labels"], dtype=np.int64)
         labels = labels if class_numbers is None else np.asarray(class_numbers)[labels]
@@ -373,10 +371,6 @@ def _coco_values(metrics: dict[str, CocoMetric], rows: Iterable[Row]) -> dict[st
             metric.add_image(row["image_id"], row["results"])
         values |= {f"{kind}_{name}": value for name, value in metric.compute().items()}
     return values
-
-
-def _num_classes(config: AiTConfig, task: AiTTaskConfig) -> int:
-    return config.num_classes if task.class_range is None else task.class_range[1] - task.class_range[0]
 
 
 def _check_categories(truth: dict[str, Any], category_ids: Sequence[int | None], num_classes: int) -> None:

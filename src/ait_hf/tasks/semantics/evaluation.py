@@ -104,15 +104,14 @@ def evaluate_semantic(
     if class_numbers is None:
         check_classes(model, task, class_names)
         class_numbers = range(len(class_names))
-    first, stop = task_classes(model, task)
-    name_of = dict(zip(class_numbers, class_names, strict=True))
-    measured = [number for number in range(stop - first) if number in name_of]
+    name_of, num_classes = dict(zip(class_numbers, class_names, strict=True)), len(model.config.classes(task))
+    measured = [number for number in range(num_classes) if number in name_of]
 
     def measure(batch: Batch) -> list[Row]:
         scores = _class_scores(model, batch["pixel_values"], task, settings)
         truth = [renumbered(label_map, class_numbers) for label_map in batch["label_maps"]]
         found = processor.post_process_semantic_segmentation(scores, [tuple(label_map.shape) for label_map in truth])
-        return _counted(found, truth, stop - first, measured)
+        return _counted(found, truth, num_classes, measured)
 
     with evaluating(model):
         return _measure(measure, batches, [name_of[number] for number in measured], accelerator, description)
@@ -317,15 +316,9 @@ def semantic_gallery_rows(
 
 def check_classes(model: AiTForDenseTokenGeneration, task: str, class_names: Sequence[str]) -> None:
     """`ValueError` if the task has another number of classes."""
-    first, stop = task_classes(model, task)
-    if stop - first != len(class_names):
-        raise ValueError(f"The task {task} has {stop - first} classes, but the data have {len(class_names)}.")
-
-
-def task_classes(model: AiTForDenseTokenGeneration, task: str) -> tuple[int, int]:
-    """The first class of the model's table that a task uses, and the one behind its last."""
-    first, stop = model.config.task(task).class_range or (0, model.config.num_classes)
-    return first, stop
+    num_classes = len(model.config.classes(task))
+    if num_classes != len(class_names):
+        raise ValueError(f"The task {task} has {num_classes} classes, but the data have {len(class_names)}.")
 
 
 def _class_scores(
@@ -333,6 +326,5 @@ def _class_scores(
 ) -> SimpleNamespace:
     """What the model generates, with `class_maps` of the task's own classes, as the data count them."""
     pixel_values = pixel_values.to(model.device, model.dtype)
-    outputs = model.generate(pixel_values=pixel_values, task=task, return_dict_in_generate=True, **settings)
-    first, stop = task_classes(model, task)
-    return SimpleNamespace(class_maps=outputs.class_maps[:, first:stop])
+    outputs, classes = model.generate(pixel_values=pixel_values, task=task, **settings), model.config.classes(task)
+    return SimpleNamespace(class_maps=outputs.class_maps[:, classes.start : classes.stop])
