@@ -167,6 +167,22 @@ def test_given_prefixes(asked, with_start):
         asked.generate(max_length=4, **again)
 
 
+@pytest.mark.parametrize("name", ["stock", "depth", "objects"])
+def test_a_masked_token_of_a_prefix_stays_masked(name):
+    asked = MODELS[name]()
+    settings = {} if name == "stock" else {"soft_solver": False}
+    prefix = asked.generate(max_new_tokens=NEW, **settings).sequences[:, :4]
+    mask = torch.ones_like(prefix)
+    mask[:, 2] = 0
+    settings |= {"decoder_input_ids": prefix, "decoder_attention_mask": mask, "output_logits": True}
+    outputs = asked.generate(max_new_tokens=NEW, **settings)
+    inputs = {"decoder_input_ids": outputs.sequences[:, :-1]}
+    inputs["decoder_attention_mask"] = torch.nn.functional.pad(mask, (0, NEW - 1), value=1)
+    with torch.no_grad():
+        logits = asked.model(**asked.inputs, **inputs).logits[:, -NEW:]
+    torch.testing.assert_close(torch.stack(outputs.logits, dim=1), logits, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("lengths", "end"), [([3, 5], 5), ([4, 2], 4), ([3, 99], 1 + NEW)])
 def test_stopping_criteria_are_asked_of_every_token_and_row(asked, lengths, end):
     whole = asked.generate(max_new_tokens=NEW).sequences

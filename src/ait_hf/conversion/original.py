@@ -15,7 +15,7 @@ from ..model.modeling_ait import AiTForDenseTokenGeneration
 from .coco_classes import COCO_CLASSES
 from .swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
 from .vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original
-from .weight_files import read_original_checkpoint
+from .weight_files import check_weights, read_original_checkpoint
 
 
 # Original prefix or module name -> ours, in the task-solver. Order matters: the first match is taken.
@@ -275,17 +275,7 @@ def convert_original_checkpoint(
     converted = convert_state_dict(original, config, weights)
     model = AiTForDenseTokenGeneration(config)
     expected = {key: tensor.shape for key, tensor in model.state_dict().items() if key != "lm_head.weight"}
-    if missing := sorted(expected.keys() - converted.keys()):
-        raise ValueError(f"The checkpoint lacks what makes {', '.join(missing)}.")
-    if unexpected := sorted(converted.keys() - expected.keys()):
-        raise ValueError(f"The checkpoint has weights that the configuration does not: {', '.join(unexpected)}.")
-    wrong = [
-        f"{key} is {tuple(converted[key].shape)}, not {tuple(shape)}"
-        for key, shape in expected.items()
-        if converted[key].shape != shape
-    ]
-    if wrong:
-        raise ValueError(f"Shapes differ from the configuration's: {'; '.join(sorted(wrong))}.")
+    check_weights(converted, expected, "The checkpoint, by our names,")
     model.load_state_dict(converted, strict=False)  # strict but for the tied classifier, as just checked
     model.generation_config = generation_config_from_original(original_config, config)
     return model.eval(), {name: _image_processor(config.task(name)) for name in config.tasks}

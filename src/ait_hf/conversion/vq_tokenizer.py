@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ..model.tokenization_vq import VQTokenizer
+from .weight_files import check_weights
 
 
 # What the original trainer calls its losses.
@@ -117,18 +118,7 @@ def convert_vq_tokenizer_state_dict(
         tokenizer = VQTokenizer(**config)
     shapes = {key: tensor.shape for key, tensor in tokenizer.state_dict().items()}
     names = _original_names(num_stages=len(tokenizer.encoder.down), num_res_blocks=len(tokenizer.encoder.res_blocks))
-
-    if missing := sorted(names.keys() - original.keys()):
-        raise ValueError(f"The original tokenizer lacks {', '.join(missing)}.")
-    if unexpected := sorted(original.keys() - names.keys()):
-        raise ValueError(f"The original tokenizer has keys that its configuration does not: {', '.join(unexpected)}.")
-    wrong = [
-        f"{key} is {tuple(tensor.shape)}, not {tuple(shapes[names[key]])}"
-        for key, tensor in original.items()
-        if tensor.shape != shapes[names[key]]
-    ]
-    if wrong:
-        raise ValueError(f"Shapes of the original tokenizer do not fit its configuration: {'; '.join(wrong)}.")
+    check_weights(original, {key: shapes[name] for key, name in names.items()}, "The original tokenizer")
     return {names[key]: tensor for key, tensor in original.items()}
 
 

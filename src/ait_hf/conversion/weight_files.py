@@ -5,7 +5,7 @@
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +60,18 @@ def _read_torch(path: Path) -> Any:
         if isinstance(content, dict) and key in content:
             content = content[key]
     return content
+
+
+def check_weights(given: Mapping[str, torch.Tensor], expected: Mapping[str, Collection[int]], whose: str) -> None:
+    """`ValueError` that names the weights that are missing, unexpected or of another shape than is expected."""
+    if missing := sorted(expected.keys() - given.keys()):
+        raise ValueError(f"{whose} lacks {', '.join(missing)}.")
+    if unexpected := sorted(given.keys() - expected.keys()):
+        raise ValueError(f"{whose} has weights that its configuration does not: {', '.join(unexpected)}.")
+    wrong = [
+        f"{key} is {tuple(given[key].shape)}, not {tuple(shape)}"
+        for key, shape in sorted(expected.items())
+        if given[key].shape != shape
+    ]
+    if wrong:
+        raise ValueError(f"{whose} does not fit its configuration: {'; '.join(wrong)}.")

@@ -135,7 +135,7 @@ def _tokenizer(folder: Path, repo_id: str) -> _Kind:
     )
 
 
-_TOKENS = TaskText(gives="a sequence of tokens", result="outputs.sequences", comment="ids of the vocabulary")
+_TOKENS = TaskText(gives="a sequence of tokens", result="outputs.sequences[:, 1:]", comment="ids of the vocabulary")
 
 
 def _task_text(task: AiTTaskConfig) -> TaskText:

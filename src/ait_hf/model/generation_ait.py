@@ -397,6 +397,7 @@ class _DecodingLoop:
         self.encoder_outputs = model_kwargs.pop("encoder_outputs")
         model_kwargs.pop("use_cache", None)
         model_kwargs.pop("logits_to_keep", None)
+        self.attention_mask = model_kwargs.pop("decoder_attention_mask", None)  # of a given prefix
         self.model_kwargs = model_kwargs
         self.restrict = TaskGrammarLogitsProcessor(grammar)
         self.soften = SoftTokenLogitsProcessor(grammar)
@@ -435,12 +436,16 @@ class _DecodingLoop:
         if block > 1:
             ids = nn.functional.pad(ids, (0, block - 1), value=self.grammar.vocabulary.parallel_token_id)
         ids = ids.clone(memory_format=torch.contiguous_format)  # else the strides grow, and every step recompiles
+        mask, length = self.attention_mask, self.sequences.shape[1] + block - 1
+        if mask is not None:
+            mask = nn.functional.pad(mask, (0, length - mask.shape[1]), value=1)
         single_step = self.compiled_call is not None and self.num_forwards > 0 and ids.shape[1] == 1
         outputs = (self.compiled_call if single_step else self.model)(
             decoder_input_ids=ids,
             task_ids=self.task_ids,
             decoder_soft_tokens=self._soft_inputs(),
             soft_token_start=0 if self.grammar.codebook is None else self.grammar.code_range.start,
+            decoder_attention_mask=mask,
             encoder_outputs=self.encoder_outputs,
             cache=self.cache,
             use_cache=self.cache is not None,

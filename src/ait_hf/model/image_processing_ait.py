@@ -164,16 +164,16 @@ class AiTImageProcessor(TorchvisionBackend):
         """
         maps = {"predicted_depth": outputs.predicted_depth, "uncertainty": getattr(outputs, "uncertainty", None)}
         maps = {name: values.to(torch.float32) for name, values in maps.items() if values is not None}
-        batch_size = len(maps["predicted_depth"])
-        if target_sizes is None:
-            return [{name: values[index] for name, values in maps.items()} for index in range(batch_size)]
+        sizes = _height_and_width(target_sizes, len(maps["predicted_depth"]), "depth maps")
         return [
             {name: self._resize_map(values[index], size) for name, values in maps.items()}
-            for index, size in enumerate(_height_and_width(target_sizes, batch_size, "depth maps"))
+            for index, size in enumerate(sizes)
         ]
 
     @staticmethod
-    def _resize_map(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    def _resize_map(values: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+        if size is None:
+            return values
         return F.interpolate(values[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
 
     def post_process_dense_prediction(
@@ -200,9 +200,8 @@ class AiTImageProcessor(TorchvisionBackend):
         """
         # Resized together: the uncertainty as one more channel.
         maps = torch.cat([outputs.predicted_map.float(), outputs.uncertainty.float()[:, None]], dim=1)
-        if target_sizes is not None:
-            sizes = _height_and_width(target_sizes, len(maps), "maps")
-            maps = [self._to_image(*pair) for pair in zip(maps, sizes)]
+        sizes = _height_and_width(target_sizes, len(maps), "maps")
+        maps = [self._to_image(*pair) for pair in zip(maps, sizes)]
         return [{"predicted_map": values[:-1], "uncertainty": values[-1]} for values in maps]
 
     def post_process_semantic_segmentation(
@@ -232,25 +231,25 @@ class AiTImageProcessor(TorchvisionBackend):
         """
         class_maps = getattr(outputs, "class_maps", None)
         class_maps = outputs.logits.float().softmax(1) if class_maps is None else class_maps.float()
-        resizers = [lambda scores: scores] * len(class_maps)
-        if target_sizes is not None:
-            sizes = _height_and_width(target_sizes, len(class_maps), "images of classes")
-            resizers = [partial(self._to_image, size=size) for size in sizes]
-        labels = [_likeliest_class(*pair) for pair in zip(class_maps, resizers)]
+        sizes = _height_and_width(target_sizes, len(class_maps), "images of classes")
+        labels = [_likeliest_class(maps, partial(self._to_image, size=size)) for maps, size in zip(class_maps, sizes)]
         if not return_segmentation_scores:
             return labels
         return [
             SemanticSegmentationPostProcessorOutput(
-                data={"segmentation": segmentation, "segmentation_scores": resize(maps)}
+                data={"segmentation": segmentation, "segmentation_scores": self._to_image(maps, size)}
             )
-            for segmentation, maps, resize in zip(labels, class_maps, resizers)
+            for segmentation, maps, size in zip(labels, class_maps, sizes)
         ]
 
-    def _to_image(self, maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    def _to_image(self, maps: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
         """
         Maps `(channels, h, w)` of the model's input, padding included, resized bilinearly to an original image of that
-        size, `(channels, *size)`. Where the image ends inside a cell of a map, the cell counts as far as the image goes.
+        size, `(channels, *size)`; as they are without one. Where the image ends inside a cell of a map, the cell counts as
+        far as the image goes.
         """
+        if size is None:
+            return maps
         shown = [1.0, 1.0]
         if self.do_pad:
             shown = [part / whole for part, whole in zip(self.resized_size(*size), self.frame_size())]
@@ -444,8 +443,10 @@ def fitted_size(height: int, width: int, frame: tuple[int, int], scale: float = 
 
 
 def _height_and_width(
-    target_sizes: torch.Tensor | list[tuple[int, int]], batch_size: int, what: str
-) -> list[tuple[int, int]]:
+    target_sizes: torch.Tensor | list[tuple[int, int]] | None, batch_size: int, what: str
+) -> list[tuple[int, int] | None]:
+    if target_sizes is None:
+        return [None] * batch_size
     if len(target_sizes) != batch_size:
         raise ValueError(
             f"One target size per image is needed: got {len(target_sizes)} sizes for {batch_size} {what}."
