@@ -35,7 +35,7 @@ def model(request):
 def teacher_forced(model, task, labels):
     """Sequence and full logits of one task, from the plain forward."""
     grammar = model.grammar(task)
-    sequence = model.objectives[task].sequence(labels, model.tokenizers[grammar.codebook])
+    sequence = model.objectives[task].sequence(labels, model.task_tokenizer(task))
     outputs = model(
         pixel_values=IMAGES,
         decoder_input_ids=grammar.decoder_input_ids(sequence.tokens),
@@ -50,7 +50,7 @@ def test_losses_are_those_of_the_plain_formulas(model, task):
     output = model(batches={task: {"pixel_values": IMAGES, "labels": dense_labels(task)}})
     torch.manual_seed(3)
     sequence, logits = teacher_forced(model, task, dense_labels(task))
-    codes, tokenizer = model.grammar(task).code_range, model.tokenizers[model.grammar(task).codebook]
+    codes, tokenizer = model.grammar(task).code_range, model.task_tokenizer(task)
     cross_entropy = F.cross_entropy(logits.flatten(0, 1), sequence.labels.flatten(), reduction="sum")
     num_tokens = (sequence.labels != -100).sum()
     grid = model.config.task(task).grid_size

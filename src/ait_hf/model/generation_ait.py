@@ -370,7 +370,7 @@ class AiTGenerationMixin(GenerationMixin):
         maps = nn.functional.interpolate(
             entropy, size=(rows * ratio, columns * ratio), mode="bilinear", align_corners=False
         )
-        return maps.squeeze(1) if grammar.task.num_groups == 1 else maps
+        return maps.squeeze(1) if grammar.is_one_map else maps
 
     def _complete_soft_tokens(self, outputs, task) -> tuple[TaskGrammar, torch.FloatTensor]:
         grammar = self.grammar(outputs.task if task is None else task)

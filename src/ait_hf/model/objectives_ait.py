@@ -159,8 +159,7 @@ class Objective:
         """
         maps = self._decode_blocks(probabilities, tokenizer, temperature).unflatten(0, (len(probabilities), -1))
         maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
-        is_one_map = self.task.num_groups == 1 and "class" not in self.grammar.group
-        return maps.squeeze(1) if is_one_map else maps
+        return maps.squeeze(1) if self.grammar.is_one_map else maps
 
     def _decode_blocks(self, probabilities: torch.Tensor, tokenizer: Tokenizer, temperature: float) -> torch.Tensor:
         """Soft tokens of whole dense blocks (..., codes) to what the tokenizer decodes (blocks, ...)."""

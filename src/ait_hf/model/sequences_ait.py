@@ -61,6 +61,11 @@ class TaskGrammar:
         return next((slot for slot in self.group if slot not in SPARSE_SLOTS), None)
 
     @property
+    def is_one_map(self) -> bool:
+        """Whether there is but one dense block, of no group with a class: what is decoded needs no axis of groups."""
+        return self.task.num_groups == 1 and "class" not in self.group
+
+    @property
     def code_range(self) -> range:
         """Vocabulary ids of the dense slots."""
         return self.vocabulary.codebooks[self.codebook]

@@ -118,7 +118,7 @@ def test_errors_are_those_of_generated_maps_at_the_size_of_the_truth(model_and_p
     errors = []
     for sample in samples:
         images = processor(sample["pixel_values"], do_rescale=False, return_tensors="pt")["pixel_values"]
-        maps = model.generate(pixel_values=images, task="normals", return_dict_in_generate=True).predicted_map
+        maps = model.generate(pixel_values=images, task="normals").predicted_map
         size = tuple(sample["labels"].shape[-2:])
         maps = torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
         errors.append(map_errors(maps, sample["labels"][None], unit="unit_vector"))

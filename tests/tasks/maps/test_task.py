@@ -86,7 +86,7 @@ def test_a_model_of_an_own_task(folder, tokenizer, tmp_path, parallel):
     assert model.config.task("heat").output_type == "map" and model.config.task("heat").grid_size == [4, 4]
     image = Image.open(folder / "val/images/0.png")
     inputs = processor(image, return_tensors="pt")
-    assert model.generate(**inputs, task="heat", return_dict_in_generate=True).predicted_map.shape == (1, 2, 32, 32)
+    assert model.generate(**inputs, task="heat").predicted_map.shape == (1, 2, 32, 32)
 
 
 def test_evaluation_measures_what_generate_gives(folder, tokenizer, tmp_path):
@@ -99,9 +99,7 @@ def test_evaluation_measures_what_generate_gives(folder, tokenizer, tmp_path):
     loader = [{key: values[part] for key, values in batch.items()} for part in (slice(0, 4), slice(4, 6))]
     with torch.no_grad():
         result = task.evaluate(model, loader, Accelerator(cpu=True), recipe.evaluation)
-        maps = model.generate(
-            pixel_values=batch["pixel_values"], task="heat", return_dict_in_generate=True
-        ).predicted_map
+        maps = model.generate(pixel_values=batch["pixel_values"], task="heat").predicted_map
     expected = map_errors(maps, batch["labels"], unit="kelvin")["rmse"]
     assert result["rmse"] == pytest.approx(expected.mean().item(), rel=1e-5)
 
