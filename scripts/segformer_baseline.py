@@ -4,8 +4,8 @@
 Trains the library's SegFormer-B0 from nothing on the data of a recipe for semantic segmentation, for a given time, and
 measures it as AiT is measured: the same images, augmentation, frame, split and metric.
 
-    python scripts/segformer_baseline.py scripts/recipes/sample_camvid_labels_aitp.yaml --minutes 15
-    python scripts/segformer_baseline.py scripts/recipes/rooms_semantic_labels_aitp.yaml --minutes 14 --seed 1
+    python scripts/segformer_baseline.py sample_camvid_labels_aitp --minutes 15
+    python scripts/segformer_baseline.py rooms_semantic_labels_aitp --minutes 14 --seed 1
 
 The learning rate rises over the first 5 % of the time and falls linearly to 0. Keys of the recipe can be overridden as in
 train.py; all but the task's data and the evaluation have no effect.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from imports import distribution_name, imported_modules
-from repository import PROJECT, RECIPES, REPOSITORY
+from repository import PROJECT, REPOSITORY
 
 import ait_hf
 
@@ -56,19 +56,6 @@ def test_every_import_is_a_declared_dependency():
             for module in imported_modules(path) - sys.stdlib_module_names - local:
                 providers = {name.lower().replace("_", "-") for name in distributions[module]}
                 assert providers & declared, f"{path} imports {module}, which pyproject.toml does not declare"
-
-
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_recipe_parses_and_dumps_to_itself(path, tmp_path):
-    from ait_hf.recipes.parsing import dump_recipe, load_recipe
-    from ait_hf.training.solver import SolverRecipe
-    from ait_hf.training.tokenizer import TokenizerRecipe
-
-    kind = TokenizerRecipe if "tokenizer" in path.stem else SolverRecipe
-    recipe = load_recipe(path, kind)
-    copy = tmp_path / "recipe.yaml"
-    copy.write_text(dump_recipe(recipe), encoding="utf-8")
-    assert load_recipe(copy, kind) == recipe
 
 
 def test_python_files_name_their_licence():

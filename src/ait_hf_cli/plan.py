@@ -3,9 +3,9 @@
 """
 How much memory a recipe takes on each GPU, and how many days.
 
-    ait plan scripts/recipes/ait_swinv2_b_nyu.yaml --gpus 8
-    ait plan scripts/recipes/ait_swinv2_l_nyu.yaml --gpus 2 --gpu H100 --sharded --json
-    ait plan scripts/recipes/demo_ait.yaml --measure
+    ait plan ait_swinv2_b_nyu --gpus 8
+    ait plan ait_swinv2_l_nyu --gpus 2 --gpu H100 --sharded --json
+    ait plan demo_ait --measure
 
 GPUs share the recipe's batch sizes, as in training. Neither its data nor the models that it starts from need be there, and no
 GPU: operations and memory are counted from shapes. The time follows from an assumed share of the GPU's matrix peak
@@ -24,7 +24,7 @@ GPUS = ("A100", "H100", "H200", "L40S")
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("recipe", type=Path, help="YAML file")
+    parser.add_argument("recipe", type=Path, help="YAML file, or the name of a recipe that the package brings")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
     parser.add_argument("--gpus", type=int, default=1, help="how many")
     parser.add_argument("--gpu", choices=GPUS, default="A100", help="which (A100)")

@@ -4,33 +4,33 @@
 Trains from a recipe: an AiT or AiT-P model for one task or several, if it has `tasks`, or else a tokenizer, which a model
 needs first.
 
-    # random rooms, minutes on a laptop: a depth tokenizer, and models on top of it and of demo_mask_tokenizer.yaml
-    ait train scripts/recipes/demo_tokenizer.yaml
-    ait train scripts/recipes/demo_ait.yaml
-    ait train scripts/recipes/demo_joint.yaml
+    # random rooms, minutes on a laptop: a depth tokenizer, and models on top of it and of demo_mask_tokenizer
+    ait train demo_tokenizer
+    ait train demo_ait
+    ait train demo_joint
 
     # your own frames: a folder with rgb/ and depth/, an index.json or a CSV file
-    ait train scripts/recipes/sample_rgbd_tokenizer.yaml data.index=FOLDER output_dir=runs/my-tokenizer
-    accelerate launch scripts/train.py scripts/recipes/sample_rgbd_aitp.yaml \\
+    ait train sample_rgbd_tokenizer data.index=FOLDER output_dir=runs/my-tokenizer
+    accelerate launch scripts/train.py sample_rgbd_aitp \\
         tasks.depth.data.index=FOLDER tasks.depth.tokenizer=runs/my-tokenizer output_dir=runs/mine
 
     # the published tokenizer and model on NYU Depth v2, on 8 GPUs
-    accelerate launch --num_processes 8 scripts/train.py scripts/recipes/tokenizer_depth_nyu.yaml data.root=NYU_FOLDER
-    accelerate launch --num_processes 8 scripts/train.py scripts/recipes/ait_swinv2_b_nyu.yaml \\
+    accelerate launch --num_processes 8 scripts/train.py tokenizer_depth_nyu data.root=NYU_FOLDER
+    accelerate launch --num_processes 8 scripts/train.py ait_swinv2_b_nyu \\
         tasks.depth.data.root=NYU_FOLDER tasks.depth.tokenizer=runs/tokenizer_depth_nyu \\
         model.backbone=SIMMIM_FOLDER
 
     # masks, then objects of random rooms, or your own in COCO's format: from nothing (a small model) or from a detector,
-    # as published. Poses likewise, with tokenizer_pose_coco.yaml
-    ait train scripts/recipes/demo_mask_tokenizer.yaml
-    ait train scripts/recipes/rooms_insseg_aitp.yaml
-    accelerate launch scripts/train.py scripts/recipes/tokenizer_mask_coco.yaml \\
+    # as published. Poses likewise, with tokenizer_pose_coco
+    ait train demo_mask_tokenizer
+    ait train rooms_insseg_aitp
+    accelerate launch scripts/train.py tokenizer_mask_coco \\
         data.train.annotations=TRAIN.json data.train.images=FOLDER \\
         data.validation.annotations=VALIDATION.json data.validation.images=FOLDER
-    accelerate launch scripts/train.py scripts/recipes/sample_coco_aitp.yaml \\
+    accelerate launch scripts/train.py sample_coco_aitp \\
         tasks.instance-segmentation.data.train.annotations=TRAIN.json \\
         tasks.instance-segmentation.data.train.images=FOLDER output_dir=runs/mine model.config.num_classes=CLASSES
-    accelerate launch --num_processes 8 scripts/train.py scripts/recipes/ait_swinv2_b_insseg.yaml \\
+    accelerate launch --num_processes 8 scripts/train.py ait_swinv2_b_insseg \\
         tasks.instance-segmentation.data.train.annotations=TRAIN.json \\
         tasks.instance-segmentation.data.train.images=FOLDER \\
         tasks.instance-segmentation.data.validation.annotations=VALIDATION.json \\
@@ -39,13 +39,13 @@ needs first.
 
     # label maps (a class per pixel) or masks of single classes, for semantic segmentation; maps of your own
     # (docs/new_task.md)
-    ait train scripts/recipes/rooms_label_tokenizer.yaml
-    ait train scripts/recipes/rooms_class_mask_tokenizer.yaml
-    ait train scripts/recipes/rooms_normals_tokenizer.yaml
+    ait train rooms_label_tokenizer
+    ait train rooms_class_mask_tokenizer
+    ait train rooms_normals_tokenizer
 
     # two processes without a GPU
     ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \\
-        scripts/train.py scripts/recipes/demo_joint.yaml
+        scripts/train.py demo_joint
 
 Without a clone, `accelerate launch -m ait_hf.commands.train` does the same. What the data say (channels, classes, joints,
 unit, size) need not be said again in model.config. Processes share the batch_size of each task, whatever their number. Any key
@@ -57,12 +57,22 @@ import argparse
 from collections.abc import Sequence
 
 from .arguments import command_parser, seed
+from .recipes import recipe_list
+
+
+class ListAction(argparse.Action):
+    """Prints the shipped recipes and ends, whatever else is given or missing."""
+
+    def __call__(self, parser, *_):
+        print(recipe_list())
+        parser.exit()
 
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("recipe", help="YAML file")
+    parser.add_argument("recipe", help="YAML file, or the name of a recipe that the package brings")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
+    parser.add_argument("--list", action=ListAction, nargs=0, help="print the recipes that the package brings")
     parser.add_argument("--seed", type=seed, help="same as seed=SEED")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", help="same as hub.repo_id=USER/NAME: publish the result")
     return parser.parse_args(arguments)

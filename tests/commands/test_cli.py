@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from published_tokenizers import made_up_weights
-from repository import RECIPES, REPOSITORY
+from repository import REPOSITORY
 from saved_model import picture, save_tiny_model
 
 import ait_hf_cli
@@ -111,10 +111,10 @@ def test_train_and_plan(tmp_path, capsys):
     """A tokenizer, then a model on top of it: which of the two a recipe is of, it says itself."""
     tokenizer, model = tmp_path / "tokenizer", tmp_path / "model"
     small = ["model.config.base_channels=2", f"output_dir={tokenizer}"]
-    ait("train", RECIPES / "demo_tokenizer.yaml", *small, *SHORT, "data.batch_size=2")
+    ait("train", "demo_tokenizer", *small, *SHORT, "data.batch_size=2")
     assert VQTokenizer.from_pretrained(tokenizer).config.base_channels == 2
     of_model = [f"tasks.depth.tokenizer={tokenizer}", "tasks.depth.data.batch_size=2", f"output_dir={model}"]
-    ait("train", RECIPES / "demo_ait.yaml", *of_model, *SHORT, "--seed", 3)
+    ait("train", "demo_ait", *of_model, *SHORT, "--seed", 3)
     assert AiTForDepthEstimation.from_pretrained(model).config.tasks["depth"]
     history = json.loads((model / "history.json").read_text())
     assert history[-1]["step"] == 2 and "eval_depth/rmse" in history[-1]
@@ -195,6 +195,6 @@ def test_demo(tmp_path):
 def test_the_training_is_launched_as_a_module(tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--mixed_precision", "no"]
     launch += ["--num_machines", "1", "--dynamo_backend", "no", "-m", "ait_hf.commands.train"]
-    recipe = [str(RECIPES / "demo_tokenizer.yaml"), f"output_dir={tmp_path / 'out'}", "data.batch_size=2", *SHORT]
+    recipe = ["demo_tokenizer", f"output_dir={tmp_path / 'out'}", "data.batch_size=2", *SHORT]
     subprocess.run([*launch, *recipe], cwd=tmp_path, env=ENVIRONMENT, check=True)
     assert json.loads((tmp_path / "out/history.json").read_text())[-1]["step"] == 2

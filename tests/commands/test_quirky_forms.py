@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from pycocotools import mask as coco_mask
-from repository import RECIPES, SCRIPTS
+from repository import SCRIPTS
 from tiny_pose import POSES, pose_config, pose_model, pose_processor
 
 from ait_hf import VQTokenizer
@@ -188,8 +188,8 @@ def recipe(folders: Path, name: str, task: str, *overrides: str) -> SolverRecipe
     data = {"train": files, "batch_size": 3, "transform.image_size": size, "transform.flip_p": 0.5}
     common = ["train.trackers=[]", "train.num_workers=0", "evaluation.split=train", "train.log_every=50"]
     overrides = [f"tasks.{task}.data.{key}={json.dumps(value)}" for key, value in data.items()] + common + [*overrides]
-    file = "sample_coco_aitp.yaml" if task == INSTANCES else "sample_coco_pose_aitp.yaml"
-    return load_recipe(RECIPES / file, SolverRecipe, overrides)
+    name = "sample_coco_aitp" if task == INSTANCES else "sample_coco_pose_aitp"
+    return load_recipe(name, SolverRecipe, overrides)
 
 
 def train(arguments: list[str]) -> None:
@@ -214,7 +214,7 @@ def segmenter(folders):
     files = {"annotations": str(folders / "plain/all.json"), "images": str(folders / "plain/images")}
     train(
         [
-            str(RECIPES / "sample_coco_aitp.yaml"),
+            "sample_coco_aitp",
             f"{task}.data.train={json.dumps(files)}",
             f"{task}.data.batch_size=6",
             f"{task}.data.transform.image_size=32",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from repository import RECIPES, SCRIPTS
+from repository import SCRIPTS
 from safetensors.torch import load_file, save_file
 from saved_model import save_tiny_model
 from tiny_pose import pose_config, pose_model, pose_processor
@@ -123,14 +123,14 @@ BOXES = {
 def tokenizer(w, *changes):
     data = [f"data.index={w}/rooms", "data.depth_scale=1000", "data.batch_size=1"]
     data += ["data.transform.resize=48", "data.transform.crop_size=32", "evaluation.split=train", TOKENIZER]
-    return [RECIPES / "sample_rgbd_tokenizer.yaml", *data, *COMMON, f"output_dir={w}/out", *changes]
+    return ["sample_rgbd_tokenizer", *data, *COMMON, f"output_dir={w}/out", *changes]
 
 
 def depth(w, *changes):
     data = {"index": w / "rooms", "depth_scale": 1000, "batch_size": 1, "transform.resize": 48}
     data = [f"tasks.depth.data.{key}={value}" for key, value in (data | {"transform.crop_size": 32}).items()]
     data += [f"tasks.depth.tokenizer={w}/tokenizer", BACKBONE, CONFIG, "evaluation.split=train"]
-    return [RECIPES / "sample_rgbd_aitp.yaml", *data, *COMMON, f"output_dir={w}/out", *changes]
+    return ["sample_rgbd_aitp", *data, *COMMON, f"output_dir={w}/out", *changes]
 
 
 def on_model(w, name, *changes):
@@ -144,7 +144,7 @@ def on_backbone(w, name):
 
 def masks(w, annotations, images):
     data = f"data.train={{annotations: {annotations}, images: {images}}}"
-    return [RECIPES / "sample_coco_mask_tokenizer.yaml", data, TOKENIZER, *COMMON, f"output_dir={w}/out"]
+    return ["sample_coco_mask_tokenizer", data, TOKENIZER, *COMMON, f"output_dir={w}/out"]
 
 
 def poses(w, boxes):

@@ -6,10 +6,10 @@ import importlib.util
 import json
 
 import pytest
-from repository import RECIPES, SCRIPTS
+from repository import SCRIPTS
 
 
-RECIPE = RECIPES / "rooms_semantic_labels_aitp.yaml"
+RECIPE = "rooms_semantic_labels_aitp"
 DATA = "tasks.semantic-segmentation.data"
 SMALL = [f"{DATA}.size=[32, 32]", f"{DATA}.transform.image_size=32", f"{DATA}.batch_size=2", f"{DATA}.num_rooms=2"]
 SMALL += ["evaluation.num_samples=2"]
@@ -34,7 +34,7 @@ def test_it_trains_and_reports(main, tmp_path, capsys):
 
 def test_it_refuses_what_it_cannot_do(main, capsys):
     wrong = {
-        "has no task semantic-segmentation": [RECIPES / "rooms_depth_aitp.yaml", "--minutes", 1],
+        "has no task semantic-segmentation": ["rooms_depth_aitp", "--minutes", 1],
         "must be above 0": [RECIPE, "--minutes", 0],
         "There is no recipe": ["nowhere.yaml", "--minutes", 1],
     }

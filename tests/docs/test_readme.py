@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 from published_tokenizers import made_up_weights
-from repository import RECIPES, REPOSITORY
+from repository import REPOSITORY
 from tiny import TINY_BACKBONE, tiny_config
 from tiny_dense import SEMANTICS, dense_config, dense_model
 from tiny_objects import DETECTION, INSTANCES, object_config, object_model, object_processor
@@ -60,8 +60,8 @@ NAMES = ["cat", "dog"]
 NUM_OBJECTS = 20  # as a snippet asks for
 TINY_OBJECTS = {"codebooks": [["mask", 20]], "num_coordinate_bins": 32, "num_classes": 80}
 SHORT_RECIPES = {
-    "sample_rgbd_tokenizer.yaml": (TokenizerRecipe, [*SMALL_DATA, f"model.config={json.dumps(TINY_TOKENIZER)}"]),
-    "sample_rgbd_aitp.yaml": (
+    "sample_rgbd_tokenizer": (TokenizerRecipe, [*SMALL_DATA, f"model.config={json.dumps(TINY_TOKENIZER)}"]),
+    "sample_rgbd_aitp": (
         SolverRecipe,
         [
             *(f"tasks.depth.{override}" for override in SMALL_DATA),
@@ -69,11 +69,11 @@ SHORT_RECIPES = {
             f"model.backbone_config={json.dumps(BACKBONE)}",
         ],
     ),
-    "tokenizer_mask_coco.yaml": (
+    "tokenizer_mask_coco": (
         TokenizerRecipe,
         ["data.batch_size=2", f"model.config={json.dumps(TINY_TOKENIZER | MASKS)}", "train.num_workers=0"],
     ),
-    "ait_swinv2_b_insseg.yaml": (
+    "ait_swinv2_b_insseg": (
         SolverRecipe,
         [
             f"tasks.{INSTANCES}.data.transform={{image_size: 64}}",
@@ -83,7 +83,7 @@ SHORT_RECIPES = {
             "train.num_workers=0",
         ],
     ),
-    "sample_camvid_labels_aitp.yaml": (
+    "sample_camvid_labels_aitp": (
         SolverRecipe,
         [
             f"tasks.{SEMANTICS}.data.transform={{image_size: 64}}",
@@ -115,8 +115,8 @@ def workspace(tmp_path_factory) -> Path:
     (folder / "boxes.json").write_text(json.dumps({"photo.jpg": [[20, 10, 40, 50]]}), encoding="utf-8")
     shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name, (kind, overrides) in SHORT_RECIPES.items():
-        recipe = load_recipe(RECIPES / name, kind, SHORT + overrides)
-        (folder / "scripts/recipes" / name).write_text(dump_recipe(recipe), encoding="utf-8")
+        recipe = load_recipe(name, kind, SHORT + overrides)
+        (folder / name).write_text(dump_recipe(recipe), encoding="utf-8")  # a file comes before a shipped recipe
     return folder
 
 

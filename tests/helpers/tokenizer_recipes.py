@@ -5,8 +5,6 @@
 import json
 from pathlib import Path
 
-from repository import RECIPES
-
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.tokenizer import TokenizerRecipe
 
@@ -41,4 +39,4 @@ def recipe(kind: str, folder: Path, *overrides: str) -> TokenizerRecipe:
         "evaluation={split: validation, num_samples: 3, batch_size: 2}",
         *overrides,
     ]
-    return load_recipe(RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, values)
+    return load_recipe("demo_tokenizer", TokenizerRecipe, values)

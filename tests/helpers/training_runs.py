@@ -15,7 +15,7 @@ import torch
 import torch.multiprocessing as mp
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from repository import RECIPES, REPOSITORY, SCRIPTS
+from repository import REPOSITORY, SCRIPTS
 from safetensors.torch import load_file
 
 from ait_hf.recipes.parsing import load_recipe
@@ -59,7 +59,7 @@ TINY_SOLVER = (
 
 def tokenizer_recipe(folder: Path, *overrides: str) -> TokenizerRecipe:
     overrides = [*COMMON, *TOKENIZER, f"output_dir={folder}", "train.max_steps=4", *overrides]
-    return load_recipe(RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, overrides)
+    return load_recipe("demo_tokenizer", TokenizerRecipe, overrides)
 
 
 def solver_recipe(folder: Path, tokenizer: Path | str, *overrides: str) -> SolverRecipe:
@@ -72,7 +72,7 @@ def solver_recipe(folder: Path, tokenizer: Path | str, *overrides: str) -> Solve
         "train.max_steps=4",
         *overrides,
     ]
-    return load_recipe(RECIPES / "demo_ait.yaml", SolverRecipe, overrides)
+    return load_recipe("demo_ait", SolverRecipe, overrides)
 
 
 def save_tokenizer(folder: Path) -> Path:

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from accelerate import Accelerator
-from repository import RECIPES
 from torch import nn
 from training_runs import assert_equal_weights, run_in_processes, tokenizer_recipe
 
@@ -22,6 +21,7 @@ from ait_hf.training.planning import read_recipe
 from ait_hf.training.processes import share_statistics
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import train_tokenizer
+from ait_hf_cli.recipes import shipped_recipes
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,14 @@ def test_what_cannot_be_shared_out_says_what_can(sizes, processes, forwards, mes
         shared_out(sizes, processes, forwards)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped_recipes().values(), ids=lambda path: path.stem)
 def test_recipes_fit_the_processes_that_they_name(path):
     recipe = read_recipe(read_values(path))
     sections = recipe.tasks if isinstance(recipe, SolverRecipe) else {"samples": recipe}
     sizes = {name: section.data.batch_size for name, section in sections.items()}
-    named = re.search(r"fits? ([\d, or]+) processes|As? two processes", path.read_text(), re.IGNORECASE)
+    base = yaml.safe_load(path.read_text()).get("base")
+    text = path.read_text() + ("" if base is None else (path.parent / base).read_text())
+    named = re.search(r"fits? ([\d, or]+) processes|As? two processes", text, re.IGNORECASE)
     counts = {1} if named is None else {int(count) for count in re.findall(r"\d+", named[0])} or {1, 2}
     for count in counts:
         assert sum(shared_out(sizes, count).values()) * count == sum(sizes.values())

@@ -1,21 +1,18 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes: parsing, overrides, error messages, and that every recipe in scripts/recipes is one."""
+"""Recipes: parsing, overrides, error messages, bases, and the recipes that the package brings."""
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from repository import RECIPES
 
 from ait_hf.recipes.parsing import apply_override, dump_recipe, flatten, load_recipe, to_values
 from ait_hf.training.schedules import OneCycleSchedule, StepSchedule
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
+from ait_hf_cli.recipes import find_recipe, shipped_recipes
 
-
-TOKENIZER_RECIPES = sorted(RECIPES.glob("*tokenizer*.yaml"))
-SOLVER_RECIPES = sorted(path for path in RECIPES.glob("*.yaml") if "tokenizer" not in path.name)
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.recursive(
@@ -28,24 +25,17 @@ VALUES = st.recursive(
 @pytest.fixture
 def recipe_file(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text((RECIPES / "demo_tokenizer.yaml").read_text())
+    path.write_text(find_recipe("demo_tokenizer").read_text())
     return path
 
 
-@pytest.mark.parametrize("path", TOKENIZER_RECIPES, ids=lambda path: path.stem)
-def test_tokenizer_recipes_survive_a_round_trip(path, tmp_path):
-    recipe = load_recipe(path, TokenizerRecipe)
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_survive_a_round_trip(name, tmp_path):
+    kind = TokenizerRecipe if "tokenizer" in name else SolverRecipe
+    recipe = load_recipe(name, kind)
     copy = tmp_path / "copy.yaml"
     copy.write_text(dump_recipe(recipe))
-    assert load_recipe(copy, TokenizerRecipe) == recipe
-
-
-@pytest.mark.parametrize("path", SOLVER_RECIPES, ids=lambda path: path.stem)
-def test_solver_recipes_survive_a_round_trip(path, tmp_path):
-    recipe = load_recipe(path, SolverRecipe)
-    copy = tmp_path / "copy.yaml"
-    copy.write_text(dump_recipe(recipe))
-    assert load_recipe(copy, SolverRecipe) == recipe
+    assert load_recipe(copy, kind) == recipe
 
 
 @given(keys=st.lists(NAMES, min_size=1, max_size=4), value=VALUES)
@@ -160,11 +150,11 @@ def test_later_overrides_win_and_sections_can_be_replaced(recipe_file):
 )
 def test_wrong_solver_sections(overrides, message):
     with pytest.raises(ValueError, match=message):
-        load_recipe(RECIPES / "demo_ait.yaml", SolverRecipe, overrides)
+        load_recipe("demo_ait", SolverRecipe, overrides)
 
 
 def test_flatten_names_every_value():
-    recipe = load_recipe(RECIPES / "demo_ait.yaml", SolverRecipe)
+    recipe = load_recipe("demo_ait", SolverRecipe)
     flat = flatten(to_values(recipe))
     assert (
         flat["model.config.d_model"] == recipe.model.config["d_model"]
@@ -175,7 +165,7 @@ def test_flatten_names_every_value():
 
 def _published(name: str) -> dict:
     kind = TokenizerRecipe if "tokenizer" in name else SolverRecipe
-    return flatten(to_values(load_recipe(RECIPES / f"{name}.yaml", kind)))
+    return flatten(to_values(load_recipe(name, kind)))
 
 
 @pytest.mark.parametrize("size", ["b", "l"])
@@ -224,13 +214,16 @@ def test_published_solver_recipes_equal_the_released_hyperparameters(golden_dir,
 
 
 def test_published_solver_recipes_are_bf16_and_say_what_the_released_are():
-    published = list(RECIPES.glob("ait*_swinv2_*.yaml"))
+    published = {name: path for name, path in shipped_recipes().items() if "_swinv2_" in name}
     assert len(published) >= 10
-    for path in published:
-        (line,) = (line for line in path.read_text().splitlines() if "mixed_precision" in line)
-        released = "float32" if "detection" in path.name else "fp16"
-        assert line.strip().startswith("mixed_precision: bf16  # released") and released in line, path.name
-        assert _published(path.stem)["train.tf32"] is True
+    for name, path in published.items():
+        text = path.read_text()
+        if base := yaml.safe_load(text).get("base"):
+            text += (path.parent / base).read_text()
+        (line,) = (line for line in text.splitlines() if "mixed_precision" in line)
+        released = "float32" if "detection" in name else "fp16"
+        assert line.strip().startswith("mixed_precision: bf16  # released") and released in line, name
+        assert _published(name)["train.mixed_precision"] == "bf16" and _published(name)["train.tf32"] is True
 
 
 OBJECT_RECIPES = {

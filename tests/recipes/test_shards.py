@@ -17,7 +17,6 @@ from accelerate import Accelerator
 from data_sections import data_section
 from datasets.packaged_modules.parquet.parquet import Parquet
 from PIL import Image
-from repository import RECIPES
 from shard_files import (
     CLASSES,
     HEIGHT,
@@ -449,7 +448,7 @@ def test_a_model_of_two_streamed_tasks_trains_and_is_measured(tmp_path):
     }
     model = ["model.parallel=false", TINY_RESNET, TINY_SOLVER]
     run = [f"tasks={json.dumps(tasks)}", f"output_dir={tmp_path / 'run'}", "evaluation.pictures_every=2"]
-    history = train_solver(load_recipe(RECIPES / "demo_joint.yaml", SolverRecipe, [*COMMON, *run, *model]))
+    history = train_solver(load_recipe("demo_joint", SolverRecipe, [*COMMON, *run, *model]))
     assert all(np.isfinite(row["loss"]) for row in history if "loss" in row)
     last = history[-1]
     assert last["eval_object-detection/num_images"] == last["eval_semantic-segmentation/num_images"] == 5
@@ -463,7 +462,7 @@ def test_a_tokenizer_of_a_streamed_map_is_measured_as_from_files(tmp_path):
     config = {**TINY_TOKENIZER, "value_range": [0.0, 130.0], "loss_type": "masked_mse"}
     data = [f"data={json.dumps(shards | common)}", f"model={json.dumps({'config': config})}"]
     run = [*COMMON, *data, "mask_augmentation={}", "optimizer.lr=1e-3", f"output_dir={tmp_path / 'tokenizer'}"]
-    history = train_tokenizer(load_recipe(RECIPES / "demo_tokenizer.yaml", TokenizerRecipe, run))
+    history = train_tokenizer(load_recipe("demo_tokenizer", TokenizerRecipe, run))
     assert np.isfinite(history[0]["loss"])
     results = {}
     for name, section in {"shards": shards, "folder": folder}.items():

@@ -4,7 +4,6 @@
 
 import pytest
 from PIL import Image
-from repository import RECIPES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_runs import save_tokenizer, solver_recipe
 
@@ -34,7 +33,7 @@ def test_pictures_are_written_and_tracked(tmp_path):
 )
 def test_every_kind_of_task_has_pictures(tmp_path, name):
     """With an untrained model of the recipe."""
-    recipe = load_recipe(RECIPES / f"{name}.yaml", SolverRecipe)
+    recipe = load_recipe(name, SolverRecipe)
     tokenizer_file = {
         "insseg": "demo_mask_tokenizer",
         "pose": "rooms_pose_tokenizer",
@@ -43,7 +42,7 @@ def test_every_kind_of_task_has_pictures(tmp_path, name):
     }[name.split("_")[1]]
     (task,) = recipe.tasks.values()
     task.tokenizer = str(tmp_path)
-    tokenizer = load_recipe(RECIPES / f"{tokenizer_file}.yaml", TokenizerRecipe)
+    tokenizer = load_recipe(tokenizer_file, TokenizerRecipe)
     build_tokenizer(tokenizer).save_pretrained(tmp_path)
     model = SolverTraining(recipe).model.eval()
     picture = task.gallery(model, task.processor(), task.data.examples(recipe.evaluation.split, 2))

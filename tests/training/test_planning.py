@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from repository import RECIPES, SCRIPTS
+from repository import SCRIPTS
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -26,6 +26,7 @@ from ait_hf.training.planning import (
     training_forward,
 )
 from ait_hf.training.step_cost import PRECISIONS, LinearCost, lowered, step_cost
+from ait_hf_cli.recipes import find_recipe
 
 
 # The published recipe with a model that takes seconds: one block a stage, 4 x 4 codes.
@@ -35,8 +36,11 @@ SMALL = ["tasks.depth.data.transform.crop_size=128", "model.config.decoder_layer
 SMALL += ["model.backbone=null", f"model.backbone_config={json.dumps(BACKBONE)}"]
 
 
+PUBLISHED = find_recipe("ait_swinv2_b_nyu").parent
+
+
 def recipe(name: str, *overrides: str):
-    values = read_values(RECIPES / f"{name}.yaml")
+    values = read_values(name)
     for override in overrides:
         apply_override(values, override)
     return read_recipe(values)
@@ -108,7 +112,7 @@ def test_memory_of_layers_in_a_row():
 
 
 def test_memory_of_a_model_is_what_the_profiler_sees():
-    planned = planned_model(recipe("demo_ait"), RECIPES)
+    planned = planned_model(recipe("demo_ait"), find_recipe("demo_ait").parent)
     real = AiTForDenseTokenGeneration(planned.config).train()
     costs = [step_cost(planned, lambda n=n: forward(planned, n)) for n in (1, 2)]
     forward(real, 1).backward()  # gradients, into which those of the next step are added
@@ -120,7 +124,7 @@ def test_memory_of_a_model_is_what_the_profiler_sees():
 def test_plans_of_published_recipes_need_no_files(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     small = recipe("ait_swinv2_b_nyu", *SMALL)
-    cost = count_costs(small, RECIPES)
+    cost = count_costs(small, PUBLISHED)
     one, eight = plan(small, cost), plan(small, cost, num_gpus=8)
     assert one.samples_per_gpu == {"depth": 24} and eight.samples_per_gpu == {"depth": 3}
     tokenizer = AiTTokenizerConfig()
@@ -147,14 +151,14 @@ def test_half_precision_takes_less(monkeypatch, tmp_path):
     """What follows a product is of half the size, what follows a norm is not."""
     monkeypatch.chdir(tmp_path)
     small = recipe("aitp_swinv2_b_nyu", *SMALL, "tasks.depth.settings.auxiliary_loss=null")
-    half, single = (count_costs(small, RECIPES, name).steps["depth"].of(24).bytes for name in ("bf16", "no"))
+    half, single = (count_costs(small, PUBLISHED, name).steps["depth"].of(24).bytes for name in ("bf16", "no"))
     assert 0.5 * single < half < 0.8 * single
 
 
 @pytest.mark.parametrize("name", ["ait_swinv2_b_joint", "aitp_swinv2_b_ade20k", "ait_swinv2_b_coco_keypoints"])
 def test_models_of_published_recipes_are_known_without_files(monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
-    model = planned_model(recipe(name), RECIPES)
+    model = planned_model(recipe(name), PUBLISHED)
     assert 100e6 < sum(parameter.numel() for parameter in model.parameters()) < 150e6
     assert set(model.config.tasks) == set(recipe(name).tasks) and model.config.backbone_config.embed_dim == 128
 
@@ -162,15 +166,15 @@ def test_models_of_published_recipes_are_known_without_files(monkeypatch, tmp_pa
 def test_what_is_not_there_is_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="neither a folder runs/other nor a recipe"):
-        count_costs(recipe("ait_swinv2_b_nyu", "tasks.depth.tokenizer=runs/other"), RECIPES)
+        count_costs(recipe("ait_swinv2_b_nyu", "tasks.depth.tokenizer=runs/other"), PUBLISHED)
 
 
 def test_command(monkeypatch, capsys):
-    path = str(RECIPES / "demo_tokenizer.yaml")
-    monkeypatch.setattr(sys, "argv", ["plan.py", path, "--gpus", "2", "--steps", "10", "--json"])
+    name = "demo_tokenizer"
+    monkeypatch.setattr(sys, "argv", ["plan.py", name, "--gpus", "2", "--steps", "10", "--json"])
     runpy.run_path(str(SCRIPTS / "plan.py"), run_name="__main__")
     printed = json.loads(capsys.readouterr().out)
     assert printed["fits"] and printed["memory"]["total"] > 1 and printed["measured"] is None
-    monkeypatch.setattr(sys, "argv", ["plan.py", path, "--gpus", "2", "--gpu-memory", "0.5"])
+    monkeypatch.setattr(sys, "argv", ["plan.py", name, "--gpus", "2", "--gpu-memory", "0.5"])
     runpy.run_path(str(SCRIPTS / "plan.py"), run_name="__main__")
     assert "does not fit" in capsys.readouterr().out

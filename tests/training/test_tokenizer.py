@@ -5,7 +5,6 @@
 import pytest
 import torch
 from accelerate import Accelerator
-from repository import RECIPES
 from tokenizer_recipes import DATA, TINY_MAP, TINY_POSE, recipe
 
 from ait_hf.data.rooms.labels import LABEL_CLASSES
@@ -130,7 +129,7 @@ def test_pretrained_tokenizers_must_be_of_the_kind(tmp_path):
 
 def test_published_pose_recipe(tmp_path):
     """Reference, section 8: the defaults of the tokenizer are the published settings, and the recipe says them."""
-    published = load_recipe(RECIPES / "tokenizer_pose_coco.yaml", TokenizerRecipe)
+    published = load_recipe("tokenizer_pose_coco", TokenizerRecipe)
     with torch.device("meta"):
         built, default = build_tokenizer(published), PoseTokenizer()
     assert {key: value for key, value in built.config.items() if value != default.config[key]} == {

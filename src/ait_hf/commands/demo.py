@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,6 @@ from ..training.solver import SolverRecipe
 from ..training.tokenizer import TokenizerRecipe
 
 
-RECIPES = files("ait_hf.recipes") / "library/demo"
 NUM_TEST_ROOMS = 128
 NUM_GALLERY_ROOMS = 6
 NUM_ROOMS_FOR_THE_MEAN = 512
@@ -68,13 +66,9 @@ ORDERINGS = [
 class Job:
     """One training."""
 
-    recipe_name: str
+    recipe: str
     kind: type
     overrides: list[str]
-
-    @property
-    def recipe(self) -> Path:
-        return Path(str(RECIPES / self.recipe_name))
 
 
 @dataclass
@@ -135,19 +129,19 @@ def run(options: argparse.Namespace) -> None:
 def make_jobs(output: Path, overrides: list[str]) -> dict[str, Job]:
     """The trainings by name."""
     jobs = {
-        "tokenizer": Job("demo_tokenizer.yaml", TokenizerRecipe, [f"output_dir={output / 'tokenizer'}"]),
+        "tokenizer": Job("demo_tokenizer", TokenizerRecipe, [f"output_dir={output / 'tokenizer'}"]),
         "tokenizer without mask augmentation": Job(
-            "demo_tokenizer.yaml",
+            "demo_tokenizer",
             TokenizerRecipe,
             [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"],
         ),
     }
     small = ["data.batch_size=32", "train.max_steps=250"]
     places = [f"output_dir={output / 'mask_tokenizer'}", *small]
-    jobs["mask tokenizer"] = Job("demo_mask_tokenizer.yaml", TokenizerRecipe, places)
+    jobs["mask tokenizer"] = Job("demo_mask_tokenizer", TokenizerRecipe, places)
     for folder, name in SOLVERS.items():
         places = [f"output_dir={output / folder}", f"tasks.depth.tokenizer={output / 'tokenizer'}"]
-        jobs[name] = Job(f"demo_{folder}.yaml", SolverRecipe, places)
+        jobs[name] = Job(f"demo_{folder}", SolverRecipe, places)
     jobs["AiT-P"].overrides.append(f"tasks.{OBJECT_TASK}.tokenizer={output / 'mask_tokenizer'}")
     for job in jobs.values():
         job.overrides += overrides
@@ -160,7 +154,7 @@ def run_side_by_side(jobs: list[Job]) -> None:
     processes = []
     for position, job in enumerate(jobs):
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TQDM_POSITION": str(position)}
-        command = [sys.executable, "-m", "ait_hf.commands.train", str(job.recipe), *job.overrides]
+        command = [sys.executable, "-m", "ait_hf.commands.train", job.recipe, *job.overrides]
         processes.append(subprocess.Popen(command, env=environment))
     codes = [process.wait() for process in processes]
     if any(codes):

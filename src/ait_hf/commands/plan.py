@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import json
 
+from ait_hf_cli.recipes import find_recipe
+
 from ..recipes.parsing import apply_override, read_values
 from ..training.planning import GPUS, Plan, count_costs, make_plan, measure, read_recipe
 
@@ -17,17 +19,17 @@ def run(options: argparse.Namespace) -> None:
     values = read_values(options.recipe)
     for override in options.overrides:
         apply_override(values, override)
-    recipe = read_recipe(values)
+    recipe, folder = read_recipe(values), find_recipe(options.recipe).parent
     plan = make_plan(
         recipe,
-        count_costs(recipe, options.recipe.parent, options.precision),
+        count_costs(recipe, folder, options.precision),
         num_gpus=options.gpus,
         gpu=gpu,
         utilisation=options.utilisation,
         sharded=options.sharded,
         steps=options.steps,
     )
-    measured = measure(recipe, options.recipe.parent, options.precision) if options.measure else None
+    measured = measure(recipe, folder, options.precision) if options.measure else None
     if options.json:
         print(json.dumps({**dataclasses.asdict(plan), "measured": measured}, indent=1))
     else:

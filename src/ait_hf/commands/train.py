@@ -4,7 +4,6 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 from ait_hf_cli import run as run_command
 
@@ -19,7 +18,7 @@ def run(options: argparse.Namespace) -> None:
     logging.getLogger("ait_hf").setLevel(logging.INFO)
     overrides = options.overrides + ([] if options.seed is None else [f"seed={options.seed}"])
     overrides += [] if options.push_to_hub is None else [f"hub.repo_id={options.push_to_hub}"]
-    values = read_values(Path(options.recipe))
+    values = read_values(options.recipe)
     for override in overrides:
         apply_override(values, override)
     recipe = read_recipe(values)

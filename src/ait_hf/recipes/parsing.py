@@ -5,7 +5,11 @@ Recipes: one YAML file and `key=value` overrides become nested, type-checked dat
 
 What a recipe may hold is written in the dataclasses alone. A field whose type is a union of dataclasses picks the one
 whose `name`, and perhaps `of`, the section gives; a `dict[str, ...]` of such a union picks by its keys, or, where the key
-is a free name, by the section's `kind`. The keys of a field that is [`joined`] lie among those of the section.
+is a free name, by the section's `kind`. The keys of a field that is [`joined`] lie among those of the section. `null` is a
+value where a field may be `None`, and elsewhere leaves a key out.
+
+A recipe that has a `base` (a file beside it, or the name of a shipped recipe) says only what differs from that. Sections
+are merged key by key, unless they are of another `name`, `kind` or `model_type`; these, lists and values are replaced.
 """
 
 import copy
@@ -19,6 +23,8 @@ from typing import Any, TypeVar
 
 import yaml
 from huggingface_hub.errors import StrictDataclassError
+
+from ait_hf_cli.recipes import find_recipe
 
 
 RecipeType = TypeVar("RecipeType")
@@ -81,7 +87,7 @@ def load_recipe(path: str | Path, kind: type[RecipeType], overrides: Sequence[st
     Reads a recipe.
 
     Args:
-        path: YAML file.
+        path: YAML file, or the name of a shipped recipe.
         kind: Dataclass of the whole recipe, for example [`~ait_hf.training.solver.SolverRecipe`].
         overrides: `"section.key=value"` each, the value being YAML; later ones win.
 
@@ -90,16 +96,33 @@ def load_recipe(path: str | Path, kind: type[RecipeType], overrides: Sequence[st
         ValueError: The file is not YAML, or a key is unknown (the message has the nearest known one), missing or has
             a wrong value.
     """
-    values = read_values(Path(path))
+    values = read_values(path)
     for override in overrides:
         apply_override(values, override)
     return build(kind, values)
 
 
-def read_values(path: Path) -> dict[str, Any]:
-    """The file's keys and values, unchecked; errors as [`load_recipe`]."""
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no recipe at {path}.")
+def read_values(path: str | Path) -> dict[str, Any]:
+    """Keys and values of a recipe and its base, unchecked; arguments and errors as those of [`load_recipe`]."""
+    path = find_recipe(path)
+    values = _read_file(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ValueError(f"base of {path} must be a file or the name of a shipped recipe, got {base!r}.")
+    try:
+        base_values = _read_file(find_recipe(base, path.parent))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"The base of {path}: {error}") from error
+    if "base" in base_values:
+        raise ValueError(
+            f"The base of {path}, {base}, has itself the base {base_values['base']}: name a recipe without."
+        )
+    return _merged(base_values, values)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -108,6 +131,16 @@ def read_values(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold a mapping of recipe keys, not {type(values).__name__}.")
     return values
+
+
+def _merged(base: Any, values: Any) -> Any:
+    """What a recipe says and, behind it, what only its base says."""
+    if not (isinstance(base, dict) and isinstance(values, dict)):
+        return values
+    if any(values.get(key, base.get(key)) != base.get(key) for key in ("name", "kind", "model_type")):
+        return values
+    rest = {key: value for key, value in base.items() if key not in values}
+    return {key: _merged(base.get(key), value) for key, value in values.items()} | rest
 
 
 def dump_recipe(recipe: Any) -> str:
@@ -191,6 +224,7 @@ def build(kind: type[RecipeType], values: dict[str, Any], section: str = "") -> 
         inner = {key: value for key, value in values.items() if key in theirs}
         values = {key: value for key, value in values.items() if key not in theirs} | {within: inner}
     check_keys(where, values, known)
+    values = {name: value for name, value in values.items() if value is not None or _takes_null(hints[name])}
     if missing := [f.name for f in fields(kind) if f.name not in values and _is_required(f)]:
         raise ValueError(f"Missing key {missing[0]!r} in {where}.")
     keys = {name: ".".join(filter(None, (section, name if name != within else ""))) for name in values}
@@ -205,13 +239,15 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     """`value` as the type of a field, if that holds sections or is a float written as an integer; else as it is."""
     if typing.get_origin(hint) is dict and any(map(is_dataclass, typing.get_args(typing.get_args(hint)[1]))):
         return _build_named(typing.get_args(typing.get_args(hint)[1]), value, name)
-    if value is None and type(None) in typing.get_args(hint):
+    if value is None:
         return None
     choices = _dataclasses(hint)
     if len(choices) > 1:
         return build(_chosen(choices, value, name), value, name)
     if choices:
         return build(choices[0], value, name)
+    if typing.get_origin(hint) is dict and isinstance(value, dict):
+        return {key: entry for key, entry in value.items() if entry is not None}
     if float in (hint, *typing.get_args(hint)) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
@@ -261,6 +297,8 @@ def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str
     names, kinds = _by_literal(choices, "name"), _by_literal(choices, "kind")
     built = {}
     for key, value in values.items():
+        if value is None:
+            continue
         given = value if isinstance(value, dict) else {}
         if "kind" in given:
             if given["kind"] not in kinds:
@@ -281,6 +319,10 @@ def _by_literal(choices: Sequence[type], field_name: str) -> dict[str, type]:
         if typing.get_origin(hint) is typing.Literal:
             found |= dict.fromkeys(typing.get_args(hint), choice)
     return found
+
+
+def _takes_null(hint: Any) -> bool:
+    return hint is Any or type(None) in typing.get_args(hint)
 
 
 def _is_required(field: Field) -> bool:

@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from data_sections import data_section
 from PIL import Image
-from repository import RECIPES
 from transformers import AutoModel
 
 from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
@@ -58,7 +57,7 @@ def folder(tmp_path_factory) -> Path:
 def tokenizer(folder, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("trained") / "tokenizer"
     overrides = [f"data={json.dumps(HEAT | {'path': str(folder)})}", f"model.config={json.dumps(TINY_TOKENIZER)}"]
-    recipe = load_recipe(RECIPES / "rooms_normals_tokenizer.yaml", TokenizerRecipe, [*SHORT, *overrides])
+    recipe = load_recipe("rooms_normals_tokenizer", TokenizerRecipe, [*SHORT, *overrides])
     recipe.output_dir = str(path)
     (*_, last) = train_tokenizer(recipe)
     assert 0 < last["eval_rmse"] < 3 and 1 <= last["eval_perplexity"] <= 16
@@ -68,7 +67,7 @@ def tokenizer(folder, tmp_path_factory) -> Path:
 def solver_recipe(folder: Path, tokenizer: Path, output: Path, *overrides: str, **task) -> SolverRecipe:
     section = {"kind": "map", "data": HEAT | {"path": str(folder)}, "tokenizer": str(tokenizer)} | task
     overrides = [f"tasks={json.dumps({'heat': section})}", f"output_dir={output}", *TINY_SOLVER, *overrides]
-    return load_recipe(RECIPES / "rooms_normals_aitp.yaml", SolverRecipe, [*SHORT, *overrides])
+    return load_recipe("rooms_normals_aitp", SolverRecipe, [*SHORT, *overrides])
 
 
 def test_a_tokenizer_takes_channels_and_unit_from_the_data(tokenizer):
@@ -172,4 +171,4 @@ def test_a_tokenizer_of_something_else_is_refused(folder, tokenizer, tmp_path, d
 def test_names_that_are_taken_or_no_names(folder, name):
     tasks = {name: {"kind": "map", "data": HEAT | {"path": str(folder)}}}
     with pytest.raises(ValueError, match=f"In section tasks.{name}: {name!r} cannot be the name of an own task"):
-        load_recipe(RECIPES / "rooms_normals_aitp.yaml", SolverRecipe, [f"tasks={json.dumps(tasks)}"])
+        load_recipe("rooms_normals_aitp", SolverRecipe, [f"tasks={json.dumps(tasks)}"])

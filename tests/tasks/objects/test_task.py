@@ -12,7 +12,6 @@ import pytest
 import torch
 from accelerate import Accelerator
 from data_sections import data_section
-from repository import RECIPES
 from safetensors.torch import load_file
 from training_runs import TINY_RESNET, TINY_SOLVER, run_processes, without_measurements
 from transformers import AutoImageProcessor, AutoModel
@@ -59,9 +58,8 @@ def tokenizers(tmp_path_factory) -> dict[str, Path]:
 
 
 def recipe(folder: Path, tasks: dict, *overrides: str) -> SolverRecipe:
-    path = RECIPES / "demo_joint.yaml"
     replaced = [f"tasks={json.dumps(tasks)}", f"output_dir={folder}", "model.parallel=false", TINY_RESNET, TINY_SOLVER]
-    return load_recipe(path, SolverRecipe, [*COMMON, *replaced, *overrides])
+    return load_recipe("demo_joint", SolverRecipe, [*COMMON, *replaced, *overrides])
 
 
 def instances(tokenizers, **changes) -> dict:
@@ -272,20 +270,20 @@ def test_parts_that_do_not_fit_show_before_training(tmp_path, tokenizers):
 
 
 def test_mask_tokenizer_learns_masks(tmp_path):
-    path = RECIPES / "demo_mask_tokenizer.yaml"
+    name = "demo_mask_tokenizer"
     overrides = ["data.size=[48, 48]", "data.mask_size=16", "data.batch_size=4", f"output_dir={tmp_path}"]
     config = [f"model.config={json.dumps(TINY_TOKENIZER | MASK)}"]
-    history = train_tokenizer(load_recipe(path, TokenizerRecipe, [*COMMON, *overrides, *config, "train.eval_every=2"]))
+    history = train_tokenizer(load_recipe(name, TokenizerRecipe, [*COMMON, *overrides, *config, "train.eval_every=2"]))
     evaluations = {row["step"]: row["eval_mse"] for row in history if "eval_mse" in row}
     assert sorted(evaluations) == [2, 4] and all(0 <= row["eval_iou"] <= 1 for row in history if "eval_iou" in row)
     saved = VQTokenizer.from_pretrained(tmp_path)
     assert saved.config.unit == "mask" and saved.num_tokens == 4
     for ratio, share in {"null": 0.0, "0.5": 0.5}.items():
         masking = ["mask_augmentation.patch_size=8", f"mask_augmentation.ratio={ratio}"]
-        task = TokenizerTraining(load_recipe(path, TokenizerRecipe, [*overrides, *config, *masking]))
+        task = TokenizerTraining(load_recipe(name, TokenizerRecipe, [*overrides, *config, *masking]))
         assert (task._mask(torch.ones(1, 1, 16, 16)) == 0).float().mean() == share
     with pytest.raises(ValueError, match="with unit 'metre', but that of the data synthetic_masks is 'mask'"):
-        TokenizerTraining(load_recipe(path, TokenizerRecipe, [*overrides, "model.config={unit: metre}"]))
+        TokenizerTraining(load_recipe(name, TokenizerRecipe, [*overrides, "model.config={unit: metre}"]))
 
 
 @pytest.fixture
@@ -303,10 +301,10 @@ def test_real_images_train_a_detector_and_a_mask_tokenizer(tmp_path, coco):
     assert math.isfinite(history[0]["loss"]) and history[-1][f"eval_{DETECTION}/num_images"] == 3
     config = AutoModel.from_pretrained(tmp_path / "d").config
     assert list(config.id2label.values()) == [item["name"] for item in sorted(classes, key=lambda item: item["id"])]
-    path = RECIPES / "tokenizer_mask_coco.yaml"
+    name = "tokenizer_mask_coco"
     overrides = [f"data={json.dumps({'name': 'coco_masks', **coco, 'mask_size': 16})}", f"output_dir={tmp_path / 't'}"]
     config = [f"model.config={json.dumps(TINY_TOKENIZER | MASK)}", "train.max_steps=2", "train.save_every=null"]
-    history = train_tokenizer(load_recipe(path, TokenizerRecipe, [*COMMON, *overrides, *config]))
+    history = train_tokenizer(load_recipe(name, TokenizerRecipe, [*COMMON, *overrides, *config]))
     assert history[-1]["eval_num_images"] == 3
 
 

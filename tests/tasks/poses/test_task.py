@@ -6,7 +6,6 @@ import pytest
 import torch
 from data_sections import data_section
 from PIL import Image
-from repository import RECIPES
 
 from ait_hf import AiTForPoseEstimation, PoseTokenizer
 from ait_hf.data.skeletons import COCO_SKELETON
@@ -35,14 +34,14 @@ def recipe(tokenizer_folder, output_dir="unused", *overrides: str) -> SolverReci
     small = [f"{section}.tokenizer={tokenizer_folder}", f"{section}.data.transform.image_size={SIDE}"]
     small += [f"{section}.data.num_images=4", f"{section}.data.size=[48, 48]", f"{section}.data.batch_size=2"]
     small += ["train.max_steps=3", "train.log_every=1", "evaluation.num_samples=3", f"output_dir={output_dir}"]
-    return load_recipe(RECIPES / "rooms_pose_aitp.yaml", SolverRecipe, [*small, *overrides])
+    return load_recipe("rooms_pose_aitp", SolverRecipe, [*small, *overrides])
 
 
 def test_crops_higher_than_wide_from_tokenizer_to_model(tmp_path):
     size, people = [48, 32], ["data.num_images=4", "data.size=[48, 48]", "data.transform.image_size=[48, 32]"]
     short = ["train.max_steps=2", "evaluation.num_samples=3"]
     few = ["model.config.num_vq_embeddings=8", "data.batch_size=4", f"output_dir={tmp_path / 'tokenizer'}"]
-    train_tokenizer(load_recipe(RECIPES / "rooms_pose_tokenizer.yaml", TokenizerRecipe, [*people, *few, *short]))
+    train_tokenizer(load_recipe("rooms_pose_tokenizer", TokenizerRecipe, [*people, *few, *short]))
     assert PoseTokenizer.from_pretrained(tmp_path / "tokenizer").crop_size == tuple(size)
     section = "tasks.keypoint-detection"
     overrides = [f"{section}.{people[-1]}", *short, f"{section}.settings.auxiliary_loss_weight=1.0"]

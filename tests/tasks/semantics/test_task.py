@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from data_sections import data_section
 from PIL import Image
-from repository import RECIPES
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from ait_hf import AiTForSemanticSegmentation, VQTokenizer
@@ -75,7 +74,7 @@ def rooms(tokenizer: Path, method: str, **settings) -> dict:
 
 def recipe(folder: Path, tasks: dict, *overrides: str) -> SolverRecipe:
     replaced = [f"tasks={json.dumps(tasks)}", f"output_dir={folder}", BACKBONE, CONFIG]
-    return load_recipe(RECIPES / "demo_joint.yaml", SolverRecipe, [*COMMON, *replaced, *overrides])
+    return load_recipe("demo_joint", SolverRecipe, [*COMMON, *replaced, *overrides])
 
 
 def camvid(data_dir: Path, **changes) -> dict:
@@ -160,7 +159,7 @@ def test_tokenizers_of_rooms_train(tmp_path, name):
     overrides += [f"model.config.{key}={value}" for key, value in TINY_TOKENIZER.items()]
     if name == "rooms_class_mask_tokenizer":
         overrides += ["data.mask_size=16"]
-    history = train_tokenizer(load_recipe(RECIPES / f"{name}.yaml", TokenizerRecipe, [*COMMON, *overrides]))
+    history = train_tokenizer(load_recipe(name, TokenizerRecipe, [*COMMON, *overrides]))
     assert math.isfinite(history[-1]["eval_perplexity"])
     saved = VQTokenizer.from_pretrained(tmp_path)
     if name == "rooms_label_tokenizer":
@@ -193,10 +192,10 @@ def test_street_images_train(tmp_path, data_dir, tokenizers):
 
 
 def test_street_masks_train_a_tokenizer(tmp_path, data_dir):
-    path = RECIPES / "sample_camvid_class_mask_tokenizer.yaml"
+    name = "sample_camvid_class_mask_tokenizer"
     overrides = [f"data.root={data_dir / 'camvid_sample'}", f"output_dir={tmp_path}", "data.batch_size=2"]
     overrides += [f"model.config.{key}={value}" for key, value in TINY_TOKENIZER.items()]
-    history = train_tokenizer(load_recipe(path, TokenizerRecipe, [*COMMON, *overrides]))
+    history = train_tokenizer(load_recipe(name, TokenizerRecipe, [*COMMON, *overrides]))
     assert history[-1]["eval_num_images"] == 3
     data = data_section("label_map_masks", **camvid(data_dir), transform=TRANSFORM)
     assert len(data.load("val")) == sum(
@@ -228,9 +227,9 @@ def test_wrong_label_maps_stop_a_training_before_it_starts(tmp_path, tokenizers)
 
 
 def test_published_recipe_is_named_so():
-    published = load_recipe(RECIPES / "aitp_swinv2_b_ade20k.yaml", SolverRecipe)
+    published = load_recipe("aitp_swinv2_b_ade20k", SolverRecipe)
     task = published.tasks[TASK]
     assert task.data.image_size == (640, 640) and published.model.parallel and task.settings.method == "masks"
-    tokenizer = load_recipe(RECIPES / "tokenizer_class_mask_ade20k.yaml", TokenizerRecipe)
+    tokenizer = load_recipe("tokenizer_class_mask_ade20k", TokenizerRecipe)
     codes = (tokenizer.data.mask_size // tokenizer.model.config["downsample_ratio"]) ** 2
     assert task.settings.num_groups * (1 + codes) < published.model.config["max_position_embeddings"]
