@@ -72,7 +72,7 @@ def test_help_imports_nothing_heavy(arguments):
 def test_every_verb_has_both_of_its_files():
     folders = (REPOSITORY / "src/ait_hf_cli", REPOSITORY / "src/ait_hf/commands")
     assert all((folder / f"{verb}.py").is_file() for folder in folders for verb in VERBS)
-    assert {path.stem for path in folders[0].glob("*.py")} == {*VERBS, "arguments", "__init__"}
+    assert {path.stem for path in folders[0].glob("*.py")} == {*VERBS, "arguments", "recipes", "__init__"}
 
 
 def test_names_in_the_help_are_those_that_there_are():

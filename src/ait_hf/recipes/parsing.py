@@ -8,8 +8,8 @@ whose `name`, and perhaps `of`, the section gives; a `dict[str, ...]` of such a 
 is a free name, by the section's `kind`. The keys of a field that is [`joined`] lie among those of the section. `null` is a
 value where a field may be `None`, and elsewhere leaves a key out.
 
-A recipe that has a `base` (a file beside it, or the name of a shipped recipe) says only what differs from that. Sections
-are merged key by key, unless they are of another `name`, `kind` or `model_type`; these, lists and values are replaced.
+A recipe that has a `base` (a shipped recipe, or a file without a base) says only what differs from that. Sections are merged
+key by key, unless they are of another `name`, `kind` or `model_type`; these, lists and values are replaced.
 """
 
 import copy
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 
-from ait_hf_cli.recipes import find_recipe
+from ait_hf_cli.recipes import find_recipe, shipped_recipes
 
 
 RecipeType = TypeVar("RecipeType")
@@ -112,12 +112,14 @@ def read_values(path: str | Path) -> dict[str, Any]:
     if not isinstance(base, str):
         raise ValueError(f"base of {path} must be a file or the name of a shipped recipe, got {base!r}.")
     try:
-        base_values = _read_file(find_recipe(base, path.parent))
+        base_path = find_recipe(base, path.parent)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"The base of {path}: {error}") from error
+    is_shipped = base_path in shipped_recipes().values()  # and so complete, however it is written
+    base_values = read_values(base_path) if is_shipped else _read_file(base_path)
     if "base" in base_values:
         raise ValueError(
-            f"The base of {path}, {base}, has itself the base {base_values['base']}: name a recipe without."
+            f"The base of {path}, {base}, has a base itself ({base_values['base']}): name one that has none."
         )
     return _merged(base_values, values)
 
