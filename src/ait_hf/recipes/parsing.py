@@ -9,7 +9,7 @@ is a free name, by the section's `kind`. The keys of a field that is [`joined`] 
 value where a field may be `None`, and elsewhere leaves a key out.
 
 A recipe that has a `base` (a shipped recipe, or a file without a base) says only what differs from that. Sections are merged
-key by key, unless they are of another `name`, `kind` or `model_type`; these, lists and values are replaced.
+key by key, unless they are of another `name`, `of`, `kind` or `model_type`; these, lists and values are replaced.
 """
 
 import copy
@@ -139,7 +139,8 @@ def _merged(base: Any, values: Any) -> Any:
     """What a recipe says and, behind it, what only its base says."""
     if not (isinstance(base, dict) and isinstance(values, dict)):
         return values
-    if any(values.get(key, base.get(key)) != base.get(key) for key in ("name", "kind", "model_type")):
+    base, values = _with_present_name(base), _with_present_name(values)
+    if any(values.get(key, base.get(key)) != base.get(key) for key in ("name", "of", "kind", "model_type")):
         return values
     rest = {key: value for key, value in base.items() if key not in values}
     return {key: _merged(base.get(key), value) for key, value in values.items()} | rest
