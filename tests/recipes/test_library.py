@@ -186,8 +186,8 @@ def test_recipes_of_one_source_have_the_same_data():
     assert list(joint) == ["instance-segmentation", "depth"]
     both = [section["instance-segmentation"]["data"] for section in (joint, instances)]
     assert both[0]["test"] == both[1]["validation"] == split and both[0]["train"] == both[1]["train"]
-    recipe = load_recipe("ait_swinv2_b_joint", SolverRecipe).tasks["instance-segmentation"].data
-    assert recipe.validation is None and recipe.batch_size == 60 and recipe.transform.scale_range == [0.1, 3.0]
+    data = to_values(load_recipe("ait_swinv2_b_joint", SolverRecipe))["tasks"]["instance-segmentation"]["data"]
+    assert data["validation"] is None and data["batch_size"] == 60 and data["transform"]["scale_range"] == [0.1, 3.0]
 
 
 @pytest.mark.parametrize("path", shipped_recipes().values(), ids=lambda path: path.stem)
