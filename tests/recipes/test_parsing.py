@@ -141,7 +141,13 @@ def test_later_overrides_win_and_sections_can_be_replaced(recipe_file):
         (["tasks.depth.name=x"], "section tasks.depth"),
         (["tasks.depth=3"], "tasks.depth is a section with keys, not the value 3"),
         (["tasks=[depth]"], "tasks is a section with keys, not the value"),
-        (["tasks.object-detection.tokenizer=x"], "'tokenizer' in section tasks.object-detection"),
+        (
+            [
+                "tasks.object-detection.tokenizer=x",
+                "tasks.object-detection.data={name: synthetic, size: [32, 32], batch_size: 2, transform: {image_size: 32}}",
+            ],
+            "'tokenizer' in section tasks.object-detection",
+        ),
         (["tasks.instance-segmentation.data.name=rgbd"], "must be one of coco, coco_shards, synthetic, got"),
         (["model.config.dmodel=1"], "did you mean d_model"),
         (["model.config.parallel=true"], "'parallel' in section model.config"),
