@@ -17,11 +17,12 @@ from tiny_objects import object_config, object_model, object_processor
 from tiny_pose import POSES, pose_config, pose_model, pose_processor
 from transformers import pipeline
 
-from ait_hf import VQTokenizer
+from ait_hf import AiTImageProcessor, VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
+from ait_hf.commands.finetune import fine_tuning_values
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.hub.remote_code import save_with_remote_code
-from ait_hf.recipes.from_folder import FineTuning, fine_tuning_values
+from ait_hf.recipes.from_folder import FineTuning
 from ait_hf.recipes.parsing import build
 from ait_hf.training.tokenizer import TokenizerRecipe, TokenizerTraining
 
@@ -160,7 +161,8 @@ def test_training_of_tokenizers_on_black_and_white_masks(name, tmp_path):
 
 
 def test_fine_tuning_passes_the_numbers_on(models, tmp_path, monkeypatch):
-    monkeypatch.setattr("ait_hf.recipes.from_folder._normalizes", lambda request, config: False)
+    processor = AiTImageProcessor(do_normalize=False)
+    monkeypatch.setattr("ait_hf.tasks.semantics.data.processor_of", lambda request, config: processor)
     write_masks(tmp_path, "train")
     write_masks(tmp_path, "val")
     asked = {"task": "semantic-segmentation", "output": str(tmp_path / "out"), "classes": CLASSES}

@@ -13,11 +13,13 @@ import pytest
 from PIL import Image
 from quirky_coco import CAR, PERSON, content, write
 
+from ait_hf import AiTImageProcessor
 from ait_hf.data.label_maps import load_label_maps, split_folders
 from ait_hf.data.maps import MapFolder
 from ait_hf.data.rgbd import load_rgbd
 from ait_hf.inference.images import find_images
-from ait_hf.recipes.from_folder import FineTuning, _object_data
+from ait_hf.recipes.from_folder import FineTuning
+from ait_hf.tasks.objects.task import Objects
 from ait_hf.tasks.poses.prediction import read_boxes
 
 
@@ -145,11 +147,12 @@ def test_given_boxes_are_taken_by_type_and_name(tmp_path, boxes, message):
 
 @pytest.fixture
 def request_of(tmp_path, monkeypatch):
-    monkeypatch.setattr("ait_hf.recipes.from_folder._normalizes", lambda request, config: True)
+    processor = AiTImageProcessor(do_normalize=True)
+    monkeypatch.setattr("ait_hf.tasks.objects.data.processor_of", lambda request, config: processor)
 
     def request(**arguments) -> dict:
         made = FineTuning(model="unused", task="object-detection", output=str(tmp_path / "out"), **arguments)
-        return _object_data(made, None, [64, 64])[0]
+        return Objects.from_folder(made, None, [64, 64])[0]["data"]
 
     return request
 

@@ -13,9 +13,11 @@ import torch
 import yaml
 from accelerate.state import AcceleratorState
 from repository import REPOSITORY
-from small_data import write_objects, write_rooms
+from small_data import write_normals, write_objects, write_people, write_rooms
 from tiny import randomized, tiny_config
+from tiny_dense import NORMALS, dense_config, dense_model
 from tiny_objects import INSTANCES, object_config, object_processor
+from tiny_pose import pose_config, pose_model, pose_processor
 
 from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImageProcessor
 from ait_hf.hub.remote_code import save_with_remote_code
@@ -36,10 +38,14 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guide")
     write_rooms(folder / "my-rooms")
     write_objects(folder / "my-objects")
+    write_people(folder / "my-people")
+    write_normals(folder / "my-normals", "train", "val")
     square = AiTImageProcessor(size={"height": 96, "width": 96}, do_normalize=False)
     save_with_remote_code(randomized(AiTForDepthEstimation(tiny_config())), square, folder / "runs/depth-model")
     objects = randomized(AiTForInstanceSegmentation(object_config(tasks=(INSTANCES,))))
     save_with_remote_code(objects, object_processor(), folder / "runs/object-model")
+    save_with_remote_code(pose_model(pose_config()), pose_processor(), folder / "runs/pose-model")
+    save_with_remote_code(dense_model(dense_config((NORMALS,))), square, folder / "runs/normals-model")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
@@ -62,7 +68,7 @@ def run(command: list[str], patch: pytest.MonkeyPatch) -> None:
 
 def test_every_command_leaves_a_model(folder):
     outputs = re.findall(r"--output (\S+)", GUIDE)
-    assert len(outputs) == 3
+    assert len(outputs) == 5
     for output in outputs:
         assert (folder / output / "recipe.yaml").is_file() and (folder / output / "best/model.safetensors").is_file()
     classes = AiTForInstanceSegmentation.from_pretrained(folder / "runs/my-objects").config.id2label
@@ -78,8 +84,9 @@ def test_snippets_are_sections_of_recipes():
 
 def test_kinds_of_data_that_the_documentation_names_are_those_there_are():
     text = (REPOSITORY / "docs/data.md").read_text(encoding="utf-8")
-    source = "".join(path.read_text() for path in (REPOSITORY / "src/ait_hf/tasks").glob("*/data.py"))
-    kinds = set(re.findall(r'name: Literal\["(\w+)"\]', source))
-    table = text.split("## Kinds")[1].split("##")[0]
+    files = [*(REPOSITORY / "src/ait_hf/tasks").glob("*/data.py"), REPOSITORY / "src/ait_hf/recipes/sources.py"]
+    source = "".join(path.read_text() for path in files)
+    sources, views = (set(re.findall(rf'    {key}: Literal\["(\w+)"\]', source)) for key in ("name", "of"))
+    table = text.split("## Sources and views")[1].split("##")[0]
     named = {name for row in re.findall(r"^\| (`[^|]+) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
-    assert named - {"name"} == {kind for kind in kinds if not kind.startswith("synthetic")}
+    assert named - {"name"} == sources | views

@@ -17,7 +17,7 @@ from .picture_sizes import swapped_sides, turned_pictures
 from .remarks import warn_once
 
 
-_IMAGE_FOLDERS = ("rgb", "images", "image")
+IMAGE_FOLDERS = ("rgb", "images", "image")
 _DEPTH_FOLDERS = ("depth", "depths")
 _DEPTH_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy"})
 INDEX_SUFFIXES = (".json", ".csv")
@@ -202,7 +202,7 @@ def _read_csv(index: Path) -> list[tuple[str, dict]]:
 
 
 def _read_folder(folder: Path) -> list[Frame]:
-    images = files_by_stem(_one_subfolder(folder, _IMAGE_FOLDERS), IMAGE_SUFFIXES)
+    images = files_by_stem(_one_subfolder(folder, IMAGE_FOLDERS), IMAGE_SUFFIXES)
     depths = files_by_stem(_one_subfolder(folder, _DEPTH_FOLDERS), _DEPTH_SUFFIXES)
     unpaired = sorted(images.keys() ^ depths.keys())
     if unpaired:

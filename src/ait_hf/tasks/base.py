@@ -24,6 +24,7 @@ from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
 from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.from_folder import FineTuning, Section
 from ..recipes.streams import DataRecipe, Stream
 from .card_text import TaskText
 from .writer import Writer
@@ -61,6 +62,7 @@ class Kind(ABC):
         tokenizer_class: Their class.
         columns: Metrics that the table of an evaluation shows, if they are there.
         writer: What `ait predict` does with photographs for its tasks.
+        finetune_options: Arguments of [`~ait_hf.recipes.from_folder.FineTuning`] that only some kinds have.
         predict_options: Options of `ait predict` that not all kinds have.
         tokenizer_data: Data sections that its tokenizers are trained on.
         tokenizer_defaults: What a recipe need not say of the configuration of a new tokenizer.
@@ -81,6 +83,7 @@ class Kind(ABC):
     columns: ClassVar[Sequence[str]]
     writer: ClassVar[type[Writer]]
     predict_options: ClassVar[Sequence[str]] = ()
+    finetune_options: ClassVar[Sequence[str]] = ()
     tokenizer_data: ClassVar[Any]
     tokenizer_defaults: ClassVar[Mapping[str, Any]] = {}
     mask_ratio: ClassVar[float] = 0.0
@@ -110,6 +113,22 @@ class Kind(ABC):
         options: argparse.Namespace, tokenizer: Tokenizer | None, accelerator: Accelerator
     ) -> dict[str, dict[str, float]]:
         """The values of every mode of the model and of every tokenizer, by name; writes what the options ask for."""
+
+    @staticmethod
+    @abstractmethod
+    def from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
+        """
+        The section of the task in a recipe that fine-tunes a model on what is in a folder, and the name of the split to
+        evaluate on.
+
+        Args:
+            request: What is asked for, `request.data` being the folder, file or name on the Hub.
+            config: Of the model.
+            size: Height and width of what the model will see, pixels.
+
+        Raises:
+            FileNotFoundError, ValueError: The data are not there, not what they should be, or too few to hold any out.
+        """
 
     def class_names(self) -> list[str]:
         """Classes of the task's data, numbered from 0; none by default."""

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data of depth: images with maps of one channel, in metres."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import datasets
@@ -13,7 +14,11 @@ from ...data.collation import depth_collator
 from ...data.depth_transforms import DepthEvalTransform, DepthTrainTransform
 from ...data.nyu_depth import load_nyu_depth
 from ...data.rgbd import load_hub_rgbd
-from ...recipes.parsing import joined
+from ...data.rgbd_index import IMAGE_FOLDERS, INDEX_SUFFIXES, apply_depth_scale, read_index
+from ...model.configuration_ait import AiTConfig
+from ...model.image_reading_ait import read_picture_header
+from ...recipes.from_folder import FineTuning, Section, covering, held_out, hub_splits, validation_split, write_data
+from ...recipes.parsing import build, joined
 from ...recipes.sources import Rooms, Shards
 from ...recipes.streams import Source, Stream
 from ..maps.data import MapData, MapTransformRecipe, RGBDFrames
@@ -76,3 +81,29 @@ class DepthData(MapData):
         """Samples with `pixel_values` and `labels`, float32 `(height, width)`."""
         train_transform = DepthTrainTransform(**asdict(self.transform) | {"crop_size": self.image_size})
         return Stream(self, train_transform, DepthEvalTransform(self.image_size), depth_collator, every)
+
+
+def depth_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
+    """As [`~ait_hf.tasks.base.Kind.from_folder`]: frames in files, or shards and data sets of the Hub, which are read at
+    random."""
+    path = Path(request.data)
+    if path.suffix.lower() in INDEX_SUFFIXES or any((path / name).is_dir() for name in IMAGE_FOLDERS):
+        return _frames(request, size)
+    train, validation = hub_splits(request)
+    section = {"name": "hub", "path": request.data} | request.given("image_column", "depth_column", "depth_scale")
+    first = build(DepthData, section | {"batch_size": 1, "transform": {"crop_size": size}}).load(train)[0]["image"]
+    return {"data": section | {"split": train, "transform": covering(size, [(first.height, first.width)])}}, validation
+
+
+def _frames(request: FineTuning, size: list[int]) -> tuple[Section, str]:
+    """Frames in files: a new index gives each its split."""
+    frames = apply_depth_scale(read_index(request.data), request.depth_scale)
+    validation = validation_split(frame.split for frame in frames)
+    if validation is None:
+        validation, held = "validation", held_out(len(frames), request.data)
+        splits = ("validation" if number in held else "train" for number in range(len(frames)))
+        frames = [replace(frame, split=split) for frame, split in zip(frames, splits)]
+    sizes = {read_picture_header(frame.rgb).size for frame in frames}
+    entries = [{key: value for key, value in asdict(frame).items() if value} for frame in frames]
+    index = write_data(request, "index.json", entries)
+    return {"data": {"name": "rgbd", "index": str(index), "transform": covering(size, sizes)}}, validation

@@ -22,7 +22,7 @@ from ..base import DenseSettings, Kind, code_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .command import NYU_PREFIX, evaluate_depth_task
-from .data import DepthData
+from .data import DepthData, depth_from_folder
 from .drawing import colorize_depth, depth_gallery
 from .evaluation import depth_gallery_rows
 from .prediction import DepthWriter
@@ -48,6 +48,7 @@ class Depth(Kind):
     predict_options: ClassVar[Sequence[str]] = ("tta",)
     tokenizer_data: ClassVar[Any] = DepthData
     mask_ratio: ClassVar[float] = 0.5
+    finetune_options: ClassVar[Sequence[str]] = ("depth_scale", "image_column", "depth_column")
     writer: ClassVar[type[Writer]] = DepthWriter
     columns: ClassVar[Sequence[str]] = (
         *("rmse", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
@@ -121,6 +122,7 @@ class Depth(Kind):
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         return depth_gallery(depth_gallery_rows(model, processor, rows, **settings))
 
+    from_folder = staticmethod(depth_from_folder)
     evaluate_command = staticmethod(evaluate_depth_task)
 
     @classmethod

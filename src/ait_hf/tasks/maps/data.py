@@ -3,6 +3,7 @@
 """Data of dense tasks of one's own: images with maps of any number of channels, and surface normals."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import datasets
@@ -16,7 +17,10 @@ from ...data.maps import UNIT_VECTOR, HubMaps, MapFolder, load_hub_maps
 from ...data.pixels import height_and_width
 from ...data.rgbd import load_rgbd
 from ...data.rgbd_normals import load_rgbd_normals
-from ...recipes.parsing import joined
+from ...model.configuration_ait import AiTConfig
+from ...model.image_reading_ait import read_picture_header
+from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, covering, hub_splits, validation_split
+from ...recipes.parsing import build, joined
 from ...recipes.sources import Rooms, Shards
 from ...recipes.streams import DataRecipe, Source, Stream
 
@@ -202,3 +206,35 @@ class NormalsData(MapData):
 
 
 AnyMapData = MapData | NormalsData
+
+
+def maps_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
+    """As [`~ait_hf.tasks.base.Kind.from_folder`]: maps in files, or shards and data sets of the Hub, which are read at
+    random. Their unit and channels are those of the model's tokenizer."""
+    tokenizer, path = config.tokenizers[request.task], Path(request.data)
+    common = {"unit": tokenizer["unit"], "num_channels": tokenizer["in_channels"]} | request.given("scale", "offset")
+    splits = [folder.name for folder in path.iterdir() if (folder / "maps").is_dir()] if path.is_dir() else []
+    if splits or (path / "maps").is_dir():
+        columns, validation = request.given("image_column", "map_column"), validation_split(splits)
+        if columns:
+            raise ValueError(
+                f"{request.data} is a folder of files, which has no columns: leave out {', '.join(columns)}."
+            )
+        if validation is None or "train" not in splits:
+            raise ValueError(
+                f"{request.data} needs train/images and train/maps, and the same of a split to evaluate on "
+                f"({', '.join(VALIDATION_NAMES)}); it has the splits {sorted(splits)}."
+            )
+        pairs = MapFolder(path / "train").pairs
+        sizes = {read_picture_header(image).size for image, _ in pairs}
+        section = {"name": "map_folder", "path": request.data} | common
+        return {"kind": "map", "data": section | {"transform": covering(size, sizes)}}, validation
+    if request.map_column is None:
+        raise ValueError(
+            f"{request.data} has no folders SPLIT/maps; of a 🤗 data set name the column of maps (map_column)."
+        )
+    train, validation = hub_splits(request)
+    section = {"name": "map_hub", "path": request.data} | common | request.given("image_column", "map_column")
+    first = build(MapData, section | {"batch_size": 1, "transform": {"crop_size": size}}).load(train)[0]["image"]
+    transform = covering(size, [(first.height, first.width)])
+    return {"kind": "map", "data": section | {"split": train, "transform": transform}}, validation

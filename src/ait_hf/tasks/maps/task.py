@@ -26,7 +26,7 @@ from ..base import DenseSettings, Kind, code_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .command import evaluate_map_task
-from .data import AnyMapData
+from .data import AnyMapData, maps_from_folder
 from .drawing import colorize_map, map_gallery
 from .evaluation import map_gallery_rows
 from .prediction import MapWriter
@@ -63,6 +63,7 @@ class Maps(Kind):
     tasks: ClassVar[Sequence[str]] = ()
     output_types: ClassVar[Sequence[str]] = ("map",)
     tokenizer_data: ClassVar[Any] = AnyMapData
+    finetune_options: ClassVar[Sequence[str]] = ("scale", "offset", "image_column", "map_column")
     writer: ClassVar[type[Writer]] = MapWriter
     columns: ClassVar[Sequence[str]] = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
     model_class: ClassVar[type] = AiTForDenseTokenGeneration
@@ -159,6 +160,7 @@ class Maps(Kind):
         samples = [transform(row) for row in rows]
         return map_gallery(map_gallery_rows(model, processor, samples, task=self.name, **settings), self.unit)
 
+    from_folder = staticmethod(maps_from_folder)
     evaluate_command = staticmethod(evaluate_map_task)
 
     @classmethod

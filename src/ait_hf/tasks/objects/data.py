@@ -29,6 +29,8 @@ from ...data.object_transforms import (
 from ...data.pixels import height_and_width
 from ...data.shards import stored_names
 from ...data.subset import examples
+from ...model.configuration_ait import AiTConfig
+from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
 from ...recipes.parsing import joined
 from ...recipes.sources import CocoFiles, NamedClasses, Rooms, Shards
 from ...recipes.streams import DataRecipe, Sample, Stream
@@ -251,3 +253,10 @@ class MaskData(DataRecipe):
         """Samples with `labels`, 0 or 1."""
         cut = CutMask(self.mask_size)
         return Stream(self, v2.Compose([cut, MaskTrainTransform(self.flip_p)]), cut, default_collate, every)
+
+
+def objects_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
+    """As [`~ait_hf.tasks.base.Kind.from_folder`]: COCO json files."""
+    section = {"name": "coco"} | coco_splits(request)
+    transform = {"image_size": size, "normalize": processor_of(request, config).do_normalize}
+    return {"data": section | {"transform": transform}}, "validation"

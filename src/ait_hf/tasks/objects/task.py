@@ -20,7 +20,7 @@ from ..base import Kind, mask_grid
 from ..card_text import TaskText
 from ..writer import Writer
 from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
-from .data import MaskData, ObjectData
+from .data import MaskData, ObjectData, objects_from_folder
 from .drawing import colorize_mask, object_gallery
 from .evaluation import evaluate_objects, object_gallery_rows
 from .prediction import OBJECT_TASKS, ObjectWriter
@@ -71,6 +71,7 @@ class Objects(Kind):
     predict_options: ClassVar[Sequence[str]] = ("threshold",)
     tokenizer_data: ClassVar[Any] = MaskData
     tokenizer_defaults: ClassVar[Mapping[str, Any]] = {"value_range": [0.0, 1.0], "loss_type": "mse"}
+    finetune_options: ClassVar[Sequence[str]] = ("images", "validation")
     writer: ClassVar[type[Writer]] = ObjectWriter
     columns: ClassVar[Sequence[str]] = (
         *(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75")),
@@ -204,6 +205,7 @@ class Objects(Kind):
         settings |= {"task": self.name, "class_names": names, "class_numbers": numbers}
         return object_gallery(object_gallery_rows(model, processor, rows, **settings))
 
+    from_folder = staticmethod(objects_from_folder)
     evaluate_command = staticmethod(evaluate_object_task)
 
     @classmethod

@@ -11,13 +11,16 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
 from ...data.classes import DataClasses, learning_warnings, pair_joints
-from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints
+from ...data.coco_files import CocoContent
+from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints, person_category
 from ...data.coco_shards import load_keypoint_shards
 from ...data.pixels import height_and_width
 from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, checked_person, pose_collator
 from ...data.rooms.poses import SyntheticPoses
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ...data.subset import examples
+from ...model.configuration_ait import AiTConfig
+from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
 from ...recipes.parsing import joined
 from ...recipes.sources import CocoFiles, Shards
 from ...recipes.streams import DataRecipe, Sample, Source, Stream
@@ -223,3 +226,18 @@ class _LabelsOnly:
 
     def __call__(self, row: Sample) -> Sample:
         return {"labels": self.transform(row)["labels"]}
+
+
+def poses_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
+    """As [`~ait_hf.tasks.base.Kind.from_folder`]: COCO json files of people with joints."""
+    section = {"name": "coco"} | coco_splits(request, _images_of_people)
+    processor = processor_of(request, config)
+    transform = {"image_size": size, "normalize": processor.do_normalize, "box_scale": processor.box_scale}
+    return {"data": section | {"transform": transform}}, "validation"
+
+
+def _images_of_people(content: CocoContent) -> set[int]:
+    """Of images without anybody there is nothing to evaluate."""
+    person, _ = person_category(content.content, content.name, COCO_SKELETON)
+    people = (entry for entry in content.content["annotations"] if entry["category_id"] == person)
+    return {entry["image_id"] for entry in people if entry.get("num_keypoints")}

@@ -23,7 +23,7 @@ from ..base import DenseSettings, Kind, sample_size
 from ..card_text import TaskText
 from ..writer import Writer
 from .command import COCO_PREFIX, evaluate_pose_task
-from .data import PersonData, PoseData
+from .data import PersonData, PoseData, poses_from_folder
 from .drawing import BACKGROUND, draw_poses, pose_gallery
 from .evaluation import evaluate_poses, pose_gallery_rows
 from .prediction import POSE_TASK, PoseWriter
@@ -51,6 +51,7 @@ class Poses(Kind):
     tokenizer_data: ClassVar[Any] = PoseData
     mask_ratio: ClassVar[float] = 0.2
     has_patches: ClassVar[bool] = False
+    finetune_options: ClassVar[Sequence[str]] = ("images", "validation")
     writer: ClassVar[type[Writer]] = PoseWriter
     columns: ClassVar[Sequence[str]] = (
         *("AP", "AP50", "AP75", "APm", "APl", "AR"),
@@ -92,7 +93,13 @@ class Poses(Kind):
         return self.data.data_classes(split)
 
     def pair(self, data: DataClasses, config: AiTConfig, model: str, advice: str = "") -> Pairs:
-        """Joints of the data with those of the skeleton, which are the model's."""
+        """Joints of the data with those of the skeleton, which are the model's; `ValueError` if it has another number."""
+        num_joints = config.tokenizers[config.task(self.name).slots[-1]]["num_joints"]
+        if num_joints != len(self.data.joints.joints):
+            raise ValueError(
+                f"{model} writes {num_joints} joints, but the data's skeleton {self.data.joints.name} has "
+                f"{len(self.data.joints.joints)}."
+            )
         return pair_joints(self.data.joints.joints, data, self.data.joints.name)
 
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
@@ -172,6 +179,7 @@ class Poses(Kind):
         settings |= {"task": self.name, "skeleton": skeleton}
         return pose_gallery(pose_gallery_rows(model, processor, rows, **settings), skeleton)
 
+    from_folder = staticmethod(poses_from_folder)
     evaluate_command = staticmethod(evaluate_pose_task)
 
     @classmethod

@@ -24,7 +24,9 @@ from ...data.semantic_transforms import (
     SemanticEvalTransform,
     SemanticTrainTransform,
 )
+from ...model.configuration_ait import AiTConfig
 from ...model.tokenization_vq import IGNORED_LABEL
+from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, processor_of
 from ...recipes.parsing import joined
 from ...recipes.sources import NamedClasses, Rooms, Shards
 from ...recipes.streams import Batch, DataRecipe, Sample, Source, Stream
@@ -299,3 +301,21 @@ class ClassMaskData(LabelData):
         size, transform = height_and_width(self.transform.image_size), self.transform
         train_transform = ClassMaskTransform(size, self.mask_size, tuple(transform.scale_range), transform.flip_p)
         return Stream(self, train_transform, ClassMaskTransform(size, self.mask_size), default_collate, every)
+
+
+def labels_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
+    """As [`~ait_hf.tasks.base.Kind.from_folder`]: a folder of images and label maps."""
+    if request.classes is None:
+        raise ValueError("Label maps have numbers only: name their classes in order (classes).")
+    for validation in VALIDATION_NAMES:
+        try:
+            split_folders(request.data, validation)
+        except ValueError:  # no such split; a folder that has none at all is another error
+            continue
+        break
+    else:
+        raise ValueError(f"{request.data} has no split to evaluate on: name one of {', '.join(VALIDATION_NAMES)}.")
+    split_folders(request.data, "train")
+    transform = {"image_size": size, "normalize": processor_of(request, config).do_normalize}
+    section = {"name": "label_maps", "root": request.data, "transform": transform}
+    return {"data": section | request.given("classes", "class_ids", "ignored_ids")}, validation

@@ -23,7 +23,7 @@ from ..base import Kind, code_grid, mask_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
-from .data import ClassMaskData, SemanticData
+from .data import ClassMaskData, SemanticData, labels_from_folder
 from .drawing import class_legend, colorize_label_map, semantic_gallery
 from .evaluation import evaluate_semantic, frame_processor, semantic_gallery_rows
 from .prediction import SEMANTIC_TASK, SemanticWriter
@@ -82,6 +82,7 @@ class Semantics(Kind):
     output_types: ClassVar[Sequence[str]] = ("semantic", "label_map")
     units: ClassVar[Sequence[str]] = ("class", "mask")
     tokenizer_data: ClassVar[Any] = SemanticData | ClassMaskData
+    finetune_options: ClassVar[Sequence[str]] = ("classes", "class_ids", "ignored_ids")
     writer: ClassVar[type[Writer]] = SemanticWriter
     columns: ClassVar[Sequence[str]] = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
     model_class: ClassVar[type] = AiTForSemanticSegmentation
@@ -212,6 +213,7 @@ class Semantics(Kind):
         rows = semantic_gallery_rows(model, processor, rows, task=self.name, class_numbers=numbers, **settings)
         return semantic_gallery(rows, names)
 
+    from_folder = staticmethod(labels_from_folder)
     evaluate_command = staticmethod(evaluate_semantic_task)
 
     @classmethod
