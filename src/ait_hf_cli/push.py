@@ -9,7 +9,7 @@ Publishes a trained or converted model, or a tokenizer alone, on the Hugging Fac
     ait push --folder runs/rooms/joint --repo user/ait-rooms --card-only
 
 One commit holds all or nothing; a push that broke off is simply started again. The card says what the folder says:
-results from history.json and metrics.json (give scripts/evaluate.py --output FOLDER/metrics.json), data and recipe from
+results from history.json and metrics.json (give ait evaluate --output FOLDER/metrics.json), data and recipe from
 recipe.yaml. A README.md in the folder is taken as it is. Checkpoints to resume from and logs stay here, unless asked for,
 as in --include "logs/*".
 """

@@ -3,14 +3,17 @@
 """Recipes on top of others, and those that the package brings, by name."""
 
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from repository import REPOSITORY
 
 from ait_hf.recipes.parsing import build, flatten, load_recipe, read_values, to_values
+from ait_hf.training.schedules import OneCycleSchedule
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
 from ait_hf_cli import main as ait
@@ -140,6 +143,14 @@ def test_bases_that_cannot_be_are_refused_in_one_sentence(write, values, message
     path = write("recipe.yaml", **values)
     with pytest.raises((ValueError, FileNotFoundError), match=f"^[^\n]*{message}"):
         load_recipe(path, TokenizerRecipe)
+
+
+def test_the_example_of_the_guide(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(re.search(r"```yaml\n(base: .*?)```", (REPOSITORY / "docs/training.md").read_text(), re.S)[1])
+    recipe, base = load_recipe(path, SolverRecipe), load_recipe("aitp_swinv2_b_nyu", SolverRecipe)
+    assert recipe.schedule == OneCycleSchedule() and recipe.train.max_steps == 10000 and recipe.model == base.model
+    assert flatten(to_values(recipe.tasks)) == flatten(to_values(base.tasks)) | {"depth.data.root": "my-nyu"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

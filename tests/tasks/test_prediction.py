@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Poses, classes of pixels and other maps: in Python and by scripts/predict.py."""
+"""Poses, classes of pixels and other maps: in Python and by `ait predict`."""
 
 import json
 import runpy

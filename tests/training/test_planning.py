@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ait_hf import AiTForDenseTokenGeneration, AiTTokenizerConfig
-from ait_hf.recipes.parsing import apply_override, read_values
+from ait_hf.recipes.parsing import read_values
 from ait_hf.training.planning import (
     GPUS,
     LAUNCH_SECONDS,
@@ -40,10 +40,7 @@ PUBLISHED = find_recipe("ait_swinv2_b_nyu").parent
 
 
 def recipe(name: str, *overrides: str):
-    values = read_values(name)
-    for override in overrides:
-        apply_override(values, override)
-    return read_recipe(values)
+    return read_recipe(read_values(name, overrides))
 
 
 def plan(recipe, cost, **changes):

@@ -8,7 +8,7 @@ import json
 
 from ait_hf_cli.recipes import find_recipe
 
-from ..recipes.parsing import apply_override, read_values
+from ..recipes.parsing import read_values
 from ..training.planning import GPUS, Plan, count_costs, make_plan, measure, read_recipe
 
 
@@ -16,10 +16,7 @@ def run(options: argparse.Namespace) -> None:
     gpu = GPUS[options.gpu]
     if options.gpu_memory is not None:
         gpu = dataclasses.replace(gpu, memory=options.gpu_memory)
-    values = read_values(options.recipe)
-    for override in options.overrides:
-        apply_override(values, override)
-    recipe, folder = read_recipe(values), find_recipe(options.recipe).parent
+    recipe, folder = read_recipe(read_values(options.recipe, options.overrides)), find_recipe(options.recipe).parent
     plan = make_plan(
         recipe,
         count_costs(recipe, folder, options.precision),

@@ -7,7 +7,7 @@ import logging
 
 from ait_hf_cli import run as run_command
 
-from ..recipes.parsing import apply_override, read_values
+from ..recipes.parsing import read_values
 from ..training.planning import read_recipe
 from ..training.solver import SolverRecipe, train_solver
 from ..training.tokenizer import train_tokenizer
@@ -18,10 +18,7 @@ def run(options: argparse.Namespace) -> None:
     logging.getLogger("ait_hf").setLevel(logging.INFO)
     overrides = options.overrides + ([] if options.seed is None else [f"seed={options.seed}"])
     overrides += [] if options.push_to_hub is None else [f"hub.repo_id={options.push_to_hub}"]
-    values = read_values(options.recipe)
-    for override in overrides:
-        apply_override(values, override)
-    recipe = read_recipe(values)
+    recipe = read_recipe(read_values(options.recipe, overrides))
     if isinstance(recipe, SolverRecipe):
         train_solver(recipe)
     else:

@@ -43,7 +43,7 @@ def render_card(folder: str | Path, repo_id: str, license: str | None = None) ->
 
     Args:
         folder (`str` or `Path`): With `config.json` and weights; `history.json`, `recipe.yaml` and `metrics.json` (of
-            scripts/evaluate.py) are read if there.
+            `ait evaluate`) are read if there.
         repo_id (`str`): Where it will be, `"user/name"`.
         license (`str`, *optional*): Of the weights, as the Hub abbreviates it.
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Results of a checkpoint, from the files that training and scripts/evaluate.py leave, for its card."""
+"""Results of a checkpoint, from the files that training and `ait evaluate` leave, for its card."""
 
 import math
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Result:
         task: Name of the task; empty for a tokenizer.
         data: Name of the data set.
         split: Part of it; `None` where it is not known or has none.
-        mode: How it was decoded, if `scripts/evaluate.py` measured it, and `None` for the evaluation in training.
+        mode: How it was decoded, if `ait evaluate` measured it, and `None` for the evaluation in training.
         num_images: How many samples; `None` if not known.
         metrics: Finite values by name.
     """
@@ -42,7 +42,7 @@ class Result:
 
 def read_results(folder: Path, data: Mapping[str, str], split: str | None) -> list[Result]:
     """
-    What the folder knows: the last evaluation in `history.json`, and `metrics.json` of `scripts/evaluate.py`.
+    What the folder knows: the last evaluation in `history.json`, and `metrics.json` of `ait evaluate`.
 
     Args:
         folder (`Path`): Of a checkpoint.

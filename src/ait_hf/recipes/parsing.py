@@ -96,15 +96,18 @@ def load_recipe(path: str | Path, kind: type[RecipeType], overrides: Sequence[st
         ValueError: The file is not YAML, or a key is unknown (the message has the nearest known one), missing or has
             a wrong value.
     """
-    values = read_values(path)
+    return build(kind, read_values(path, overrides))
+
+
+def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Keys and values of a recipe and its base, unchecked; arguments and errors as those of [`load_recipe`]."""
+    values = _with_base(find_recipe(path))
     for override in overrides:
         apply_override(values, override)
-    return build(kind, values)
+    return values
 
 
-def read_values(path: str | Path) -> dict[str, Any]:
-    """Keys and values of a recipe and its base, unchecked; arguments and errors as those of [`load_recipe`]."""
-    path = find_recipe(path)
+def _with_base(path: Path) -> dict[str, Any]:
     values = _read_file(path)
     base = values.pop("base", None)
     if base is None:
@@ -116,7 +119,7 @@ def read_values(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"The base of {path}: {error}") from error
     is_shipped = base_path in shipped_recipes().values()  # and so complete, however it is written
-    base_values = read_values(base_path) if is_shipped else _read_file(base_path)
+    base_values = _with_base(base_path) if is_shipped else _read_file(base_path)
     if "base" in base_values:
         raise ValueError(
             f"The base of {path}, {base}, has a base itself ({base_values['base']}): name one that has none."
@@ -143,7 +146,8 @@ def _merged(base: Any, values: Any) -> Any:
     if any(values.get(key, base.get(key)) != base.get(key) for key in ("name", "of", "kind", "model_type")):
         return values
     rest = {key: value for key, value in base.items() if key not in values}
-    return {key: _merged(base.get(key), value) for key, value in values.items()} | rest
+    kept = {key: value for key, value in values.items() if value is not None or not isinstance(base.get(key), dict)}
+    return {key: _merged(base.get(key), value) for key, value in kept.items()} | rest
 
 
 def dump_recipe(recipe: Any) -> str:

@@ -168,7 +168,7 @@ def trained_tokenizer(task: Kind) -> Tokenizer:
     """
     path = task.tokenizer
     if not Path(path).exists() and path.count("/") != 1:  # so it is no Hub name either
-        raise FileNotFoundError(f"There is no tokenizer at {path}: run scripts/train_tokenizer.py first.")
+        raise FileNotFoundError(f"There is no tokenizer at {path}: train one first (`ait train --list`).")
     tokenizer = load_tokenizer(path)
     if tokenizer.config.unit != task.unit:
         raise ValueError(

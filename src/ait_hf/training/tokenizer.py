@@ -74,7 +74,7 @@ class MaskAugmentationRecipe:
 @strict
 @dataclass(kw_only=True)
 class TokenizerRecipe(Recipe):
-    """Recipe of `scripts/train_tokenizer.py`."""
+    """Recipe of a tokenizer."""
 
     data: Union[tuple(kind.tokenizer_data for kind in KINDS)]  # noqa: UP007 (any of them)
     model: TokenizerModelRecipe = field(default_factory=TokenizerModelRecipe)

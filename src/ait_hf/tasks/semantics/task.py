@@ -158,7 +158,7 @@ class Semantics(Kind):
             if before != after and keeping is not None:
                 raise ValueError(
                     f"The tokenizer of {self.name!r} in {keeping} writes label maps of other classes than those of "
-                    f"tasks.{self.name}.data: train one on these (scripts/train_tokenizer.py) and name it in "
+                    f"tasks.{self.name}.data: train one on these (`ait train`) and name it in "
                     f"tasks.{self.name}.tokenizer."
                 )
             return resized(self.name, self.data.image_size, tokenizer)
