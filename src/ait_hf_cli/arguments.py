@@ -7,6 +7,8 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
+from .recipes import find_recipe
+
 
 SEEDS = range(2**32)  # what numpy takes
 
@@ -39,6 +41,15 @@ def seed(text: str) -> int:
     if (value := int(text)) not in SEEDS:
         raise ArgumentTypeError(f"{text} is not in 0..{SEEDS[-1]}")
     return value
+
+
+def recipe(text: str) -> str:
+    """A recipe that is there; the text itself, so that the log can say what was found for it."""
+    try:
+        find_recipe(text)
+    except FileNotFoundError as error:
+        raise ArgumentTypeError(str(error)) from error
+    return text
 
 
 def positive(number: Callable[[str], float]) -> Callable[[str], float]:

@@ -14,9 +14,8 @@ GPU: operations and memory are counted from shapes. The time follows from an ass
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from .arguments import command_parser
+from .arguments import command_parser, recipe
 
 
 GPUS = ("A100", "H100", "H200", "L40S")
@@ -24,7 +23,7 @@ GPUS = ("A100", "H100", "H200", "L40S")
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("recipe", type=Path, help="YAML file, or the name of a recipe that the package brings")
+    parser.add_argument("recipe", type=recipe, help="YAML file, or the name of a recipe that the package brings")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
     parser.add_argument("--gpus", type=int, default=1, help="how many")
     parser.add_argument("--gpu", choices=GPUS, default="A100", help="which (A100)")

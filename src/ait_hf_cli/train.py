@@ -56,7 +56,7 @@ The same command again goes on from the newest checkpoint in output_dir, if `tra
 import argparse
 from collections.abc import Sequence
 
-from .arguments import command_parser, seed
+from .arguments import command_parser, recipe, seed
 from .recipes import recipe_list
 
 
@@ -70,7 +70,7 @@ class ListAction(argparse.Action):
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("recipe", help="YAML file, or the name of a recipe that the package brings")
+    parser.add_argument("recipe", type=recipe, help="YAML file, or the name of a recipe that the package brings")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")
     parser.add_argument("--list", action=ListAction, nargs=0, help="print the recipes that the package brings")
     parser.add_argument("--seed", type=seed, help="same as seed=SEED")

@@ -329,9 +329,7 @@ ARGUMENTS = {
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_an_argument_alone(name, capsys):
     command, arguments, expected = ARGUMENTS[name]
-    given = (
-        ["recipe.yaml"] if command == "train" else ["--model", "m", "--task", "depth", "--output", "o", "photo.jpg"]
-    )
+    given = ["demo_ait"] if command == "train" else ["--model", "m", "--task", "depth", "--output", "o", "photo.jpg"]
     with pytest.raises(SystemExit, match="2"):
         load_main(command)([*given, *arguments])
     assert expected in capsys.readouterr().err

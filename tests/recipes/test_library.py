@@ -232,8 +232,10 @@ def test_what_is_neither_a_file_nor_a_name_is_refused(name, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as stop:
         ait(["train", name])
     assert stop.value.code == 2
-    (sentence,) = capsys.readouterr().err.strip().splitlines()
-    assert sentence.startswith(f"ait train: There is no recipe at {Path(name)}, and of those that the package brings")
+    *_, sentence = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith(
+        f"ait train: error: argument recipe: There is no recipe at {Path(name)}, and of those that the package brings"
+    )
     assert "ait train --list" in sentence and ("demo_ait has the nearest name" in sentence) == ("demo_a" in name)
 
 
