@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import StackDataset
 from transformers import AutoModelForPoseEstimation, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -90,14 +90,16 @@ class KeypointEstimationPipeline(Pipeline):
         if boxes is not None and "threshold" in kwargs:
             raise ValueError("The threshold is that of people whom the model finds: leave it out beside boxes.")
         if isinstance(inputs, (str, Image.Image, Mapping)):
-            return super().__call__(_pair(inputs, boxes), **kwargs)
+            return super().__call__({"image": inputs, "boxes": boxes}, **kwargs)
         if isinstance(inputs, Sized) and isinstance(boxes, Sized) and len(boxes) != len(inputs):
             raise ValueError(f"One list of boxes per image is needed: got {len(boxes)} for {len(inputs)} images.")
+        columns = {"image": inputs} if boxes is None else {"image": inputs, "boxes": boxes}
+        rows = (dict(zip(columns, row)) for row in zip(*columns.values(), strict=True))
         if isinstance(inputs, (list, tuple)):
-            return super().__call__(list(_pairs(inputs, boxes)), **kwargs)
-        if isinstance(inputs, Sized) and (boxes is None or isinstance(boxes, Sequence)):
-            return super().__call__(_PairDataset(inputs, boxes), **kwargs)
-        return super().__call__(_pairs(inputs, boxes), **kwargs)
+            return super().__call__(list(rows), **kwargs)
+        if isinstance(inputs, Sized) and isinstance(boxes, Sequence | None):
+            return super().__call__(StackDataset(**columns), **kwargs)
+        return super().__call__(rows, **kwargs)
 
     def _sanitize_parameters(self, threshold: float | None = None, timeout: float | None = None):
         return (
@@ -106,8 +108,15 @@ class KeypointEstimationPipeline(Pipeline):
             {},
         )
 
-    def preprocess(self, inputs: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
-        return {"image": load_picture(inputs["image"], timeout), "boxes": inputs["boxes"]}
+    def preprocess(self, inputs: AnImage, timeout: float | None = None) -> dict[str, Any]:
+        boxes = None
+        while isinstance(inputs, Mapping):  # a row, perhaps with boxes that were given beside it
+            if "image" not in inputs:
+                found = ", ".join(map(str, inputs))
+                raise ValueError(f"A row needs an image under the key 'image'; this one has {found}.")
+            boxes = inputs.get("boxes") if boxes is None else boxes
+            inputs = inputs["image"]
+        return {"image": load_picture(inputs, timeout), "boxes": boxes}
 
     def _forward(self, inputs: dict[str, Any], **settings) -> dict[str, Any]:
         if not isinstance(inputs["image"], list):  # one, which the library does not collate
@@ -144,36 +153,6 @@ class KeypointEstimationPipeline(Pipeline):
             }
             for person, score in zip(outputs["people"], outputs["box_scores"], strict=True)
         ]
-
-
-class _PairDataset(Dataset):
-    """Images of a data set of a known length, with their boxes."""
-
-    def __init__(self, images: Any, boxes: Sequence[Any] | None):
-        self.images = images
-        self.boxes = boxes
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return _pair(self.images[index], None if self.boxes is None else self.boxes[index])
-
-
-def _pairs(images: Iterable[AnImage], boxes: Iterable[Any] | None) -> Iterator[dict[str, Any]]:
-    if boxes is None:
-        yield from (_pair(image, None) for image in images)
-    else:
-        yield from (_pair(image, of_image) for image, of_image in zip(images, boxes, strict=True))
-
-
-def _pair(image: AnImage, boxes: Any) -> dict[str, Any]:
-    """An image, or a row that has one, with its boxes."""
-    if not isinstance(image, Mapping):
-        return {"image": image, "boxes": boxes}
-    if "image" not in image:
-        raise ValueError(f"A row needs an image under the key 'image'; this one has {', '.join(map(str, image))}.")
-    return {"image": image["image"], "boxes": image.get("boxes") if boxes is None else boxes}
 
 
 def _saved_processor(model: AiTForDenseTokenGeneration, task: str) -> dict[str, str]:
