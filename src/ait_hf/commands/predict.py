@@ -5,10 +5,13 @@
 import argparse
 from collections.abc import Iterable
 
+import numpy as np
 from tqdm.auto import tqdm
 from transformers import set_seed
 from transformers.utils import logging
 
+from ..drawing.page import arrange
+from ..drawing.picture_files import save_image
 from ..inference.images import find_images, image_height_and_width
 from ..inference.loading import load_model, load_processor
 from ..model.configuration_ait import AiTConfig
@@ -17,10 +20,10 @@ from ..tasks.base import Kind
 from ..tasks.kinds import KINDS, kind_of_output
 from ..training.precision import set_tf32
 from .devices import best_device
-from .overview import write_overview
 
 
 ALL_TASKS = "all"
+OVERVIEW_CELL = 320  # longer side of each picture, pixels
 
 
 def generation_settings(options: argparse.Namespace, parallel: bool) -> dict[str, bool | float]:
@@ -83,8 +86,8 @@ def run(options: argparse.Namespace) -> None:
             photographs = {path: read_image(path) for path in batch}
             pictures = {task: write(photographs, options.output) for task, write in writers.items()}
             if options.task == ALL_TASKS:
-                for number, (path, image) in enumerate(photographs.items()):
-                    of_image = {task: drawn[number] for task, drawn in pictures.items()}
-                    write_overview(path, image, of_image, options.output)
+                for (path, image), *drawn in zip(photographs.items(), *pictures.values()):
+                    page = arrange(["image", *pictures], [[np.asarray(image), *drawn]], OVERVIEW_CELL)
+                    save_image(page, options.output / f"{path.stem}_all.png")
             progress.update(len(batch))
     print(f"Wrote what {', '.join(tasks)} gives of {len(paths)} images to {options.output}.")

@@ -57,7 +57,7 @@ def column_edges(num_columns: int, cell_width: int) -> list[int]:
 
 def arrange(
     titles: Sequence[str],
-    lines: Sequence[Sequence[Image.Image]],
+    lines: Sequence[Sequence[Image.Image | np.ndarray]],
     cell_width: int,
     *,
     notes: tuple[int, Sequence[str]] | None = None,
@@ -67,7 +67,8 @@ def arrange(
 
     Args:
         titles: one per column.
-        lines: rows of pictures, which may have fewer than there are columns.
+        lines: rows of pictures, which may have fewer than there are columns. Arrays uint8 (height, width, 3) are resized
+            until their longer side is as wide as a column.
         cell_width: width of a column, pixels.
         notes: a column, and what stands below its picture in each line.
         footer: a picture below all others, from the left edge of the first column on.
@@ -75,6 +76,10 @@ def arrange(
     Returns:
         An RGB picture.
     """
+    lines = [
+        [cell if isinstance(cell, Image.Image) else resize_picture(check_image(cell), cell_width) for cell in line]
+        for line in lines
+    ]
     lefts = [MARGIN + edge for edge in column_edges(len(titles), cell_width)]
     below = NOTE_HEIGHT if notes else GAP
     heights = [max(picture.height for picture in line) + below for line in lines]

@@ -259,6 +259,5 @@ _STARTS = ("pretrained", "initialize_from", "backbone")
 
 
 def _licence_text(license: str | None) -> str:
-    if license is None:
-        return "Of the weights: not stated by who published them. Of the code in this repository and of `ait_hf`: Apache-2.0."
-    return f"Of the weights: {license}. Of the code in this repository and of `ait_hf`: Apache-2.0."
+    weights = "not stated by who published them" if license is None else license
+    return f"Of the weights: {weights}. Of the code in this repository and of `ait_hf`: Apache-2.0."

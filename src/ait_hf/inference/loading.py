@@ -11,10 +11,10 @@ from typing import TypeVar
 import torch
 from huggingface_hub.errors import HTTPError, StrictDataclassError
 from safetensors import SafetensorError
+from transformers import AutoImageProcessor
 
 from ..model.configuration_ait import AiTConfig
 from ..model.image_processing_ait import AiTImageProcessor
-from ..model.image_processing_pose_ait import AiTPoseImageProcessor
 from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..model.tokenization_base import TokenizerBase
 
@@ -133,14 +133,16 @@ def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
         FileNotFoundError: The folder or a file in it is missing.
         ValueError: It holds another architecture, a damaged file, or a model without the task.
     """
-    output_type = load_config(Path(folder)).task(task).output_type
+    load_config(Path(folder)).task(task)
     own = Path(folder) / "image_processors" / task
     processor_folder = own if own.is_dir() else Path(folder)
     if not (file := processor_folder / "preprocessor_config.json").is_file():
         raise FileNotFoundError(f"{file} does not exist: give the folder of {MODEL}.")
-    processor_class = AiTPoseImageProcessor if output_type == "pose" else AiTImageProcessor
     with loading(Path(folder), MODEL):
-        return processor_class.from_pretrained(processor_folder)
+        processor = AutoImageProcessor.from_pretrained(processor_folder)
+        if not isinstance(processor, AiTImageProcessor):
+            raise ValueError(f"{file} is that of a {type(processor).__name__}.")
+        return processor
 
 
 def load_tokenizer(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ..drawing.page import arrange, check_image, check_rows, resize_picture
+from ..drawing.page import arrange, check_rows
 from .depth.drawing import colorize_depth
 from .objects.drawing import draw_side
 
@@ -37,10 +37,10 @@ def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int =
     titles = ["image", f"predicted depth, {scale}", "predicted instances", f"true depth, {scale}", "true instances"]
     lines = [
         [
-            resize_picture(check_image(row["image"]), cell_size),
-            resize_picture(colorize_depth(row["predicted_depth"], *limits), cell_size),
+            row["image"],
+            colorize_depth(row["predicted_depth"], *limits),
             draw_side(row, "prediction", threshold, cell_size),
-            resize_picture(colorize_depth(row["depth"], *limits), cell_size),
+            colorize_depth(row["depth"], *limits),
             draw_side(row, "truth", threshold, cell_size),
         ]
         for row in rows

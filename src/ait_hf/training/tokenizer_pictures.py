@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of what a tokenizer in training rebuilds."""
 
-import numpy as np
 import torch
 from PIL import Image
 
-from ..drawing.page import arrange, column_edges, resize_picture
+from ..drawing.page import arrange, column_edges
 from ..model.objectives_ait import Tokenizer
 from ..recipes.streams import DataRecipe
 from .tokenizer_data import InputMask
@@ -33,9 +32,7 @@ def draw_reconstructions(data: DataRecipe, model: Tokenizer, samples: torch.Tens
         hidden = mask(samples, torch.Generator().manual_seed(0))
         columns |= {"partly hidden": hidden, "its reconstruction": kind.rebuild(model, hidden)}
     paint, scale = kind.painter(data, samples, CELL)
-    lines = [
-        [resize_picture(np.asarray(paint(values.numpy())), CELL) for values in line] for line in zip(*columns.values())
-    ]
+    lines = [[paint(values.numpy()) for values in line] for line in zip(*columns.values())]
     titles = [f"ground truth{scale}", *list(columns)[1:]]
     width = column_edges(len(columns), CELL)[-1] + CELL
     legend = kind.legend(data, [values.numpy() for values in columns.values()], width)

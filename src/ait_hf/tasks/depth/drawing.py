@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from ...data.pixels import finite_map
-from ...drawing.colors import ERROR_COLORS, UNCERTAINTY_COLORS, colorize_uncertainty, paint, value_limits
+from ...drawing.colors import ERROR_COLORS, UNCERTAINTY_COLORS, paint, value_limits
 from ...drawing.figures import ColorBar, color_bars
-from ...drawing.page import arrange, check_image, check_rows, column_edges, fit_picture
+from ...drawing.page import arrange, check_image, check_rows, column_edges
+from ..maps.drawing import dense_lines
 
 
 GALLERY_TITLES = ("image", "ground truth", "prediction", "absolute error", "uncertainty")
@@ -56,15 +57,17 @@ def colorize_error(
     Raises:
         ValueError: as [`colorize_depth`], and if the two shapes differ.
     """
-    error, valid = _error(prediction, depth)
-    return paint(error, *value_limits(error[valid], 0.0, vmax), cmap) * valid[..., None]
+    error = _error(prediction, depth)
+    valid = np.isfinite(error)
+    return paint(np.nan_to_num(error), *value_limits(error[valid], 0.0, vmax), cmap) * valid[..., None]
 
 
-def _error(prediction: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _error(prediction: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Absolute, at every pixel; NaN where there is no depth."""
     prediction, depth = finite_map(prediction, "prediction"), finite_map(depth, "depth")
     if prediction.shape != depth.shape:
         raise ValueError(f"prediction {prediction.shape} and depth {depth.shape} must have the same shape.")
-    return np.abs(prediction - depth), depth > 0
+    return np.where(depth > 0, np.abs(prediction - depth), np.nan)
 
 
 def depth_gallery(
@@ -96,30 +99,17 @@ def depth_gallery(
         raise ValueError("All rows of a gallery must have one size; resize the examples first.")
     depths = np.concatenate([row[field].reshape(-1) for row in rows for field in ("depth", "prediction")])
     depth_limits = value_limits(depths[depths > 0], None, None)
-    errors, valid = zip(*(_error(row["prediction"], row["depth"]) for row in rows))
-    largest_error = max(value_limits(error[known], 0.0, None)[1] for error, known in zip(errors, valid))
-
-    lines = [
-        [
-            fit_picture(picture, cell_size)
-            for picture in (
-                row["image"],
-                colorize_depth(row["depth"], *depth_limits),
-                colorize_depth(row["prediction"], *depth_limits),
-                colorize_error(row["prediction"], row["depth"], largest_error),
-                colorize_uncertainty(row["uncertainty"]),
-            )
-        ]
-        for row in rows
-    ]
+    errors = [_error(row["prediction"], row["depth"]) for row in rows]
+    largest = max(value_limits(error[np.isfinite(error)], 0.0, None)[1] for error in errors)
+    lines = dense_lines(rows, "depth", lambda depth: colorize_depth(depth, *depth_limits), errors, largest, cell_size)
     cell_width = lines[0][0].width
     lefts = column_edges(len(titles), cell_width)
     bars = (
         ColorBar(lefts[1], lefts[2] + cell_width, depth_limits, DEPTH_COLORS, "depth in metres"),
-        ColorBar(lefts[3], lefts[3] + cell_width, (0.0, largest_error), ERROR_COLORS, "error in metres"),
+        ColorBar(lefts[3], lefts[3] + cell_width, (0.0, largest), ERROR_COLORS, "error in metres"),
         ColorBar(lefts[4], lefts[4] + cell_width, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
     )
-    notes = [_rmse_note(error[known]) for error, known in zip(errors, valid)]
+    notes = [_rmse_note(error[np.isfinite(error)]) for error in errors]
     return arrange(titles, lines, cell_width, notes=(3, notes), footer=color_bars(lefts[-1] + cell_width, bars))
 
 

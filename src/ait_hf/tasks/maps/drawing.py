@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dense maps of any kind as pictures: surface normals in their usual colours, other maps by their values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib
 import numpy as np
@@ -100,24 +100,37 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
     known = np.concatenate([error[np.isfinite(error)] for error in errors])
     largest, suffix = (float(known.max()) if known.size else 1.0), "°" if unit == UNIT_VECTOR else f" {unit}"
     titles = ["image", "ground truth", "prediction", f"error, 0 to {largest:.3g}{suffix}", "uncertainty, 0 to 1"]
-    lines = [
+    notes = [
+        f"mean {np.nanmean(error):.3g}{suffix}" if np.isfinite(error).any() else "nothing known" for error in errors
+    ]
+    lines = dense_lines(rows, "truth", lambda values: colorize_map(values, unit, limits), errors, largest, cell_size)
+    width = max(picture.width for line in lines for picture in line)
+    return arrange(titles, lines, width, notes=(3, notes))
+
+
+def dense_lines(
+    rows: Sequence[dict[str, np.ndarray]],
+    truth: str,
+    colorize: Callable[[np.ndarray], np.ndarray],
+    errors: Sequence[np.ndarray],
+    largest: float,
+    cell_size: int,
+) -> list[list[Image.Image]]:
+    """Of every row its image, the maps `row[truth]` and `row["prediction"]`, their errors (height, width) up to `largest`, NaN
+    where the truth is unknown, and the uncertainty; pictures as of [`~ait_hf.drawing.page.fit_picture`]."""
+    return [
         [
             fit_picture(picture, cell_size)
             for picture in (
                 np.asarray(row["image"]),
-                colorize_map(row["truth"], unit, limits),
-                colorize_map(row["prediction"], unit, limits),
+                colorize(row[truth]),
+                colorize(row["prediction"]),
                 paint(np.nan_to_num(error), 0, largest, ERROR_COLORS) * np.isfinite(error)[..., None],
                 colorize_uncertainty(row["uncertainty"]),
             )
         ]
         for row, error in zip(rows, errors)
     ]
-    width = max(picture.width for line in lines for picture in line)
-    notes = [
-        f"mean {np.nanmean(error):.3g}{suffix}" if np.isfinite(error).any() else "nothing known" for error in errors
-    ]
-    return arrange(titles, lines, width, notes=(3, notes))
 
 
 def _as_map(values: np.ndarray, name: str) -> np.ndarray:

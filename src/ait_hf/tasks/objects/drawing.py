@@ -161,7 +161,7 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
         titles += ["mask tokens of the best object", "their mask"]
     lines = [
         [
-            resize_picture(check_image(row["image"]), cell_size),
+            row["image"],
             draw_side(row, "truth", threshold, cell_size),
             draw_side(row, "prediction", threshold, cell_size),
             *(_draw_tokens(row, cell_size) if "codes" in row else ()),

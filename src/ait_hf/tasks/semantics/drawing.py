@@ -90,20 +90,20 @@ def semantic_gallery(rows: Sequence[dict], class_names: Sequence[str], cell_size
         ValueError: if there is no row, a field is missing, a shape is wrong, or there is no such class.
     """
     check_rows(rows, ("image", "truth", "prediction", "uncertainty"))
-    lines = [_line(row, len(class_names), cell_size) for row in rows]
+    lines = [
+        [
+            row["image"],
+            *(
+                _overlay(check_image(row["image"]), row[s], len(class_names), cell_size)
+                for s in ("truth", "prediction")
+            ),
+            colorize_uncertainty(row["uncertainty"]),
+        ]
+        for row in rows
+    ]
     label_maps = [row[side] for row in rows for side in ("truth", "prediction")]
     legend = class_legend(label_maps, class_names, column_edges(len(TITLES), cell_size)[-1] + cell_size)
     return arrange(TITLES, lines, cell_size, notes=(2, [_accuracy_note(row) for row in rows]), footer=legend)
-
-
-def _line(row: dict, num_classes: int, cell_size: int) -> list[Image.Image]:
-    image = check_image(row["image"])
-    overlays = [_overlay(image, row[side], num_classes, cell_size) for side in ("truth", "prediction")]
-    return [
-        resize_picture(image, cell_size),
-        *overlays,
-        resize_picture(colorize_uncertainty(row["uncertainty"]), cell_size),
-    ]
 
 
 def _accuracy_note(row: dict) -> str:
