@@ -196,6 +196,15 @@ def test_stopping_criteria_are_asked_of_every_token_and_row(asked, lengths, end)
     assert criterion.shown == [(length, length - 1) for length in range(2, stopped.shape[1] + 1)]
 
 
+def test_a_sharded_model_that_may_stop_early_is_refused():
+    """Another process would wait for its part of the weights for good."""
+    asked = MODELS["objects"]()
+    assert torch.equal(asked.generate(synced_gpus=True).sequences, asked.generate().sequences)
+    for early in ({"stop_below_score": 0.5}, {"max_time": 10.0}):
+        with pytest.raises(ValueError, match="sharded over processes"):
+            asked.generate(synced_gpus=True, **early)
+
+
 def test_logits_processors_act_on_every_token(asked):
     first = asked.generate(max_new_tokens=NEW).sequences[:, 1]
     processor = Ban(int(first[0]))

@@ -290,8 +290,8 @@ class AiTGenerationMixin(GenerationMixin):
         The decoding loop, called by `generate()`: one pass per block of slots.
 
         Overrides the library's loop because a dense slot yields a distribution that is fed back whole, and because a
-        parallel model predicts a block of slots at once. All processes run the same number of passes, so `synced_gpus`
-        needs no extra ones.
+        parallel model predicts a block of slots at once. Without a criterion all processes run the same number of passes,
+        so `synced_gpus` needs no extra ones.
         """
         grammar = self.grammar(generation_config.task)
         limit = max(stopping_criteria.max_length, input_ids.shape[1] + 1) - 1  # a token at least, as the library
@@ -299,6 +299,11 @@ class AiTGenerationMixin(GenerationMixin):
         loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, length, model_kwargs)
         # The loop knows its length; asking the device for it at every step would make the host wait.
         criteria = StoppingCriteriaList(c for c in stopping_criteria if not isinstance(c, MaxLengthCriteria))
+        if synced_gpus and (criteria or generation_config.stop_below_score is not None):
+            raise ValueError(
+                "A model that is sharded over processes takes as many steps on each of them: leave out stop_below_score and "
+                "stopping criteria other than a length."
+            )
         with without_cudnn_attention():
             while loop.position < loop.length:
                 new_tokens = loop.step()

@@ -13,7 +13,7 @@ from .loss_ait import MINIMUM_DEPTH, silog_loss, smooth_l1_loss
 from .objectives_ait import Objective, ObjectiveOutput, SequenceDraft, Tokenizer, TrainingSequence
 from .poses_ait import scale_points
 from .quantization_ait import token_agreement
-from .tokenization_pose import check_poses
+from .tokenization_pose import check_poses, known_coordinates
 from .tokenization_vq import IGNORED_LABEL, check_labels, check_values
 
 
@@ -166,8 +166,7 @@ class PoseObjective(MapObjective):
             check_poses(labels)
 
     def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
-        known = target[..., 2:] > 0
-        coordinates = torch.where(known, target[..., :2], 0.0)  # whatever stands where nothing is known
+        coordinates, known = known_coordinates(target)
         return smooth_l1_loss(decoded, coordinates, known, tokenizer.config.smooth_l1_beta)
 
     def decode(self, probabilities: torch.Tensor, tokenizer: Tokenizer, temperature: float) -> torch.Tensor:

@@ -21,7 +21,6 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.deprecation import deprecate_kwarg
 
-from .caching_ait import CACHE_NAME
 from .configuration_ait import DEFAULT_TOKENIZER_TYPE, AiTConfig
 from .generation_ait import AiTGenerateOutput, AiTGenerationConfig, AiTGenerationMixin
 from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
@@ -219,17 +218,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         loss = None
         if labels is not None:
             loss = token_cross_entropy(logits, labels) / (labels != IGNORE_INDEX).sum().clamp(min=1)
-        return Seq2SeqLMOutput(
-            loss=loss,
-            logits=logits,
-            decoder_hidden_states=outputs.decoder_hidden_states,
-            decoder_attentions=outputs.decoder_attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-            encoder_attentions=outputs.encoder_attentions,
-            **{CACHE_NAME: outputs.get(CACHE_NAME)},
-        )
+        states = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
+        return Seq2SeqLMOutput(loss=loss, logits=logits, **states)
 
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         """Decoder states (..., d_model) to logits (..., vocab_size)."""

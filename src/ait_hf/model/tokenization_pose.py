@@ -198,7 +198,7 @@ class PoseTokenizer(TokenizerBase):
         """
         if target.shape != (*prediction.shape[:2], 3):
             raise ValueError(f"The target has shape {tuple(target.shape)}, the poses {tuple(prediction.shape)}.")
-        coordinates, known = _known_coordinates(target)
+        coordinates, known = known_coordinates(target)
         predicted = self._from_network_range(prediction.float())
         return smooth_l1_loss(predicted, coordinates, known, self.config.smooth_l1_beta)
 
@@ -209,7 +209,7 @@ class PoseTokenizer(TokenizerBase):
         num_joints = self.config.num_joints
         if x.ndim != 3 or x.shape[1:] != (num_joints, 3):
             raise ValueError(f"Poses must have shape (batch, {num_joints}, 3), got {tuple(x.shape)}.")
-        coordinates, known = _known_coordinates(x)
+        coordinates, known = known_coordinates(x)
         scaled = (coordinates - self._middle(coordinates)) / (max(self.crop_size) / 2)
         return torch.cat([scaled, known.float()], dim=2).to(self.dtype)
 
@@ -256,7 +256,7 @@ def mask_joints(poses: torch.Tensor, ratio: float = 0.2, generator: torch.Genera
 
 def check_poses(poses: torch.Tensor) -> None:
     """`ValueError` for poses `(batch, joints, 3)` with values that are not finite, or without a known joint."""
-    coordinates, known = _known_coordinates(poses)
+    coordinates, known = known_coordinates(poses)
     if not (torch.isfinite(coordinates).all() and torch.isfinite(poses[..., 2]).all()):
         raise ValueError("The poses have NaN or infinite values; mark unknown joints with visibility 0 instead.")
     nobody = ~known.any(dim=1).flatten()
@@ -267,7 +267,7 @@ def check_poses(poses: torch.Tensor) -> None:
         )
 
 
-def _known_coordinates(poses: torch.Tensor) -> tuple[torch.Tensor, torch.BoolTensor]:
+def known_coordinates(poses: torch.Tensor) -> tuple[torch.Tensor, torch.BoolTensor]:
     """x and y `(batch, joints, 2)`, 0 where unknown, whatever stands there, and what is known `(batch, joints, 1)`."""
     known = poses[..., 2:] > 0
     return torch.where(known, poses[..., :2].float(), 0.0), known
