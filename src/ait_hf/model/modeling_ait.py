@@ -34,7 +34,7 @@ from .tokenization_pose import PoseTokenizer
 from .tokenization_vq import VQTokenizer
 
 
-TOKENIZER_CLASSES = {"map": VQTokenizer, "pose": PoseTokenizer}
+TOKENIZER_CLASSES = {tokenizer.tokenizer_type: tokenizer for tokenizer in (VQTokenizer, PoseTokenizer)}
 OBJECTIVES = (
     Objective,
     DepthObjective,

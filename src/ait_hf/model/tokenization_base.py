@@ -48,6 +48,7 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
     _skip_layerwise_casting_patterns = ["quantizer"]
     _frozen = False
 
+    tokenizer_type: str  # what a model's configuration calls it
     encoder: nn.Module
     quantizer: EMACodebook
     decoder: nn.Module

@@ -122,6 +122,8 @@ class PoseTokenizer(TokenizerBase):
         ValueError: If an argument is out of its range.
     """
 
+    tokenizer_type = "pose"
+
     @register_to_config
     def __init__(
         self,

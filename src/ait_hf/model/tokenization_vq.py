@@ -121,6 +121,8 @@ class VQTokenizer(TokenizerBase):
         ValueError: If an argument is out of its range.
     """
 
+    tokenizer_type = "map"
+
     @register_to_config
     def __init__(
         self,

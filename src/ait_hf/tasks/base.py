@@ -20,7 +20,7 @@ from ..data.classes import DataClasses, Pairs, pair_classes
 from ..data.pixels import height_and_width
 from ..metrics.reconstruction import ReconstructionKind
 from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
-from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
+from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
 from ..recipes.evaluation import EvaluationRecipe
@@ -354,6 +354,5 @@ def classes_of_model(task: Kind, tokenizer: Tokenizer | None) -> list[str]:
 
 def tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
     """What [`AiTConfig`] says of a trained tokenizer."""
-    tokenizer_type = next(name for name, kind in TOKENIZER_CLASSES.items() if type(tokenizer) is kind)
-    arguments = {f.name: tokenizer.config[f.name] for f in fields(TOKENIZER_CONFIGS[tokenizer_type])}
-    return {"tokenizer_type": tokenizer_type, **arguments}
+    names = [field.name for field in fields(TOKENIZER_CONFIGS[tokenizer.tokenizer_type])]
+    return {"tokenizer_type": tokenizer.tokenizer_type, **{name: tokenizer.config[name] for name in names}}

@@ -18,8 +18,7 @@ from torch.utils.data import DataLoader
 
 from ..inference.loading import load_tokenizer
 from ..metrics.reconstruction import ReconstructionMetric
-from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTPoseTokenizerConfig, AiTTokenizerConfig
-from ..model.modeling_ait import TOKENIZER_CLASSES
+from ..model.configuration_ait import TOKENIZER_CONFIGS
 from ..model.objectives_ait import Tokenizer
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import check_keys
@@ -81,7 +80,7 @@ class TokenizerRecipe(Recipe):
     mask_augmentation: MaskAugmentationRecipe = field(default_factory=MaskAugmentationRecipe)
 
     def validate_parts(self):
-        known = {f.name for f in fields(_config_class(self.kind))} - {"sample_size"}
+        known = {f.name for f in fields(TOKENIZER_CONFIGS[self.kind.tokenizer_class.tokenizer_type])} - {"sample_size"}
         check_keys("section model.config", self.model.config, known)
         if not self.kind.has_patches and self.mask_augmentation.patch_size is not None:
             raise ValueError(
@@ -198,7 +197,7 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     _check_agreement(data, given, options.config, "section model.config")
     assumed = {"sample_size": sample_size(data), **kind.tokenizer_defaults}
     try:
-        config = _config_class(kind)(**assumed | options.config | given)
+        config = TOKENIZER_CONFIGS[kind.tokenizer_class.tokenizer_type](**assumed | options.config | given)
     except StrictDataclassError as error:
         raise ValueError(f"In section model.config: {error.__cause__ or error}") from error
     height, width = data.image_size
@@ -214,11 +213,6 @@ def train_tokenizer(recipe: TokenizerRecipe) -> list[dict[str, float]]:
     """Runs a recipe; result, files and errors as of [`~ait_hf.training.loop.train`]."""
     set_seed(recipe.seed)
     return train(TokenizerTraining(recipe), recipe)
-
-
-def _config_class(kind: type[Kind]) -> type[AiTTokenizerConfig] | type[AiTPoseTokenizerConfig]:
-    """That of the arguments of a kind's tokenizers."""
-    return next(TOKENIZER_CONFIGS[name] for name, known in TOKENIZER_CLASSES.items() if known is kind.tokenizer_class)
 
 
 def _check_agreement(data: DataRecipe, given: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
