@@ -3,13 +3,13 @@
 """A released AiT checkpoint, or a tokenizer alone, as a folder that `AutoModel` loads: `ait convert`."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from transformers.utils import logging
 
 from ..conversion.original import convert_original_checkpoint
+from ..data.json_values import read_json
 from ..data.writing import write_folder
 from ..hub.remote_code import save_with_remote_code
 from ..model.modeling_ait import AiTForDenseTokenGeneration
@@ -43,10 +43,7 @@ def read_original_config(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: The file is no JSON or holds no such dictionary.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+    content = read_json(path)
     candidates = [content, content.get("config"), content.get("model")] if isinstance(content, dict) else []
     for candidate in candidates:
         if isinstance(candidate, dict) and {"backbone", "transformer", "task_heads"} <= candidate.keys():

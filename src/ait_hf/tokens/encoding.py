@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +78,15 @@ def encode_source(
     }
 
 
+@dataclass
 class _Encoder:
     """Samples as entries of the journal."""
 
-    def __init__(
-        self,
-        vq_tokenizer: VQTokenizer,
-        processor: AiTTokenProcessor,
-        token_format: TokenFormat,
-        task: str,
-        prompt: str | None,
-    ):
-        self.vq_tokenizer, self.processor, self.token_format = vq_tokenizer, processor, token_format
-        self.task, self.prompt = task, prompt
+    vq_tokenizer: VQTokenizer
+    processor: AiTTokenProcessor
+    token_format: TokenFormat
+    task: str
+    prompt: str | None
 
     def __call__(self, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entries = [{"records": [], "errors": [], "crowds": 0} for _ in samples]

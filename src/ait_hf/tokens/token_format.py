@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..data.json_values import read_json
 from .patterns import NumberedTokens
 
 
@@ -272,10 +273,7 @@ class TokenFormat:
         path = Path(folder) / FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} has no {FILE}: give a folder that ait_hf.tokens wrote.")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not valid JSON ({error}).") from error
+        values = read_json(path)
         if not isinstance(values, dict):
             raise ValueError(f"{path} holds no token format but {type(values).__name__}.")
         return cls.from_dict(values)
