@@ -56,6 +56,8 @@ class AiTGenerationConfig(GenerationConfig):
     """
     [`GenerationConfig`] with AiT's own settings.
 
+    Where neither `max_length`, which counts the task token, nor `max_new_tokens` is set, sequences are whole.
+
     Args:
         task (`str`, *optional*): Which task to solve; a model with one task needs no saying.
         soft_solver (`bool`, *optional*): Feed soft tokens (expected embeddings) back into the decoder instead of the
@@ -68,7 +70,8 @@ class AiTGenerationConfig(GenerationConfig):
         stop_below_score (`float`, *optional*): Stop after the first group whose class score is below this in every image
             of the batch. Models learn to write noise behind the objects, so that little is left to come. Off by default.
         kwargs: The library's settings. `temperature`, `top_k` and `top_p` act on sparse slots only; `top_k` is off
-            unless asked for, as the library's 50 of 2000 coordinate bins would hardly be sampling.
+            unless asked for, as the library's 50 of 2000 coordinate bins would hardly be sampling. Other logits processors
+            act on all slots. Stopping criteria are asked of every token; a parallel model finishes its block.
     """
 
     def __init__(self, **kwargs):
@@ -95,7 +98,7 @@ class AiTGenerateOutput(GenerateEncoderDecoderOutput):
         sequences (`torch.LongTensor` of shape `(batch, 1 + tokens)`): The task token, with which decoding starts, then
             vocabulary ids; at dense slots the most likely code.
         soft_tokens (`torch.FloatTensor` of shape `(batch, dense slots, codes)`): The solver's probabilities at dense
-            slots, at temperature 1. `None` for a task without dense slots.
+            slots, at temperature 1, as logits processors left them, but no sampling. `None` for a task without such.
         class_scores (`torch.FloatTensor` of shape `(batch, class slots)`): Probability of the chosen class among the
             classes and noise. `None` for a task without class slots.
         class_logits (`torch.FloatTensor` of shape `(batch, class slots, num_classes + 1)`): Classes, then noise.
@@ -484,9 +487,8 @@ class _DecodingLoop:
     def _decide_dense(self, logits: torch.FloatTensor) -> None:
         """A run of dense slots, (batch, n, vocab_size) logits: keeps their distributions."""
         codes = self.grammar.code_range
-        for raw in (
-            logits.split(1, dim=1) if self.process else [logits]
-        ):  # a processor reads the tokens of earlier slots
+        # One slot after the other for processors, which read the tokens of earlier ones.
+        for raw in logits.split(1, dim=1) if self.process else [logits]:
             processed = self.process(self.sequences, raw[:, 0])[:, None] if self.process else raw
             code_logits = processed[..., codes.start : codes.stop]
             self.soft_tokens.append(code_logits.softmax(-1))

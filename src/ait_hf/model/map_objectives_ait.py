@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How outputs of one dense block are learned and predicted: depth, poses, label maps and any other map."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ class MapDraft(SequenceDraft):
     labels: torch.Tensor
 
 
-class MapObjective(Objective):
+class MapObjective(Objective, ABC):
     """One dense block per image: cross-entropy of its codes, and a loss of the soft-decoded output."""
 
     def draft(self, labels: torch.Tensor, seeds: torch.LongTensor | None = None) -> MapDraft:
