@@ -365,6 +365,7 @@ class _TaskHead(AiTForDenseTokenGeneration, ABC):
     """A model that solves the task `task_name` in `forward`: by `generate()`, or, with labels, for the loss."""
 
     task_name: str
+    output_class: type[ModelOutput]
 
     @can_return_tuple
     def forward(
@@ -390,23 +391,24 @@ class _TaskHead(AiTForDenseTokenGeneration, ABC):
             return super().forward(pixel_values=pixel_values, labels=labels, **kwargs)
         if labels is not None:
             batch = {"pixel_values": pixel_values, "labels": labels}
-            return self._training_output(super().forward(batches={self.task_name: batch}, **kwargs))
-        for name in ("output_attentions", "output_hidden_states"):  # `generate()` asks its own configuration only
-            kwargs.setdefault(name, getattr(self.config, name))
-        kwargs |= {"task": self.task_name, "return_dict_in_generate": True}
-        return self._prediction_output(self.generate(pixel_values=pixel_values, **kwargs))
+            outputs = super().forward(batches={self.task_name: batch}, **kwargs)
+            values = {"loss": outputs.loss, **self._trained(outputs)}
+        else:
+            for name in ("output_attentions", "output_hidden_states"):  # `generate()` asks its own configuration only
+                kwargs.setdefault(name, getattr(self.config, name))
+            kwargs |= {"task": self.task_name, "return_dict_in_generate": True}
+            outputs = self.generate(pixel_values=pixel_values, **kwargs)
+            values = self._predicted(outputs)
+        states = {"hidden_states": outputs.encoder_hidden_states, "attentions": outputs.encoder_attentions}
+        return self.output_class(**values, **states)
+
+    def _trained(self, outputs: AiTTrainingOutput) -> dict[str, Any]:
+        """What the head's output has beside a loss."""
+        return {}
 
     @abstractmethod
-    def _training_output(self, outputs: AiTTrainingOutput) -> ModelOutput:
-        """The head's output with a loss."""
-
-    @abstractmethod
-    def _prediction_output(self, outputs: AiTGenerateOutput) -> ModelOutput:
-        """The head's output with predictions."""
-
-
-def _encoder_states(outputs: AiTTrainingOutput | AiTGenerateOutput) -> dict[str, Any]:
-    return {"hidden_states": outputs.encoder_hidden_states, "attentions": outputs.encoder_attentions}
+    def _predicted(self, outputs: AiTGenerateOutput) -> dict[str, Any]:
+        """The predictions of the head's output."""
 
 
 class AiTForDepthEstimation(_TaskHead, AiTGenerationMixin):
@@ -415,16 +417,13 @@ class AiTForDepthEstimation(_TaskHead, AiTGenerationMixin):
     [`AiTForDenseTokenGeneration`]; `forward` runs `generate()` and the detokenizer, or, with labels, returns the loss.
     """
 
-    task_name = "depth"
+    task_name, output_class = "depth", AiTDepthEstimatorOutput
 
-    def _training_output(self, outputs: AiTTrainingOutput) -> AiTDepthEstimatorOutput:
-        depth = outputs.decoded[self.task_name].detach().clamp(min=MINIMUM_DEPTH)
-        return AiTDepthEstimatorOutput(loss=outputs.loss, predicted_depth=depth, **_encoder_states(outputs))
+    def _trained(self, outputs: AiTTrainingOutput) -> dict[str, Any]:
+        return {"predicted_depth": outputs.decoded[self.task_name].detach().clamp(min=MINIMUM_DEPTH)}
 
-    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTDepthEstimatorOutput:
-        return AiTDepthEstimatorOutput(
-            predicted_depth=outputs.predicted_depth, uncertainty=outputs.uncertainty, **_encoder_states(outputs)
-        )
+    def _predicted(self, outputs: AiTGenerateOutput) -> dict[str, Any]:
+        return {"predicted_depth": outputs.predicted_depth, "uncertainty": outputs.uncertainty}
 
 
 class AiTForObjectDetection(_TaskHead, AiTGenerationMixin):
@@ -434,23 +433,18 @@ class AiTForObjectDetection(_TaskHead, AiTGenerationMixin):
     "instance-segmentation".
     """
 
+    output_class = AiTObjectDetectionOutput
+
     @property
     def task_name(self) -> str:
         return "object-detection" if "object-detection" in self.grammars else "instance-segmentation"
 
-    def _training_output(self, outputs: AiTTrainingOutput) -> AiTObjectDetectionOutput:
-        losses = outputs.losses[self.task_name]
-        return AiTObjectDetectionOutput(loss=outputs.loss, loss_dict=losses, **_encoder_states(outputs))
+    def _trained(self, outputs: AiTTrainingOutput) -> dict[str, Any]:
+        return {"loss_dict": outputs.losses[self.task_name]}
 
-    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTObjectDetectionOutput:
-        return AiTObjectDetectionOutput(
-            logits=outputs.class_logits,
-            pred_boxes=outputs.pred_boxes,
-            class_labels=outputs.class_labels,
-            class_scores=outputs.class_scores,
-            pred_masks=outputs.pred_masks,
-            **_encoder_states(outputs),
-        )
+    def _predicted(self, outputs: AiTGenerateOutput) -> dict[str, Any]:
+        names = ("pred_boxes", "class_labels", "class_scores", "pred_masks")
+        return {"logits": outputs.class_logits, **{name: getattr(outputs, name) for name in names}}
 
 
 class AiTForInstanceSegmentation(AiTForObjectDetection, AiTGenerationMixin):
@@ -465,16 +459,13 @@ class AiTForPoseEstimation(_TaskHead, AiTGenerationMixin):
     [`AiTForDenseTokenGeneration`].
     """
 
-    task_name = "keypoint-detection"
+    task_name, output_class = "keypoint-detection", AiTPoseEstimatorOutput
 
-    def _training_output(self, outputs: AiTTrainingOutput) -> AiTPoseEstimatorOutput:
-        keypoints = outputs.decoded[self.task_name].detach()
-        return AiTPoseEstimatorOutput(loss=outputs.loss, pred_keypoints=keypoints, **_encoder_states(outputs))
+    def _trained(self, outputs: AiTTrainingOutput) -> dict[str, Any]:
+        return {"pred_keypoints": outputs.decoded[self.task_name].detach()}
 
-    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTPoseEstimatorOutput:
-        return AiTPoseEstimatorOutput(
-            pred_keypoints=outputs.pred_keypoints, keypoint_scores=outputs.keypoint_scores, **_encoder_states(outputs)
-        )
+    def _predicted(self, outputs: AiTGenerateOutput) -> dict[str, Any]:
+        return {"pred_keypoints": outputs.pred_keypoints, "keypoint_scores": outputs.keypoint_scores}
 
 
 class AiTForSemanticSegmentation(_TaskHead, AiTGenerationMixin):
@@ -483,11 +474,7 @@ class AiTForSemanticSegmentation(_TaskHead, AiTGenerationMixin):
     [`AiTForDenseTokenGeneration`].
     """
 
-    task_name = "semantic-segmentation"
+    task_name, output_class = "semantic-segmentation", AiTSemanticSegmenterOutput
 
-    def _training_output(self, outputs: AiTTrainingOutput) -> AiTSemanticSegmenterOutput:
-        return AiTSemanticSegmenterOutput(loss=outputs.loss, **_encoder_states(outputs))
-
-    def _prediction_output(self, outputs: AiTGenerateOutput) -> AiTSemanticSegmenterOutput:
-        maps = outputs.class_maps
-        return AiTSemanticSegmenterOutput(logits=maps.log(), class_maps=maps, **_encoder_states(outputs))
+    def _predicted(self, outputs: AiTGenerateOutput) -> dict[str, Any]:
+        return {"logits": outputs.class_maps.log(), "class_maps": outputs.class_maps}
