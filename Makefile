@@ -17,11 +17,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes, one thread each: tiny tensors gain nothing from more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-wheel test-slow lint format clean
 
 help:
 	@echo "make demo       train and evaluate small depth models on rendered rooms, into runs/demo"
 	@echo "make test       run the tests (with AIT_TEST_DATA and AIT_TEST_GOLDEN set, all of them)"
+	@echo "make test-wheel install a wheel without this clone, and run its main job"
 	@echo "make test-slow  run the tests that take minutes"
 	@echo "make lint       check style"
 	@echo "make format     mend style"
@@ -32,6 +33,9 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	$(PYTEST)
+
+test-wheel: $(VENV)/.installed-dev
+	$(PYTEST) -m slow tests/test_wheel.py
 
 test-slow: $(VENV)/.installed-dev
 	$(PYTEST) -m slow

@@ -2,14 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is installed from a wheel can do what a clone can."""
 
+import json
+import math
+import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
 
 import pytest
-from repository import REPOSITORY
+from hub_server import serve_hub
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from repository import PROJECT, REPOSITORY
+from saved_model import picture, save_tiny_model
+
+from ait_hf.hub.card import render_card
 
 
 PACKAGE = REPOSITORY / "src/ait_hf"
@@ -43,27 +53,71 @@ def test_the_wheel_brings_the_console_command(wheel):
     assert wheel.read(entry_points).decode().split() == ["[console_scripts]", "ait", "=", "ait_hf_cli:main"]
 
 
-@pytest.mark.slow
-def test_the_installed_wheel_answers_and_predicts_without_the_clone(wheel, tmp_path):
-    """Installed beside the libraries of this environment, whose own copy of the package is not seen."""
-    from saved_model import picture, save_tiny_model
+def link_requirements(requirement: str, wheel: Distribution, site: Path) -> None:
+    """Gives an environment what a requirement of the wheel asks for, by links to this environment's packages."""
+    seen, waiting = set(), [requirement]
+    while waiting:
+        if (line := waiting.pop()) in seen:
+            continue
+        seen.add(line)
+        asked = Requirement(line)
+        is_wheel = canonicalize_name(asked.name) == "ait-hf"
+        found = wheel if is_wheel else distribution(asked.name)
+        needed = {line: Requirement(line).marker for line in found.requires or ()}
+        extras = asked.extras or {""}
+        waiting += [
+            line
+            for line, marker in needed.items()
+            if marker is None or any(marker.evaluate({"extra": e}) for e in extras)
+        ]
+        for name in set() if is_wheel else {file.parts[0] for file in found.files} - {"..", "__pycache__"}:
+            if not (site / name).exists():
+                (site / name).symlink_to(found.locate_file(name))
 
-    save_tiny_model(tmp_path / "model")
-    picture(60, 90).save(tmp_path / "photo.png")
+
+@pytest.mark.slow
+def test_the_installed_wheel_does_the_main_job_without_the_clone(wheel, tmp_path):
+    """In an environment that has nothing but the wheel and what its extra `demo` requires."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv/bin/python"
-    (site,) = (tmp_path / "venv/lib").glob("python*/site-packages")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel.filename]
+    bin, (site,) = tmp_path / "venv/bin", (tmp_path / "venv/lib").glob("python*/site-packages")
+    install = [bin / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel.filename]
     subprocess.run(install, check=True)
-    # A path that a .pth file names is searched, but .pth files in it, such as that of the clone, are not read.
-    (site / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    ait = tmp_path / "venv/bin/ait"
-    where = [python, "-c", "import ait_hf, ait_hf_cli; print(ait_hf.__file__, ait_hf_cli.__file__)"]
-    found = subprocess.run(where, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    (metadata,) = site.glob("ait_hf-*.dist-info")
+    link_requirements("ait-hf[demo]", Distribution.at(metadata), site)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HF_", "AIT_"))}
+    environment = kept | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+
+    def run(*command: str | Path, **changes: str) -> str:
+        done = subprocess.run(
+            [bin / command[0], *command[1:]], cwd=tmp_path, env=environment | changes, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    found = run("python", "-c", "import ait_hf, ait_hf_cli; print(ait_hf.__file__, ait_hf_cli.__file__)")
     assert found.count(str(site)) == 2
-    predict = [ait, "predict", "--model", "model", "--task", "depth", "--output", "out", "photo.png"]
-    subprocess.run(predict, cwd=tmp_path, check=True)
-    assert (tmp_path / "out/photo_depth.png").is_file()
+    assert PROJECT["version"] in run("ait", "env")
+
+    run("ait", "demo", "--output", "demo", "train.max_steps=4", "evaluation.num_samples=8")
+    report = json.loads((tmp_path / "demo/metrics.json").read_text())
+    assert {row["name"] for row in report["rows"]} >= {"tokenizer", "AiT, hard", "AiT-P, soft"}
+    assert all(math.isfinite(row["rmse"]) for row in report["rows"]) and len(report["object_rows"]) == 2
+    assert {"curves.png", "gallery.png", "joint.png"} <= {path.name for path in (tmp_path / "demo").iterdir()}
+
+    picture(60, 90).save(tmp_path / "photo.png")
+    run("ait", "predict", "--model", "demo/joint", "--task", "all", "--output", "out", "photo.png")
+    written = {"photo_depth.png", "photo_objects.json", "photo_all.png"}
+    assert written <= {path.name for path in (tmp_path / "out").iterdir()}
+
+    data = ["--data", "synthetic", "--split", "test", "--limit", "8", "--output", "metrics.json"]
+    run("ait", "evaluate", "--model", "demo/ait", "--task", "depth", *data)
+    assert "rmse" in (tmp_path / "metrics.json").read_text()
+
+    with serve_hub() as hub:
+        talk = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_right"}
+        run("ait", "push", "--folder", "demo/joint", "--repo", "user/ait-rooms", **talk, NO_PROXY="127.0.0.1")
+        files = hub.files("user/ait-rooms")
+    assert {"README.md", "model.safetensors", "modeling_ait.py", "tokenizers/depth/config.json"} <= files.keys()
 
 
 def test_no_module_reads_files_beside_the_package():
@@ -72,10 +126,6 @@ def test_no_module_reads_files_beside_the_package():
 
 
 def test_a_card_is_rendered_from_the_wheels_template(wheel, tmp_path, monkeypatch):
-    from saved_model import save_tiny_model
-
-    from ait_hf.hub.card import render_card
-
     template = zipfile.Path(wheel, "ait_hf/hub/card_template.md")
     monkeypatch.setattr("ait_hf.hub.card.TEMPLATE", template)
     assert "# ait-tiny" in str(render_card(save_tiny_model(tmp_path / "model"), "user/ait-tiny"))

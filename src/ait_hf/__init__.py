@@ -58,7 +58,7 @@ from .tasks.poses.pipeline import KeypointEstimationPipeline
 from .tokens.image_processing_tokens import AiTTokenProcessor
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 AutoConfig.register(AiTConfig.model_type, AiTConfig, exist_ok=True)
 AutoBackbone.register(AiTSwinv2Config, AiTSwinv2Backbone, exist_ok=True)
