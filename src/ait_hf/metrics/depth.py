@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from .per_image import PerImageMetric
+from .per_image import PerImageMetric, comparable
 
 
 DEPTH_ERRORS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
@@ -76,12 +76,7 @@ def depth_errors(
         ValueError: If shapes differ or are not `(B, H, W)`, if the bounds are not `0 < min_depth < max_depth`, or if
             the Eigen crop is asked of maps of another shape than three to four.
     """
-    prediction, target = torch.as_tensor(prediction).float(), torch.as_tensor(target).float()
-    if prediction.shape != target.shape or target.ndim != 3:
-        raise ValueError(
-            "Prediction and target must both be (batch, height, width), "
-            f"got {tuple(prediction.shape)} and {tuple(target.shape)}."
-        )
+    prediction, target = (maps.float() for maps in comparable(prediction, target, "batch, height, width"))
     if not 0 < min_depth < max_depth:
         raise ValueError(f"Depth bounds must satisfy 0 < min_depth < max_depth, got {min_depth} and {max_depth}.")
 
@@ -132,14 +127,6 @@ class DepthMetric(PerImageMetric):
     columns = (*DEPTH_ERRORS, "num_valid")
     description = "Depth-estimation errors (NYU protocol), computed per image and averaged over images."
 
-    def add_maps(
-        self,
-        prediction: torch.Tensor | np.ndarray,
-        target: torch.Tensor | np.ndarray,
-        *,
-        min_depth: float = 1e-3,
-        max_depth: float = 10.0,
-        crop: Literal["eigen"] | None = None,
-    ) -> None:
+    def add_maps(self, prediction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray, **pixels) -> None:
         """Add a batch of maps `(B, H, W)` in metres; arguments and errors are those of [`depth_errors`]."""
-        self.add_errors(depth_errors(prediction, target, min_depth=min_depth, max_depth=max_depth, crop=crop))
+        self.add_errors(depth_errors(prediction, target, **pixels))

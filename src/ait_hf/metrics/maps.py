@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ..data.maps import UNIT_VECTOR
-from .per_image import PerImageMetric
+from .per_image import PerImageMetric, comparable
 
 
 VALUE_ERRORS = ("rmse", "mae")
@@ -51,12 +51,7 @@ def map_errors(
     Raises:
         ValueError: If shapes differ or are not `(B, C, H, W)`.
     """
-    prediction, target = torch.as_tensor(prediction).float(), torch.as_tensor(target).float()
-    if prediction.shape != target.shape or target.ndim != 4:
-        raise ValueError(
-            "Prediction and target must both be (batch, channels, height, width), "
-            f"got {tuple(prediction.shape)} and {tuple(target.shape)}."
-        )
+    prediction, target = (maps.float() for maps in comparable(prediction, target, "batch, channels, height, width"))
     known = known_pixels(target)
     num_valid = known.sum((1, 2))
 

@@ -10,6 +10,18 @@ import torch
 from datasets import Features, List, Value
 
 
+def comparable(
+    prediction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray, layout: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both as tensors; `ValueError` unless they have one shape and the dimensions `layout`, such as `"height, width"`."""
+    prediction, target = torch.as_tensor(prediction), torch.as_tensor(target)
+    if prediction.shape != target.shape or target.ndim != len(layout.split(", ")):
+        raise ValueError(
+            f"Prediction and target must both be ({layout}), got {tuple(prediction.shape)} and {tuple(target.shape)}."
+        )
+    return prediction, target
+
+
 class PerImageMetric(evaluate.Metric):
     """Plain mean over images of named per-image values; one row of `columns` per image.
 

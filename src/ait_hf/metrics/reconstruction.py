@@ -14,7 +14,7 @@ from ..data.maps import UNIT_VECTOR
 from ..model.tokenization_vq import IGNORED_LABEL
 from .depth import depth_errors
 from .maps import ANGLE_ERRORS, VALUE_ERRORS, map_errors
-from .per_image import PerImageMetric
+from .per_image import PerImageMetric, comparable
 from .pose import pose_errors
 
 
@@ -80,12 +80,8 @@ def mask_reconstruction_errors(
     Raises:
         ValueError: If shapes differ or are not `(B, H, W)`.
     """
-    reconstruction, target = _without_channel(reconstruction).float(), torch.as_tensor(target).float()
-    if reconstruction.shape != target.shape or target.ndim != 3:
-        raise ValueError(
-            "Reconstruction and target must both be (batch, height, width), "
-            f"got {tuple(reconstruction.shape)} and {tuple(target.shape)}."
-        )
+    masks = comparable(_without_channel(reconstruction), target, "batch, height, width")
+    reconstruction, target = (mask.float() for mask in masks)
     inside, inside_target = reconstruction >= 0.5, target >= 0.5
     intersection = (inside & inside_target).sum((1, 2))
     union = (inside | inside_target).sum((1, 2))

@@ -10,6 +10,7 @@ import torch
 from datasets import Features, List, Value
 
 from ..model.tokenization_vq import IGNORED_LABEL
+from .per_image import comparable
 
 
 SEMANTIC_VALUES = ("mIoU", "aAcc", "mAcc")
@@ -30,11 +31,7 @@ def class_counts(prediction: torch.Tensor, target: torch.Tensor, num_classes: in
     Raises:
         ValueError: If the shapes differ or a pixel that counts has no such class.
     """
-    if prediction.shape != target.shape or target.ndim != 2:
-        raise ValueError(
-            f"Prediction and target must both be (height, width), got {tuple(prediction.shape)} and "
-            f"{tuple(target.shape)}."
-        )
+    prediction, target = comparable(prediction, target, "height, width")
     counted = target != IGNORED_LABEL
     prediction, target = prediction[counted].long(), target[counted].long()
     for name, values in {"prediction": prediction, "target": target}.items():

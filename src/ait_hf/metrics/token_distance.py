@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from datasets import Features, Value
 
+from .per_image import comparable
+
 
 def token_embedding_distance(predicted: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray) -> torch.Tensor:
     """
@@ -22,12 +24,7 @@ def token_embedding_distance(predicted: torch.Tensor | np.ndarray, target: torch
     Raises:
         ValueError: If shapes differ or are not `(B, N, D)`.
     """
-    predicted, target = torch.as_tensor(predicted).float(), torch.as_tensor(target).float()
-    if predicted.shape != target.shape or target.ndim != 3:
-        raise ValueError(
-            "Predicted and true embeddings must both be (batch, tokens, dimension), "
-            f"got {tuple(predicted.shape)} and {tuple(target.shape)}."
-        )
+    predicted, target = (tokens.float() for tokens in comparable(predicted, target, "batch, tokens, dimension"))
     return torch.linalg.vector_norm(predicted - target, dim=-1).mean(-1)
 
 
