@@ -14,11 +14,32 @@ GPU: operations and memory are counted from shapes. The time follows from an ass
 
 import argparse
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from .arguments import command_parser, recipe
 
 
-GPUS = ("A100", "H100", "H200", "L40S")
+class GPU(NamedTuple):
+    """Memory in GB, and dense matrix peaks in TFLOP/s: bf16 and fp16 on tensor cores, float32 without them."""
+
+    memory: float
+    half: float
+    single: float
+
+    def peak(self, precision: str, tf32: bool) -> float:
+        """TFLOP/s of a precision; that of TF32 is half of half precision's."""
+        if precision != "no":
+            return self.half
+        return self.half / 2 if tf32 else self.single
+
+
+# From the makers' data sheets (SXM boards where there are several), without sparsity.
+GPUS = {
+    "A100": GPU(80, 312, 19.5),
+    "H100": GPU(80, 989, 67),
+    "H200": GPU(141, 989, 67),
+    "L40S": GPU(48, 362, 91.6),
+}
 
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:

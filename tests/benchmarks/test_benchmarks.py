@@ -11,7 +11,7 @@ from torch import nn
 
 from ait_hf import AiTForDenseTokenGeneration
 from ait_hf.benchmarks.measuring import Suite, peak_memory, run_suite, saved_activations
-from ait_hf.benchmarks.models import backbones, spread_weights
+from ait_hf.benchmarks.models import SMALL, backbones, spread_weights
 from ait_hf.benchmarks.step_by_step import StepByStepDecoder, depth_step_by_step
 
 
@@ -43,7 +43,7 @@ def test_the_baseline_decodes_the_same(config, parallel):
 
 def test_backbones_compute_maps_of_the_same_size():
     images = torch.rand(1, 3, 64, 64)
-    models = backbones(64, full=False)
+    models = backbones(64, SMALL)
     with torch.no_grad():
         shapes = {name: models[name](images).feature_maps[-1].shape for name in ("transformers", "ait_hf")}
         timm = models["timm"].forward_features(images)

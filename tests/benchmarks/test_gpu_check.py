@@ -11,7 +11,7 @@ import torch
 from repository import SCRIPTS
 
 from ait_hf.benchmarks.gpu_check import PARTS, AttentionBackends
-from ait_hf.benchmarks.task_models import ALL_TASKS
+from ait_hf.benchmarks.models import ALL_TASKS
 
 
 SCRIPT = SCRIPTS / "gpu_check.py"

@@ -21,11 +21,9 @@ from ait_hf import AiTForDepthEstimation, VQTokenizer
 from ait_hf.commands import benchmark
 from ait_hf.tasks.kinds import KINDS
 from ait_hf.tokens import PRESETS
-from ait_hf.training.planning import GPUS
 from ait_hf_cli import VERBS, evaluate, main
 from ait_hf_cli import benchmark as benchmark_arguments
 from ait_hf_cli import convert as convert_arguments
-from ait_hf_cli import plan as plan_arguments
 
 
 ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
@@ -79,7 +77,6 @@ def test_names_in_the_help_are_those_that_there_are():
     assert set(evaluate.TASKS) == {task for kind in KINDS for task in kind.tasks}
     assert set(evaluate.KINDS) == {kind.title for kind in KINDS}
     assert tuple(PRESETS) == convert_arguments.PRESETS
-    assert tuple(GPUS) == plan_arguments.GPUS
     assert tuple(benchmark.SUITES) == benchmark_arguments.SUITES
 
 

@@ -9,6 +9,7 @@ import gc
 import statistics
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..training.compilation import compile_parts
 from .measuring import matrix_peak, synchronize, timed
-from .models import SWINV2_B, SWINV2_L, spread_weights, swinv2_shape
-from .task_models import ALL_TASKS, TrainingStep, task_model
+from .models import ALL_TASKS, SMALL, SWINV2, spread_weights, task_model
+from .steps import TrainingStep
 
 
 Report = Callable[[str, Any], None]
@@ -79,16 +80,17 @@ class Settings:
     def model(self, tasks: tuple[str, ...], size: int, shape: dict, parallel: bool, **sizes) -> Any:
         """With outputs that depend on the image, the same at every call."""
         torch.manual_seed(0)
-        sizes = {"num_objects": 8, "num_groups": 3, "solver": TINY_SOLVER} if self.tiny else sizes
+        sizes = {"num_objects": 8, "num_groups": 3, **TINY_SOLVER} if self.tiny else sizes
         model = task_model(tasks, self.size(size), self.shape(shape), parallel=parallel, **sizes)
         spread_weights(model)
         return model.to(self.device)
 
-    def step(self, model: nn.Module, task: str, batch_size: int, size: int, plain: nn.Module | None = None):
-        """`plain` is the model itself, where `model` is a wrapper."""
-        objective = (model if plain is None else plain).objectives[task]
+    def step(
+        self, model: AiTForDenseTokenGeneration, task: str, batch_size: int, wrapped: nn.Module | None = None
+    ) -> TrainingStep:
+        """On the same samples at every call."""
         torch.manual_seed(0)
-        return TrainingStep(model.train(), objective, task, batch_size, self.size(size), self.dtype)
+        return TrainingStep(model.train(), task, batch_size, self.dtype, wrapped)
 
     def seconds_of(self, run: Callable[[], Any]) -> float:
         """Median, after two calls that do not count."""
@@ -99,9 +101,9 @@ class Settings:
 
 def waits(settings: Settings, report: Report) -> None:
     """A training step of every task, in which torch raises where the host waits for the GPU."""
-    model = settings.model(ALL_TASKS, 256, swinv2_shape(full=False), parallel=False)
+    model = settings.model(ALL_TASKS, 256, SMALL, parallel=False)
     for task in ALL_TASKS:
-        step = settings.step(model, task, 2, 256)
+        step = settings.step(model, task, 2)
         step()  # what is made once, as the optimiser's state, may wait
         with _raising_syncs(settings):
             try:
@@ -109,7 +111,8 @@ def waits(settings: Settings, report: Report) -> None:
             except RuntimeError as error:
                 if "synchroniz" not in str(error):
                     raise
-                frames = [frame for frame in _frames(error) if "ait_hf" in frame]
+                calls = traceback.extract_tb(error.__traceback__)
+                frames = [f"{call.filename}:{call.lineno}" for call in calls if "ait_hf" in call.filename]
                 report(task, {"waits": True, "where": frames[-1:], "message": str(error)})
                 continue
         report(task, {"waits": False})
@@ -126,14 +129,6 @@ def _raising_syncs(settings: Settings) -> Iterator[None]:
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
-
-
-def _frames(error: BaseException) -> list[str]:
-    frames, trace = [], error.__traceback__
-    while trace is not None:
-        frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return frames
 
 
 class AttentionBackends(TorchDispatchMode):
@@ -170,8 +165,8 @@ def attention(settings: Settings, report: Report) -> None:
     """
     for parallel in (True, False):
         name = "AiT-P-B" if parallel else "AiT-B"
-        model = settings.model(("depth",), 480, SWINV2_B, parallel=parallel)
-        step = settings.step(model, "depth", 1, 480)
+        model = settings.model(("depth",), 480, SWINV2["b"], parallel=parallel)
+        step = settings.step(model, "depth", 1)
         with AttentionBackends(model) as backends:
             step.forward()
         report(f"{name}, training", backends.found)
@@ -186,10 +181,10 @@ def inference(settings: Settings, report: Report) -> None:
     """Image to depth: time of one, images a second of many, in bfloat16, and how far that is from float32."""
     many = 2 if settings.tiny else 16
     for name, shape, parallel in (
-        ("AiT-P-B", SWINV2_B, True),
-        ("AiT-P-L", SWINV2_L, True),
-        ("AiT-B", SWINV2_B, False),
-        ("AiT-L", SWINV2_L, False),
+        ("AiT-P-B", SWINV2["b"], True),
+        ("AiT-P-L", SWINV2["l"], True),
+        ("AiT-B", SWINV2["b"], False),
+        ("AiT-L", SWINV2["l"], False),
     ):
         if settings.is_late:
             report(name, TOO_LATE)
@@ -240,8 +235,8 @@ def training(settings: Settings, report: Report) -> None:
                 report(key, TOO_LATE)
                 continue
             samples = 2 if settings.tiny else samples
-            model = settings.model((task,), size, SWINV2_B, parallel)
-            step = settings.step(model, task, samples, size)
+            model = settings.model((task,), size, SWINV2["b"], parallel)
+            step = settings.step(model, task, samples)
             with FlopCounterMode(display=False) as counter:
                 step.forward().backward()
             flops = counter.get_total_flops()
@@ -269,7 +264,7 @@ def training(settings: Settings, report: Report) -> None:
 
 def decoding(settings: Settings, report: Report) -> None:
     """Autoregressive depth, 225 steps: cache that grows against static cache, on a GPU with CUDA graphs."""
-    model = settings.model(("depth",), 480, SWINV2_B, parallel=False)
+    model = settings.model(("depth",), 480, SWINV2["b"], parallel=False)
     _in_half(model, settings)
     images = _images(settings, 1, 480)
     with torch.inference_mode():
@@ -303,8 +298,8 @@ def sharding(settings: Settings, report: Report) -> None:
         dist.init_process_group(backend, rank=0, world_size=1, init_method=f"file://{folder}/store")
         try:
             for name, wrap in {"plain": lambda model: model, "DDP": _ddp, "FSDP2": _fsdp2}.items():
-                plain = settings.model(("depth",), 256, swinv2_shape(full=False), parallel=True)
-                step = settings.step(wrap(plain), "depth", 2, 256, plain)
+                plain = settings.model(("depth",), 256, SMALL, parallel=True)
+                step = settings.step(plain, "depth", 2, wrap(plain))
                 losses[name] = [step().item() for _ in range(3)]
                 agrees = losses[name] == losses["plain"]
                 report(name, {"losses": losses[name], "bit_equal_to_plain": agrees})
@@ -350,30 +345,21 @@ def _weights_after(settings: Settings, task: str, interrupted: bool) -> dict[str
     if interrupted:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "state.pt"
-            torch.save([step.model.state_dict(), step.optimizer.state_dict(), _random_state(settings)], file)
-            model, optimizer, random_state = torch.load(file, map_location="cpu", weights_only=True)
+            random_states = torch.get_rng_state(), torch.cuda.get_rng_state_all()  # of no GPU, if there is none
+            torch.save([step.model.state_dict(), step.optimizer.state_dict(), random_states], file)
+            model, optimizer, (of_host, of_gpus) = torch.load(file, map_location="cpu", weights_only=True)
         step = _small_step(settings, task)
         step.model.load_state_dict(model)
         step.optimizer.load_state_dict(optimizer)
-        _set_random_state(settings, random_state)
+        torch.set_rng_state(of_host)
+        torch.cuda.set_rng_state_all(of_gpus)
     for _ in range(2):
         step()
     return {name: parameter.detach().clone() for name, parameter in step.model.named_parameters()}
 
 
 def _small_step(settings: Settings, task: str) -> TrainingStep:
-    return settings.step(settings.model((task,), 128, swinv2_shape(full=False), parallel=False), task, 2, 128)
-
-
-def _random_state(settings: Settings) -> torch.Tensor:
-    return torch.cuda.get_rng_state(settings.device) if settings.is_gpu else torch.get_rng_state()
-
-
-def _set_random_state(settings: Settings, state: torch.Tensor) -> None:
-    if settings.is_gpu:
-        torch.cuda.set_rng_state(state, settings.device)
-    else:
-        torch.set_rng_state(state)
+    return settings.step(settings.model((task,), 128, SMALL, parallel=False), task, 2)
 
 
 def _nondeterministic(settings: Settings, task: str) -> list[str]:
@@ -417,5 +403,3 @@ def _release() -> None:
 
 # Those that take longest come last.
 PARTS = {part.__name__: part for part in (waits, attention, sharding, resume, inference, decoding, training)}
-
-__all__ = ["PARTS", "AttentionBackends", "Settings"]

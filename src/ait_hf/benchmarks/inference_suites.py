@@ -10,19 +10,29 @@ import torch
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 from transformers.modeling_outputs import BaseModelOutput
 
+from ..model.configuration_ait import AiTConfig
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.tokenization_vq import VQTokenizer
 from .measuring import Suite
 from .models import (
-    SOLVER,
+    SMALL,
+    SWINV2,
     backbones,
-    depth_model,
     library_depth_models,
     library_object_models,
-    object_model,
     spread_weights,
+    task_model,
 )
 from .step_by_step import StepByStepDecoder, depth_step_by_step
+
+
+DEPTH, OBJECTS = "depth", "instance-segmentation"
+D_MODEL = AiTConfig.d_model
+
+
+def shape_for(options: Namespace) -> dict[str, Any]:
+    """Of the backbone."""
+    return SWINV2["b"] if options.full else SMALL
 
 
 def images_for(options: Namespace, height: int, width: int) -> torch.Tensor:
@@ -39,7 +49,7 @@ def placed(model: AiTForDenseTokenGeneration, options: Namespace) -> AiTForDense
 def backbone(options: Namespace) -> Suite:
     """SwinV2 here, in transformers and in timm: the same sizes and windows, the forward pass."""
     size = options.size or (480 if options.full else 192)
-    models = backbones(size, options.full)
+    models = backbones(size, shape_for(options))
     images = images_for(options, size, size)
     contestants, forwards = {}, {name: getattr(model, "forward_features", model) for name, model in models.items()}
     for name, model in models.items():
@@ -56,17 +66,17 @@ def decode(options: Namespace) -> Suite:
     """From an encoded image to a depth map by the published task-solver, against one step after another."""
     size = options.size or (480 if options.full else 192)
     models = {
-        parallel: placed(depth_model(size, False, parallel=parallel), options).eval() for parallel in (True, False)
+        parallel: placed(task_model([DEPTH], size, SMALL, parallel=parallel), options) for parallel in (True, False)
     }
     encoded = _encoded(options, (size // 32) ** 2)
 
     def generate(parallel: bool, **settings):
-        return models[parallel].generate(encoder_outputs=encoded, task="depth", **settings)
+        return models[parallel].generate(encoder_outputs=encoded, task=DEPTH, **settings)
 
     def step_by_step(parallel: bool):
         model = models[parallel]
-        _, soft_tokens = StepByStepDecoder(model, "depth")(encoded.last_hidden_state)
-        return model.objectives["depth"].decode(soft_tokens, model.task_tokenizer("depth"), 1.0)
+        _, soft_tokens = StepByStepDecoder(model, DEPTH)(encoded.last_hidden_state)
+        return model.objectives[DEPTH].decode(soft_tokens, model.task_tokenizer(DEPTH), 1.0)
 
     contestants = {
         "step by step": lambda: step_by_step(False),
@@ -87,17 +97,18 @@ def objects(options: Namespace) -> Suite:
     size = options.size or (640 if options.full else 192)
     number = options.objects or (100 if options.full else 5)
     models = {
-        parallel: placed(object_model(size, False, number, parallel=parallel), options) for parallel in (True, False)
+        parallel: placed(task_model([OBJECTS], size, SMALL, parallel=parallel, num_objects=number), options)
+        for parallel in (True, False)
     }
     encoded = _encoded(options, (size // 32) ** 2)
 
     def generate(parallel: bool):
-        return models[parallel].generate(encoder_outputs=encoded, task="instance-segmentation")
+        return models[parallel].generate(encoder_outputs=encoded, task=OBJECTS)
 
     def step_by_step():
-        model, task = models[False], "instance-segmentation"
-        _, soft_tokens = StepByStepDecoder(model, task)(encoded.last_hidden_state)
-        return model.objectives[task].decode(soft_tokens, model.task_tokenizer(task), 1.0)
+        model = models[False]
+        _, soft_tokens = StepByStepDecoder(model, OBJECTS)(encoded.last_hidden_state)
+        return model.objectives[OBJECTS].decode(soft_tokens, model.task_tokenizer(OBJECTS), 1.0)
 
     contestants = {
         "step by step": step_by_step,
@@ -110,7 +121,7 @@ def objects(options: Namespace) -> Suite:
 
 def _encoded(options: Namespace, places: int) -> BaseModelOutput:
     """Random features of images; they are not encoded here."""
-    memory = torch.randn(options.batch_size, places, SOLVER["d_model"], device=options.device, dtype=options.dtype)
+    memory = torch.randn(options.batch_size, places, D_MODEL, device=options.device, dtype=options.dtype)
     return BaseModelOutput(last_hidden_state=memory)
 
 
@@ -135,18 +146,19 @@ def end_to_end(options: Namespace) -> Suite:
     depth models of transformers at their standard sizes.
     """
     size = options.size or (480 if options.full else 192)
-    stock = depth_model(size, options.full, parallel=True, library_backbone=True, attn_implementation="eager")
+    shape = shape_for(options)
+    stock = task_model([DEPTH], size, shape, parallel=True, library_backbone=True, attn_implementation="eager")
     models = {
         "stock parts, step by step": stock,
-        "AiT-P": depth_model(size, options.full, parallel=True),
-        "AiT": depth_model(size, options.full, parallel=False),
+        "AiT-P": task_model([DEPTH], size, shape, parallel=True),
+        "AiT": task_model([DEPTH], size, shape, parallel=False),
     }
     images = images_for(options, size, size)
     stock_forward = placed(stock, options)
     contestants: dict[str, Any] = {"stock parts, step by step": lambda: depth_step_by_step(stock_forward, images)}
     for name in ("AiT-P", "AiT"):
         model = placed(models[name], options)
-        contestants[name] = lambda model=model: model.generate(pixel_values=images, task="depth")
+        contestants[name] = lambda model=model: model.generate(pixel_values=images, task=DEPTH)
     if options.full:
         for name, (model, shape) in library_depth_models().items():
             own_images = images_for(options, *shape)
@@ -162,8 +174,8 @@ def end_to_end_objects(options: Namespace) -> Suite:
     images = images_for(options, size, size)
     contestants: dict[str, Any] = {}
     for name, parallel in (("AiT", False), ("AiT-P", True)):
-        model = placed(object_model(size, options.full, number, parallel=parallel), options)
-        contestants[name] = lambda model=model: model.generate(pixel_values=images, task="instance-segmentation")
+        model = placed(task_model([OBJECTS], size, shape_for(options), parallel=parallel, num_objects=number), options)
+        contestants[name] = lambda model=model: model.generate(pixel_values=images, task=OBJECTS)
     if options.full:
         for name, model in library_object_models().items():
             model.to(options.device, options.dtype)
@@ -177,9 +189,9 @@ def precision(options: Namespace) -> Suite:
     standard deviation of these. Weights of eight bits are torchao's.
     """
     size = options.size or (480 if options.full else 192)
-    exact = depth_model(size, options.full, parallel=True).to(options.device)
+    exact = task_model([DEPTH], size, shape_for(options), parallel=True).to(options.device)
     spread_weights(exact)
-    exact.tokenizers["depth"].decoder.conv_out.bias.data.fill_(3.0)  # metres; depths below 0 would all be clipped
+    exact.tokenizers[DEPTH].decoder.conv_out.bias.data.fill_(3.0)  # metres; depths below 0 would all be clipped
     models = {"float32": exact}
     for dtype in (torch.bfloat16, torch.float16):
         models[str(dtype).removeprefix("torch.")] = copy.deepcopy(exact)
@@ -190,7 +202,7 @@ def precision(options: Namespace) -> Suite:
 
     def predict(name: str) -> torch.Tensor:
         dtype = models[name].model.dtype
-        return models[name].generate(pixel_values=images.to(dtype), task="depth").predicted_depth.float()
+        return models[name].generate(pixel_values=images.to(dtype), task=DEPTH).predicted_depth.float()
 
     def error(name: str) -> dict[str, float]:
         expected = predict("float32")
@@ -212,7 +224,7 @@ def growth(options: Namespace) -> Suite:
     sizes, grids = ((320, 480, 640, 960), (10, 15, 30, 60)) if options.full else ((64, 128), (2, 4))
     counts, batches = ((10, 30, 100), (1, 4, 16)) if options.full else ((1, 2), (1, 2))
     first = sizes[0]
-    encoder = backbones(480 if options.full else 64, options.full)["ait_hf"].eval().to(options.device)
+    encoder = backbones(480 if options.full else 64, shape_for(options))["ait_hf"].eval().to(options.device)
     for size in sizes:
         pixels = torch.rand(1, 3, size, size, device=options.device)
         add(f"image {size}, backbone", lambda pixels=pixels: encoder(pixels))
@@ -222,27 +234,13 @@ def growth(options: Namespace) -> Suite:
     options = Namespace(**vars(options) | {"batch_size": 1, "dtype": torch.float32})
     encoded = _encoded(options, 225)
     for grid in grids:
-        model = depth_model(32 * grid, False, parallel=True, grid=grid).to(options.device)
-        run = lambda model=model: model.generate(encoder_outputs=encoded, task="depth")  # noqa: E731
+        model = task_model([DEPTH], 32 * grid, SMALL, parallel=True).to(options.device)
+        run = lambda model=model: model.generate(encoder_outputs=encoded, task=DEPTH)  # noqa: E731
         add(f"tokens {grid**2}, parallel depth", run)
-    model = object_model(64, False, counts[-1], parallel=True).to(options.device)
+    model = task_model([OBJECTS], 64, SMALL, parallel=True, num_objects=counts[-1]).to(options.device)
     for number in counts:
         add(
             f"objects {number}, parallel",
-            lambda number=number: model.generate(
-                encoder_outputs=encoded, task="instance-segmentation", num_objects=number
-            ),
+            lambda number=number: model.generate(encoder_outputs=encoded, task=OBJECTS, num_objects=number),
         )
     return Suite(contestants, {"size": first}, images=images)
-
-
-__all__ = [
-    "backbone",
-    "decode",
-    "end_to_end",
-    "end_to_end_objects",
-    "growth",
-    "objects",
-    "precision",
-    "tokenizer",
-]

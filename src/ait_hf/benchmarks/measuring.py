@@ -185,6 +185,3 @@ def summarize(results: dict[str, Result], peak: float, images: dict[str, int]) -
             "times_ms": result.times_ms,
         }
     return summary
-
-
-__all__ = ["Result", "Suite", "matrix_peak", "peak_memory", "run_suite", "saved_activations", "summarize"]

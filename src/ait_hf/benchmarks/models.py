@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models with random weights: the published sizes of AiT, and what the libraries have."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,7 +34,6 @@ from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.modeling_swinv2_ait import AiTSwinv2Backbone
 
 
-SOLVER = {"d_model": 256, "encoder_layers": 6, "decoder_layers": 6, "num_heads": 8, "ffn_dim": 1024}
 MASK_TOKENIZER = {
     "sample_size": 64,
     "downsample_ratio": 16,
@@ -42,21 +42,22 @@ MASK_TOKENIZER = {
     "loss_type": "mse",
 }
 BOX = ["coordinate"] * 4
+NUM_CLASSES = 80
+NUM_JOINTS = 17
+CELL = 32  # pixels per code of a map
+
+# The published backbones by the first letter of their size, and something small of the same make.
+SWINV2 = {
+    "t": {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]},
+    "s": {"embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24]},
+    "b": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]},
+    "l": {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48]},
+}
+SMALL = {"embed_dim": 32, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
 
 
-SWINV2_B = {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]}
-SWINV2_L = {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48]}
-
-
-def swinv2_shape(full: bool) -> dict[str, Any]:
-    """SwinV2-B, or something small of the same make."""
-    if full:
-        return SWINV2_B
-    return {"embed_dim": 32, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
-
-
-def own_backbone_config(size: int, shape: dict[str, Any]) -> AiTSwinv2Config:
-    """The published backbone of a [`swinv2_shape`]: windows of a sixteenth of the image, shifted where several cover the map."""
+def _own_backbone(size: int, shape: dict[str, Any]) -> AiTSwinv2Config:
+    """As published: windows of a sixteenth of the image, shifted where several cover the map."""
     window = size // 16
     return AiTSwinv2Config(
         **shape,
@@ -68,9 +69,9 @@ def own_backbone_config(size: int, shape: dict[str, Any]) -> AiTSwinv2Config:
     )
 
 
-def library_backbone_config(size: int, full: bool) -> Swinv2Config:
+def _library_backbone(size: int, shape: dict[str, Any]) -> Swinv2Config:
     return Swinv2Config(
-        **swinv2_shape(full),
+        **shape,
         image_size=size,
         window_size=size // 16,
         pretrained_window_sizes=[0] * 4,
@@ -79,72 +80,113 @@ def library_backbone_config(size: int, full: bool) -> Swinv2Config:
     )
 
 
-def _backbone_config(size: int, full: bool, of_library: bool) -> AiTSwinv2Config | Swinv2Config:
-    return library_backbone_config(size, full) if of_library else own_backbone_config(size, swinv2_shape(full))
-
-
-def backbones(size: int, full: bool) -> dict[str, nn.Module]:
+def backbones(size: int, shape: dict[str, Any]) -> dict[str, nn.Module]:
     """The same sizes and windows three times."""
     timm = SwinTransformerV2(
-        img_size=size, window_size=size // 16, num_classes=0, global_pool="", drop_path_rate=0.0, **swinv2_shape(full)
+        img_size=size, window_size=size // 16, num_classes=0, global_pool="", drop_path_rate=0.0, **shape
     )
     return {
-        "transformers": Swinv2Backbone(library_backbone_config(size, full)),
+        "transformers": Swinv2Backbone(_library_backbone(size, shape)),
         "timm": timm,
-        "ait_hf": AiTSwinv2Backbone(own_backbone_config(size, swinv2_shape(full))),
+        "ait_hf": AiTSwinv2Backbone(_own_backbone(size, shape)),
     }
 
 
-def depth_model(
+def _tokenizers(size: int) -> dict[str, dict[str, Any]]:
+    maps = {"sample_size": size, "downsample_ratio": CELL}
+    channels = {"in_channels": NUM_CLASSES, "out_channels": NUM_CLASSES}
+    return {
+        "mask": MASK_TOKENIZER,
+        "depth": maps,
+        "segment": MASK_TOKENIZER,
+        "pose": {"tokenizer_type": "pose", "num_joints": NUM_JOINTS, "sample_size": size},
+        "labels": maps | channels | {"unit": "class", "loss_type": "cross_entropy"},
+        "normals": maps | {"in_channels": 3, "out_channels": 3, "unit": "unit_vector"},
+    }
+
+
+def _tasks(size: int, num_objects: int, num_groups: int) -> dict[str, dict[str, Any]]:
+    grid, squares = [size // CELL, size // CELL], [4, 4]
+    objects = {"output_type": "objects", "num_groups": num_objects}
+    declared = {
+        "object-detection": {"slots": [*BOX, "class"], **objects},
+        "instance-segmentation": {
+            "slots": [*BOX, "class", "mask"],
+            "grid_size": squares,
+            "dense_loss_weight": 0.2,
+            "auxiliary_loss": "dice_mse",
+            "auxiliary_loss_weight": 5.0,
+            **objects,
+        },
+        "depth": {"slots": ["depth"], "output_type": "depth", "grid_size": grid, "auxiliary_loss": "silog"},
+        "keypoint-detection": {
+            "slots": ["pose"],
+            "output_type": "pose",
+            "grid_size": [1, 34],
+            "auxiliary_loss": "smooth_l1",
+        },
+        "semantic-segmentation": {
+            "slots": ["class", "segment"],
+            "output_type": "semantic",
+            "grid_size": squares,
+            "num_groups": num_groups,
+            "auxiliary_loss": "dice_mse",
+        },
+        "labels": {
+            "slots": ["labels"],
+            "output_type": "label_map",
+            "grid_size": grid,
+            "auxiliary_loss": "cross_entropy",
+        },
+        "normals": {"slots": ["normals"], "output_type": "map", "grid_size": grid, "auxiliary_loss": "smooth_l1"},
+    }
+    return {
+        name: {"task_id": number, "image_size": [size, size], **task}
+        for number, (name, task) in enumerate(declared.items())
+    }
+
+
+ALL_TASKS = tuple(_tasks(CELL, 1, 1))
+
+
+def task_model(
+    tasks: Sequence[str],
     size: int,
-    full: bool,
+    shape: dict[str, Any],
     *,
     parallel: bool,
+    num_objects: int = 100,
+    num_groups: int = 20,
     library_backbone: bool = False,
-    grid: int | None = None,
     attn_implementation: str = "sdpa",
+    **solver: int,
 ) -> AiTForDenseTokenGeneration:
-    """The published depth model; `grid` codes in a row and a column (one for 32 pixels by default)."""
-    grid = size // 32 if grid is None else grid
-    depth = {
-        "task_id": 2,
-        "slots": ["depth"],
-        "output_type": "depth",
-        "grid_size": [grid, grid],
-        "image_size": [size, size],
-        "auxiliary_loss": "silog",
-    }
+    """
+    The published model for some of [`ALL_TASKS`], in evaluation mode.
+
+    Args:
+        size (`int`): Side of the images, pixels, a multiple of 32.
+        shape: Of the backbone.
+        parallel (`bool`): AiT-P.
+        num_objects, num_groups (`int`): In sequences of objects, and of classes with masks.
+        library_backbone (`bool`): That of transformers instead of ours.
+        solver: Sizes of encoder and decoder.
+    """
+    declared = {name: task for name, task in _tasks(size, num_objects, num_groups).items() if name in tasks}
+    codebooks = {task["slots"][-1] for task in declared.values()}
+    tokenizers = {name: settings for name, settings in _tokenizers(size).items() if name in codebooks}
     config = AiTConfig(
-        backbone_config=_backbone_config(size, full, library_backbone).to_dict(),
-        tasks={"depth": depth},
+        backbone_config=(_library_backbone if library_backbone else _own_backbone)(size, shape).to_dict(),
+        tasks=declared,
+        tokenizers=tokenizers,
+        codebooks=[[name, 2048 if name == "pose" else 128] for name in tokenizers],
+        num_task_ids=len(ALL_TASKS),
+        num_classes=NUM_CLASSES,
         parallel=parallel,
-        max_position_embeddings=max(grid**2, 2100),
-        **SOLVER,
+        max_position_embeddings=max((size // CELL) ** 2 + 1, 2100),
+        **solver,
     )
     return AiTForDenseTokenGeneration._from_config(config, attn_implementation=attn_implementation).eval()
-
-
-def object_model(
-    size: int, full: bool, num_objects: int, *, parallel: bool, library_backbone: bool = False
-) -> AiTForDenseTokenGeneration:
-    """The published model of instance segmentation: 21 tokens for each object."""
-    objects = {
-        "task_id": 1,
-        "slots": [*BOX, "class", "mask"],
-        "output_type": "objects",
-        "num_groups": num_objects,
-        "grid_size": [4, 4],
-        "image_size": [size, size],
-        "auxiliary_loss": "dice_mse",
-    }
-    config = AiTConfig(
-        backbone_config=_backbone_config(size, full, library_backbone).to_dict(),
-        tasks={"instance-segmentation": objects},
-        tokenizers={"mask": MASK_TOKENIZER},
-        parallel=parallel,
-        **SOLVER,
-    )
-    return AiTForDenseTokenGeneration(config).eval()
 
 
 def spread_weights(model: nn.Module) -> None:
@@ -206,17 +248,3 @@ def library_object_models() -> dict[str, nn.Module]:
         "DETR-R50": DetrForObjectDetection(detr).eval(),
         "Mask2Former-T": Mask2FormerForUniversalSegmentation(Mask2FormerConfig()).eval(),
     }
-
-
-__all__ = [
-    "SWINV2_B",
-    "SWINV2_L",
-    "backbones",
-    "depth_model",
-    "library_depth_models",
-    "library_object_models",
-    "object_model",
-    "own_backbone_config",
-    "spread_weights",
-    "swinv2_shape",
-]

@@ -81,6 +81,3 @@ def _objects(height: int, width: int) -> dict[str, Any]:
 def _joints(height: int, width: int) -> np.ndarray:
     spread = np.linspace(0.3, 0.7, 17)
     return np.stack([spread * width, spread * height, np.full(17, 2.0)], axis=1).astype(np.float32)
-
-
-__all__ = ["encoded_frame", "task_samples"]

@@ -47,6 +47,3 @@ def tokens(options: Namespace) -> Suite:
         "text to maps": decode_maps,
     }
     return Suite(contestants, {"size": size}, images=dict.fromkeys(contestants, options.batch_size))
-
-
-__all__ = ["tokens"]

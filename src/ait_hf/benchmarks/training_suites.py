@@ -6,6 +6,7 @@ import io
 from argparse import Namespace
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,17 +15,16 @@ import torch
 from accelerate import Accelerator
 from huggingface_hub.dataclasses import strict
 from PIL import Image
-from torch import nn
 from torch.utils.data import Dataset
 
 from ..recipes.parsing import build, joined
 from ..recipes.streams import Source, training_batches
 from ..tasks.depth.data import DepthData
-from ..training.optimizer import OptimizerRecipe, build_optimizer
-from .inference_suites import images_for
+from .inference_suites import images_for, shape_for
 from .measuring import Suite, saved_activations
-from .models import backbones, depth_model
+from .models import backbones, task_model
 from .samples import encoded_frame, task_samples
+from .steps import TrainingStep
 
 
 PREFETCHED = 2  # batches that torch's loader has each worker make ahead
@@ -35,7 +35,7 @@ def train_backbone(options: Namespace) -> Suite:
     """Forward and backward pass of SwinV2 here, in transformers and in timm, and what is kept in between."""
     size = options.size or (480 if options.full else 192)
     images = images_for(options, size, size)
-    models = {name: model.train().to(options.device) for name, model in backbones(size, options.full).items()}
+    models = {name: model.train().to(options.device) for name, model in backbones(size, shape_for(options)).items()}
 
     def forward(name: str) -> torch.Tensor:
         model = models[name]
@@ -59,40 +59,27 @@ def train_backbone(options: Namespace) -> Suite:
 
 
 def train_step(options: Namespace) -> Suite:
-    """A whole step of AiT-P on depth maps: loss, gradients, AdamW; the baseline has transformers' backbone."""
+    """A whole step of AiT-P on depth maps, see [`TrainingStep`]; the baseline has transformers' backbone."""
     size = options.size or (480 if options.full else 192)
-    models: dict[str, Any] = {
-        "transformers' backbone, eager attention": depth_model(
-            size, options.full, parallel=True, library_backbone=True, attn_implementation="eager"
-        ),
-        "ait_hf": depth_model(size, options.full, parallel=True),
-        "ait_hf, activation checkpointing": depth_model(size, options.full, parallel=True),
+    make = partial(task_model, ["depth"], size, shape_for(options), parallel=True)
+    models = {
+        "transformers' backbone, eager attention": make(library_backbone=True, attn_implementation="eager"),
+        "ait_hf": make(),
+        "ait_hf, activation checkpointing": make(),
     }
     models["ait_hf, activation checkpointing"].activation_checkpointing_enable()
-    depth = torch.rand(options.batch_size, size, size, device=options.device) * 9 + 0.5
-    batch = {"pixel_values": torch.rand(options.batch_size, 3, size, size, device=options.device), "labels": depth}
-    optimizers = {
-        name: build_optimizer(model.train().to(options.device), OptimizerRecipe(lr=1e-4, weight_decay=0.05))
+    steps = {
+        name: TrainingStep(model.train().to(options.device), "depth", options.batch_size, options.dtype)
         for name, model in models.items()
     }
-
-    def loss(model: nn.Module) -> torch.Tensor:
-        with torch.autocast(options.device.type, options.dtype, enabled=options.dtype != torch.float32):
-            return model(batches={"depth": batch}).loss
-
-    def step(name: str) -> None:
-        loss(models[name]).backward()
-        optimizers[name].step()
-        optimizers[name].zero_grad(set_to_none=True)
-
     return Suite(
-        contestants={name: lambda name=name: step(name) for name in models},
+        contestants=steps,
         settings={"size": size},
         learns=True,
         images=dict.fromkeys(models, options.batch_size),
         details={
-            name: lambda model=model: {"activations_mb": saved_activations(lambda: loss(model), model)}
-            for name, model in models.items()
+            name: lambda step=step: {"activations_mb": saved_activations(step.forward, step.model)}
+            for name, step in steps.items()
         },
     )
 
@@ -160,6 +147,3 @@ def loader(options: Namespace) -> Suite:
         learns=True,
         images=dict.fromkeys(contestants, LOADER_BATCHES * options.batch_size),
     )
-
-
-__all__ = ["Frames", "loader", "train_backbone", "train_step"]

@@ -6,27 +6,30 @@ import argparse
 import dataclasses
 import json
 
+from ait_hf_cli.plan import GPUS
 from ait_hf_cli.recipes import find_recipe
 
+from ..benchmarks.planning import Plan, make_plan, measure
 from ..recipes.parsing import read_values
-from ..training.planning import GPUS, Plan, count_costs, make_plan, measure, read_recipe
+from ..training.reading import read_recipe
 
 
 def run(options: argparse.Namespace) -> None:
     gpu = GPUS[options.gpu]
     if options.gpu_memory is not None:
-        gpu = dataclasses.replace(gpu, memory=options.gpu_memory)
+        gpu = gpu._replace(memory=options.gpu_memory)
     recipe, folder = read_recipe(read_values(options.recipe, options.overrides)), find_recipe(options.recipe).parent
+    recipe.train.mixed_precision = options.precision or recipe.train.mixed_precision
+    recipe.train.max_steps = options.steps or recipe.train.max_steps
+    measured = measure(recipe, folder) if options.measure else None
     plan = make_plan(
         recipe,
-        count_costs(recipe, folder, options.precision),
+        folder,
         num_gpus=options.gpus,
         gpu=gpu,
-        utilisation=options.utilisation,
+        utilisation=options.utilisation if measured is None else measured["share_of_peak"],
         sharded=options.sharded,
-        steps=options.steps,
     )
-    measured = measure(recipe, folder, options.precision) if options.measure else None
     if options.json:
         print(json.dumps({**dataclasses.asdict(plan), "measured": measured}, indent=1))
     else:

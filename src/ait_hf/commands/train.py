@@ -8,7 +8,7 @@ import logging
 from ait_hf_cli import run as run_command
 
 from ..recipes.parsing import read_values
-from ..training.planning import read_recipe
+from ..training.reading import read_recipe
 from ..training.solver import SolverRecipe, train_solver
 from ..training.tokenizer import train_tokenizer
 

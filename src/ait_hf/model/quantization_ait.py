@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 from diffusers.utils import BaseOutput
+from transformers.utils.generic import maybe_autocast
 
 
 @dataclass
@@ -134,7 +135,7 @@ class EMACodebook(nn.Module):
         Raises:
             ValueError: If `latents` do not have `embedding_dim` channels.
         """
-        with torch.autocast(device_type=latents.device.type, enabled=False):
+        with maybe_autocast(latents.device.type, enabled=False):
             flat = self._flatten(latents)
             ids = self.nearest(flat.detach())
             codes = self.embedding(ids)
@@ -165,7 +166,7 @@ class EMACodebook(nn.Module):
         Returns:
             `torch.FloatTensor` of shape `(..., embedding_dim)`.
         """
-        with torch.autocast(device_type=probabilities.device.type, enabled=False):
+        with maybe_autocast(probabilities.device.type, enabled=False):
             return probabilities.float() @ self.embedding.weight
 
     @contextmanager

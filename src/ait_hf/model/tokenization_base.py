@@ -11,6 +11,7 @@ from diffusers.models.autoencoders.vae import AutoencoderMixin, DecoderOutput
 from diffusers.models.autoencoders.vq_model import VQEncoderOutput
 from diffusers.utils import BaseOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
+from transformers.utils.generic import maybe_autocast
 
 from .quantization_ait import EMACodebook, QuantizerOutput, apply_temperature
 
@@ -142,7 +143,7 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         Raises:
             ValueError: As [`~TokenizerBase.encode`], and if `x` has NaN or infinite values.
         """
-        with torch.autocast(device_type=x.device.type, enabled=False):
+        with maybe_autocast(x.device.type, enabled=False):
             latents = self.encode(x, validate=validate).latents
             ids = self.quantizer.nearest(latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1]).float())
         return ids.view(len(latents), *latents.shape[2:])
@@ -191,7 +192,7 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
                     f"got {tuple(probabilities.shape)}."
                 )
             latents = self.quantizer.expected_embedding(apply_temperature(probabilities, temperature))
-        with torch.autocast(device_type=latents.device.type, enabled=False):
+        with maybe_autocast(latents.device.type, enabled=False):
             return self.decode(latents.permute(0, 3, 1, 2), force_not_quantize=True).sample
 
     def forward(

@@ -112,7 +112,7 @@ def build_solver(tasks: Mapping[str, Kind], options: SolverModelRecipe) -> AiTFo
     if options.pretrained is not None:
         return _pretrained(kind, tasks, options)
     tokenizers = {task.codebook: trained_tokenizer(task) for task in tasks.values() if task.codebook is not None}
-    size = [max(sides) for sides in zip(*(task.data.image_size for task in tasks.values()))]
+    size = largest_size(tasks)
     donor = None
     if options.initialize_from is not None:
         donor = load_solver(options.initialize_from)
@@ -156,6 +156,11 @@ def _pretrained(
     if options.lora is not None:
         add_adapters(model, options.lora, train_tokens=has_new_tokens)
     return model
+
+
+def largest_size(tasks: Mapping[str, Kind]) -> list[int]:
+    """Height and width in pixels that hold the images of all tasks."""
+    return [max(sides) for sides in zip(*(task.data.image_size for task in tasks.values()))]
 
 
 def trained_tokenizer(task: Kind) -> Tokenizer:

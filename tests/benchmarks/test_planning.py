@@ -5,7 +5,6 @@
 import json
 import runpy
 import sys
-from contextlib import nullcontext
 
 import pytest
 import torch
@@ -15,17 +14,12 @@ from torch.profiler import ProfilerActivity, profile
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ait_hf import AiTForDenseTokenGeneration, AiTTokenizerConfig
+from ait_hf.benchmarks.counting import PRECISIONS, count_step
+from ait_hf.benchmarks.planning import LAUNCH_SECONDS, count_cost, make_plan, planned_model
+from ait_hf.benchmarks.steps import random_draft
 from ait_hf.recipes.parsing import read_values
-from ait_hf.training.planning import (
-    GPUS,
-    LAUNCH_SECONDS,
-    count_costs,
-    make_plan,
-    planned_model,
-    read_recipe,
-    training_forward,
-)
-from ait_hf.training.step_cost import PRECISIONS, LinearCost, lowered, step_cost
+from ait_hf.training.reading import read_recipe
+from ait_hf_cli.plan import GPUS
 from ait_hf_cli.recipes import find_recipe
 
 
@@ -43,9 +37,9 @@ def recipe(name: str, *overrides: str):
     return read_recipe(read_values(name, overrides))
 
 
-def plan(recipe, cost, **changes):
+def plan(recipe, **changes):
     options = {"num_gpus": 1, "gpu": GPUS["A100"], "utilisation": 0.5} | changes
-    return make_plan(recipe, cost, **options)
+    return make_plan(recipe, PUBLISHED, **options)
 
 
 def profiled_peak(step) -> int:
@@ -60,8 +54,8 @@ def profiled_peak(step) -> int:
     return peak
 
 
-def forward(model, num_samples: int) -> torch.Tensor:
-    return training_forward(model, "depth", num_samples, nullcontext())
+def count(module: nn.Module, loss, precision: str = "no"):
+    return count_step(module, loss, precision, lowered=module)
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
@@ -69,12 +63,11 @@ def test_operations_of_a_linear_layer(precision):
     layer, inputs = nn.Linear(30, 50, device="meta"), torch.empty(7, 30, device="meta", requires_grad=True)
 
     def step():
-        with lowered(precision):
-            outputs = layer(inputs)
+        outputs = layer(inputs)
         assert outputs.dtype is PRECISIONS[precision]
         return outputs.sum()
 
-    cost = step_cost(layer, step)
+    cost = count(layer, step, precision)
     assert cost.flops == 3 * 2 * 7 * 30 * 50  # outputs, gradients of inputs and of weights
 
 
@@ -89,7 +82,7 @@ def test_operations_and_memory_of_attention():
         return attend(nn.Identity(), query, key, value, bias, scaling=1.0, is_causal=False)[0].sum()
 
     product = 2 * batch * heads * length * length * dim
-    cost = step_cost(nn.Identity(), step)
+    cost = count(nn.Identity(), step)
     assert cost.flops == 2 * product + 5 * product  # backward computes the scores again
     # No scores of all images are kept; the gradient of the bias is of that size, and of one image when it is summed up.
     assert cost.bytes < 4 * (batch * heads * length * length * 1.5 + 12 * batch * heads * length * dim)
@@ -100,7 +93,7 @@ def test_memory_of_layers_in_a_row():
     """Every layer keeps its output of 4,000 bytes a sample; two more are there while one is computed, and its gradient."""
     layers = [module for _ in range(10) for module in (nn.Linear(1000, 1000, bias=False, device="meta"), nn.Tanh())]
     model = nn.Sequential(*layers)
-    costs = [step_cost(model, lambda n=n: model(torch.empty(n, 1000, device="meta")).sum()) for n in (200, 400, 800)]
+    costs = [count(model, lambda n=n: model(torch.empty(n, 1000, device="meta")).sum()) for n in (200, 400, 800)]
     outputs = 4000 * 800 * 11  # those of tanh, and the input
     gradient = 4 * 1000 * 1000  # of one layer's weights, before it is added
     assert outputs <= costs[2].bytes <= outputs + 3 * 4000 * 800 + gradient
@@ -109,46 +102,56 @@ def test_memory_of_layers_in_a_row():
 
 
 def test_memory_of_a_model_is_what_the_profiler_sees():
-    planned = planned_model(recipe("demo_ait"), find_recipe("demo_ait").parent)
+    demo = recipe("demo_ait")
+    planned = planned_model(demo, find_recipe("demo_ait").parent)
     real = AiTForDenseTokenGeneration(planned.config).train()
-    costs = [step_cost(planned, lambda n=n: forward(planned, n)) for n in (1, 2)]
-    forward(real, 1).backward()  # gradients, into which those of the next step are added
+
+    def forward(num_samples: int) -> torch.Tensor:
+        images = torch.rand(num_samples, 3, *real.config.task("depth").image_size)
+        batch = {"pixel_values": images, "labels": random_draft(real, "depth", num_samples)}
+        return real(batches={"depth": batch}).loss
+
+    forward(1).backward()  # gradients, into which those of the next step are added
     for samples in (4, 8):
-        measured = profiled_peak(lambda count=samples: forward(real, count))
-        assert LinearCost.from_two(*costs).of(samples).bytes == pytest.approx(measured, rel=0.15)
+        measured = profiled_peak(lambda count=samples: forward(count))
+        assert count_cost(demo, planned, {"depth": samples}).bytes == pytest.approx(measured, rel=0.15)
 
 
 def test_plans_of_published_recipes_need_no_files(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     small = recipe("ait_swinv2_b_nyu", *SMALL)
-    cost = count_costs(small, PUBLISHED)
-    one, eight = plan(small, cost), plan(small, cost, num_gpus=8)
+    one, eight = plan(small), plan(small, num_gpus=8)
     assert one.samples_per_gpu == {"depth": 24} and eight.samples_per_gpu == {"depth": 3}
     tokenizer = AiTTokenizerConfig()
     assert one.parameters - one.trainable_parameters > tokenizer.num_vq_embeddings * tokenizer.vq_embed_dim
     assert eight.flops_per_step == pytest.approx(one.flops_per_step, rel=0.05)
     assert one.memory["gradients"] == eight.memory["gradients"]
     assert eight.memory["activations"] < one.memory["activations"]
-    sharded = plan(small, cost, num_gpus=8, sharded=True)
+    sharded = plan(small, num_gpus=8, sharded=True)
     assert sharded.memory["optimizer"] == pytest.approx(eight.memory["optimizer"] / 8)
     small.train.ema_decay = 0.99
-    averaged = [plan(small, cost, num_gpus=8, sharded=sharded).memory["averaged weights"] for sharded in (False, True)]
+    averaged = [plan(small, num_gpus=8, sharded=sharded).memory["averaged weights"] for sharded in (False, True)]
     assert averaged[0] == pytest.approx(4e-9 * one.trainable_parameters) == pytest.approx(8 * averaged[1])
     small.train.ema_decay = None
     assert one.memory["total"] == pytest.approx(sum(size for name, size in one.memory.items() if name != "total"))
-    assert not plan(small, cost, gpu=GPUS["A100"].__class__(1.0, 312, 19.5)).fits
-    slow = plan(small, cost, utilisation=0.001, steps=86400)
+    assert not plan(small, gpu=GPUS["A100"]._replace(memory=1.0)).fits
+    small.train.max_steps = 86400
+    slow = plan(small, utilisation=0.001)
     assert slow.seconds_per_step == pytest.approx(slow.flops_per_step / (312e12 * 0.001)) == pytest.approx(slow.days)
     assert one.seconds_per_step == pytest.approx(one.kernels_per_step * LAUNCH_SECONDS)  # too small a model for a GPU
     with pytest.raises(ValueError, match="24 samples of 'depth' cannot be shared out over 5 GPUs"):
-        plan(small, cost, num_gpus=5)
+        plan(small, num_gpus=5)
 
 
 def test_half_precision_takes_less(monkeypatch, tmp_path):
     """What follows a product is of half the size, what follows a norm is not."""
     monkeypatch.chdir(tmp_path)
     small = recipe("aitp_swinv2_b_nyu", *SMALL, "tasks.depth.settings.auxiliary_loss=null")
-    half, single = (count_costs(small, PUBLISHED, name).steps["depth"].of(24).bytes for name in ("bf16", "no"))
+    bytes_of = {}
+    for small.train.mixed_precision in ("bf16", "no"):
+        cost = count_cost(small, planned_model(small, PUBLISHED), {"depth": 24})
+        bytes_of[small.train.mixed_precision] = cost.bytes
+    half, single = bytes_of["bf16"], bytes_of["no"]
     assert 0.5 * single < half < 0.8 * single
 
 
@@ -163,7 +166,7 @@ def test_models_of_published_recipes_are_known_without_files(monkeypatch, tmp_pa
 def test_what_is_not_there_is_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="neither a folder runs/other nor a recipe"):
-        count_costs(recipe("ait_swinv2_b_nyu", "tasks.depth.tokenizer=runs/other"), PUBLISHED)
+        planned_model(recipe("ait_swinv2_b_nyu", "tasks.depth.tokenizer=runs/other"), PUBLISHED)
 
 
 def test_command(monkeypatch, capsys):

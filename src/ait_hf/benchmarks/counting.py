@@ -1,0 +1,110 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a training step costs, counted and not run, on torch's meta device, whose tensors have shapes and no numbers."""
+
+import weakref
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
+
+
+PRECISIONS = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# The functions among CUDA autocast's lists that our models and the library's backbones call.
+_LOWERED = {F.linear, F.conv2d, F.conv_transpose2d, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__}
+_LOWERED |= {torch.bmm, torch.Tensor.bmm, torch.baddbmm, torch.addmm}
+_RAISED = {F.layer_norm, F.group_norm, F.softmax, torch.softmax, torch.Tensor.softmax, F.cross_entropy, F.mse_loss}
+
+
+class StepCost(NamedTuple):
+    """Of forward and backward of one batch."""
+
+    flops: int  # a multiplication and an addition are two
+    bytes: (
+        int  # most that activations and temporary tensors take at one time; gradients of parameters are none of these
+    )
+    kernels: int  # operations that write a tensor, each of which a GPU has to be told about
+
+
+def count_step(model: nn.Module, loss: Callable[[], torch.Tensor], precision: str, lowered: nn.Module) -> StepCost:
+    """
+    Args:
+        model: Is left with gradients.
+        loss: Its forward pass.
+        precision: Of autocast: `"no"`, `"fp16"` or `"bf16"`.
+        lowered: What of the model is in it.
+    """
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    flops, memory, gpu = FlopCounterMode(display=False), _Memory(), _LikeAGPU(PRECISIONS[precision])
+    hooks = []
+    for module in lowered.modules():  # all of them, as checkpointed ones run by themselves in the backward pass
+        hooks.append(module.register_forward_pre_hook(gpu.enter))
+        hooks.append(module.register_forward_hook(gpu.leave, always_call=True))
+    with gpu, flops, memory:
+        loss().backward()
+    for hook in hooks:
+        hook.remove()
+    return StepCost(flops.get_total_flops(), memory.peak, memory.kernels)
+
+
+class _Memory(TorchDispatchMode):
+    """The bytes of tensors that are made inside and live at one time, and what makes them or writes into others."""
+
+    def __init__(self):
+        super().__init__()
+        self.living = self.peak = self.kernels = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        known = {
+            leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)
+        }
+        result = func(*args, **(kwargs or {}))
+        self.kernels += not func.is_view
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and (storage := leaf.untyped_storage())._cdata not in known:
+                known.add(storage._cdata)
+                self._add(storage.nbytes())
+                weakref.finalize(storage, self._add, -storage.nbytes())
+        return result
+
+    def _add(self, size: int) -> None:
+        self.living += size
+        self.peak = max(self.peak, self.living)
+
+
+class _LikeAGPU(TorchFunctionMode):
+    """Attention by the kernel that a GPU takes, which torch writes out without one, and autocast, which meta does not know."""
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__()
+        self.dtype, self.depth = dtype, 0
+
+    def enter(self, *_) -> None:
+        self.depth += 1
+
+    def leave(self, *_) -> None:
+        self.depth -= 1
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.scaled_dot_product_attention:
+            return _fused_attention(*args, **(kwargs or {}))
+        dtype = self.dtype if func in _LOWERED else torch.float32 if func in _RAISED else None
+        if self.depth and dtype is not None:
+            cast = lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor  # noqa: E731
+            args, kwargs = tree_map_only(torch.Tensor, cast, (args, kwargs))
+        return func(*args, **(kwargs or {}))
+
+
+def _fused_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **kwargs):
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    if attn_mask is not None:
+        attn_mask = attn_mask.to(value.dtype).expand(*query.shape[:3], key.shape[2])
+    attend = torch.ops.aten._scaled_dot_product_efficient_attention
+    return attend(query, key, value, attn_mask, True, dropout_p, is_causal, scale=scale)[0]

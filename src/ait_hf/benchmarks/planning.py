@@ -1,0 +1,203 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Memory per GPU and days that a recipe takes on so many GPUs, before any of them is rented."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ait_hf_cli.plan import GPU
+
+from ..inference.loading import load_config
+from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.objectives_ait import Tokenizer
+from ..recipes.batch_sizes import shared_out
+from ..recipes.parsing import build, read_values
+from ..tasks.base import Kind
+from ..training.lora import add_adapters
+from ..training.reading import AnyRecipe
+from ..training.solver import SolverRecipe
+from ..training.solver_model import donated_backbone, largest_size, named_backbone, solver_config, trained_tokenizer
+from ..training.tokenizer import SAMPLES, TokenizerRecipe, build_tokenizer
+from .counting import PRECISIONS, StepCost, count_step
+from .measuring import Suite, run_suite
+from .models import SWINV2
+from .steps import TrainingStep, random_draft
+
+
+LAUNCH_SECONDS = 8e-6  # that Python and torch take for an operation, whatever its size: what small batches wait for
+RESERVED_BYTES = 1.0e9  # CUDA's context, and workspaces of its libraries
+KNOWN_CLASSES = {"ade20k": 150}  # of data whose recipes need not say so
+SWINV2_NAME = re.compile(r"swinv2[_-](tiny|small|base|large|[tsbl])(?![a-z])")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe takes. Evaluations, communication and waiting for data are left out of its time."""
+
+    parameters: int
+    trainable_parameters: int
+    samples_per_gpu: dict[str, int]  # of every source in one forward of each GPU
+    memory: dict[str, float]  # GB per GPU, by what takes them; decimal, as GPUs are sold
+    fits: bool
+    flops_per_step: float  # on all GPUs
+    kernels_per_step: float  # operations that each GPU has to be told about
+    seconds_per_step: float  # at this utilisation, or as long as telling the GPU takes if that is longer
+    days: float
+    utilisation: float  # share of the GPU's matrix peak, 0..1
+
+
+def make_plan(
+    recipe: AnyRecipe, folder: Path, *, num_gpus: int, gpu: GPU, utilisation: float, sharded: bool = False
+) -> Plan:
+    """
+    Args:
+        folder: Where recipes of models that it starts from are, whose own folders need not exist.
+        num_gpus, gpu, utilisation: How many, which, and the share of the matrix peak that a step reaches, 0..1.
+        sharded: FSDP instead of DDP: weights, averaged ones, gradients and the optimizer's state are shared out.
+
+    Raises:
+        ValueError: A step's samples cannot be shared out evenly, or the model cannot be known without its files.
+    """
+    train, precision = recipe.train, recipe.train.mixed_precision or "no"
+    is_solver, forwards = isinstance(recipe, SolverRecipe), train.gradient_accumulation_steps
+    shares = {name: forwards / task.every for name, task in recipe.tasks.items()} if is_solver else {SAMPLES: forwards}
+    sizes = {name: (recipe.tasks[name] if is_solver else recipe).data.batch_size for name in shares}
+    samples = shared_out(sizes, num_gpus, forwards, unit="GPUs")
+    model = planned_model(recipe, folder)
+    costs = {name: count_cost(recipe, model, {name: samples[name]}) for name in samples}
+    whole = count_cost(recipe, model, samples) if len(samples) > 1 else next(iter(costs.values()))
+    flops, kernels = (
+        sum(shares[name] * getattr(costs[name], what) for name in costs) for what in ("flops", "kernels")
+    )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    shards = num_gpus if sharded else 1
+    memory = {
+        "weights": 4.0 * parameters / shards,
+        "optimizer": 8.0 * trainable / shards,
+        "averaged weights": 0.0 if train.ema_decay is None else 4.0 * trainable / shards,
+        "gradients": 4.0 * trainable / shards,  # DDP's buckets hold them
+        "activations": whole.bytes,
+        "reserved": RESERVED_BYTES,
+    }
+    memory = {name: size / 1e9 for name, size in memory.items()} | {"total": sum(memory.values()) / 1e9}
+    seconds = max(flops / (gpu.peak(precision, train.tf32) * 1e12 * utilisation), kernels * LAUNCH_SECONDS)
+    return Plan(
+        parameters=parameters,
+        trainable_parameters=trainable,
+        samples_per_gpu=samples,
+        memory=memory,
+        fits=memory["total"] <= gpu.memory,
+        flops_per_step=num_gpus * flops,
+        kernels_per_step=kernels,
+        seconds_per_step=seconds,
+        days=seconds * train.max_steps / 86400,
+        utilisation=utilisation,
+    )
+
+
+def count_cost(recipe: AnyRecipe, model: nn.Module, sizes: Mapping[str, int]) -> StepCost:
+    """Of a forward and a backward pass of the recipe's [`planned_model`] on so many samples of each source."""
+    lowered = model.model.encoder.backbone if isinstance(recipe, SolverRecipe) else model
+    return count_step(model, _loss(recipe, model, sizes), recipe.train.mixed_precision or "no", lowered)
+
+
+def planned_model(recipe: AnyRecipe, folder: Path) -> nn.Module:
+    """
+    The model of a recipe on the meta device. What it starts from need not be there: a tokenizer or model is then that of
+    the recipe in `folder` whose `output_dir` it is, a backbone a SwinV2 of the size that its name says.
+    """
+    with torch.device("meta"):
+        if isinstance(recipe, TokenizerRecipe):
+            return build_tokenizer(recipe).to("meta").train()
+        model = AiTForDenseTokenGeneration(_config(recipe, folder))
+        if recipe.model.lora is not None:
+            add_adapters(model, recipe.model.lora, train_tokens=False)
+    if recipe.model.gradient_checkpointing:
+        model.activation_checkpointing_enable()
+    return model.train()
+
+
+def _loss(recipe: AnyRecipe, model: nn.Module, sizes: Mapping[str, int]) -> Callable[[], torch.Tensor]:
+    """A forward pass on so many made-up samples of each source."""
+    if isinstance(recipe, TokenizerRecipe):
+        sample = recipe.kind.blank_sample(recipe.data).to("meta")
+        return lambda: model(torch.cat([sample] * sizes[SAMPLES]), validate=False).loss
+    shapes = {name: (size, 3, *model.config.task(name).image_size) for name, size in sizes.items()}
+    drafts = {name: random_draft(model, name, size) for name, size in sizes.items()}
+
+    def loss() -> torch.Tensor:
+        images = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        return model(batches={name: {"pixel_values": images[name], "labels": drafts[name]} for name in sizes}).loss
+
+    return loss
+
+
+def measure(recipe: SolverRecipe, folder: Path) -> dict[str, float]:
+    """Training steps of the first task on four made-up samples, on this machine's GPU, or its CPU if there is none; see
+    [`summarize`]."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = AiTForDenseTokenGeneration(planned_model(recipe, folder).config).train().to(device)
+    dtype = PRECISIONS[recipe.train.mixed_precision or "no"]
+    suite = Suite({"step": TrainingStep(model, next(iter(recipe.tasks)), 4, dtype)}, {}, learns=True)
+    measured = run_suite(suite, repeats=5, warmup=1, device=device, dtype=dtype)["contestants"]["step"]
+    return {name: measured[name] for name in ("median_ms", "gflops", "share_of_peak", "peak_memory_mb")}
+
+
+def _config(recipe: SolverRecipe, folder: Path) -> AiTConfig:
+    options, size = recipe.model, largest_size(recipe.tasks)
+    if options.pretrained is not None:
+        return _config_at(options.pretrained, folder)
+    tokenizers = {
+        task.codebook: _tokenizer(task, folder) for task in recipe.tasks.values() if task.codebook is not None
+    }
+    name = (
+        None if options.backbone is None or Path(options.backbone).is_dir() else SWINV2_NAME.search(options.backbone)
+    )
+    if options.initialize_from is not None:
+        backbone = donated_backbone(options, size, _config_at(options.initialize_from, folder))
+    elif name is not None:
+        backbone = AiTSwinv2Config(image_size=size, **SWINV2[name[1][0]], **options.backbone_config)
+    else:
+        backbone = named_backbone(options, size)[0]
+    for task in recipe.tasks.values():
+        _name_classes(task, options.config.get("num_classes"))
+    return solver_config(recipe.tasks, options, size, tokenizers, backbone)
+
+
+def _tokenizer(task: Kind, folder: Path) -> Tokenizer:
+    if Path(task.tokenizer).is_dir():
+        return trained_tokenizer(task)
+    with torch.device("meta"):
+        return build_tokenizer(_recipe_of(task.tokenizer, folder, TokenizerRecipe))
+
+
+def _config_at(path: str, folder: Path) -> AiTConfig:
+    return load_config(path) if Path(path).is_dir() else _config(_recipe_of(path, folder, SolverRecipe), folder)
+
+
+def _recipe_of(path: str, folder: Path, kind: type[AnyRecipe]) -> Any:
+    """The recipe that would make the folder `path`."""
+    for file in sorted(folder.glob("*.yaml")):
+        values = read_values(file)
+        if values.get("output_dir") == path and ("tasks" in values) is (kind is SolverRecipe):
+            return build(kind, values)
+    raise ValueError(f"There is neither a folder {path} nor a recipe in {folder} whose output_dir it is.")
+
+
+def _name_classes(task: Kind, num_classes: int | None) -> None:
+    """Where the files that name the classes of a task are not there, it has `num_classes` without names."""
+    try:
+        task.class_names()
+    except (FileNotFoundError, NotADirectoryError):
+        count = KNOWN_CLASSES.get(task.data.name) if num_classes is None else num_classes
+        if count is None:
+            raise
+        task.class_names = lambda: [f"class {number}" for number in range(count)]
