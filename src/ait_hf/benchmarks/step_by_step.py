@@ -96,6 +96,3 @@ def depth_step_by_step(model: AiTForDenseTokenGeneration, pixel_values: torch.Te
     _, soft_tokens = StepByStepDecoder(model, "depth")(memory)
     temperature = model.config.task("depth").soft_temperature
     return model.objectives["depth"].decode(soft_tokens, model.task_tokenizer("depth"), temperature)
-
-
-__all__ = ["StepByStepDecoder", "depth_step_by_step"]
