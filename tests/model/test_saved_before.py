@@ -20,7 +20,7 @@ from ait_hf.training.solver import SolverRecipe, train_solver
 
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/saved_by_0.1.0.zip"
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}  # kernels round by the alignment of the weights in memory
+CLOSE = {"rtol": 1e-6, "atol": 1e-6, "check_dtype": False}  # solvers compute in 64 bits here, tokenizers in 32
 # What a stranger runs, who has the folder but not the package: its own code answers.
 STRANGER = """
 import sys
@@ -30,7 +30,8 @@ from transformers import AutoModel
 
 folder, pixels, output = sys.argv[1:]
 model = AutoModel.from_pretrained(folder, trust_remote_code=True)
-outputs = {task: model.generate(pixel_values=torch.load(pixels), task=task) for task in model.config.tasks}
+model.model.double(), model.lm_head.double()
+outputs = {task: model.generate(pixel_values=torch.load(pixels).double(), task=task) for task in model.config.tasks}
 tensors = {f"{task}/{key}": value for task in outputs for key, value in outputs[task].items()}
 torch.save({key: value for key, value in tensors.items() if isinstance(value, torch.Tensor)}, output)
 """
@@ -57,8 +58,9 @@ def test_models_predict_the_same(saved, expected, name):
     model, report = AutoModel.from_pretrained(saved / name, output_loading_info=True)
     assert type(model) is AiTForDenseTokenGeneration
     assert not report["missing_keys"] and not report["unexpected_keys"]
+    model.model.double(), model.lm_head.double()
     for task in model.config.tasks:
-        outputs = model.generate(pixel_values=expected["pixel_values"], task=task)
+        outputs = model.generate(pixel_values=expected["pixel_values"].double(), task=task)
         for key, value in of(expected, f"{name}/{task}/").items():
             if key == "sequences":  # which begin with the start token since 0.2.0
                 assert torch.equal(outputs.sequences[:, -value.shape[1] :], value), task
