@@ -61,8 +61,8 @@ def read_results(folder: Path, data: Mapping[str, str], split: str | None) -> li
                 results.append(_result(task, name, split, None, values))
     if (folder / METRICS).is_file():
         measured = read_json(folder / METRICS)
-        kind, colon, path = measured["data"].rpartition(":")
-        name = f"{kind}{colon}{PurePath(path).name}"
+        prefix, colon, path = measured["data"].rpartition(":")
+        name = f"{prefix}{colon}{PurePath(path).name}"
         for mode, values in measured["results"].items():
             results.append(_result(measured["task"], name, measured["split"], mode, values))
     return results

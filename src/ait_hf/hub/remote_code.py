@@ -69,8 +69,10 @@ def save_processor_with_code(processor: BaseImageProcessor, folder: str | Path) 
 
 
 def _save_processor(processor: BaseImageProcessor, folder: Path) -> None:
-    kind = type(processor)
+    processor_class = type(processor)
     # A pair of the library's: without and with torchvision. For a single name, pipelines take it that there is a video
     # processor of a like name in the folder's code, and ask whether to run that.
-    processor.auto_map = {"AutoImageProcessor": [None, f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"]}
+    processor.auto_map = {
+        "AutoImageProcessor": [None, f"{processor_class.__module__.rpartition('.')[2]}.{processor_class.__name__}"]
+    }
     processor.save_pretrained(folder)

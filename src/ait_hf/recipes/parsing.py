@@ -82,13 +82,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_recipe(path: str | Path, kind: type[RecipeType], overrides: Sequence[str] = ()) -> RecipeType:
+def load_recipe(path: str | Path, recipe_class: type[RecipeType], overrides: Sequence[str] = ()) -> RecipeType:
     """
     Reads a recipe.
 
     Args:
         path: YAML file, or the name of a shipped recipe.
-        kind: Dataclass of the whole recipe, for example [`~ait_hf.training.solver.SolverRecipe`].
+        recipe_class: Dataclass of the whole recipe, for example [`~ait_hf.training.solver.SolverRecipe`].
         overrides: `"section.key=value"` each, the value being YAML; later ones win.
 
     Raises:
@@ -96,7 +96,7 @@ def load_recipe(path: str | Path, kind: type[RecipeType], overrides: Sequence[st
         ValueError: The file is not YAML, or a key is unknown (the message has the nearest known one), missing or has
             a wrong value.
     """
-    return build(kind, read_values(path, overrides))
+    return build(recipe_class, read_values(path, overrides))
 
 
 def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -209,9 +209,9 @@ def check_keys(section: str, keys: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"Unknown key {key!r} in {section}: {hint}Known keys: {', '.join(known) or 'none'}.")
 
 
-def build(kind: type[RecipeType], values: dict[str, Any], section: str = "") -> RecipeType:
+def build(section_class: type[RecipeType], values: dict[str, Any], section: str = "") -> RecipeType:
     """
-    Dataclass `kind` from nested dictionaries.
+    Dataclass `section_class` from nested dictionaries.
 
     Args:
         section: Dotted name of this part of the recipe, for messages; empty for the whole.
@@ -220,10 +220,9 @@ def build(kind: type[RecipeType], values: dict[str, Any], section: str = "") -> 
         ValueError: As [`load_recipe`].
     """
     where = f"section {section}" if section else "the recipe"
-    if not isinstance(values, dict):
-        raise ValueError(f"{section} is a section with keys, not the value {values!r}.")
-    hints, known = typing.get_type_hints(kind), {f.name for f in fields(kind)}
-    within = _joined_field(kind)
+    _check_section(values, section)
+    hints, known = typing.get_type_hints(section_class), {f.name for f in fields(section_class)}
+    within = _joined_field(section_class)
     if within is not None:
         values = _with_present_name(values)
         theirs = {f.name for f in fields(_chosen(_dataclasses(hints[within]), values, section))}
@@ -232,14 +231,19 @@ def build(kind: type[RecipeType], values: dict[str, Any], section: str = "") -> 
         values = {key: value for key, value in values.items() if key not in theirs} | {within: inner}
     check_keys(where, values, known)
     values = {name: value for name, value in values.items() if value is not None or _takes_null(hints[name])}
-    if missing := [f.name for f in fields(kind) if f.name not in values and _is_required(f)]:
+    if missing := [f.name for f in fields(section_class) if f.name not in values and _is_required(f)]:
         raise ValueError(f"Missing key {missing[0]!r} in {where}.")
     keys = {name: ".".join(filter(None, (section, name if name != within else ""))) for name in values}
     arguments = {name: _convert(hints[name], value, keys[name]) for name, value in values.items()}
     try:
-        return kind(**arguments)
+        return section_class(**arguments)
     except StrictDataclassError as error:
         raise ValueError(f"In {where}: {error.__cause__ or error}") from error
+
+
+def _check_section(values: Any, section: str) -> None:
+    if not isinstance(values, dict):
+        raise ValueError(f"{section} is a section with keys, not the value {values!r}.")
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
@@ -279,14 +283,16 @@ def _chosen(choices: Sequence[type], values: Any, section: str) -> type:
     return views[given["of"]] if views and "of" in given else fitting[0]
 
 
-def _names(kind: type) -> list[str]:
+def _names(section_class: type) -> list[str]:
     """What a section of this dataclass may have as `name`."""
-    within = _joined_field(kind)
-    return list(_by_literal(_dataclasses(typing.get_type_hints(kind)[within]) if within else [kind], "name"))
+    within = _joined_field(section_class)
+    return list(
+        _by_literal(_dataclasses(typing.get_type_hints(section_class)[within]) if within else [section_class], "name")
+    )
 
 
-def _joined_field(kind: type) -> str | None:
-    return next((f.name for f in fields(kind) if _JOINED in f.metadata), None)
+def _joined_field(section_class: type) -> str | None:
+    return next((f.name for f in fields(section_class) if _JOINED in f.metadata), None)
 
 
 def _with_present_name(values: dict[str, Any]) -> dict[str, Any]:
@@ -299,8 +305,7 @@ def _with_present_name(values: dict[str, Any]) -> dict[str, Any]:
 
 def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str, Any]:
     """Sections of a mapping, each of the dataclass that its key names."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{section} is a section with keys, not the value {values!r}.")
+    _check_section(values, section)
     names, kinds = _by_literal(choices, "name"), _by_literal(choices, "kind")
     built = {}
     for key, value in values.items():

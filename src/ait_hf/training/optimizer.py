@@ -56,8 +56,8 @@ class OptimizerRecipe:
 def build_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Optimizer:
     """Optimiser over the trainable parameters of `model`, in the groups of [`parameter_groups`]."""
     groups = parameter_groups(model, recipe.lr, recipe.weight_decay, recipe.layer_decay)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.name]
-    return kind(groups, lr=recipe.lr, betas=tuple(recipe.betas), fused=True)
+    optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.name]
+    return optimizer_class(groups, lr=recipe.lr, betas=tuple(recipe.betas), fused=True)
 
 
 def parameter_groups(

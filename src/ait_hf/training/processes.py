@@ -36,11 +36,11 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     trackers = recipe.train.trackers
     if trackers is None:
         trackers = ["tensorboard"] if is_tensorboard_available() else []
-    kind, compiled = Accelerator, TorchDynamoPlugin(backend="no")  # it would compile the model as a whole
+    accelerator_class, compiled = Accelerator, TorchDynamoPlugin(backend="no")  # it would compile the model as a whole
     if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
-        kind = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
+        accelerator_class = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
         compiled = compilation(recipe)
-    accelerator = kind(
+    accelerator = accelerator_class(
         mixed_precision=recipe.train.mixed_precision,
         dynamo_plugin=compiled,
         # Forwards alone say when a step is done: streams of data may end before the training does.

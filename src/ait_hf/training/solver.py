@@ -30,7 +30,7 @@ from .solver_model import SolverModelRecipe, build_solver
 @dataclass(kw_only=True)
 class SolverRecipe(Recipe):
     """
-    Recipe of `scripts/train.py`.
+    Recipe of a task-solver.
 
     Args:
         tasks (`dict`): Sections by the name of the task; the best model is chosen by the first.

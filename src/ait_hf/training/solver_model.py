@@ -108,9 +108,9 @@ def build_solver(tasks: Mapping[str, Kind], options: SolverModelRecipe) -> AiTFo
         FileNotFoundError, OSError: A checkpoint does not exist.
         ValueError: The parts do not fit together.
     """
-    kind = next(iter(tasks.values())).model_class if len(tasks) == 1 else AiTForDenseTokenGeneration
+    model_class = next(iter(tasks.values())).model_class if len(tasks) == 1 else AiTForDenseTokenGeneration
     if options.pretrained is not None:
-        return _pretrained(kind, tasks, options)
+        return _pretrained(model_class, tasks, options)
     tokenizers = {task.codebook: trained_tokenizer(task) for task in tasks.values() if task.codebook is not None}
     size = largest_size(tasks)
     donor = None
@@ -125,7 +125,7 @@ def build_solver(tasks: Mapping[str, Kind], options: SolverModelRecipe) -> AiTFo
         raise ValueError(f"In section model: {error.__cause__ or error}") from error
     if donor is not None:
         _check_encoders(donor.config, config, options.initialize_from)
-    model = kind(config)
+    model = model_class(config)
     if donor is not None:
         model.model.encoder.load_state_dict(donor.model.encoder.state_dict())
     if backbone_weights is not None:
@@ -138,9 +138,9 @@ def build_solver(tasks: Mapping[str, Kind], options: SolverModelRecipe) -> AiTFo
 
 
 def _pretrained(
-    kind: type[AiTForDenseTokenGeneration], tasks: Mapping[str, Kind], options: SolverModelRecipe
+    model_class: type[AiTForDenseTokenGeneration], tasks: Mapping[str, Kind], options: SolverModelRecipe
 ) -> AiTForDenseTokenGeneration:
-    model, has_new_tokens = load_solver(options.pretrained, kind), False
+    model, has_new_tokens = load_solver(options.pretrained, model_class), False
     if options.classes_by_order:
         name_by_order(model.config, tasks, options.pretrained)
     if options.adapt:
@@ -169,7 +169,7 @@ def trained_tokenizer(task: Kind) -> Tokenizer:
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: It is of another kind of map.
+        ValueError: It is of maps in another unit.
     """
     path = task.tokenizer
     if not Path(path).exists() and path.count("/") != 1:  # so it is no Hub name either
@@ -277,8 +277,8 @@ def named_backbone(
             return config, backbone.state_dict()
         if is_folder:  # which AutoBackbone.from_pretrained takes for a Hub name
             with torch.device("meta"):
-                kind = type(AutoBackbone.from_config(AutoConfig.from_pretrained(options.backbone)))
-            backbone = kind.from_pretrained(options.backbone)
+                backbone_class = type(AutoBackbone.from_config(AutoConfig.from_pretrained(options.backbone)))
+            backbone = backbone_class.from_pretrained(options.backbone)
         else:
             backbone = AutoBackbone.from_pretrained(options.backbone)
     return backbone.config, backbone.state_dict()
