@@ -28,8 +28,6 @@ BACKBONE = {"embed_dim": 32, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8], 
 BACKBONE |= {"shifted_stages": [True, True, False, False]}
 SMALL = ["tasks.depth.data.transform.crop_size=128", "model.config.decoder_layers=2", "model.config.encoder_layers=1"]
 SMALL += ["model.backbone=null", f"model.backbone_config={json.dumps(BACKBONE)}"]
-
-
 PUBLISHED = find_recipe("ait_swinv2_b_nyu").parent
 
 
@@ -161,6 +159,13 @@ def test_models_of_published_recipes_are_known_without_files(monkeypatch, tmp_pa
     model = planned_model(recipe(name), PUBLISHED)
     assert 100e6 < sum(parameter.numel() for parameter in model.parameters()) < 150e6
     assert set(model.config.tasks) == set(recipe(name).tasks) and model.config.backbone_config.embed_dim == 128
+
+
+def test_what_a_model_is_built_on_may_be_of_another_folder_of_the_package(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    of_tokenizer = recipe("demo_tokenizer").model.config
+    tokenizer = planned_model(recipe("rooms_depth_aitp"), tmp_path).config.tokenizers["depth"]
+    assert {key: tokenizer[key] for key in of_tokenizer} == of_tokenizer
 
 
 def test_what_is_not_there_is_named(monkeypatch, tmp_path):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ait_hf_cli.plan import GPU
+from ait_hf_cli.recipes import shipped_recipes
 
 from ..inference.loading import load_config
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
@@ -112,7 +113,7 @@ def count_cost(recipe: AnyRecipe, model: nn.Module, sizes: Mapping[str, int]) ->
 def planned_model(recipe: AnyRecipe, folder: Path) -> nn.Module:
     """
     The model of a recipe on the meta device. What it starts from need not be there: a tokenizer or model is then that of
-    the recipe in `folder` whose `output_dir` it is, a backbone a SwinV2 of the size that its name says.
+    the recipe in `folder` or of the package whose `output_dir` it is, a backbone a SwinV2 of the size that its name says.
     """
     with torch.device("meta"):
         if isinstance(recipe, TokenizerRecipe):
@@ -185,11 +186,13 @@ def _config_at(path: str, folder: Path) -> AiTConfig:
 
 def _recipe_of(path: str, folder: Path, kind: type[AnyRecipe]) -> Any:
     """The recipe that would make the folder `path`."""
-    for file in sorted(folder.glob("*.yaml")):
+    for file in (*sorted(folder.glob("*.yaml")), *shipped_recipes().values()):
         values = read_values(file)
         if values.get("output_dir") == path and ("tasks" in values) is (kind is SolverRecipe):
             return build(kind, values)
-    raise ValueError(f"There is neither a folder {path} nor a recipe in {folder} whose output_dir it is.")
+    raise ValueError(
+        f"There is neither a folder {path} nor a recipe in {folder}, or of the package, whose output_dir it is."
+    )
 
 
 def _name_classes(task: Kind, num_classes: int | None) -> None:
