@@ -85,24 +85,6 @@ def eval_results(results: list[Result]) -> list[EvalResult]:
     ]
 
 
-def results_table(results: list[Result]) -> str:
-    """For readers."""
-    if not results:
-        return "Not known: the folder had no results of an evaluation."
-    lines = ["| Task | Data | Split | Samples | Decoding | Metrics |", "|---|---|---|---|---|---|"]
-    for result in results:
-        metrics = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
-        cells = (
-            result.task or RECONSTRUCTION,
-            result.data,
-            result.split,
-            result.num_images,
-            result.mode or "in training",
-        )
-        lines.append(f"| {' | '.join('unknown' if cell is None else str(cell) for cell in cells)} | {metrics} |")
-    return "\n".join(lines) + "\n\nMeasured by who trained it, and not verified by anybody else."
-
-
 def _result(task: str, data: str, split: str | None, mode: str | None, values: Mapping[str, Any]) -> Result:
     metrics = {
         name: value
