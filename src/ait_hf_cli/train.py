@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Trains from a recipe: an AiT or AiT-P model for one task or several, if it has `tasks`, or else a tokenizer, which a model
-needs first.
+needs first. `--list` shows the recipes that the package brings: of the published models, of rendered rooms, and of small sets
+of your own.
 
-    # random rooms, minutes on a laptop: a depth tokenizer, and models on top of it and of demo_mask_tokenizer
+    # random rooms, minutes on a laptop: a depth tokenizer, and a model on top of it
     ait train demo_tokenizer
     ait train demo_ait
-    ait train demo_joint
 
     # your own frames: a folder with rgb/ and depth/, an index.json or a CSV file
     ait train sample_rgbd_tokenizer data.index=FOLDER output_dir=runs/my-tokenizer
@@ -16,36 +16,15 @@ needs first.
 
     # the published tokenizer and model on NYU Depth v2, on 8 GPUs
     accelerate launch --num_processes 8 scripts/train.py tokenizer_depth_nyu data.root=NYU_FOLDER
-    accelerate launch --num_processes 8 scripts/train.py ait_swinv2_b_nyu \\
-        tasks.depth.data.root=NYU_FOLDER tasks.depth.tokenizer=runs/tokenizer_depth_nyu \\
-        model.backbone=SIMMIM_FOLDER
+    accelerate launch --num_processes 8 scripts/train.py ait_swinv2_b_nyu tasks.depth.data.root=NYU_FOLDER \\
+        tasks.depth.tokenizer=runs/tokenizer_depth_nyu model.backbone=SIMMIM_FOLDER
 
-    # masks, then objects of random rooms, or your own in COCO's format: from nothing (a small model) or from a detector,
-    # as published. Poses likewise, with tokenizer_pose_coco
-    ait train demo_mask_tokenizer
-    ait train rooms_insseg_aitp
-    accelerate launch scripts/train.py tokenizer_mask_coco \\
-        data.train.annotations=TRAIN.json data.train.images=FOLDER \\
-        data.validation.annotations=VALIDATION.json data.validation.images=FOLDER
-    accelerate launch scripts/train.py sample_coco_aitp \\
-        tasks.instance-segmentation.data.train.annotations=TRAIN.json \\
-        tasks.instance-segmentation.data.train.images=FOLDER output_dir=runs/mine model.config.num_classes=CLASSES
-    accelerate launch --num_processes 8 scripts/train.py ait_swinv2_b_insseg \\
-        tasks.instance-segmentation.data.train.annotations=TRAIN.json \\
-        tasks.instance-segmentation.data.train.images=FOLDER \\
-        tasks.instance-segmentation.data.validation.annotations=VALIDATION.json \\
-        tasks.instance-segmentation.data.validation.images=FOLDER \\
-        model.config.num_classes=CLASSES
-
-    # label maps (a class per pixel) or masks of single classes, for semantic segmentation; maps of your own
-    # (docs/new_task.md)
-    ait train rooms_label_tokenizer
-    ait train rooms_class_mask_tokenizer
-    ait train rooms_normals_tokenizer
+    # objects in COCO's format; poses and classes likewise
+    accelerate launch scripts/train.py sample_coco_aitp model.config.num_classes=CLASSES output_dir=runs/mine \\
+        "tasks.instance-segmentation.data.train={annotations: TRAIN.json, images: FOLDER}"
 
     # two processes without a GPU
-    ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \\
-        scripts/train.py demo_joint
+    ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 scripts/train.py demo_joint
 
 Without a clone, `accelerate launch -m ait_hf.commands.train` does the same. What the data say (channels, classes, joints,
 unit, size) need not be said again in model.config. Processes share the batch_size of each task, whatever their number. Any key

@@ -112,8 +112,8 @@ def count_cost(recipe: AnyRecipe, model: nn.Module, sizes: Mapping[str, int]) ->
 
 def planned_model(recipe: AnyRecipe, folder: Path) -> nn.Module:
     """
-    The model of a recipe on the meta device. What it starts from need not be there: a tokenizer or model is then that of
-    the recipe in `folder` or of the package whose `output_dir` it is, a backbone a SwinV2 of the size that its name says.
+    The model of a recipe on the meta device. What it starts from need not be there: a tokenizer or model is then that of the
+    recipe, in `folder` or of the package, whose `output_dir` it is, a backbone a SwinV2 of the size that its name says.
     """
     with torch.device("meta"):
         if isinstance(recipe, TokenizerRecipe):
