@@ -112,6 +112,11 @@ def test_another_backbone_has_none_of_the_keys_of_the_first(write):
     assert load_recipe(path, SolverRecipe).model.backbone_config == backbone
 
 
+def test_a_base_is_no_override(write):
+    with pytest.raises(ValueError, match="^base is a key of a recipe's file, and no override.$"):
+        load_recipe(write("recipe.yaml", base="base.yaml"), TokenizerRecipe, ["base=demo_ait"])
+
+
 def test_overrides_come_last_and_a_base_may_lie_in_another_folder(write):
     path = write("deep/er/recipe.yaml", base="../../base.yaml", train={"max_steps": 9})
     recipe = load_recipe(path, TokenizerRecipe, ["train.max_steps=11", "optimizer.lr=1"])

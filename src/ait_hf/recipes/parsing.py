@@ -104,6 +104,8 @@ def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     values = _with_base(find_recipe(path))
     for override in overrides:
         apply_override(values, override)
+    if "base" in values:
+        raise ValueError("base is a key of a recipe's file, and no override.")
     return values
 
 
