@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from tokenizer_recipes import recipe
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from training_runs import (
     assert_equal_weights,
@@ -27,6 +29,7 @@ from ait_hf.training import checkpoints
 from ait_hf.training.checkpoints import list_checkpoints, what_is_wrong
 from ait_hf.training.loop import Recipe
 from ait_hf.training.solver import SolverTraining, train_solver
+from ait_hf.training.tokenizer import train_tokenizer
 
 
 # With dropout, stochastic depth and augmentation, data workers, accumulation, averaged weights and a best model.
@@ -155,3 +158,20 @@ def test_killed_at_random_times(tmp_path, tokenizer, uninterrupted):
         assert all(what_is_wrong(folder / "checkpoints" / name) is None for name in found)
         run_in_processes(number, train_solver, recipe)
         assert_same_run(whole, folder)
+
+
+def test_a_run_saved_by_former_names_of_its_data_is_the_same_run(tmp_path, caplog):
+    def run(steps: int, *overrides: str) -> list[str]:
+        caplog.clear()
+        short = ["train.eval_every=null", "train.save_every=1", f"train.max_steps={steps}"]
+        train_tokenizer(recipe("pose", tmp_path, *short, *overrides))
+        return [record.getMessage() for record in caplog.records if "with other values" in record.getMessage()]
+
+    run(1)
+    saved = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    assert (saved["data"]["name"], saved["data"].pop("of")) == ("synthetic", "poses")
+    saved["data"]["name"] = "synthetic_poses"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(saved))
+    assert run(2) == []
+    (message,) = run(3, "data.seed=1")
+    assert message.endswith("than it was started with: data.seed.")
