@@ -6,8 +6,7 @@ Boxes are x1, y1, x2, y2 in pixels of the image, pixel (row, column) covering co
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import datasets
 import pyarrow.compute as pc
 
+from .checked_tables import Rows, checked_table
 from .coco_files import (
     CocoContent,
     box_corners,
@@ -26,12 +26,12 @@ from .coco_files import (
     read_coco_file,
 )
 from .picture_sizes import check_changed_pictures
-from .remarks import log_remarks, warn_once
+from .remarks import warn_once
 from .segmentations import decode_segmentation
 from .stored_images import Picture
 
 
-__all__ = ["COCO_FEATURES", "coco_classes", "decode_segmentation", "load_coco", "prepared", "shown_labels"]
+__all__ = ["COCO_FEATURES", "coco_classes", "decode_segmentation", "load_coco", "shown_labels", "table_of_coco"]
 
 
 COCO_FEATURES = datasets.Features(
@@ -51,35 +51,7 @@ COCO_FEATURES = datasets.Features(
 )
 
 
-@dataclass
-class CocoConfig(datasets.BuilderConfig):
-    """Which files to read. The digest of the annotations' bytes makes a changed file a new table."""
-
-    annotations: str = ""
-    images: str = ""
-    digest: str = ""
-    keep_empty: bool = True
-    with_masks: bool = False
-
-
-class Coco(datasets.GeneratorBasedBuilder):
-    """Builds a table of paths and objects; images are decoded on access."""
-
-    VERSION = datasets.Version("1.0.0")  # of the rules of reading: other ones make a new table
-    BUILDER_CONFIG_CLASS = CocoConfig
-
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=COCO_FEATURES)
-
-    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
-        # Everything is checked here, before the first row is written.
-        content = read_coco_file(Path(self.config.annotations), with_masks=self.config.with_masks)
-        rows = _read_rows(content, Path(self.config.images), self.config.keep_empty)
-        self.info.description = "\n".join(content.messages())
-        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
-
-    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        yield from enumerate(rows)
+RULES = "1.0.0"  # version of the rules of reading: other ones make a new table
 
 
 def load_coco(
@@ -120,26 +92,34 @@ def load_coco(
             a picture that [`~ait_hf.model.image_reading_ait.read_image`] does not take.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
-    builder = Coco(
-        cache_dir=None if cache_dir is None else str(cache_dir),
-        annotations=str(annotations),
-        images=str(images),
-        digest=files_digest(annotations, images),
-        keep_empty=keep_empty,
-        with_masks=with_masks,
-    )
-    return prepared(builder)
+
+    def read() -> tuple[Rows, list[str]]:
+        content = read_coco_file(annotations, with_masks=with_masks)
+        return _read_rows(content, images, keep_empty), content.messages()
+
+    return table_of_coco(annotations, images, COCO_FEATURES, read, (keep_empty, with_masks), cache_dir)
 
 
-def prepared(builder: datasets.GeneratorBasedBuilder) -> datasets.Dataset:
-    """The table of a builder, made or found in the cache; logs, in either case, what was left out or mended, and pictures
-    that may not be meant so."""
-    builder.download_and_prepare()
-    log_remarks(builder)
-    table = builder.as_dataset(datasets.Split.TRAIN)
+def table_of_coco(
+    annotations: Path,
+    images: Path,
+    features: datasets.Features,
+    read: Callable[[], tuple[Rows, list[str]]],
+    options: tuple,
+    cache_dir: str | PathLike | None,
+) -> datasets.Dataset:
+    """
+    A [`~ait_hf.data.checked_tables.checked_table`] of an annotation file, whose pictures are checked, too, whenever one has
+    changed.
+
+    Args:
+        features: With the columns `image`, `path`, `height` and `width`.
+        options: What rows depend on beside the files.
+    """
+    made_of = (RULES, str(annotations), str(images), files_digest(annotations, images), *options)
+    table, notes = checked_table("coco", features, read, made_of, cache_dir)
     paths, *sizes = (table.with_format("arrow")[column].to_pylist() for column in ("path", "height", "width"))
-    sizes = dict(zip(paths, zip(*sizes)))
-    warn_once(check_changed_pictures(builder.config.annotations, sizes, builder.cache_dir))
+    warn_once(check_changed_pictures(annotations, dict(zip(paths, zip(*sizes))), notes))
     return table.cast_column("image", Picture())
 
 

@@ -6,8 +6,6 @@ Boxes are x1, y1, x2, y2 in pixels of the image, pixel (row, column) covering co
 are as annotated: whole numbers are the centres of pixels.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,12 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 
+from . import skeletons
+from .checked_tables import Rows
 from .classes import ABSENT, DataClasses, clean_name, pair_joints
-from .coco import prepared
-from .coco_files import CocoContent, box_corners, clipped_box, files_digest, read_annotations, read_coco_file
-from .skeletons import COCO_SKELETON, Skeleton, skeleton
+from .coco import table_of_coco
+from .coco_files import CocoContent, box_corners, clipped_box, read_annotations, read_coco_file
+from .skeletons import COCO_SKELETON, Skeleton
 from .stored_images import Picture
 
 
@@ -40,37 +40,6 @@ KEYPOINT_FEATURES = datasets.Features(
         "iscrowd": datasets.Value("bool"),
     }
 )
-
-
-@dataclass
-class CocoKeypointsConfig(datasets.BuilderConfig):
-    """Which files to read. The digest of the annotations' bytes makes a changed file a new table."""
-
-    annotations: str = ""
-    images: str = ""
-    digest: str = ""
-    skeleton: str = ""
-
-
-class CocoKeypoints(datasets.GeneratorBasedBuilder):
-    """Builds a table of paths and people; images are decoded on access."""
-
-    VERSION = datasets.Version("1.0.0")  # of the rules of reading: other ones make a new table
-    BUILDER_CONFIG_CLASS = CocoKeypointsConfig
-
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=KEYPOINT_FEATURES)
-
-    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
-        # Everything is checked here, before the first row is written.
-        config = self.config
-        content = read_coco_file(Path(config.annotations))
-        rows = _read_rows(content, Path(config.images), skeleton(config.skeleton))
-        self.info.description = "\n".join(content.messages())
-        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
-
-    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        yield from enumerate(rows)
 
 
 def load_coco_keypoints(
@@ -109,14 +78,12 @@ def load_coco_keypoints(
             left; or if the skeleton is unknown.
     """
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
-    builder = CocoKeypoints(
-        cache_dir=None if cache_dir is None else str(cache_dir),
-        annotations=str(annotations),
-        images=str(images),
-        digest=files_digest(annotations, images),
-        skeleton=skeleton,
-    )
-    return prepared(builder)
+
+    def read() -> tuple[Rows, list[str]]:
+        content = read_coco_file(annotations)
+        return _read_rows(content, images, skeletons.skeleton(skeleton)), content.messages()
+
+    return table_of_coco(annotations, images, KEYPOINT_FEATURES, read, (skeleton,), cache_dir)
 
 
 def keypoint_classes(annotations: str | PathLike, rows: datasets.Dataset, joints: Skeleton) -> DataClasses:

@@ -57,6 +57,32 @@ def files_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return files
 
 
+def paired_files(
+    images: Path, others: Path, suffixes: Collection[str], folder: str | os.PathLike
+) -> dict[str, tuple[Path, Path]]:
+    """
+    The images of one folder with the files of another that have the same stems, by these, in the order of the images' names.
+
+    Args:
+        suffixes: Of the other files.
+        folder: What messages call both.
+
+    Raises:
+        FileNotFoundError: A folder does not exist.
+        ValueError: A file has no partner, two have one stem, or there are none.
+    """
+    for place in (images, others):
+        if not place.is_dir():
+            raise FileNotFoundError(f"The folder {place} does not exist.")
+    first, second = files_by_stem(images, IMAGE_SUFFIXES), files_by_stem(others, suffixes)
+    if unpaired := sorted(first.keys() ^ second.keys()):
+        path = first.get(unpaired[0]) or second[unpaired[0]]
+        raise ValueError(f"{len(unpaired)} files of {folder} have no partner of the same stem, first {path}.")
+    if not first:
+        raise ValueError(f"{folder} has no pairs of images and files of the same stems.")
+    return {stem: (path, second[stem]) for stem, path in first.items()}
+
+
 class FileFinder:
     """Finds the files that a list names, also where a name is spelled in another way than the file's: with back-slashes,
     with é as one character instead of two (or the other way round), with a suffix in capitals, or without any. Folders

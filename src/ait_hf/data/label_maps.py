@@ -6,21 +6,20 @@ In a row, `label_map` counts classes 0..n-1 and 255 is ignored, whatever numbers
 """
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pyarrow.compute as pc
 
 from ..model.image_reading_ait import read_picture_header
+from .checked_tables import Rows, checked_table
 from .classes import check_different
-from .files import IMAGE_SUFFIXES, files_by_stem, is_hidden
+from .files import is_hidden, paired_files
 from .label_map_feature import MAX_CLASSES, LabelMap, LabelNumbers, label_numbers, numbers_in, read_label_map
 from .picture_sizes import state_of_files, swapped_sides, turned_pictures
-from .remarks import log_remarks
 from .stored_images import Picture
 
 
@@ -37,38 +36,6 @@ _FEATURES = datasets.Features(
         "path": datasets.Value("string"),
     }
 )
-
-
-@dataclass
-class LabelMapsConfig(datasets.BuilderConfig):
-    """Which files to read, and how. The digest of all files' names, sizes and times makes a change a new table."""
-
-    images: str = ""
-    annotations: str = ""
-    digest: str = ""
-    class_ids: tuple[int, ...] = ()
-    ignored_ids: tuple[int, ...] = ()
-
-
-class LabelMaps(datasets.GeneratorBasedBuilder):
-    """Builds a table of paths and of the classes that each label map has."""
-
-    BUILDER_CONFIG_CLASS = LabelMapsConfig
-
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=_FEATURES)
-
-    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
-        # Everything is checked here, before the first row is written.
-        config = self.config
-        images, annotations = Path(config.images), Path(config.annotations)
-        numbers = LabelNumbers(config.class_ids, config.ignored_ids)
-        rows, remarks = _read_rows(_pairs(images, annotations), annotations, numbers)
-        self.info.description = remarks
-        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
-
-    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        yield from enumerate(rows)
 
 
 def load_label_maps(
@@ -108,18 +75,12 @@ def load_label_maps(
     """
     images, annotations = Path(images).absolute(), Path(annotations).absolute()
     numbers = label_numbers(num_classes, first_id, ignored_ids, class_ids)
-    builder = LabelMaps(
-        cache_dir=None if cache_dir is None else str(cache_dir),
-        images=str(images),
-        annotations=str(annotations),
-        digest=state_of_files(path for pair in _pairs(images, annotations) for path in pair),
-        class_ids=numbers.class_ids,
-        ignored_ids=numbers.ignored_ids,
-    )
-    builder.download_and_prepare()
-    log_remarks(builder)
+    pairs = list(paired_files(images, annotations, _LABEL_SUFFIXES, f"{images} and {annotations}").values())
+    state = state_of_files(path for pair in pairs for path in pair)
+    made_of = (str(images), str(annotations), state, numbers.class_ids, numbers.ignored_ids)
+    read = partial(_read_rows, pairs, annotations, numbers)
+    table, _ = checked_table("label_maps", _FEATURES, read, made_of, cache_dir)
     label_map = LabelMap(class_ids=numbers.class_ids, ignored_ids=numbers.ignored_ids)
-    table = builder.as_dataset(datasets.Split.TRAIN)
     return table.cast_column("image", Picture()).cast_column("label_map", label_map)
 
 
@@ -215,26 +176,7 @@ def check_class_names(names: Sequence[str], where: str, most: int | None = MAX_C
     check_different(names, where)
 
 
-def _pairs(images: Path, annotations: Path) -> list[tuple[Path, Path]]:
-    for folder in (images, annotations):
-        if not folder.is_dir():
-            raise FileNotFoundError(f"The folder {folder} does not exist.")
-    by_stem = [files_by_stem(images, IMAGE_SUFFIXES), files_by_stem(annotations, _LABEL_SUFFIXES)]
-    unpaired = sorted(by_stem[0].keys() ^ by_stem[1].keys())
-    if unpaired:
-        path = by_stem[0].get(unpaired[0]) or by_stem[1][unpaired[0]]
-        raise ValueError(
-            f"{len(unpaired)} files of {images} and {annotations} have no partner of the same stem (an image and a PNG "
-            f"label map), first {path}."
-        )
-    if not by_stem[0]:
-        raise ValueError(f"There are no images in {images}.")
-    return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
-
-
-def _read_rows(
-    pairs: list[tuple[Path, Path]], folder: Path, numbers: LabelNumbers
-) -> tuple[list[dict[str, Any]], str]:
+def _read_rows(pairs: list[tuple[Path, Path]], folder: Path, numbers: LabelNumbers) -> tuple[Rows, list[str]]:
     """The rows, and what is to be said about them."""
     rows, empty, found, headers = [], [], set(), []
     for image, label_map in pairs:
@@ -255,7 +197,7 @@ def _read_rows(
     if empty:
         names = ", ".join(empty[:_PATHS_NAMED]) + (", ..." if len(empty) > _PATHS_NAMED else "")
         remarks.append(f"Left out {len(empty)} images without a pixel of a class: {names}.")
-    return rows, "\n".join(filter(None, remarks))
+    return rows, remarks
 
 
 def _numbers_of(image: Path, size: tuple[int, int], label_map: Path) -> list[int]:

@@ -6,7 +6,6 @@ Every example is `{"image": PIL RGB, "map": float32 (H, W, C), "path": str}`; a 
 """
 
 import difflib
-from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from ..model.image_reading_ait import ImageHeader, read_image, read_image_header, read_picture_header
-from .files import IMAGE_SUFFIXES, files_by_stem
+from .files import paired_files
 from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
 from .picture_sizes import swapped_sides, turned_pictures
 from .remarks import warn_once
@@ -121,14 +120,8 @@ class MapFolder(Dataset):
 
     def __init__(self, folder: str | PathLike, scale: float = 1.0, offset: float = 0.0):
         folder = Path(folder)
-        images = _files_of(folder / "images", IMAGE_SUFFIXES)
-        maps = _files_of(folder / "maps", _MAP_SUFFIXES)
-        if unpaired := sorted(images.keys() ^ maps.keys()):
-            path = images.get(unpaired[0]) or maps[unpaired[0]]
-            raise ValueError(f"{len(unpaired)} files have no partner of the same stem in {folder}, first {path}.")
-        if not images:
-            raise ValueError(f"{folder} has no pairs of images/NAME.jpg (or .png) and maps/NAME.png (or .npy).")
-        self.pairs = [(images[stem], maps[stem]) for stem in sorted(images)]
+        pairs = paired_files(folder / "images", folder / "maps", _MAP_SUFFIXES, folder)
+        self.pairs = [pairs[stem] for stem in sorted(pairs)]
         turned = []
         for image, values in self.pairs:
             header, of_map = read_picture_header(image), _map_header(values)
@@ -150,14 +143,6 @@ class MapFolder(Dataset):
         stored = np.array(_open_array(path)) if path.suffix.lower() == ".npy" else read_map(path, str(path))
         values = decode_map(stored, self.scale, self.offset)
         return {"image": read_image(image), MAP_COLUMN: values, "path": str(path)}
-
-
-def _files_of(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} does not exist: a folder of maps has one folder images and one folder maps."
-        )
-    return files_by_stem(folder, suffixes)
 
 
 def _map_header(path: Path) -> ImageHeader:

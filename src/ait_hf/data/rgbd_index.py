@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..model.image_reading_ait import read_picture_header
 from .depth_feature import read_depth_header
-from .files import IMAGE_SUFFIXES, FileFinder, files_by_stem
+from .files import FileFinder, paired_files
 from .picture_sizes import swapped_sides, turned_pictures
 from .remarks import warn_once
 
@@ -202,13 +202,9 @@ def _read_csv(index: Path) -> list[tuple[str, dict]]:
 
 
 def _read_folder(folder: Path) -> list[Frame]:
-    images = files_by_stem(_one_subfolder(folder, IMAGE_FOLDERS), IMAGE_SUFFIXES)
-    depths = files_by_stem(_one_subfolder(folder, _DEPTH_FOLDERS), _DEPTH_SUFFIXES)
-    unpaired = sorted(images.keys() ^ depths.keys())
-    if unpaired:
-        path = images.get(unpaired[0]) or depths[unpaired[0]]
-        raise ValueError(f"{len(unpaired)} files have no partner of the same stem in {folder}, first {path}.")
-    return [Frame(str(images[stem]), str(depths[stem])) for stem in sorted(images)]
+    images, depths = (_one_subfolder(folder, names) for names in (IMAGE_FOLDERS, _DEPTH_FOLDERS))
+    pairs = paired_files(images, depths, _DEPTH_SUFFIXES, folder)
+    return [Frame(*map(str, pairs[stem])) for stem in sorted(pairs)]
 
 
 def _one_subfolder(folder: Path, names: tuple[str, ...]) -> Path:
