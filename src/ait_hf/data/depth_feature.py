@@ -7,18 +7,16 @@ Like `datasets.Image`, the Arrow table keeps a path (or the file's bytes) and th
 """
 
 import io
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-import datasets
 import numpy as np
 import pyarrow as pa
 from datasets.table import array_cast
 
 from ..model.image_reading_ait import read_image_header
-from .stored_images import open_numbers, stored_file, stored_numbers
+from .stored_images import open_numbers, register, stored_file, stored_numbers
 
 
 # PIL's names for one channel of 16-bit or 32-bit integers; every other mode but "F" has 8 bits per channel or fewer.
@@ -188,6 +186,4 @@ def _is_float_image(mode: str, name: str) -> bool:
     return mode == "F"
 
 
-with warnings.catch_warnings():  # datasets calls its registration experimental at every call
-    warnings.simplefilter("ignore", UserWarning)
-    datasets.features.features.register_feature(DepthMap, "DepthMap")
+register(DepthMap)

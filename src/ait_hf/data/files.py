@@ -58,18 +58,18 @@ def files_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
 
 
 def paired_files(
-    images: Path, others: Path, suffixes: Collection[str], folder: str | os.PathLike
+    images: Path, others: Path, suffixes: Collection[str], who: str = "files", where: str = ""
 ) -> dict[str, tuple[Path, Path]]:
     """
     The images of one folder with the files of another that have the same stems, by these, in the order of the images' names.
 
     Args:
         suffixes: Of the other files.
-        folder: What messages call both.
+        who, where: What the message calls the files, and what a pair is, or where.
 
     Raises:
         FileNotFoundError: A folder does not exist.
-        ValueError: A file has no partner, two have one stem, or there are none.
+        ValueError: A file has no partner, or two have one stem.
     """
     for place in (images, others):
         if not place.is_dir():
@@ -77,9 +77,8 @@ def paired_files(
     first, second = files_by_stem(images, IMAGE_SUFFIXES), files_by_stem(others, suffixes)
     if unpaired := sorted(first.keys() ^ second.keys()):
         path = first.get(unpaired[0]) or second[unpaired[0]]
-        raise ValueError(f"{len(unpaired)} files of {folder} have no partner of the same stem, first {path}.")
-    if not first:
-        raise ValueError(f"{folder} has no pairs of images and files of the same stems.")
+        where = where or f"in {images.parent}"
+        raise ValueError(f"{len(unpaired)} {who} have no partner of the same stem {where}, first {path}.")
     return {stem: (path, second[stem]) for stem, path in first.items()}
 
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Label maps: the numbers in their files, the classes that these are, and the 🤗 datasets feature that decodes them."""
 
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -12,7 +11,7 @@ import datasets
 import numpy as np
 
 from ..model.tokenization_vq import IGNORED_LABEL
-from .stored_images import open_numbers, stored_file, stored_name, stored_numbers
+from .stored_images import open_numbers, register, stored_file, stored_name, stored_numbers
 
 
 MAX_CLASSES = IGNORED_LABEL
@@ -181,6 +180,4 @@ def _listed(numbers: Sequence[int]) -> str:
     return str(list(numbers))
 
 
-with warnings.catch_warnings():  # datasets calls its registration experimental at every call
-    warnings.simplefilter("ignore", UserWarning)
-    datasets.features.features.register_feature(LabelMap, "LabelMap")
+register(LabelMap)

@@ -75,7 +75,10 @@ def load_label_maps(
     """
     images, annotations = Path(images).absolute(), Path(annotations).absolute()
     numbers = label_numbers(num_classes, first_id, ignored_ids, class_ids)
-    pairs = list(paired_files(images, annotations, _LABEL_SUFFIXES, f"{images} and {annotations}").values())
+    both, pair = f"files of {images} and {annotations}", "(an image and a PNG label map)"
+    pairs = list(paired_files(images, annotations, _LABEL_SUFFIXES, both, pair).values())
+    if not pairs:
+        raise ValueError(f"There are no images in {images}.")
     state = state_of_files(path for pair in pairs for path in pair)
     made_of = (str(images), str(annotations), state, numbers.class_ids, numbers.ignored_ids)
     read = partial(_read_rows, pairs, annotations, numbers)

@@ -3,7 +3,6 @@
 """`StoredMap`: a 🤗 datasets feature that stores a dense map of any kind, as an image or an array, and decodes its values."""
 
 import io
-import warnings
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, BinaryIO, ClassVar
@@ -12,7 +11,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from .stored_images import open_numbers, stored_file, stored_numbers
+from .stored_images import open_numbers, register, stored_file, stored_numbers
 
 
 MAP_COLUMN = "map"
@@ -99,6 +98,4 @@ def read_map(source: str | PathLike | BinaryIO, name: str) -> np.ndarray:
         return stored_numbers(image, name)
 
 
-with warnings.catch_warnings():  # datasets calls its registration experimental at every call
-    warnings.simplefilter("ignore", UserWarning)
-    datasets.features.features.register_feature(StoredMap, "StoredMap")
+register(StoredMap)

@@ -5,7 +5,6 @@
 Every example is `{"image": PIL RGB, "map": float32 (H, W, C), "path": str}`; a pixel is unknown where all channels are 0.
 """
 
-import difflib
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from .files import paired_files
 from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
 from .picture_sizes import swapped_sides, turned_pictures
 from .remarks import warn_once
-from .shards import check_first_rows, choose_columns, load_any
+from .shards import check_columns, check_first_rows, choose_columns, load_any
 from .stored_images import Picture, stored_file
 
 
@@ -85,13 +84,7 @@ def load_hub_maps(
         ValueError: The split or a column does not exist, or the first map (of a stream: none of the first) can be read.
     """
     table = load_any(path_or_repo, split, streaming)
-    for column in (image_column, map_column):
-        if column not in table.column_names:
-            (nearest,) = difflib.get_close_matches(column, table.column_names, n=1, cutoff=0)
-            raise ValueError(
-                f"{path_or_repo} has no column {column!r}; did you mean {nearest!r}? There are: "
-                f"{', '.join(table.column_names)}."
-            )
+    check_columns(table, (image_column, map_column), path_or_repo)
     if streaming:
         features = {"image": Picture(), MAP_COLUMN: StoredMap(scale=scale, offset=offset)}
         stream = choose_columns(table, features, {"image": image_column, MAP_COLUMN: map_column})
@@ -120,8 +113,10 @@ class MapFolder(Dataset):
 
     def __init__(self, folder: str | PathLike, scale: float = 1.0, offset: float = 0.0):
         folder = Path(folder)
-        pairs = paired_files(folder / "images", folder / "maps", _MAP_SUFFIXES, folder)
+        pairs = paired_files(folder / "images", folder / "maps", _MAP_SUFFIXES)
         self.pairs = [pairs[stem] for stem in sorted(pairs)]
+        if not pairs:
+            raise ValueError(f"{folder} has no pairs of images/NAME.jpg (or .png) and maps/NAME.png (or .npy).")
         turned = []
         for image, values in self.pairs:
             header, of_map = read_picture_header(image), _map_header(values)

@@ -203,7 +203,7 @@ def _read_csv(index: Path) -> list[tuple[str, dict]]:
 
 def _read_folder(folder: Path) -> list[Frame]:
     images, depths = (_one_subfolder(folder, names) for names in (IMAGE_FOLDERS, _DEPTH_FOLDERS))
-    pairs = paired_files(images, depths, _DEPTH_SUFFIXES, folder)
+    pairs = paired_files(images, depths, _DEPTH_SUFFIXES)
     return [Frame(*map(str, pairs[stem])) for stem in sorted(pairs)]
 
 

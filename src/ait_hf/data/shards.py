@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any 🤗 data set, as a table or as a stream, with the columns that a task takes: of the Hub, saved, or shards in a folder."""
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 AnyTable = datasets.Dataset | datasets.IterableDataset
 _NUMBERS = (datasets.Value, datasets.List)  # and text; what is not decoded
 _ROWS_CHECKED = 8
+_NEAR = 0.7  # least likeness of a slip, 0..1
 
 
 def load_any(
@@ -92,7 +94,9 @@ def check_columns(dataset: AnyTable, columns: Iterable[str], name: str | PathLik
         raise ValueError(f"{name} does not say what its columns are; load it with streaming=False.")
     for column in columns:
         if column not in dataset.features:
-            raise ValueError(f"{name} has no column {column!r}; there are: {', '.join(dataset.features)}.{hint}")
+            near = difflib.get_close_matches(column, dataset.features, n=1, cutoff=_NEAR)
+            meant = f"did you mean {near[0]!r}? There" if near else "there"
+            raise ValueError(f"{name} has no column {column!r}; {meant} are: {', '.join(dataset.features)}.{hint}")
 
 
 def choose_columns(

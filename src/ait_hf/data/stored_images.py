@@ -4,6 +4,7 @@
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, BinaryIO
@@ -37,6 +38,13 @@ class Picture(datasets.Image):
         """Reads the file."""
         with stored_file(value) as file:
             return read_image(file, stored_name(value))
+
+
+def register(feature: type) -> None:
+    """Makes a class a feature of 🤗 datasets, by its name."""
+    with warnings.catch_warnings():  # datasets calls that experimental at every call
+        warnings.simplefilter("ignore", UserWarning)
+        datasets.features.features.register_feature(feature, feature.__name__)
 
 
 def stored_file(value: dict[str, Any]) -> BinaryIO:

@@ -17,11 +17,11 @@ from ...data.rgbd import load_hub_rgbd
 from ...data.rgbd_index import IMAGE_FOLDERS, INDEX_SUFFIXES, apply_depth_scale, read_index
 from ...model.configuration_ait import AiTConfig
 from ...model.image_reading_ait import read_picture_header
-from ...recipes.from_folder import FineTuning, Section, covering, held_out, hub_splits, validation_split, write_data
-from ...recipes.parsing import build, joined
+from ...recipes.from_folder import FineTuning, Section, covering, held_out, validation_split, write_data
+from ...recipes.parsing import joined
 from ...recipes.sources import Rooms, Shards
 from ...recipes.streams import Source, Stream
-from ..maps.data import MapData, MapTransformRecipe, RGBDFrames
+from ..maps.data import MapData, MapTransformRecipe, RGBDFrames, shards_from_hub
 
 
 @strict
@@ -89,10 +89,9 @@ def depth_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -
     path = Path(request.data)
     if path.suffix.lower() in INDEX_SUFFIXES or any((path / name).is_dir() for name in IMAGE_FOLDERS):
         return _frames(request, size)
-    train, validation = hub_splits(request)
     section = {"name": "hub", "path": request.data} | request.given("image_column", "depth_column", "depth_scale")
-    first = build(DepthData, section | {"batch_size": 1, "transform": {"crop_size": size}}).load(train)[0]["image"]
-    return {"data": section | {"split": train, "transform": covering(size, [(first.height, first.width)])}}, validation
+    data, validation = shards_from_hub(request, DepthData, section, size)
+    return {"data": data}, validation
 
 
 def _frames(request: FineTuning, size: list[int]) -> tuple[Section, str]:

@@ -233,8 +233,15 @@ def maps_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) ->
         raise ValueError(
             f"{request.data} has no folders SPLIT/maps; of a 🤗 data set name the column of maps (map_column)."
         )
-    train, validation = hub_splits(request)
     section = {"name": "map_hub", "path": request.data} | common | request.given("image_column", "map_column")
-    first = build(MapData, section | {"batch_size": 1, "transform": {"crop_size": size}}).load(train)[0]["image"]
-    transform = covering(size, [(first.height, first.width)])
-    return {"kind": "map", "data": section | {"split": train, "transform": transform}}, validation
+    data, validation = shards_from_hub(request, MapData, section, size)
+    return {"kind": "map", "data": data}, validation
+
+
+def shards_from_hub(
+    request: FineTuning, view: type[MapData], section: Section, size: list[int]
+) -> tuple[Section, str]:
+    """A section of shards, or of a data set of the Hub, with its split and transform, and the split to evaluate on."""
+    train, validation = hub_splits(request)
+    first = build(view, section | {"batch_size": 1, "transform": {"crop_size": size}}).load(train)[0]["image"]
+    return section | {"split": train, "transform": covering(size, [(first.height, first.width)])}, validation
