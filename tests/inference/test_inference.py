@@ -13,7 +13,7 @@ from PIL import Image
 from repository import SCRIPTS
 from saved_model import picture, save_tiny_model, tiny_model
 from tiny import mixed_config, tiny_config
-from transformers import pipeline
+from transformers import ViTImageProcessor, pipeline
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
 from ait_hf.conversion.original import convert_original_checkpoint
@@ -186,6 +186,7 @@ DAMAGES = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), ValueError, "model.safetensors"),
     "no processor": (lambda folder: (folder / "preprocessor_config.json").unlink(), FileNotFoundError, "preprocessor"),
     "no config": (lambda folder: (folder / "config.json").unlink(), FileNotFoundError, "config.json"),
+    "other processor": (ViTImageProcessor().save_pretrained, ValueError, "that of a ViTImageProcessor"),
     "broken config": (lambda folder: (folder / "config.json").write_text("{"), ValueError, "not a valid JSON"),
     "other architecture": (change_config(model_type="bert"), ValueError, "'bert' model"),
     "missing weights": (change_config(encoder_layers=3), ValueError, "16 missing keys"),

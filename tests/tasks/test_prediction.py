@@ -11,17 +11,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from repository import SCRIPTS
-from saved_model import picture
+from saved_model import picture, save_tiny_model
 from tiny import tiny_config
 from tiny_dense import CLASSES, KEYPOINTS, LABELS, NORMALS, SEMANTICS, SIZE, TASKS, TOKENIZERS, dense_model
 from transformers import pipeline
 
-from ait_hf import AiTForDenseTokenGeneration, AiTForSemanticSegmentation, AiTImageProcessor
+from ait_hf import AiTForDenseTokenGeneration, AiTForSemanticSegmentation, AiTImageProcessor, load_depth_png
 from ait_hf.data.skeletons import COCO_SKELETON, Skeleton
 from ait_hf.drawing.page import resize_picture
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.loading import load_model_and_processor, load_processor
 from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
+from ait_hf.tasks.depth.prediction import predict_depth
 from ait_hf.tasks.maps.drawing import colorize_map
 from ait_hf.tasks.maps.prediction import predict_maps
 from ait_hf.tasks.objects.prediction import predict_objects
@@ -314,6 +315,18 @@ def test_predict_writes_all_tasks_and_an_overview(saved, photos, tmp_path):
         expected = np.asarray(resize_picture(np.asarray(normals), 320))
     last = page[26 : 26 + len(expected), 10 + 4 * (320 + 8) :]  # below its title, after four columns with gaps
     np.testing.assert_array_equal(last[:, : expected.shape[1]], expected)
+
+
+def test_predict_goes_by_what_a_task_puts_out(photos, tmp_path):
+    """A task of depth has its windows and files whatever its name."""
+    declared = tiny_config().tasks["depth"]
+    saved = save_tiny_model(tmp_path / "model", tasks={"distance": declared})
+    picture(48, 64, 3).save(tmp_path / "high.png")
+    assert run(saved, "distance", tmp_path, "--tta") == written("depth.png", "color.png", "uncertainty.png")
+    model, processor = load_model_and_processor(saved, "distance")
+    (expected,) = predict_depth(model, processor, [photos["wide"]], task="distance", tta=True)
+    depth = load_depth_png(tmp_path / "out/wide_depth.png")
+    np.testing.assert_allclose(depth, expected["predicted_depth"], atol=1e-3)
 
 
 def test_predict_refuses_what_does_not_fit_the_task(saved, photos, tmp_path, capsys):
