@@ -15,29 +15,19 @@ import numpy as np
 import pyarrow as pa
 from datasets.table import array_cast
 
-from ..model.image_reading_ait import read_image_header
-from .stored_images import open_numbers, register, stored_file, stored_numbers
+from ..model.image_reading_ait import ImageHeader, read_image_header
+from .stored_images import open_array, open_numbers, register, stored_file, stored_numbers
 
 
 # PIL's names for one channel of 16-bit or 32-bit integers; every other mode but "F" has 8 bits per channel or fewer.
+FLOATS = "F"
 _INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _SATURATED = np.iinfo(np.uint16).max
 _NPY_MAGIC = b"\x93NUMPY"
 
 
-@dataclass(frozen=True)
-class DepthHeader:
-    """What is known about a depth file without reading its pixels: height and width in pixels, its number type, and EXIF's
-    orientation."""
-
-    height: int
-    width: int
-    is_float: bool
-    orientation: int = 1
-
-
-def read_depth_header(path: str | Path) -> DepthHeader:
-    """Reads a depth file's size and number type and checks that it can hold metric depth.
+def read_depth_header(path: str | Path) -> ImageHeader:
+    """Reads a depth file's size, checks that it can hold metric depth, and says as its mode whether it has floats (`"F"`).
 
     Args:
         path: a 16-bit PNG, an integer or float TIFF, or a two-dimensional `.npy` array.
@@ -46,14 +36,12 @@ def read_depth_header(path: str | Path) -> DepthHeader:
         ValueError: if the file cannot be read, has several channels, or has 8 bits per pixel.
     """
     if Path(path).suffix.lower() == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise ValueError(f"Depth file {path} is not a NumPy array of numbers: {error}") from error
+        array = open_array(path)
         is_float = _is_float_array(array, str(path))
-        return DepthHeader(*array.shape, is_float)
-    image = read_image_header(path)
-    return DepthHeader(*image.size, _is_float_image(image.mode, str(path)), image.orientation)
+        return ImageHeader(*array.shape, orientation=1, mode=FLOATS if is_float else "I")
+    header = read_image_header(path)
+    _is_float_image(header.mode, str(path))
+    return header
 
 
 @dataclass
@@ -178,12 +166,12 @@ def _is_float_array(array: np.ndarray, name: str) -> bool:
 
 
 def _is_float_image(mode: str, name: str) -> bool:
-    if mode != "F" and mode not in _INTEGER_MODES:
+    if mode != FLOATS and mode not in _INTEGER_MODES:
         raise ValueError(
             f"Depth map {name} has Pillow mode {mode}, not one channel of 16 bits or of floats: "
             "an 8-bit picture of depth is not metric."
         )
-    return mode == "F"
+    return mode == FLOATS
 
 
 register(DepthMap)

@@ -13,13 +13,12 @@ import datasets
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..model.image_reading_ait import ImageHeader, read_image, read_image_header, read_picture_header
+from ..model.image_reading_ait import ImageHeader, read_image, read_image_header
 from .files import paired_files
 from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
-from .picture_sizes import swapped_sides, turned_pictures
-from .remarks import warn_once
+from .picture_sizes import check_maps
 from .shards import check_columns, check_first_rows, choose_columns, load_any
-from .stored_images import Picture, stored_file
+from .stored_images import Picture, open_array, stored_file
 
 
 UNIT_VECTOR = "unit_vector"  # unit of maps of directions, in the camera's axes: right, down, forward
@@ -117,17 +116,7 @@ class MapFolder(Dataset):
         self.pairs = [pairs[stem] for stem in sorted(pairs)]
         if not pairs:
             raise ValueError(f"{folder} has no pairs of images/NAME.jpg (or .png) and maps/NAME.png (or .npy).")
-        turned = []
-        for image, values in self.pairs:
-            header, of_map = read_picture_header(image), _map_header(values)
-            if header.size != of_map.size:
-                raise ValueError(
-                    f"{image} has height and width {header.size}, but its map {values} has {of_map.size}: resize one to "
-                    f"the other's size.{swapped_sides(header.size, of_map.size)}"
-                )
-            if header.orientation != of_map.orientation:
-                turned.append((image, header))
-        warn_once(turned_pictures(turned))
+        check_maps(((image, path, _map_header(path)) for image, path in self.pairs), "map")
         self.scale, self.offset = scale, offset
 
     def __len__(self) -> int:
@@ -135,7 +124,7 @@ class MapFolder(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image, path = self.pairs[index]
-        stored = np.array(_open_array(path)) if path.suffix.lower() == ".npy" else read_map(path, str(path))
+        stored = np.array(open_array(path)) if path.suffix.lower() == ".npy" else read_map(path, str(path))
         values = decode_map(stored, self.scale, self.offset)
         return {"image": read_image(image), MAP_COLUMN: values, "path": str(path)}
 
@@ -143,14 +132,7 @@ class MapFolder(Dataset):
 def _map_header(path: Path) -> ImageHeader:
     if path.suffix.lower() != ".npy":
         return read_image_header(path)
-    shape = _open_array(path).shape
+    shape = open_array(path).shape
     if len(shape) not in (2, 3):
         raise ValueError(f"{path} has the shape {shape}: a map is (height, width) or (height, width, channels).")
     return ImageHeader(*shape[:2], orientation=1, mode="")
-
-
-def _open_array(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a NumPy array of numbers: {error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..model.image_reading_ait import BrokenImageError, ImageHeader, read_picture_header
 from .files import FileFinder
+from .remarks import warn_once
 
 
 _READERS = 16  # headers read at a time, for disks that are far away
@@ -74,6 +75,30 @@ def state_of_files(paths: Iterable[str | PathLike]) -> str:
         for name in pool.map(_state, paths):
             digest.update(name.encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def check_maps(maps: Iterable[tuple[str | PathLike, str | PathLike, ImageHeader]], what: str) -> None:
+    """
+    Compares pictures, by their headers, with the maps that belong to them; warns as of [`turned_pictures`].
+
+    Args:
+        maps: picture, file of its map, and the map's header.
+        what: a map is, for messages.
+
+    Raises:
+        ValueError: a map has another size than its picture.
+    """
+    turned = []
+    for picture, path, of_map in maps:
+        header = read_picture_header(picture)
+        if header.size != of_map.size:
+            raise ValueError(
+                f"{picture} has height and width {header.size}, but its {what} {path} has {of_map.size}: resize one to the "
+                f"other's size.{swapped_sides(header.size, of_map.size)}"
+            )
+        if header.orientation != of_map.orientation:
+            turned.append((picture, header))
+    warn_once(turned_pictures(turned))
 
 
 def swapped_sides(size: tuple[int, ...], expected: tuple[int, ...]) -> str:

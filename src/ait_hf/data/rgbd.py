@@ -5,13 +5,13 @@
 Every example is `{"image": PIL RGB, "depth": float32 (H, W) metres with 0 = missing, ...}`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
 import datasets
 
+from .checked_tables import Rows, checked_table
 from .depth_feature import DepthMap
 from .rgbd_index import Frame, apply_depth_scale, check_frames, read_index, select_frames
 from .shards import check_columns, check_first_rows, choose_columns, load_any
@@ -26,36 +26,6 @@ _FEATURES = datasets.Features(
         "scene": datasets.Value("string"),
     }
 )
-
-
-@dataclass
-class RGBDConfig(datasets.BuilderConfig):
-    """The frames of one split. They enter the cache key, so a changed index makes a new table."""
-
-    frames: tuple[Frame, ...] = ()
-
-
-class RGBD(datasets.GeneratorBasedBuilder):
-    """Builds a table of paths from frames; images and depth maps are decoded on access.
-
-    Example features: `image` (PIL, RGB), `depth` (float32 array `(H, W)`, metres, 0 = missing), `path` (of the image)
-    and `scene`.
-    """
-
-    BUILDER_CONFIG_CLASS = RGBDConfig
-
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=_FEATURES)
-
-    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
-        # A list is what datasets shards by: streamed frames can be shuffled and shared out to workers one by one.
-        frames = list(self.config.frames)
-        return [datasets.SplitGenerator(name=frames[0].split, gen_kwargs={"frames": frames})]
-
-    def _generate_examples(self, frames: list[Frame]) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, frame in enumerate(frames):
-            depth = {"path": frame.depth, "depth_scale": frame.depth_scale}
-            yield number, {"image": frame.rgb, "depth": depth, "path": frame.rgb, "scene": frame.scene}
 
 
 def load_rgbd(
@@ -78,7 +48,7 @@ def load_rgbd(
         root: folder that the index's relative paths start from; by default the index's own folder.
         depth_scale: divisor from stored depth to metres, for frames whose index names none.
         kinds: keeps only frames of these kinds, for example `["real"]`.
-        streaming: `True` gives an `IterableDataset` and writes no table.
+        streaming: `True` gives an `IterableDataset`.
         cache_dir: where the table of paths is cached; by default that of 🤗 datasets.
 
     Returns:
@@ -100,12 +70,18 @@ def load_frames(
 ) -> datasets.Dataset | datasets.IterableDataset:
     """Checks frames of one split and makes a data set of them; arguments, result and errors as in [`load_rgbd`]."""
     frames = check_frames(frames)
-    builder = RGBD(cache_dir=None if cache_dir is None else str(cache_dir), frames=tuple(frames))
-    split = frames[0].split
-    if streaming:
-        return builder.as_streaming_dataset(split).cast_column("image", Picture())
-    builder.download_and_prepare()
-    return builder.as_dataset(split).cast_column("image", Picture())
+
+    def read() -> tuple[Rows, list[str]]:
+        depth = [{"path": frame.depth, "depth_scale": frame.depth_scale} for frame in frames]
+        return [
+            {"image": frame.rgb, "depth": own, "path": frame.rgb, "scene": frame.scene}
+            for frame, own in zip(frames, depth)
+        ], []
+
+    table, _ = checked_table("rgbd", _FEATURES, read, tuple(frames), cache_dir)
+    table = table.cast_column("image", Picture())
+    # A shard each: streamed frames can be shuffled and shared out to workers one by one.
+    return table.to_iterable_dataset(num_shards=len(frames)) if streaming else table
 
 
 def load_hub_rgbd(

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..model.image_reading_ait import read_picture_header
-from .depth_feature import read_depth_header
+from .depth_feature import FLOATS, read_depth_header
 from .files import FileFinder, paired_files
-from .picture_sizes import swapped_sides, turned_pictures
-from .remarks import warn_once
+from .picture_sizes import check_maps
 
 
 IMAGE_FOLDERS = ("rgb", "images", "image")
@@ -126,20 +124,11 @@ def check_frames(frames: list[Frame]) -> list[Frame]:
     """
     finder = FileFinder()
     frames = [replace(f, rgb=_found(f.rgb, finder), depth=_found(f.depth, finder)) for f in frames]
-    turned = []
-    for frame in frames:
-        image, header = read_picture_header(frame.rgb), read_depth_header(frame.depth)
-        size = (header.height, header.width)
-        if image.size != size:
-            raise ValueError(
-                f"{frame.rgb} has height and width {image.size}, but its depth {frame.depth} has {size}: resize one to the "
-                f"other's size.{swapped_sides(image.size, size)}"
-            )
-        if image.orientation != header.orientation:
-            turned.append((frame.rgb, image))
-        if frame.depth_scale is None and not header.is_float:
+    headers = [read_depth_header(frame.depth) for frame in frames]
+    check_maps(((frame.rgb, frame.depth, header) for frame, header in zip(frames, headers)), "depth")
+    for frame, header in zip(frames, headers):
+        if frame.depth_scale is None and header.mode != FLOATS:
             raise ValueError(f"{frame.depth} holds integers: give depth_scale, their divisor to metres (NYU: 1000).")
-    warn_once(turned_pictures(turned))
     return frames
 
 

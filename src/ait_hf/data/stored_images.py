@@ -55,6 +55,14 @@ def stored_file(value: dict[str, Any]) -> BinaryIO:
     return open(value["path"], "rb") if is_local_path(value["path"]) else xopen(value["path"], "rb")
 
 
+def open_array(path: str | PathLike) -> np.ndarray:
+    """The array of a `.npy` file, read where it is used; `ValueError` if it holds none of numbers."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a NumPy array of numbers: {error}") from error
+
+
 def stored_name(value: dict[str, Any]) -> str:
     """What errors call an image as it is in a table."""
     return value["path"] or "An image in a row"

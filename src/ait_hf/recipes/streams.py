@@ -116,6 +116,15 @@ class DataRecipe:
         """The examples to train on."""
         return self.rows(self.split, for_training=True)
 
+    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
+        """A COCO dictionary of at least the samples that are evaluated, where that is what they are measured by."""
+        raise NotImplementedError
+
+    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
+        """`ValueError` for samples that [`DataRecipe.ground_truth`] cannot use and that loading does not check."""
+        if not self.source.is_checked:
+            self.ground_truth(split, num_samples)
+
     def tokenizer_warnings(self) -> list[str]:
         """What to tell before a tokenizer is trained on them."""
         return []

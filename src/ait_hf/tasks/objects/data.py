@@ -27,7 +27,7 @@ from ...data.object_transforms import (
     ObjectTrainTransform,
 )
 from ...data.pixels import height_and_width
-from ...data.shards import stored_names
+from ...data.shards import AnyTable, stored_names
 from ...data.subset import examples
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
@@ -35,9 +35,6 @@ from ...recipes.parsing import joined
 from ...recipes.sources import CocoFiles, NamedClasses, Rooms, Shards
 from ...recipes.streams import DataRecipe, Sample, Stream
 from .evaluation import coco_ground_truth
-
-
-AnyTable = datasets.Dataset | datasets.IterableDataset
 
 
 @strict
@@ -180,11 +177,6 @@ class ObjectData(DataRecipe):
         if isinstance(annotations, dict):
             return annotations
         return coco_ground_truth(annotations, self.categories(split)[1])
-
-    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
-        """`ValueError` for objects in shards that [`ObjectData.ground_truth`] cannot use."""
-        if not self.source.is_checked:
-            self.ground_truth(split, num_samples)
 
     def stream(
         self,

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data of poses: people in images, and poses alone for the pose tokenizer."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +16,7 @@ from ...data.coco_shards import load_keypoint_shards
 from ...data.pixels import height_and_width
 from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, checked_person, pose_collator
 from ...data.rooms.poses import SyntheticPoses
+from ...data.shards import AnyTable
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ...data.subset import examples
 from ...model.configuration_ait import AiTConfig
@@ -25,9 +25,6 @@ from ...recipes.parsing import joined
 from ...recipes.sources import CocoFiles, Shards
 from ...recipes.streams import DataRecipe, Sample, Source, Stream
 from .evaluation import pose_ground_truth
-
-
-AnyTable = datasets.Dataset | datasets.IterableDataset
 
 
 @strict
@@ -184,16 +181,9 @@ class PersonData(DataRecipe):
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         """A COCO dictionary of the people that are evaluated; `ValueError` if one is not as it should be."""
-        return pose_ground_truth(self._people(split, num_samples), self.joints)
-
-    def _people(self, split: str, num_samples: int | None) -> Iterator[Sample]:
         people = examples(self.source.people(split, for_training=False, with_images=False), num_samples)
-        return (checked_person(people[number], self.joints) for number in range(len(people)))
-
-    def check_ground_truth(self, split: str, num_samples: int | None) -> None:
-        """`ValueError` for people in shards that [`PersonData.ground_truth`] cannot use."""
-        if not self.source.is_checked:
-            self.ground_truth(split, num_samples)
+        checked = (checked_person(people[number], self.joints) for number in range(len(people)))
+        return pose_ground_truth(checked, self.joints)
 
     def stream(self, every: int = 1) -> Stream:
         """Samples with `pixel_values` and `labels`, float32 `(joints, 3)`; for evaluation also `persons`."""

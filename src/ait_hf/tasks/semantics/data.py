@@ -24,15 +24,13 @@ from ...data.semantic_transforms import (
     SemanticEvalTransform,
     SemanticTrainTransform,
 )
+from ...data.shards import AnyTable
 from ...model.configuration_ait import AiTConfig
 from ...model.tokenization_vq import IGNORED_LABEL
 from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, processor_of
 from ...recipes.parsing import joined
 from ...recipes.sources import NamedClasses, Rooms, Shards
 from ...recipes.streams import Batch, DataRecipe, Sample, Source, Stream
-
-
-AnyTable = datasets.Dataset | datasets.IterableDataset
 
 
 @strict
