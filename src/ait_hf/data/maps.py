@@ -17,6 +17,7 @@ from ..model.image_reading_ait import ImageHeader, read_image, read_image_header
 from .files import paired_files
 from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
 from .picture_sizes import check_maps
+from .remarks import warn_once
 from .shards import check_columns, check_first_rows, choose_columns, load_any
 from .stored_images import Picture, open_array, stored_file
 
@@ -116,7 +117,7 @@ class MapFolder(Dataset):
         self.pairs = [pairs[stem] for stem in sorted(pairs)]
         if not pairs:
             raise ValueError(f"{folder} has no pairs of images/NAME.jpg (or .png) and maps/NAME.png (or .npy).")
-        check_maps(((image, path, _map_header(path)) for image, path in self.pairs), "map")
+        warn_once(check_maps(((image, path, _map_header(path)) for image, path in self.pairs), "map"))
         self.scale, self.offset = scale, offset
 
     def __len__(self) -> int:

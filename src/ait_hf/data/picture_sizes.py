@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..model.image_reading_ait import BrokenImageError, ImageHeader, read_picture_header
 from .files import FileFinder
-from .remarks import warn_once
 
 
 _READERS = 16  # headers read at a time, for disks that are far away
@@ -77,9 +76,9 @@ def state_of_files(paths: Iterable[str | PathLike]) -> str:
     return digest.hexdigest()
 
 
-def check_maps(maps: Iterable[tuple[str | PathLike, str | PathLike, ImageHeader]], what: str) -> None:
+def check_maps(maps: Iterable[tuple[str | PathLike, str | PathLike, ImageHeader]], what: str) -> str:
     """
-    Compares pictures, by their headers, with the maps that belong to them; warns as of [`turned_pictures`].
+    Compares pictures, by their headers, with the maps that belong to them; gives a remark, see [`turned_pictures`], or nothing.
 
     Args:
         maps: picture, file of its map, and the map's header.
@@ -98,7 +97,7 @@ def check_maps(maps: Iterable[tuple[str | PathLike, str | PathLike, ImageHeader]
             )
         if header.orientation != of_map.orientation:
             turned.append((picture, header))
-    warn_once(turned_pictures(turned))
+    return turned_pictures(turned)
 
 
 def swapped_sides(size: tuple[int, ...], expected: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from .depth_feature import FLOATS, read_depth_header
 from .files import FileFinder, paired_files
 from .picture_sizes import check_maps
+from .remarks import warn_once
 
 
 IMAGE_FOLDERS = ("rgb", "images", "image")
@@ -125,7 +126,7 @@ def check_frames(frames: list[Frame]) -> list[Frame]:
     finder = FileFinder()
     frames = [replace(f, rgb=_found(f.rgb, finder), depth=_found(f.depth, finder)) for f in frames]
     headers = [read_depth_header(frame.depth) for frame in frames]
-    check_maps(((frame.rgb, frame.depth, header) for frame, header in zip(frames, headers)), "depth")
+    warn_once(check_maps(((frame.rgb, frame.depth, header) for frame, header in zip(frames, headers)), "depth"))
     for frame, header in zip(frames, headers):
         if frame.depth_scale is None and header.mode != FLOATS:
             raise ValueError(f"{frame.depth} holds integers: give depth_scale, their divisor to metres (NYU: 1000).")
