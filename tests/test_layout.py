@@ -3,6 +3,7 @@
 """Which folder of the package may import which, and what travels with a checkpoint."""
 
 import ast
+import inspect
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from imports import distribution_name, imported_modules
 from repository import PROJECT, REPOSITORY
 from saved_model import save_tiny_model
+
+from ait_hf.tasks.kinds import KINDS
 
 
 PACKAGE = REPOSITORY / "src/ait_hf"
@@ -159,3 +162,31 @@ def test_no_test_imports_another():
         if name.startswith("test_") or name in ("tests", "conftest")
     ]
     assert not wrong, "\n".join(wrong)
+
+
+# Of these, kinds of tasks are only known to ait_hf.tasks.kinds. The demonstration shows two of them.
+WITHOUT_KINDS = ("training", "recipes", "hub", "commands")
+EXCEPTIONS = {PACKAGE / "commands/demo.py"}
+
+
+def named_kinds(path: Path) -> set[str]:
+    """Folders of kinds that a file imports from, and names of tasks and types of outputs that are among its constants."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    folders = {target.parent for target in imported_files(path)} & KIND_FOLDERS
+    constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    names = {name for kind in KINDS for name in (*kind.tasks, *kind.output_types)} - {"objects"}  # also a view's name
+    return {folder.name for folder in folders} | (constants & names)
+
+
+KIND_FOLDERS = {path.parent for path in PACKAGE.glob("tasks/*/task.py")}
+
+
+def test_every_folder_of_a_kind_is_in_the_list():
+    assert {Path(inspect.getfile(kind)).parent for kind in KINDS} == KIND_FOLDERS
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if folder_of(p) in WITHOUT_KINDS and p not in EXCEPTIONS], ids=lambda path: path.stem
+)
+def test_kinds_are_named_in_tasks_and_in_the_model_alone(path):
+    assert not named_kinds(path)

@@ -22,8 +22,10 @@ Errors of a model, or of a tokenizer, on ground truth.
     ait evaluate --model DIR --task semantic-segmentation --data ade20k:ROOT --split validation
 
     ait evaluate --model DIR --task normals --data DIR/recipe.yaml --split test --limit 128
+    ait evaluate --tokenizer DIR --task depth --data DIR/recipe.yaml --split validation --limit 64
 
-Errors of depth are computed per image at the ground truth's size and averaged over images. Boxes and masks are measured
+What a training evaluates is measured alike: with the recipe in its folder, the split and as many examples, the numbers are
+those of its history.json. Errors of depth are computed per image at the ground truth's size and averaged over images. Boxes and masks are measured
 by COCO's average precision, joints likewise by their similarity (OKS), classes of pixels by mean intersection over
 union; all in pixels of the original images. Classes and joints of the model and of the data are paired by name. The
 device is Accelerate's choice.
@@ -58,11 +60,12 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
         "--data",
         required=True,
         metavar="DATA",
-        help="synthetic; for depth an index.json, CSV file or folder of RGB-D pairs, or nyu_depth:ROOT; for objects "
-        "and poses coco:ANNOTATIONS.json; for semantic segmentation labels:ROOT or ade20k:ROOT; for a task of your own a RECIPE.yaml",
+        help="a RECIPE.yaml with data of the task, such as the one in the folder of a training: in files, in shards or on "
+        "the Hub; or synthetic; for depth an index.json, CSV file or folder of RGB-D pairs, or nyu_depth:ROOT; for objects "
+        "and poses coco:ANNOTATIONS.json; for semantic segmentation labels:ROOT or ade20k:ROOT",
     )
     parser.add_argument("--split", help="which part of the data; a file of COCO annotations has none")
-    parser.add_argument("--limit", type=int, help="at most so many images, spread evenly over the split")
+    parser.add_argument("--limit", type=int, help="at most so many examples, spread evenly over the split")
     parser.add_argument("--batch-size", type=int, default=8, help="images at a time and process (default: 8)")
     parser.add_argument(
         "--modes",

@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from data_sections import data_section
 from datasets.packaged_modules.parquet.parquet import Parquet
+from models_of_kinds import save_model
 from PIL import Image
 from shard_files import (
     CLASSES,
@@ -34,7 +35,7 @@ from training_runs import TINY_RESNET, TINY_SOLVER, batches
 from ait_hf import VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.remarks import warn_once
-from ait_hf.recipes.parsing import load_recipe
+from ait_hf.recipes.parsing import load_recipe, to_values
 from ait_hf.recipes.streams import evaluation_batches, mixed_batches
 from ait_hf.training.solver import SolverRecipe, train_solver
 from ait_hf.training.tokenizer import TokenizerRecipe, train_tokenizer
@@ -453,6 +454,77 @@ def test_a_model_of_two_streamed_tasks_trains_and_is_measured(tmp_path):
     last = history[-1]
     assert last["eval_object-detection/num_images"] == last["eval_semantic-segmentation/num_images"] == 5
     assert len(list((tmp_path / "run/pictures").glob("*.png"))) == 2
+
+
+def write_depth(folder: Path) -> None:
+    """The pictures with depth, in a folder of pairs and in shards."""
+    rng, rows = np.random.default_rng(1), []
+    for name in ("pairs/images", "pairs/depth", "shards"):
+        (folder / name).mkdir(parents=True)
+    for number in range(NUM_IMAGES):
+        depth = Image.fromarray(rng.integers(500, 5000, (HEIGHT, WIDTH), np.uint16))
+        depth.save(folder / f"pairs/depth/{number:03d}.png")
+        Image.open(f"images/{number:03d}.png").save(folder / f"pairs/images/{number:03d}.png")
+        rows.append({kind: f"{folder}/pairs/{path}/{number:03d}.png" for kind, path in DEPTH_COLUMNS.items()})
+    features = datasets.Features(dict.fromkeys(DEPTH_COLUMNS, datasets.Image()))
+    table = datasets.Dataset.from_list(rows, features=features)
+    for shard in range(NUM_SHARDS):
+        table.shard(NUM_SHARDS, shard).to_parquet(folder / f"shards/train-{shard:05d}-of-{NUM_SHARDS:05d}.parquet")
+
+
+DEPTH_COLUMNS = {"image": "images", "depth": "depth"}
+
+
+@pytest.fixture(scope="module")
+def depth(written, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("depth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(written)
+        write_depth(folder)
+    return folder
+
+
+EVALUATED = {
+    "objects": ("instances", "instance-segmentation"),
+    "objects in tars": ("detection", "object-detection"),
+    "people": ("poses", "keypoint-detection"),
+    "label maps": ("label maps", "semantic-segmentation"),
+    "label maps in tars": ("class masks", "semantic-segmentation"),
+    "maps": ("heat", "heat"),
+    "depth": ("depth", "depth"),
+}
+
+
+@pytest.mark.parametrize("kind", EVALUATED)
+def test_shards_are_evaluated_from_the_command_line_as_files_are(kind, depth, tmp_path):
+    name, task = EVALUATED[kind]
+    if kind == "depth":
+        common = {"batch_size": 1, "transform": {"crop_size": 16}}
+        files = {"name": "rgbd", "index": str(depth / "pairs"), "depth_scale": 1000.0, **common}
+        shards = {"name": "hub", "path": str(depth / "shards"), "depth_scale": 1000.0, **common}
+        data = [files, shards, shards | {"streaming": True}]
+    else:
+        data = [*map(to_values, sections(kind)), to_values(sections(kind, streaming=True)[1])]
+    if "objects" in kind:  # shards are of what a training sees: without the image that shows nothing
+        content = json.loads(Path("instances.json").read_text())
+        (tmp_path / "seen.json").write_text(json.dumps(content | {"images": content["images"][:NUM_IMAGES]}))
+        data[0]["train"]["annotations"] = str(tmp_path / "seen.json")
+    model = save_model(name, tmp_path / "model", CLASSES if task in NAMED else ())
+    results = []
+    for section in data:
+        recipe, output = tmp_path / "recipe.yaml", tmp_path / "metrics.json"
+        recipe.write_text(json.dumps({"tasks": {task: {"data": section}}}))
+        given = ["--model", model, "--task", task, "--data", recipe, "--split", "train", "--batch-size", 4]
+        evaluate([str(argument) for argument in [*given, "--output", output, *OPTIONS.get(kind, ())]])
+        results.append(json.loads(output.read_text())["results"])
+    for measured in results[1:]:
+        for mode, values in results[0].items():
+            assert measured[mode].pop("num_images") == NUM_IMAGES
+            assert measured[mode] == pytest.approx({name: values[name] for name in measured[mode]}, rel=1e-6)
+
+
+NAMED = ("instance-segmentation", "object-detection", "semantic-segmentation")
+OPTIONS = {kind: ["--tokenizer-reconstruction"] for kind in EVALUATED if kind != "objects in tars"}
 
 
 def test_a_tokenizer_of_a_streamed_map_is_measured_as_from_files(tmp_path):

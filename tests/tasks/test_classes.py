@@ -400,6 +400,7 @@ def test_training_of_objects_goes_by_name(objects, tmp_path, caplog):
     model = {"pretrained": str(objects / "model")}
     expected = history(tmp_path / "plain", DETECTION, coco(objects, plain, plain), **model)
     assert 0 < expected[-1][f"eval_{DETECTION}/bbox_AP"] < 0.95
+    assert of_the_command(tmp_path / "plain", DETECTION) == expected[-1]
     assert history(tmp_path / "both", DETECTION, coco(objects, other, other), **model) == expected
     said = warnings(caplog)
     assert len(said) == len(set(said)) == 2  # what each file names but does not show, once
@@ -434,6 +435,27 @@ def test_models_are_adapted_or_named_to_the_same(objects, tmp_path):
     assert history(tmp_path / "named", DETECTION, coco(objects, plain, other), **by_order) == expected
     assert list(load_config(tmp_path / "named").id2label.values()) == NAMES
     assert history(tmp_path / "adapted", DETECTION, coco(objects, other, plain), adapt=True, **model) == expected
+
+
+def of_the_command(folder: Path, task: str) -> dict[str, float]:
+    """What `ait evaluate` says of a model on what it was evaluated on in training, as a row of the history."""
+    data = ["--data", folder / "recipe.yaml", "--split", "validation", "--limit", 4, "--batch-size", 4]
+    values = measured(folder, "--model", folder, "--task", task, *data)
+    return {"step": 1} | {f"eval_{task}/{name}": value for name, value in values.items()}
+
+
+def test_training_of_poses_is_measured_as_by_the_command(poses, tmp_path):
+    """On the recipe, and on the files by themselves."""
+    files = {"annotations": str(poses / "more.json"), "images": str(poses / "images")}
+    data = {"name": "coco_keypoints", "train": files, "validation": files, "batch_size": 4}
+    data |= {"transform": {"image_size": SIDE}}
+    (*_, last) = history(tmp_path, POSES, data, pretrained=str(poses / "model"))
+    assert 0 < last[f"eval_{POSES}/AP"] < 0.95
+    assert of_the_command(tmp_path, POSES) == last
+    values = measured(tmp_path, *people(poses, "more")[2:], "--model", tmp_path, "--batch-size", 4)
+    assert {f"eval_{POSES}/{name}": value for name, value in values.items()} == {
+        name: value for name, value in last.items() if name != "step"
+    }
 
 
 @pytest.mark.parametrize(

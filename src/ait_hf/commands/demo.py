@@ -32,10 +32,10 @@ from ..tasks.depth.evaluation import (
     depth_gallery_rows,
     evaluate_depth,
     evaluate_tokenizer,
-    reconstruct_depth,
     rgbd_collator,
 )
 from ..tasks.joint_drawing import joint_gallery
+from ..tasks.maps.evaluation import reconstruct_map
 from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
 from ..training.solver import SolverRecipe
 from ..training.tokenizer import TokenizerRecipe
@@ -251,8 +251,8 @@ def rmse_in_holes(tokenizer: VQTokenizer, rooms: list[dict]) -> float:
     with torch.no_grad():
         for room in rooms:
             depth = torch.from_numpy(room["depth"])
-            reconstruction, _ = reconstruct_depth(tokenizer, depth, tuple(depth.shape))
-            difference = (reconstruction.numpy() - room["depth_complete"])[room["depth"] == 0]
+            reconstruction, _ = reconstruct_map(tokenizer, depth[None], tuple(depth.shape))
+            difference = (reconstruction[0].numpy() - room["depth_complete"])[room["depth"] == 0]
             errors.append(np.sqrt(np.mean(difference**2)))
     return float(np.mean(errors))
 

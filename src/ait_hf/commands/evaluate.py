@@ -4,7 +4,9 @@
 
 import argparse
 import json
+import logging as std_logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,36 @@ from typing import Any
 import datasets
 import diffusers
 from accelerate import Accelerator
+from huggingface_hub.dataclasses import strict
 from transformers import set_seed
 from transformers.utils import logging
 
 from ait_hf_cli import run as run_command
 from ait_hf_cli.evaluate import foreign_options
 
+from ..data.classes import Pairs, measuring_warnings
+from ..data.pixels import height_and_width
+from ..data.rooms.depth import EVALUATION_EXAMPLES
+from ..data.subset import evenly
 from ..data.writing import write_text
-from ..inference.loading import load_tokenizer
-from ..tasks.base import Kind
+from ..drawing.picture_files import save_image
+from ..inference.generating import decoding_modes
+from ..inference.loading import CONFIG, load_config, load_model_and_processor, load_tokenizer
+from ..metrics.measuring import evaluating
+from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.objectives_ait import Tokenizer
+from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.parsing import build, read_values
+from ..recipes.streams import DataRecipe, evaluation_batches
+from ..tasks.base import SYNTHETIC, Kind
 from ..tasks.kinds import kind_of
 from ..training.precision import set_tf32
+from ..training.tokenizer import AnyTokenizerData, evaluate_reconstructions
 
 
+logger = std_logging.getLogger(__name__)
+
+GALLERY_ROWS = 6
 Results = dict[str, dict[str, float]]
 
 
@@ -32,13 +51,17 @@ def check_options(options: argparse.Namespace, kind: type[Kind], foreign: dict[s
     """`foreign`: options of other kinds of tasks, with their defaults."""
     for name, default in foreign.items():
         if getattr(options, name) != default:
-            raise ValueError(f"--{name.replace('_', '-')} has no meaning for {kind.title}: leave it out.")
+            raise ValueError(f"{_written([name])} has no meaning for {kind.title}: leave it out.")
     if options.model is None and options.tokenizer is None:
         raise ValueError("There is nothing to evaluate: give --model, --tokenizer or both.")
+    if options.model is not None and Path(options.model, CONFIG).is_file():
+        load_config(options.model).task(options.task)  # an unknown name is more likely a slip than a task of one's own
     if options.model is None and options.classes_by_order:
         raise ValueError("A tokenizer has no classes to pair: leave out --classes-by-order.")
     if options.model is None and (options.gallery or options.tokenizer_reconstruction or options.modes == "all"):
         raise ValueError("--gallery, --tokenizer-reconstruction and --modes all need --model.")
+    if options.results is not None and options.modes == "all":
+        raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
     if options.batch_size < 1 or (options.limit is not None and options.limit < 1):
         raise ValueError("--batch-size and --limit must be at least 1.")
     for path in (options.output, options.gallery, options.results):
@@ -46,7 +69,167 @@ def check_options(options: argparse.Namespace, kind: type[Kind], foreign: dict[s
             raise FileNotFoundError(f"The folder of {path} does not exist: create it first.")
         if path is not None and path.is_dir():
             raise IsADirectoryError(f"{path} is a folder: give the name of a file in it.")
+    check_data(options, kind)
     kind.check_options(options)
+
+
+def check_data(options: argparse.Namespace, kind: type[Kind]) -> None:
+    """`ValueError` unless `--data` is a recipe or one of the kind's short forms, and other options go with it."""
+    is_synthetic = options.data == SYNTHETIC
+    given = None
+    if not is_recipe(options.data):
+        given = next((form for start, form in kind.short_forms.items() if form.means(start, options.data)), None)
+        if given is None:
+            raise ValueError(_what_to_give(options, kind))
+    for form in kind.short_forms.values():
+        if form is not given and any(getattr(options, name) not in (None, False) for name in form.options):
+            names = _written(form.options)
+            goes = "goes" if len(form.options) == 1 else "go"
+            raise ValueError(f"{names} {goes} with {form.written}: for {options.data} leave out {names}.")
+    for name, message in given.required.items() if given else ():
+        if getattr(options, name) is None:
+            raise ValueError(message)
+    if given is None or given.has_splits:
+        if options.split is None:
+            raise ValueError(f"Give the --split of the {'synthetic rooms' if is_synthetic else 'data'} to evaluate.")
+    elif options.split is not None:
+        raise ValueError("A file of COCO annotations is one split: leave out --split.")
+    if is_synthetic and options.split == "train" and options.limit is None:
+        raise ValueError("Synthetic training rooms have no end: give --limit.")
+
+
+def _what_to_give(options: argparse.Namespace, kind: type[Kind]) -> str:
+    if not kind.short_forms:
+        return (
+            f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data RECIPE.yaml, such "
+            "as the recipe.yaml in the folder of a training."
+        )
+    *forms, last = (form.written for form in kind.short_forms.values())
+    return (
+        f"What {kind.title} can be evaluated on is {', '.join(forms)} or {last}, or the data of a RECIPE.yaml, but not "
+        f"on {options.data}."
+    )
+
+
+def _written(names: Sequence[str]) -> str:
+    *first, last = (f"--{name.replace('_', '-')}" for name in names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def is_recipe(data: str) -> bool:
+    return Path(data).suffix in (".yaml", ".yml")
+
+
+@strict
+@dataclass
+class _RecipeOfData:
+    data: AnyTokenizerData
+
+
+def read_recipe(path: Path, task: str) -> tuple[dict[str, Any], str]:
+    """The keys of a task-solver's section of the task, or of a tokenizer's recipe, and the section's name."""
+    values, section = read_values(path), ""
+    if "tasks" in values:
+        if task not in values["tasks"]:
+            raise ValueError(f"{path} has no section tasks.{task}; its tasks are: {', '.join(values['tasks'])}.")
+        values, section = values["tasks"][task], f"tasks.{task}"
+    if "data" not in values:
+        raise ValueError(f"{path} has no data section: it is no recipe of a training.")
+    return values, section
+
+
+def read_task(
+    options: argparse.Namespace, kind: type[Kind], image_size: list[int], class_names: Sequence[str]
+) -> Kind:
+    """The task with the data that `--data` says: those of a recipe, or those that a short form means."""
+    if is_recipe(options.data):
+        values, section = read_recipe(Path(options.data), options.task)
+        return build(kind, {"name": options.task, "data": values["data"]}, section)
+    data = kind.short_data(options, image_size, class_names)
+    return build(kind, {"name": options.task, "data": {"batch_size": 1} | data})
+
+
+def part_of(data: DataRecipe, options: argparse.Namespace) -> EvaluationRecipe:
+    """What of the data is measured."""
+    num_samples = options.limit
+    if num_samples is None and options.data == SYNTHETIC:
+        num_samples = EVALUATION_EXAMPLES
+    if num_samples is None and data.is_endless:
+        raise ValueError(f"The data {data.name} have no end: give --limit.")
+    split = data.split if options.split is None else options.split
+    return EvaluationRecipe(split=split, num_samples=num_samples, batch_size=options.batch_size)
+
+
+def measure(
+    kind: type[Kind], options: argparse.Namespace, tokenizer: Tokenizer | None, accelerator: Accelerator
+) -> Results:
+    """The values of every mode of the model and of every tokenizer, by name; draws the gallery."""
+    model = processor = classes = None
+    tokenizers = {} if tokenizer is None else {"tokenizer": tokenizer}
+    settings, names = {}, []
+    if options.model is not None:
+        model, processor = load_model_and_processor(options.model, options.task, accelerator.device, options.dtype)
+        declared, names = model.config.task(options.task), model.config.class_names(options.task)
+        settings = kind.prediction_settings(options, declared)
+        if options.tokenizer_reconstruction:
+            tokenizers["the model's tokenizer"] = model.task_tokenizer(options.task)
+    size = height_and_width(tokenizer.config.sample_size if model is None else declared.image_size)
+    task = read_task(options, kind, list(size), names)
+    part = part_of(task.data, options)
+    rows = task.data.examples(part.split, part.num_samples)
+
+    results, measuring = {}, {"accelerator": accelerator, **settings, **kind.measuring_settings(options)}
+    if model is not None:
+        classes = pair_classes(task, part.split, model, options, accelerator)
+        batches = task.batches(rows, processor, accelerator, part.batch_size)
+        modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
+        for mode, decoding in modes.items():
+            how = {**measuring, "description": mode, **decoding}
+            results[mode] = task.evaluate(model, processor, batches, part, classes, **how)
+    for name, measured in tokenizers.items():
+        how = {**measuring, "description": name, "processor": processor}
+        how |= {"image_size": task.data.image_size if model is None else size}
+        results[name] = task.evaluate_tokenizer(measured, rows, part, classes, **how)
+    if accelerator.is_main_process and options.gallery is not None:
+        chosen = evenly(rows, GALLERY_ROWS)
+        drawn = [chosen[number] for number in range(len(chosen))]
+        save_image(task.gallery(model, processor, drawn, classes, **settings), options.gallery)
+    return results
+
+
+def measure_as_trained(options: argparse.Namespace, tokenizer: Tokenizer, accelerator: Accelerator) -> Results:
+    """The values of a tokenizer on the data of its own recipe, as its training measures them."""
+    values, _ = read_recipe(Path(options.data), options.task)
+    data = build(_RecipeOfData, {"data": values["data"]}).data
+    if data.unit != tokenizer.config.unit:
+        raise ValueError(
+            f"The tokenizer of {options.tokenizer} is of {tokenizer.config.unit!r}, but the data {data.name} are in "
+            f"{data.unit!r}."
+        )
+    part = part_of(data, options)
+    how = {"split": part.split, "num_samples": part.num_samples, "batch_size": part.batch_size, "num_workers": 0}
+    loader = evaluation_batches(data.stream(), accelerator, **how)
+    with evaluating(tokenizer):
+        return {"tokenizer": evaluate_reconstructions(tokenizer, loader, data, accelerator)}
+
+
+def pair_classes(
+    task: Kind,
+    split: str,
+    model: AiTForDenseTokenGeneration,
+    options: argparse.Namespace,
+    accelerator: Accelerator,
+) -> Pairs | None:
+    """The classes of a split, paired with the model's; says which of these the data lack."""
+    data = task.data_classes(split)
+    if data is None:
+        return None
+    how = {"option": "--classes-by-order", "by_order": options.classes_by_order}
+    classes = task.pair(data, model.config, options.model, **how)
+    if accelerator.is_main_process:
+        for warning in measuring_warnings(classes, data, task.owner_of_classes(options.model)):
+            logger.warning(warning)
+    return classes
 
 
 def table(results: Results, columns: Sequence[str]) -> str:
@@ -80,7 +263,10 @@ def run(options: argparse.Namespace) -> None:
                 f"The tokenizer of {options.tokenizer} is of {tokenizer.config.unit!r}, but {options.task} needs one of "
                 f"{' or '.join(map(repr, kind.units))}."
             )
-    results = kind.evaluate_command(options, tokenizer, accelerator)
+    if options.model is None and is_recipe(options.data) and "tasks" not in read_values(Path(options.data)):
+        results = measure_as_trained(options, tokenizer, accelerator)
+    else:
+        results = measure(kind, options, tokenizer, accelerator)
     if accelerator.is_main_process:
         files = ("output", "gallery", "results")
         asked = {name: value for name, value in vars(options).items() if name not in (*foreign, *files)}

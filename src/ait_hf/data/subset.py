@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A part of a data set that stands for the whole."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import datasets
@@ -45,3 +45,10 @@ def examples(dataset: Dataset | datasets.Dataset | datasets.IterableDataset, cou
     if count is None:
         raise ValueError("Set evaluation.num_samples (of a command --limit): synthetic rooms have no end.")
     return Subset(dataset, range(count))
+
+
+def only_columns(rows: Iterable, columns: Sequence[str]) -> Iterable:
+    """The same rows, but those of a table have only these columns: pictures that nobody looks at are not decoded."""
+    if isinstance(rows, Subset):
+        return Subset(only_columns(rows.dataset, columns), rows.indices)
+    return rows.select_columns(list(columns)) if isinstance(rows, datasets.Dataset) else rows

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 
@@ -28,6 +29,12 @@ def evaluating(module: torch.nn.Module):
             yield
     finally:
         module.train(was_training)
+
+
+def batches_of(rows: Sequence[Any], batch_size: int, accelerator: Accelerator | None) -> DataLoader:
+    """Rows by number as lists, shared out over the processes."""
+    loader = DataLoader(rows, batch_size=batch_size, collate_fn=list)
+    return loader if accelerator is None else accelerator.prepare(loader)
 
 
 def measure_all(

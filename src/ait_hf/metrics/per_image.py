@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A metric that averages per-image values: the shape of every metric on dense maps here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import evaluate
 import numpy as np
@@ -67,6 +67,11 @@ class PerImageMetric(evaluate.Metric):
     def add_errors(self, errors: Mapping[str, torch.Tensor]) -> None:
         """Add the per-image values `{column: (n,)}` of n images."""
         self.add_batch(predictions=self.rows(errors))
+
+    def mean_errors(self, rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """The values of these rows, one of an image each, which may hold more than the columns."""
+        self.add_errors({name: torch.tensor([row[name] for row in rows]) for name in self.columns})
+        return self.compute()
 
     def _compute(self, predictions) -> dict[str, float]:
         rows = np.asarray(predictions, dtype=np.float64)

@@ -29,6 +29,7 @@ from datasets.distributed import split_dataset_by_node
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
+from ..data.classes import DataClasses
 from ..data.subset import examples
 from .batch_sizes import shared_out
 from .faults import SampleError
@@ -116,9 +117,17 @@ class DataRecipe:
         """The examples to train on."""
         return self.rows(self.split, for_training=True)
 
-    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
-        """A COCO dictionary of at least the samples that are evaluated, where that is what they are measured by."""
-        raise NotImplementedError
+    def class_names(self) -> list[str]:
+        """Classes, numbered from 0; none by default."""
+        return []
+
+    def data_classes(self, split: str | None = None) -> DataClasses | None:
+        """Classes or joints of a split, by default of the rows to train on; `None` for data without any."""
+        return None
+
+    def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any] | None:
+        """A COCO dictionary of at least the samples that are evaluated; `None` where they are not measured by one."""
+        return None
 
     def check_ground_truth(self, split: str, num_samples: int | None) -> None:
         """`ValueError` for samples that [`DataRecipe.ground_truth`] cannot use and that loading does not check."""
@@ -129,10 +138,9 @@ class DataRecipe:
         """What to tell before a tokenizer is trained on them."""
         return []
 
-    def examples(self, split: str, number: int) -> list[Sample]:
-        """So many examples, spread evenly over a split; the first ones of a stream and of data without end."""
-        chosen = examples(self.load(split), number)
-        return [chosen[index] for index in range(len(chosen))]
+    def examples(self, split: str, number: int | None) -> Sequence | Dataset:
+        """The examples that stand for a split, by number, see [`~ait_hf.data.subset.examples`]."""
+        return examples(self.load(split), number)
 
 
 @dataclass
@@ -417,9 +425,29 @@ def evaluation_batches(
     Raises:
         ValueError: If all examples are asked of a data set without end.
     """
-    samples = EvalSamples(examples(stream.data.load(split), num_samples), stream.eval_transform)
-    loader = DataLoader(samples, batch_size=batch_size, collate_fn=stream.collate, **_loader_arguments(num_workers))
+    samples = EvalSamples(stream.data.examples(split, num_samples), stream.eval_transform)
+    return evaluation_loader(samples, stream.collate, accelerator, batch_size, num_workers)
+
+
+def evaluation_loader(
+    samples: EvalSamples,
+    collate: Callable[[Sequence[Sample]], Batch],
+    accelerator: Accelerator,
+    batch_size: int,
+    num_workers: int = 0,
+) -> DataLoader:
+    """Batches of samples in their order, shared out over the processes for `accelerator.gather_for_metrics`."""
+    loader = DataLoader(samples, batch_size=batch_size, collate_fn=collate, **_loader_arguments(num_workers))
     return accelerator.prepare(loader)
+
+
+def concatenated(batches: Sequence[Batch]) -> Batch:
+    """Batches as one: tensors one after the other, and so the lists of what differs in size."""
+    parts = {key: [batch[key] for batch in batches] for key in batches[0]}
+    return {
+        key: torch.cat(values) if torch.is_tensor(values[0]) else list(itertools.chain(*values))
+        for key, values in parts.items()
+    }
 
 
 def _collate(stream: Stream, drawn: Sequence[Drawn]) -> tuple[Batch, list]:

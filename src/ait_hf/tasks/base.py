@@ -4,8 +4,8 @@
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,17 +20,42 @@ from ..data.classes import DataClasses, Pairs, pair_classes
 from ..data.pixels import height_and_width
 from ..metrics.reconstruction import ReconstructionKind
 from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
+from ..model.image_processing_ait import AiTImageProcessor
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.from_folder import FineTuning, Section
-from ..recipes.streams import DataRecipe, Stream
+from ..recipes.streams import Batch, DataRecipe, EvalSamples, Sample, Stream, concatenated, evaluation_loader
 from .card_text import TaskText
 from .writer import Writer
 
 
 CLASSES_BY_ORDER = "model.classes_by_order=true"
+SYNTHETIC = "synthetic"
+RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them
+
+
+@dataclass(frozen=True)
+class ShortForm:
+    """
+    What `ait evaluate --data` takes in the place of a recipe.
+
+    Args:
+        written: How messages write it.
+        options: Options that say more of the data.
+        required: What messages say if one of them is missing.
+        has_splits: Whether `--split` says which part of the data.
+    """
+
+    written: str
+    options: Sequence[str] = ()
+    required: Mapping[str, str] = field(default_factory=dict)
+    has_splits: bool = True
+
+    def means(self, start: str, data: str) -> bool:
+        """Whether `data` is of this form, which begins with `start`."""
+        return data == start or not start or (start.endswith(":") and data.startswith(start))
 
 
 @strict
@@ -63,6 +88,7 @@ class Kind(ABC):
         columns: Metrics that the table of an evaluation shows, if they are there.
         writer: What `ait predict` does with photographs for its tasks.
         finetune_options: Arguments of [`~ait_hf.recipes.from_folder.FineTuning`] that only some kinds have.
+        short_forms: What `ait evaluate --data` takes beside recipes, by what it begins with.
         predict_options: Options of `ait predict` that not all kinds have.
         tokenizer_data: Data sections that its tokenizers are trained on.
         tokenizer_defaults: What a recipe need not say of the configuration of a new tokenizer.
@@ -82,6 +108,7 @@ class Kind(ABC):
     tokenizer_class: ClassVar[type[Tokenizer]] = VQTokenizer
     columns: ClassVar[Sequence[str]]
     writer: ClassVar[type[Writer]]
+    short_forms: ClassVar[Mapping[str, ShortForm]] = {}
     predict_options: ClassVar[Sequence[str]] = ()
     finetune_options: ClassVar[Sequence[str]] = ()
     tokenizer_data: ClassVar[Any]
@@ -103,16 +130,34 @@ class Kind(ABC):
             raise ValueError(f"every must be at least 1, got {self.every}.")
 
     @classmethod
-    @abstractmethod
     def check_options(cls, options: argparse.Namespace) -> None:
         """`ValueError` for options of `ait evaluate` that do not go together."""
+        return
 
-    @staticmethod
-    @abstractmethod
-    def evaluate_command(
-        options: argparse.Namespace, tokenizer: Tokenizer | None, accelerator: Accelerator
-    ) -> dict[str, dict[str, float]]:
-        """The values of every mode of the model and of every tokenizer, by name; writes what the options ask for."""
+    @classmethod
+    def short_data(
+        cls, options: argparse.Namespace, image_size: list[int], class_names: Sequence[str]
+    ) -> dict[str, Any]:
+        """
+        The keys of the data section that one of the `short_forms` means, but `batch_size`.
+
+        Args:
+            options: Of `ait evaluate`.
+            image_size: Height and width of what the model sees, or of a tokenizer's samples, pixels.
+            class_names: Of the model's task; none if there is no model.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def prediction_settings(cls, options: argparse.Namespace, declared: AiTTaskConfig) -> dict[str, Any]:
+        """What options of `ait evaluate` say of predictions: settings of [`~Kind.evaluate`] and [`~Kind.gallery`].
+        `ValueError` for what the model cannot do."""
+        return {}
+
+    @classmethod
+    def measuring_settings(cls, options: argparse.Namespace) -> dict[str, Any]:
+        """What they say of the measuring: other settings of [`~Kind.evaluate`]."""
+        return {}
 
     @staticmethod
     @abstractmethod
@@ -131,8 +176,8 @@ class Kind(ABC):
         """
 
     def class_names(self) -> list[str]:
-        """Classes of the task's data, numbered from 0; none by default."""
-        return []
+        """Classes of the task's data, numbered from 0."""
+        return self.data.class_names()
 
     @abstractmethod
     def declaration(self, tokenizer: Any) -> dict[str, Any]:
@@ -141,20 +186,22 @@ class Kind(ABC):
 
     def data_classes(self, split: str | None = None) -> DataClasses | None:
         """Classes or joints of a split, by default of the samples to train on; `None` for a task without any."""
-        return None
+        return self.data.data_classes(split)
 
-    def pair(self, data: DataClasses, config: AiTConfig, model: str, advice: str = "") -> Pairs:
+    def pair(
+        self, data: DataClasses, config: AiTConfig, model: str, *, option: str = CLASSES_BY_ORDER, **pairing
+    ) -> Pairs:
         """
-        Pairs classes of the data with the model's.
+        Pairs classes of the data with the model's; arguments and errors as of [`~ait_hf.data.classes.pair_classes`].
 
         Args:
             model (`str`): What messages call the model.
-            advice (`str`): What messages say that can be done.
-
-        Raises:
-            ValueError: As [`~ait_hf.data.classes.pair_classes`].
         """
-        return pair_classes(config.class_names(self.name), data, model, option=CLASSES_BY_ORDER, advice=advice)
+        return pair_classes(config.class_names(self.name), data, model, option=option, **pairing)
+
+    def owner_of_classes(self, model: str) -> str:
+        """What messages say that the model's classes are of."""
+        return model
 
     @abstractmethod
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
@@ -169,22 +216,73 @@ class Kind(ABC):
     def processor(self) -> BaseImageProcessor:
         """Makes of any image what the evaluation samples hold."""
 
-    def check_evaluation(self, options: EvaluationRecipe) -> None:
-        """`ValueError` for ground truth that an evaluation could not use, before a training starts. (Files are checked when
-        their table is built.)"""
-        return
+    @abstractmethod
+    def collate(self, rows: Sequence[Sample], processor: BaseImageProcessor) -> Batch:
+        """Whole examples as a batch for [`~Kind.evaluate`], prepared as for a prediction."""
+
+    def batches(
+        self,
+        rows: Sequence[Sample],
+        processor: BaseImageProcessor,
+        accelerator: Accelerator,
+        batch_size: int,
+        num_workers: int = 0,
+    ) -> DataLoader:
+        """What [`~Kind.evaluate`] takes, of examples by number; `SampleError` for one that cannot be read."""
+        samples = EvalSamples(rows, _OneByOne(self, processor))
+        return evaluation_loader(samples, concatenated, accelerator, batch_size, num_workers)
 
     @abstractmethod
     def evaluate(
         self,
         model: AiTForDenseTokenGeneration,
-        loader: DataLoader,
-        accelerator: Accelerator,
+        processor: BaseImageProcessor,
+        batches: Iterable[Batch],
         options: EvaluationRecipe,
         classes: Pairs | None = None,
+        *,
+        accelerator: Accelerator,
+        description: str | None = None,
+        **settings,
     ) -> dict[str, float]:
-        """Metrics on the evaluation samples, at least on the main process; all processes call it. Their `classes` have
-        been paired with the model's; without, they are the same."""
+        """
+        Metrics of a model on whole examples, at their own sizes: in training, and of `ait evaluate`.
+
+        Args:
+            model, processor: The model (not wrapped for training) and the image processor of the task.
+            batches: Of [`~Kind.batches`].
+            options: Which part of the data the batches are of, for its ground truth.
+            classes: Those of the part, paired with the model's; `None` if they are the same, or for a task without any.
+            accelerator ([`Accelerator`]): What prepared the batches; all processes call this.
+            description: Title of a progress bar; without it there is none.
+            settings: Of `generate()`, [`~Kind.prediction_settings`] and [`~Kind.measuring_settings`].
+        """
+
+    @abstractmethod
+    def evaluate_tokenizer(
+        self,
+        tokenizer: Tokenizer,
+        rows: Sequence[Sample],
+        options: EvaluationRecipe,
+        classes: Pairs | None = None,
+        *,
+        image_size: Sequence[int],
+        processor: BaseImageProcessor | None = None,
+        accelerator: Accelerator,
+        description: str,
+        **settings,
+    ) -> dict[str, float]:
+        """
+        How well a tokenizer rebuilds the truth of whole examples, which a model that makes no mistake could reach, and how
+        evenly it uses its codes.
+
+        Args:
+            rows: Examples by number.
+            image_size: Height and width of what a model sees, pixels.
+            processor: The model's image processor, if there is a model.
+            description: What messages call the tokenizer, and the title of a progress bar.
+            options, classes, accelerator, settings: As of [`~Kind.evaluate`].
+        """
 
     @abstractmethod
     def gallery(
@@ -293,6 +391,28 @@ def resized(name: str, size: tuple[int, int], tokenizer: VQTokenizer) -> dict[st
     """What an adapted task whose codes stand for the whole image declares of that image's size; errors as of
     [`code_grid`]."""
     return {"image_size": list(size), "grid_size": code_grid(f"The image size of tasks.{name}.data", size, tokenizer)}
+
+
+@dataclass(frozen=True)
+class _OneByOne:
+    """Examples one after the other, so that one that cannot be read is known by its name."""
+
+    task: Kind
+    processor: BaseImageProcessor
+
+    def __call__(self, row: Sample) -> Batch:
+        return self.task.collate([row], self.processor)
+
+
+def frame_processor(image_size: Sequence[int], *, normalize: bool) -> AiTImageProcessor:
+    """The image processor that fits images into a frame of `image_size` (height, width) pixels."""
+    height, width = image_size
+    return AiTImageProcessor(
+        size={"max_height": height, "max_width": width},
+        do_normalize=normalize,
+        do_pad=True,
+        pad_size={"height": height, "width": width},
+    )
 
 
 def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:

@@ -46,9 +46,9 @@ def pair_task(task: Kind, config: AiTConfig, split: str, pretrained: str | None)
     if pretrained is None and data.names and are_unnamed(data.names):
         raise ValueError(f"{data.source} has no names of its classes, only {data.names[0]!r}, ...: give them names.")
     advice = "" if pretrained is None else ADVICE
-    trained = task.pair(data, config, model, advice)
+    trained = task.pair(data, config, model, advice=advice)
     held_out = task.data_classes(split)
-    evaluated = task.pair(held_out, config, model, advice)
+    evaluated = task.pair(held_out, config, model, advice=advice)
     warnings = learning_warnings(data, trained.lacking) + measuring_warnings(evaluated, held_out, model)
     return TaskClasses(trained, evaluated, warnings)
 

@@ -25,7 +25,7 @@ from ..data.writing import write_folder, write_into_folder, write_text
 from ..hub.push import prepare_repository, push_run
 from ..recipes.batch_sizes import shared_out
 from ..recipes.parsing import build, dump_recipe, flatten, read_values, to_values
-from ..recipes.streams import evaluation_batches, mixed_batches
+from ..recipes.streams import mixed_batches
 from .averaging import build_average
 from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
 from .compilation import compile_parts, uncompiled
@@ -108,17 +108,7 @@ class _Run:
         resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self.last_checkpoint = resumed
         self._check_resumed(resumed)
-        self.loaders = {
-            name: evaluation_batches(
-                stream,
-                accelerator,
-                split=recipe.evaluation.split,
-                num_samples=recipe.evaluation.num_samples,
-                batch_size=recipe.evaluation.batch_size,
-                num_workers=self.options.num_workers,
-            )
-            for name, stream in task.streams.items()
-        }
+        self.loaders = task.evaluation_loaders(accelerator, recipe.evaluation, self.options.num_workers)
         if self.is_sharded:
             set_up_sharding(task.model, accelerator)
             self.whole = copy.deepcopy(task.model).to(accelerator.device)
@@ -299,7 +289,7 @@ class _Run:
         accelerator = self.accelerator
         with self._finished_model() as model:
             model.eval()
-            with torch.no_grad(), accelerator.autocast():
+            with torch.no_grad():  # and without autocast: of the model as it is saved
                 metrics = self.task.evaluate(model, self.loaders, accelerator)
             self.model.train()
             is_best = False

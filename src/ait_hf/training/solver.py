@@ -78,7 +78,7 @@ class SolverTraining(TrainingTask):
         self.warnings = [warning for classes in self.classes.values() for warning in classes.warnings]
         self.streams = {}
         for name, task in recipe.tasks.items():
-            task.check_evaluation(recipe.evaluation)
+            task.data.check_ground_truth(recipe.evaluation.split, recipe.evaluation.num_samples)
             trained = self.classes[name].trained
             stream = task.stream(declared[name], None if trained is None else trained.numbers)
             self.streams[name] = replace(stream, draft=_Draft(self.objectives[name]))
@@ -114,21 +114,33 @@ class SolverTraining(TrainingTask):
             values |= {f"{name}/{key}": value for key, value in {"loss": mean, **losses}.items()}
         return {"loss": sum(weighted), **values}
 
-    def evaluate(
-        self, model: AiTForDenseTokenGeneration, loaders: Mapping[str, DataLoader], accelerator: Accelerator
-    ) -> dict[str, float]:
-        results = {
-            name: task.evaluate(
-                model, loaders[name], accelerator, self.recipe.evaluation, self.classes[name].evaluated
+    def evaluation_loaders(
+        self, accelerator: Accelerator, options: EvaluationRecipe, num_workers: int
+    ) -> dict[str, DataLoader]:
+        return {
+            name: task.batches(
+                task.data.examples(options.split, options.num_samples),
+                self.processors[name],
+                accelerator,
+                options.batch_size,
+                num_workers,
             )
             for name, task in self.recipe.tasks.items()
         }
+
+    def evaluate(
+        self, model: AiTForDenseTokenGeneration, loaders: Mapping[str, DataLoader], accelerator: Accelerator
+    ) -> dict[str, float]:
+        results = {}
+        for name, task in self.recipe.tasks.items():
+            given = (self.processors[name], loaders[name], self.recipe.evaluation, self.classes[name].evaluated)
+            results[name] = task.evaluate(model, *given, accelerator=accelerator)
         return {f"{name}/{key}": value for name, metrics in results.items() for key, value in metrics.items()}
 
     def pictures(self, model: AiTForDenseTokenGeneration, options: EvaluationRecipe) -> dict[str, Image.Image]:
         pictures = {}
         for name, task in self.recipe.tasks.items():
-            rows = task.data.examples(options.split, options.num_pictures)
+            rows = list(task.data.examples(options.split, options.num_pictures))
             pictures[name] = task.gallery(model, self.processors[name], rows, self.classes[name].evaluated)
         return pictures
 

@@ -23,14 +23,13 @@ from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..recipes.parsing import check_keys
-from ..tasks.base import Kind, class_table, classes_of_model, tokenizer_arguments
+from ..tasks.base import RELEASED_CODEBOOKS, Kind, class_table, classes_of_model, tokenizer_arguments
 from ..tasks.classes import name_by_order
 from .adaptation import adapt_solver
 from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
 
 
-RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them
 RELEASED_TASK_IDS = 4
 FIRST_OWN_TASK_ID = 5  # behind those of the known tasks
 # What the recipe sets elsewhere is not a key of its sections `model.config` and `model.backbone_config`.

@@ -30,6 +30,7 @@ from .tokenizer_data import InputMask, masked_stream
 from .tokenizer_pictures import draw_reconstructions
 
 
+AnyTokenizerData = Union[tuple(kind.tokenizer_data for kind in KINDS)]  # noqa: UP007 (any of them)
 SAMPLES = "samples"  # the one source of samples
 TARGETS = "targets"  # what its reconstruction loss is divided by
 PATCH_SIZE = 16  # of masked maps, pixels, unless the recipe says otherwise
@@ -75,7 +76,7 @@ class MaskAugmentationRecipe:
 class TokenizerRecipe(Recipe):
     """Recipe of a tokenizer."""
 
-    data: Union[tuple(kind.tokenizer_data for kind in KINDS)]  # noqa: UP007 (any of them)
+    data: AnyTokenizerData
     model: TokenizerModelRecipe = field(default_factory=TokenizerModelRecipe)
     mask_augmentation: MaskAugmentationRecipe = field(default_factory=MaskAugmentationRecipe)
 
@@ -100,7 +101,7 @@ class TokenizerTraining(TrainingTask):
         self.recipe = recipe
         self.model = build_tokenizer(recipe)
         self.parts = (self.model.encoder, self.model.decoder)
-        metric = self._metric()
+        metric = reconstruction_metric(recipe.data)
         self.best_metric, self.lower_is_better = metric.best, metric.lower_is_better
         self.warnings = recipe.data.tokenizer_warnings()
         ratio, patch_size = recipe.mask_augmentation.ratio, recipe.mask_augmentation.patch_size
@@ -156,20 +157,7 @@ class TokenizerTraining(TrainingTask):
     def evaluate(
         self, model: Tokenizer, loaders: Mapping[str, DataLoader], accelerator: Accelerator
     ) -> dict[str, float]:
-        metric = self._metric()
-        for batch in loaders[SAMPLES]:
-            ids = model.tokenize(batch["labels"])
-            errors = metric.errors(model.detokenize(ids=ids), batch["labels"])
-            errors, ids = accelerator.gather_for_metrics((errors, ids))
-            if accelerator.is_main_process:
-                metric.add_errors(errors, ids)
-        if not accelerator.is_main_process:
-            return {}
-        return metric.compute(num_codes=model.config.num_vq_embeddings)
-
-    def _metric(self) -> ReconstructionMetric:
-        name = self.recipe.kind.reconstruction(self.recipe.data.unit)
-        return ReconstructionMetric(name, keep_in_memory=True)
+        return evaluate_reconstructions(model, loaders[SAMPLES], self.recipe.data, accelerator)
 
     def pictures(self, model: Tokenizer, options: EvaluationRecipe) -> dict[str, Image.Image]:
         transform = self.streams[SAMPLES].eval_transform
@@ -207,6 +195,26 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
             f"{config.downsample_ratio} pixels per code."
         )
     return kind.tokenizer_class(**asdict(config))
+
+
+def reconstruction_metric(data: DataRecipe) -> ReconstructionMetric:
+    """What a tokenizer of these data is measured by."""
+    return ReconstructionMetric(kind_of_unit(data.unit).reconstruction(data.unit), keep_in_memory=True)
+
+
+def evaluate_reconstructions(
+    tokenizer: Tokenizer, loader: DataLoader, data: DataRecipe, accelerator: Accelerator
+) -> dict[str, float]:
+    """Errors of the samples that a tokenizer of `data` rebuilds, and the use of its codes: in training, and of
+    `ait evaluate`. On the main process; all processes call it."""
+    metric = reconstruction_metric(data)
+    for batch in loader:
+        ids = tokenizer.tokenize(batch["labels"])
+        errors = metric.errors(tokenizer.detokenize(ids=ids), batch["labels"])
+        errors, ids = accelerator.gather_for_metrics((errors, ids))
+        if accelerator.is_main_process:
+            metric.add_errors(errors, ids)
+    return metric.compute(num_codes=tokenizer.config.num_vq_embeddings) if accelerator.is_main_process else {}
 
 
 def train_tokenizer(recipe: TokenizerRecipe) -> list[dict[str, float]]:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..recipes.evaluation import EvaluationRecipe
-from ..recipes.streams import Batch, Stream
+from ..recipes.streams import Batch, Stream, evaluation_batches
 
 
 class TrainingTask(ABC):
@@ -66,6 +66,22 @@ class TrainingTask(ABC):
         belong to the step as a whole, to log as those of `loss`.
         """
         yield {}
+
+    def evaluation_loaders(
+        self, accelerator: Accelerator, options: EvaluationRecipe, num_workers: int
+    ) -> dict[str, DataLoader]:
+        """What is evaluated, by the names of the streams; errors of the data show here."""
+        return {
+            name: evaluation_batches(
+                stream,
+                accelerator,
+                split=options.split,
+                num_samples=options.num_samples,
+                batch_size=options.batch_size,
+                num_workers=num_workers,
+            )
+            for name, stream in self.streams.items()
+        }
 
     @abstractmethod
     def evaluate(

@@ -1,6 +1,5 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-import argparse
 import json
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tiny_pose import NUM_JOINTS, POSE_TOKENIZER, POSES, SIDE, person, pose_config, pose_model, pose_processor
@@ -22,7 +20,6 @@ from ait_hf.data.skeletons import COCO_SKELETON, Skeleton
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.model.modeling_ait import AiTPoseEstimatorOutput
 from ait_hf.tasks.poses import evaluation as pose_evaluation
-from ait_hf.tasks.poses.command import check_pose_options, evaluate_pose_task
 from ait_hf.tasks.poses.evaluation import (
     evaluate_pose_tokenizer,
     evaluate_poses,
@@ -30,7 +27,6 @@ from ait_hf.tasks.poses.evaluation import (
     pose_ground_truth,
     read_detections,
 )
-from ait_hf_cli.evaluate import add_pose_arguments
 
 
 HAND = Skeleton("hand", ("a", "b"), (), (), (0.1, 0.1))
@@ -252,39 +248,24 @@ def folder(model, tmp_path_factory) -> Path:
     return folder
 
 
-def options(*arguments: str) -> argparse.Namespace:
-    """With what `evaluate_command` adds for all tasks."""
-    parser = argparse.ArgumentParser()
-    for name in ("--model", "--tokenizer", "--data", "--split", "--images"):
-        parser.add_argument(name)
-    for name in ("--results", "--gallery"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--modes", default="checkpoint")
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--task", default=POSES)
-    parser.add_argument("--tokenizer-reconstruction", action="store_true")
-    assert add_pose_arguments(parser) == ["boxes", "flip_test"]
-    return parser.parse_args(arguments)
+def measured(tmp_path: Path, *arguments: object) -> dict[str, dict[str, float]]:
+    output = tmp_path / "metrics.json"
+    evaluate([str(argument) for argument in ("--task", POSES, *arguments, "--output", output)])
+    return json.loads(output.read_text())["results"]
 
 
 def test_command_with_annotated_and_with_detected_boxes(folder, sample, tmp_path):
-    common = ["--model", str(folder), "--data", f"coco:{sample / 'test_coco.json'}", "--images", str(sample)]
-    annotated = options(*common, "--modes", "all", "--tokenizer-reconstruction", "--gallery", str(tmp_path / "a.png"))
-    check_pose_options(annotated)
-    values = evaluate_pose_task(annotated, None, Accelerator())
+    common = ["--model", folder, "--data", f"coco:{sample / 'test_coco.json'}", "--images", sample]
+    drawn = ["--gallery", tmp_path / "a.png"]
+    values = measured(tmp_path, *common, "--modes", "all", "--tokenizer-reconstruction", *drawn)
     assert values.keys() == {"hard", "soft in the detokenizer", "soft in the solver", "soft in both"} | {
         "the model's tokenizer"
     }
     assert all(result["num_persons"] == 12 for result in values.values()) and (tmp_path / "a.png").is_file()
 
     boxes = sample / "test_coco_det_AP_H_56.json"
-    detected = options(
-        *common, "--boxes", str(boxes), "--flip-test", "--limit", "2", "--results", str(tmp_path / "r.json")
-    )
-    check_pose_options(detected)
-    (values,) = evaluate_pose_task(detected, None, Accelerator()).values()
+    detected = ["--boxes", boxes, "--flip-test", "--limit", 2, "--results", tmp_path / "r.json"]
+    (values,) = measured(tmp_path, *common, *detected).values()
     content = json.loads((sample / "test_coco.json").read_text())
     chosen = {content["images"][0]["id"], content["images"][-1]["id"]}
     expected = [box["score"] for box in json.loads(boxes.read_text()) if box["image_id"] in chosen]
@@ -293,10 +274,8 @@ def test_command_with_annotated_and_with_detected_boxes(folder, sample, tmp_path
     assert {result["image_id"] for result in results} == chosen
 
 
-def test_command_on_synthetic_people(folder):
-    chosen = options("--model", str(folder), "--data", "synthetic", "--split", "test", "--limit", "3")
-    check_pose_options(chosen)
-    (values,) = evaluate_pose_task(chosen, tokenizer=None, accelerator=Accelerator()).values()
+def test_command_on_synthetic_people(folder, tmp_path):
+    (values,) = measured(tmp_path, "--model", folder, "--data", "synthetic", "--split", "test", "--limit", 3).values()
     assert values["num_persons"] == 3
 
 
@@ -316,9 +295,11 @@ def test_command_on_synthetic_people(folder):
         ),
     ],
 )
-def test_bad_options(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        check_pose_options(options(*arguments))
+def test_bad_options(arguments, message, tmp_path, capsys):
+    tokenizer().save_pretrained(tmp_path / "tokenizer")
+    with pytest.raises(SystemExit):
+        measured(tmp_path, "--tokenizer", tmp_path / "tokenizer", *arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_the_whole_command(folder, tmp_path, capsys):

@@ -3,6 +3,7 @@
 """Measuring depth models and tokenizers over the batches of a data loader, in one process or several."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,17 +18,17 @@ from ...inference.images import prepare_images
 from ...metrics import (
     DepthMetric,
     ReconstructionMetric,
-    TokenDistanceMetric,
     depth_errors,
     depth_reconstruction_errors,
     token_embedding_distance,
 )
-from ...metrics.measuring import Batch, Row, evaluating, measure_all
+from ...metrics.measuring import Batch, Row, evaluating
 from ...model.generation_ait import AiTGenerateOutput
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.quantization_ait import apply_temperature
 from ...model.tokenization_vq import VQTokenizer
+from ..maps.evaluation import measure_maps, rebuild_maps
 from .prediction import DEPTH_TASK, input_size, predict_depth
 
 
@@ -62,6 +63,7 @@ def evaluate_depth(
     processor: AiTImageProcessor,
     batches: Iterable[Batch],
     *,
+    task: str = DEPTH_TASK,
     accelerator: Accelerator | None = None,
     tta: bool = False,
     min_depth: float = 1e-3,
@@ -78,6 +80,7 @@ def evaluate_depth(
         batches: Batches with `pixel_values` and `labels`, tensors or lists, as [`rgbd_collator`] or
             [`~ait_hf.data.collation.depth_collator`] make them; with several processes a loader that
             `accelerator.prepare` has made.
+        task (`str`): Of the model; its output is depth.
         accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
         tta (`bool`): The published test protocol; see [`predict_depth`].
         min_depth, max_depth, crop: Which pixels count; see [`~ait_hf.metrics.depth_errors`].
@@ -93,39 +96,28 @@ def evaluate_depth(
             [`predict_depth`].
     """
 
-    def measure(batch: Batch) -> list[Row]:
-        sizes = [tuple(label.shape) for label in batch["labels"]]
+    size = tuple(model.config.task(task).image_size)
+
+    def predict(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
+        images, labels = batch["pixel_values"], batch["labels"]
         if tta:
-            distances = [{}] * len(sizes)
-            predictions = predict_depth(model, processor, batch["pixel_values"], tta=True, **settings)
-            predictions = [
-                _resize(prediction["predicted_depth"], size) for prediction, size in zip(predictions, sizes)
-            ]
-        else:
-            size = tuple(model.config.task(DEPTH_TASK).image_size)
-            pixel_values = prepare_images(model, processor, batch["pixel_values"], size)
-            outputs = model.generate(pixel_values=pixel_values, task=DEPTH_TASK, **settings)
-            distances = [{"token_distance": d} for d in _token_distances(model, outputs, batch["labels"], size)]
-            predictions = processor.post_process_depth_estimation(outputs, sizes)
-            predictions = [prediction["predicted_depth"] for prediction in predictions]
+            predictions = predict_depth(model, processor, images, tta=True, **settings)
+            return [(prediction["predicted_depth"], {}) for prediction in predictions]
+        outputs = model.generate(prepare_images(model, processor, images, size), task=task, **settings)
+        predictions = processor.post_process_depth_estimation(outputs, [tuple(label.shape) for label in labels])
+        distances = _token_distances(model.task_tokenizer(task), outputs, labels, size)
         return [
-            _row(depth_errors(prediction[None], label[None], min_depth=min_depth, max_depth=max_depth, crop=crop))
-            | distance
-            for prediction, label, distance in zip(predictions, _to(batch["labels"], model.device), distances)
+            (prediction["predicted_depth"], {"token_distance": distance})
+            for prediction, distance in zip(predictions, distances)
         ]
 
     def summarize(rows: list[Row]) -> dict[str, float]:
-        metric = DepthMetric(keep_in_memory=True)
-        metric.add_errors({name: torch.tensor([row[name] for row in rows]) for name in metric.columns})
-        result = metric.compute()
-        if not tta:
-            distance = TokenDistanceMetric(keep_in_memory=True)
-            distance.add_batch(predictions=[row["token_distance"] for row in rows])
-            result |= distance.compute()
-        return result
+        values = DepthMetric(keep_in_memory=True).mean_errors(rows)
+        return values if tta else values | {"token_distance": float(np.mean([row["token_distance"] for row in rows]))}
 
+    errors = partial(depth_errors, min_depth=min_depth, max_depth=max_depth, crop=crop)
     with evaluating(model):
-        return measure_all(batches, measure, summarize, accelerator, description)
+        return measure_maps(batches, predict, errors, summarize, accelerator, description)
 
 
 def evaluate_tokenizer(
@@ -156,45 +148,16 @@ def evaluate_tokenizer(
         On every process the values of [`~ait_hf.metrics.ReconstructionMetric`].
     """
 
-    def measure(batch: Batch) -> list[Row]:
-        rows = []
-        for label in _to(batch["labels"], tokenizer.device):
-            size = tuple(label.shape) if image_size is None else input_size(image_size, label.shape, tta)
-            reconstruction, ids = reconstruct_depth(tokenizer, label, size)
-            errors = depth_reconstruction_errors(
-                reconstruction[None], label[None], min_depth=min_depth, max_depth=max_depth, crop=crop
-            )
-            rows.append(_row(errors) | {"ids": ids.flatten().tolist()})
-        return rows
-
-    def summarize(rows: list[Row]) -> dict[str, float]:
-        metric = ReconstructionMetric("depth", keep_in_memory=True)
-        for row in rows:  # images of different sizes have different numbers of codes
-            metric.add_errors({name: torch.tensor([row[name]]) for name in metric.columns}, torch.tensor([row["ids"]]))
-        return metric.compute(num_codes=tokenizer.config.num_vq_embeddings)
-
-    with evaluating(tokenizer):
-        return measure_all(batches, measure, summarize, accelerator, description)
-
-
-def reconstruct_depth(
-    tokenizer: VQTokenizer, depth: torch.Tensor, size: tuple[int, int]
-) -> tuple[torch.Tensor, torch.LongTensor]:
-    """
-    A depth map through the tokenizer and back.
-
-    Args:
-        depth (`torch.Tensor` of shape `(height, width)`): Metres, 0 where unknown.
-        size: Height and width at which it is tokenized; padded with unknown depth to whole codes.
-
-    Returns:
-        Reconstruction `(height, width)`, float32, metres, and ids `(rows, columns)`.
-    """
-    resized = _resize_labels([depth], size)
-    ratio = tokenizer.config.downsample_ratio
-    ids = tokenizer.tokenize(F.pad(resized, (0, -size[1] % ratio, 0, -size[0] % ratio)))
-    reconstruction = tokenizer.detokenize(ids=ids)[0, 0, : size[0], : size[1]].float()
-    return _resize(reconstruction, tuple(depth.shape)), ids[0]
+    errors = partial(depth_reconstruction_errors, min_depth=min_depth, max_depth=max_depth, crop=crop)
+    return rebuild_maps(
+        tokenizer,
+        batches,
+        lambda size: size if image_size is None else input_size(image_size, size, tta),
+        errors,
+        ReconstructionMetric("depth", keep_in_memory=True),
+        accelerator,
+        description,
+    )
 
 
 def depth_gallery_rows(
@@ -228,13 +191,10 @@ def depth_gallery_rows(
 
 
 def _token_distances(
-    model: AiTForDenseTokenGeneration,
-    outputs: AiTGenerateOutput,
-    labels: Sequence[torch.Tensor],
-    size: tuple[int, int],
+    tokenizer: VQTokenizer, outputs: AiTGenerateOutput, labels: Sequence[torch.Tensor], size: tuple[int, int]
 ) -> list[float]:
-    tokenizer = model.task_tokenizer(DEPTH_TASK)
-    true_ids = tokenizer.tokenize(_resize_labels(_to(labels, model.device), size)).flatten(1)
+    labels = [label.to(tokenizer.device) for label in labels]
+    true_ids = tokenizer.tokenize(_resize_labels(labels, size)).flatten(1)
     codes = tokenizer.quantizer.embedding
     if outputs.soft_detokenizer:
         probabilities = apply_temperature(outputs.soft_tokens, outputs.soft_temperature)
@@ -251,12 +211,3 @@ def _resize_labels(labels: Sequence[torch.Tensor], size: tuple[int, int]) -> tor
 
 def _resize(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(values[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-
-
-def _to(labels: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    return [label.to(device) for label in labels]
-
-
-def _row(errors: dict[str, torch.Tensor]) -> Row:
-    """The errors of one image as numbers."""
-    return dict(zip(errors, torch.cat(list(errors.values())).tolist()))

@@ -2,30 +2,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth as a task of a recipe."""
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import torch
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.pixels import without_channel
 from ...drawing.colors import known_limits
-from ...metrics.depth import DepthMetric, depth_errors
 from ...model.configuration_ait import AiTTaskConfig
-from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDepthEstimation
-from ...model.tokenization_vq import VQTokenizer
-from ...recipes.streams import Stream
-from ..base import DenseSettings, Kind, code_grid, resized
+from ...recipes.streams import Batch
+from ..base import SYNTHETIC, DenseSettings, ShortForm
 from ..card_text import GRID_LIMIT, TaskText
+from ..maps.task import Maps
 from ..writer import Writer
-from .command import NYU_PREFIX, evaluate_depth_task
 from .data import DepthData, depth_from_folder
 from .drawing import colorize_depth, depth_gallery
-from .evaluation import depth_gallery_rows
+from .evaluation import depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
 from .prediction import DepthWriter
+
+
+NYU = "nyu_depth:"
 
 
 @strict
@@ -38,8 +38,8 @@ class DepthSettings(DenseSettings):
 
 @strict
 @dataclass(kw_only=True)
-class Depth(Kind):
-    """Depth of the whole image."""
+class Depth(Maps):
+    """Depth of the whole image: a map of one channel, in metres."""
 
     title: ClassVar[str] = "depth"
     tasks: ClassVar[Sequence[str]] = ("depth",)
@@ -54,46 +54,45 @@ class Depth(Kind):
         *("rmse", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
         *("token_distance", "perplexity", "num_images"),
     )
-    codebook: ClassVar[str] = "depth"
-    unit: ClassVar[str] = "metre"
+    short_forms: ClassVar[Mapping[str, ShortForm]] = {
+        SYNTHETIC: ShortForm(SYNTHETIC),
+        NYU: ShortForm("nyu_depth:ROOT"),
+        "": ShortForm("an index of RGB-D pairs", ("root", "depth_scale")),
+    }
     task_id: ClassVar[int] = 2
     model_class: ClassVar[type] = AiTForDepthEstimation
-    best_metric: ClassVar[str] = "rmse"
-    lower_is_better: ClassVar[bool] = True
+    kind: ClassVar[str] = "map"  # no key of the section, which its name tells from others
 
     name: Literal["depth"] = "depth"
     data: DepthData
-    tokenizer: str | None = None
     settings: DepthSettings = field(default_factory=DepthSettings)
 
-    def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
-        where = "tasks.depth.data.transform.crop_size"
-        return {
-            "slots": ["depth"],
-            "output_type": "depth",
-            "grid_size": code_grid(where, self.data.image_size, tokenizer),
-            "image_size": list(self.data.image_size),
-            **asdict(self.settings),
-        }
+    @classmethod
+    def short_data(cls, options, image_size, class_names) -> dict[str, Any]:
+        transform = {"transform": {"crop_size": image_size}}
+        if options.data == SYNTHETIC:
+            return transform | {"name": "synthetic", "size": image_size}
+        if options.data.startswith(NYU):
+            return transform | {"name": "nyu_depth", "root": options.data.removeprefix(NYU)}
+        frames = {"index": options.data, "root": options.root, "depth_scale": options.depth_scale}
+        return transform | {"name": "rgbd", **frames}
 
-    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
-        return self.data.stream(self.every)
+    @classmethod
+    def prediction_settings(cls, options, declared) -> dict[str, Any]:
+        return {"tta": options.protocol == "tta"}
 
-    def processor(self) -> AiTImageProcessor:
-        height, width = self.data.image_size
-        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+    @classmethod
+    def measuring_settings(cls, options) -> dict[str, Any]:
+        crop = "eigen" if options.eigen_crop else None
+        return {"min_depth": options.min_depth, "max_depth": options.max_depth, "crop": crop}
 
-    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
-        metric = DepthMetric(keep_in_memory=True)
-        for batch in loader:
-            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name)
-            errors = accelerator.gather_for_metrics(depth_errors(outputs.predicted_depth, batch["labels"]))
-            if accelerator.is_main_process:
-                metric.add_errors(errors)
-        return metric.compute() if accelerator.is_main_process else {}
+    def collate(self, rows, processor) -> Batch:
+        return rgbd_collator(rows)
 
-    def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
-        return resized(self.name, self.data.image_size, tokenizer)
+    def evaluate(self, model, processor, batches, options, classes=None, **measuring) -> dict[str, float]:
+        return evaluate_depth(model, processor, batches, task=self.name, **measuring)
+
+    _rebuild = staticmethod(evaluate_tokenizer)
 
     @staticmethod
     def text(declared: AiTTaskConfig) -> TaskText:
@@ -114,6 +113,10 @@ class Depth(Kind):
         return "depth"
 
     @classmethod
+    def blank_sample(cls, data) -> torch.Tensor:
+        return torch.zeros(1, *data.image_size)
+
+    @classmethod
     def painter(cls, data, truth, longer_side):
         (low,), (high,) = known_limits(truth.numpy()[..., None])
         scale = f", {low:.1f} (blue) to {high:.1f} m (red)"
@@ -123,12 +126,3 @@ class Depth(Kind):
         return depth_gallery(depth_gallery_rows(model, processor, rows, **settings))
 
     from_folder = staticmethod(depth_from_folder)
-    evaluate_command = staticmethod(evaluate_depth_task)
-
-    @classmethod
-    def check_options(cls, options: argparse.Namespace) -> None:
-        has_index = options.data != "synthetic" and not options.data.startswith(NYU_PREFIX)
-        if not has_index and (options.root is not None or options.depth_scale is not None):
-            raise ValueError("--root and --depth-scale go with an index of RGB-D pairs.")
-        if options.split is None:
-            raise ValueError("Give the --split of the data to evaluate.")

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring models and tokenizers of dense maps of any kind over the batches of a data loader."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
+from ...data.maps import UNIT_VECTOR
 from ...inference.generating import check_output_type
 from ...metrics.maps import MapMetric, map_errors
 from ...metrics.measuring import Batch, Row, evaluating, measure_all
-from ...metrics.reconstruction import code_usage
+from ...metrics.reconstruction import ReconstructionMetric
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
@@ -62,19 +64,41 @@ def evaluate_maps(
     """
     unit = task_tokenizer(model, task).config.unit
 
-    def measure(batch: Batch) -> list[Row]:
-        labels = [label.to(model.device) for label in batch["labels"]]
+    def predict(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
         predictions = predict_maps(model, processor, batch["pixel_values"], task=task, **settings)
-        return [
-            _row(map_errors(prediction["predicted_map"][None], label[None], unit=unit))
-            for prediction, label in zip(predictions, labels)
-        ]
+        return [(prediction["predicted_map"], {}) for prediction in predictions]
 
-    def summarize(rows: list[Row]) -> dict[str, float]:
-        return _mean_errors(rows, unit)
-
+    errors, metric = partial(map_errors, unit=unit), MapMetric(unit, keep_in_memory=True)
     with evaluating(model):
-        return measure_all(batches, measure, summarize, accelerator, description)
+        return measure_maps(batches, predict, errors, metric.mean_errors, accelerator, description)
+
+
+def measure_maps(
+    batches: Iterable[Batch],
+    predict: Callable[[Batch], list[tuple[torch.Tensor, Row]]],
+    errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]],
+    summarize: Callable[[list[Row]], dict[str, float]],
+    accelerator: Accelerator | None,
+    description: str | None,
+) -> dict[str, float]:
+    """
+    Errors of maps that are made of batches, per image at the ground truth's size.
+
+    Args:
+        batches, accelerator, description: As for [`evaluate_maps`].
+        predict: Of every image of a batch the map, at the size of its label, and what else belongs into its row.
+        errors: Of a batch of maps and their truth, by name.
+        summarize: The values of the rows of all images.
+    """
+
+    def measure(batch: Batch) -> list[Row]:
+        rows = []
+        for (found, more), label in zip(predict(batch), batch["labels"], strict=True):
+            values = errors(found[None], label.to(found.device)[None])
+            rows.append(dict(zip(values, torch.cat(list(values.values())).tolist())) | more)
+        return rows
+
+    return measure_all(batches, measure, summarize, accelerator, description)
 
 
 def evaluate_map_tokenizer(
@@ -98,24 +122,46 @@ def evaluate_map_tokenizer(
     Returns:
         On every process the values of [`~ait_hf.metrics.maps.MapMetric`], `perplexity` and `code_usage`.
     """
-    unit = tokenizer.config.unit
+    is_of_vectors = tokenizer.config.unit == UNIT_VECTOR
+    metric = ReconstructionMetric("normals" if is_of_vectors else "map", keep_in_memory=True)
+    return rebuild_maps(
+        tokenizer, batches, lambda size: image_size or size, metric.errors, metric, accelerator, description
+    )
 
-    def measure(batch: Batch) -> list[Row]:
-        rows = []
+
+def rebuild_maps(
+    tokenizer: VQTokenizer,
+    batches: Iterable[Batch],
+    size_in: Callable[[tuple[int, int]], Sequence[int]],
+    errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]],
+    metric: ReconstructionMetric,
+    accelerator: Accelerator | None,
+    description: str | None,
+) -> dict[str, float]:
+    """
+    As [`evaluate_map_tokenizer`], with any errors.
+
+    Args:
+        size_in: Of a map's height and width those at which it is tokenized.
+        errors: Of rebuilt maps `(1, channels, height, width)` and their truth.
+        metric: What means are taken by.
+    """
+
+    def rebuild(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
+        rebuilt = []
         for label in batch["labels"]:
-            label = label.to(tokenizer.device)
-            size = tuple(label.shape[-2:]) if image_size is None else tuple(image_size)
-            reconstruction, ids = reconstruct_map(tokenizer, label, size)
-            errors = map_errors(reconstruction[None], label[None], unit=unit)
-            rows.append(_row(errors) | {"ids": ids.flatten().tolist()})
-        return rows
+            values = label.to(tokenizer.device).reshape(-1, *label.shape[-2:])
+            reconstruction, ids = reconstruct_map(tokenizer, values, tuple(size_in(tuple(label.shape[-2:]))))
+            rebuilt.append((reconstruction, {"ids": ids.flatten().tolist()}))
+        return rebuilt
 
     def summarize(rows: list[Row]) -> dict[str, float]:
-        ids = np.concatenate([row["ids"] for row in rows])
-        return _mean_errors(rows, unit) | code_usage(ids, tokenizer.config.num_vq_embeddings)
+        for row in rows:  # images of different sizes have different numbers of codes
+            metric.add_errors({name: torch.tensor([row[name]]) for name in metric.columns}, torch.tensor([row["ids"]]))
+        return metric.compute(num_codes=tokenizer.config.num_vq_embeddings)
 
     with evaluating(tokenizer):
-        return measure_all(batches, measure, summarize, accelerator, description)
+        return measure_maps(batches, rebuild, errors, summarize, accelerator, description)
 
 
 def reconstruct_map(
@@ -177,14 +223,3 @@ def task_tokenizer(model: AiTForDenseTokenGeneration, task: str) -> VQTokenizer:
     """
     check_output_type(model, task, ("map",))
     return model.task_tokenizer(task)
-
-
-def _mean_errors(rows: list[Row], unit: str) -> dict[str, float]:
-    metric = MapMetric(unit, keep_in_memory=True)
-    metric.add_errors({name: torch.tensor([row[name] for row in rows]) for name in metric.columns})
-    return metric.compute()
-
-
-def _row(errors: dict[str, torch.Tensor]) -> Row:
-    """The errors of one image as numbers."""
-    return dict(zip(errors, torch.cat(list(errors.values())).tolist()))

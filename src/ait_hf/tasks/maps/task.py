@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dense task of one's own, with a map of any number of channels, as a task of a recipe."""
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -16,19 +14,18 @@ from PIL import Image
 from ...data.map_transforms import MapEvalTransform
 from ...data.maps import UNIT_VECTOR
 from ...drawing.colors import known_limits
-from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS, MapMetric, map_errors
-from ...model.configuration_ait import AiTConfig, AiTTaskConfig
+from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
+from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
-from ...recipes.streams import Stream
+from ...recipes.streams import Batch, Stream
 from ..base import DenseSettings, Kind, code_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
-from .command import evaluate_map_task
 from .data import AnyMapData, maps_from_folder
 from .drawing import colorize_map, map_gallery
-from .evaluation import map_gallery_rows
+from .evaluation import evaluate_map_tokenizer, evaluate_maps, map_collator, map_gallery_rows
 from .prediction import MapWriter
 
 
@@ -75,6 +72,8 @@ class Maps(Kind):
     settings: MapSettings = field(default_factory=MapSettings)
 
     def validate_name(self):
+        if self.name in self.tasks:
+            return
         if not re.fullmatch(r"[A-Za-z_][\w-]*", self.name) or self.name in TAKEN_NAMES:
             raise ValueError(
                 f"{self.name!r} cannot be the name of an own task: take letters, digits, _ and -, and none of "
@@ -102,7 +101,7 @@ class Maps(Kind):
         where = f"tasks.{self.name}.data.transform.crop_size"
         return {
             "slots": [self.codebook],
-            "output_type": "map",
+            "output_type": self.output_types[0],
             "grid_size": code_grid(where, self.data.image_size, tokenizer),
             "image_size": list(self.data.image_size),
             **asdict(self.settings),
@@ -115,15 +114,30 @@ class Maps(Kind):
         height, width = self.data.image_size
         return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
 
-    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
-        metric = MapMetric(self.unit, keep_in_memory=True)
-        for batch in loader:
-            outputs = model.generate(pixel_values=batch["pixel_values"], task=self.name)
-            errors = map_errors(outputs.predicted_map, batch["labels"], unit=self.unit)
-            errors = accelerator.gather_for_metrics(errors)
-            if accelerator.is_main_process:
-                metric.add_errors(errors)
-        return metric.compute() if accelerator.is_main_process else {}
+    def collate(self, rows, processor) -> Batch:
+        transform = MapEvalTransform(self.data.column, self.unit, self.data.num_channels)
+        return map_collator([transform(row) for row in rows])
+
+    def evaluate(self, model, processor, batches, options, classes=None, **measuring) -> dict[str, float]:
+        self._check_tokenizer(model.task_tokenizer(self.name), "the model")
+        return evaluate_maps(model, processor, batches, task=self.name, **measuring)
+
+    def evaluate_tokenizer(
+        self, tokenizer, rows, options, classes=None, *, image_size, processor=None, **measuring
+    ) -> dict[str, float]:
+        self._check_tokenizer(tokenizer, measuring["description"])
+        batches = self.batches(rows, processor, measuring["accelerator"], options.batch_size)
+        return self._rebuild(tokenizer, batches, image_size=image_size, **measuring)
+
+    _rebuild = staticmethod(evaluate_map_tokenizer)
+
+    def _check_tokenizer(self, tokenizer: VQTokenizer, name: str) -> None:
+        config, data = tokenizer.config, self.data
+        if (config.unit, config.in_channels) != (data.unit, data.num_channels):
+            raise ValueError(
+                f"The tokenizer of {name} is of {config.in_channels} channel(s) in {config.unit!r}, but the data "
+                f"{data.name} are of {data.num_channels} in {data.unit!r}."
+            )
 
     def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
         return resized(self.name, self.data.image_size, tokenizer)
@@ -161,18 +175,3 @@ class Maps(Kind):
         return map_gallery(map_gallery_rows(model, processor, samples, task=self.name, **settings), self.unit)
 
     from_folder = staticmethod(maps_from_folder)
-    evaluate_command = staticmethod(evaluate_map_task)
-
-    @classmethod
-    def check_options(cls, options: argparse.Namespace) -> None:
-        if options.model is not None and Path(options.model, "config.json").is_file():
-            AiTConfig.from_pretrained(options.model).task(
-                options.task
-            )  # an unknown one is more likely a slip than data
-        if Path(options.data).suffix not in (".yaml", ".yml"):
-            raise ValueError(
-                f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data RECIPE.yaml, such "
-                "as the recipe.yaml in the folder of a training."
-            )
-        if options.split is None:
-            raise ValueError("Give the --split of the data to evaluate.")

@@ -33,7 +33,7 @@ from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
 from ...recipes.parsing import joined
 from ...recipes.sources import CocoFiles, NamedClasses, Rooms, Shards
-from ...recipes.streams import DataRecipe, Sample, Stream
+from ...recipes.streams import DataRecipe, EvalSamples, Sample, Stream
 from .evaluation import coco_ground_truth
 
 
@@ -177,6 +177,12 @@ class ObjectData(DataRecipe):
         if isinstance(annotations, dict):
             return annotations
         return coco_ground_truth(annotations, self.categories(split)[1])
+
+    def usable(self, rows: Sequence[Sample]) -> Sequence[Sample]:
+        """The rows without objects that nothing can be measured on."""
+        if self.source.is_checked:
+            return rows
+        return EvalSamples(rows, partial(usable_objects, num_classes=len(self.categories()[0])))
 
     def stream(
         self,

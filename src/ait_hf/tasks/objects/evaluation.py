@@ -7,20 +7,19 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from accelerate import Accelerator
 from PIL import Image
 from pycocotools import mask as rle_codec
-from torch.utils.data import DataLoader
 from transformers.utils import ModelOutput
 
 from ...data.pixels import picture_of
 from ...data.segmentations import as_text, clean_segmentation, decode_segmentation
+from ...data.subset import only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, ReconstructionMetric, mask_reconstruction_errors, read_coco
-from ...metrics.measuring import Row, evaluating, measure_all
+from ...metrics.measuring import Row, batches_of, evaluating, measure_all
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.masks_ait import crop_masks, paste_masks, rle_to_mask
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -196,7 +195,7 @@ def coco_ground_truth(rows: Iterable[ObjectRow], category_ids: Sequence[int]) ->
         `images`, `categories` and `annotations`, these with areas, crowds and segmentations where the rows have them.
     """
     images, annotations = [], []
-    for row in _without_pictures(rows):
+    for row in only_columns(rows, READ_COLUMNS):
         height, width, objects = _annotated_objects(row)
         images.append({"id": int(row["image_id"]), "height": height, "width": width})
         for box, label, annotated in zip(row["boxes"], row["class_labels"], objects, strict=True):
@@ -297,12 +296,10 @@ def evaluate_mask_tokenizer(
     Raises:
         ValueError: No object can be rebuilt.
     """
-    rows = _without_pictures(rows)
+    rows = only_columns(rows, READ_COLUMNS)
     truth = read_coco(coco_ground_truth(rows, category_ids), with_masks=True)
     metrics = {kind: CocoMetric(kind, ground_truth=truth, keep_in_memory=True) for kind in ("segm", "boundary")}
-    batches = DataLoader(rows, batch_size=batch_size, collate_fn=list)
-    if accelerator is not None:
-        batches = accelerator.prepare(batches)
+    batches = batches_of(rows, batch_size, accelerator)
 
     def measure(batch: list[ObjectRow]) -> list[Row]:
         return [_rebuild_objects(tokenizer, row, category_ids) for row in batch]
@@ -357,11 +354,6 @@ def _decoded_mask(row: ObjectRow, number: int) -> torch.Tensor | None:
     if not segmentation:
         return None
     return torch.as_tensor(decode_segmentation(segmentation, row["height"], row["width"]))
-
-
-def _without_pictures(rows: Iterable[ObjectRow]) -> Iterable[ObjectRow]:
-    """The same rows, but a table's pictures, which nobody here looks at, are not decoded."""
-    return rows.select_columns(list(READ_COLUMNS)) if isinstance(rows, datasets.Dataset) else rows
 
 
 def _coco_values(metrics: dict[str, CocoMetric], rows: Iterable[Row]) -> dict[str, float]:

@@ -5,28 +5,37 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from accelerate import PartialState
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
-from ...data.classes import DataClasses
+from ...data.writing import write_json
 from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation, AiTForObjectDetection
 from ...model.tokenization_vq import VQTokenizer
-from ...recipes.streams import Stream
-from ..base import Kind, mask_grid
+from ...recipes.streams import Batch, Stream
+from ..base import SYNTHETIC, Kind, ShortForm, frame_processor, mask_grid
 from ..card_text import TaskText
 from ..writer import Writer
-from .command import COCO_PREFIX, DETECTION_TASK, _generation_settings, evaluate_object_task
 from .data import MaskData, ObjectData, objects_from_folder
 from .drawing import colorize_mask, object_gallery
-from .evaluation import evaluate_objects, object_gallery_rows
+from .evaluation import CocoResults, evaluate_mask_tokenizer, evaluate_objects, image_collator, object_gallery_rows
 from .prediction import OBJECT_TASKS, ObjectWriter
 
 
 _, INSTANCES = OBJECT_TASKS
+COCO = "coco:"
+COCO_FILE = ShortForm(
+    "coco:ANNOTATIONS.json",
+    ("images",),
+    required={"images": "Give the folder of the annotated images: --images DIR."},
+    has_splits=False,
+)
+ROOM_SIZE = [96, 96]  # height and width of the rooms that a tokenizer without a model is measured on
 MASK_SETTINGS = (
     "soft_temperature",
     "dense_loss_weight",
@@ -77,12 +86,16 @@ class Objects(Kind):
         *(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75")),
         *("mse", "iou", "perplexity", "num_objects", "num_images"),
     )
+    short_forms: ClassVar[Mapping[str, ShortForm]] = {COCO: COCO_FILE, SYNTHETIC: ShortForm(SYNTHETIC, ("people",))}
     lower_is_better: ClassVar[bool] = False
 
     name: Literal["object-detection", "instance-segmentation"]
     data: ObjectData
     tokenizer: str | None = None
     settings: ObjectSettings = field(default_factory=ObjectSettings)
+
+    def __post_init__(self):
+        self.data = self.data.wanting(self.has_masks)
 
     def validate_masks(self):
         if self.has_masks:
@@ -132,12 +145,6 @@ class Objects(Kind):
         slots = [*declaration["slots"], "mask"]
         return declaration | settings | {"slots": slots, "grid_size": mask_grid(tokenizer)}
 
-    def class_names(self) -> list[str]:
-        return self.data.class_names()
-
-    def data_classes(self, split: str | None = None) -> DataClasses:
-        return self.data.wanting(self.has_masks).data_classes(split)
-
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
         return self.data.stream(
             self.every,
@@ -148,29 +155,27 @@ class Objects(Kind):
         )
 
     def processor(self) -> AiTImageProcessor:
-        height, width = self.data.image_size
-        return AiTImageProcessor(
-            size={"max_height": height, "max_width": width},
-            do_normalize=self.data.transform.normalize,
-            do_pad=True,
-            pad_size={"height": height, "width": width},
-        )
+        return frame_processor(self.data.image_size, normalize=self.data.transform.normalize)
 
-    def check_evaluation(self, options) -> None:
-        self.data.check_ground_truth(options.split, options.num_samples)
+    def collate(self, rows, processor) -> Batch:
+        return image_collator(rows, processor=processor)
 
-    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
+    def evaluate(
+        self, model, processor, batches, options, classes=None, *, results=None, **measuring
+    ) -> dict[str, float]:
+        """`results`: a file for what is found, in COCO's results format."""
         _, category_ids = self.data.categories(options.split)
-        metrics, _ = evaluate_objects(
-            model,
-            self.processor(),
-            loader,
-            self.data.wanting(self.has_masks).ground_truth(options.split, options.num_samples),
-            task=self.name,
-            category_ids=category_ids if classes is None else classes.by_name(category_ids),
-            accelerator=accelerator,
-        )
-        return metrics
+        category_ids = category_ids if classes is None else classes.by_name(category_ids)
+        truth = self.data.ground_truth(options.split, options.num_samples)
+        measuring |= {"task": self.name, "category_ids": category_ids}
+        return written(evaluate_objects(model, processor, batches, truth, **measuring), results)
+
+    def evaluate_tokenizer(
+        self, tokenizer, rows, options, classes=None, *, image_size, processor=None, accelerator, description, **_
+    ) -> dict[str, float]:
+        _, category_ids = self.data.categories(options.split)
+        measuring = {"accelerator": accelerator, "batch_size": options.batch_size, "description": description}
+        return evaluate_mask_tokenizer(tokenizer, self.data.usable(rows), category_ids, **measuring)
 
     @staticmethod
     def text(declared: AiTTaskConfig) -> TaskText:
@@ -206,37 +211,51 @@ class Objects(Kind):
         return object_gallery(object_gallery_rows(model, processor, rows, **settings))
 
     from_folder = staticmethod(objects_from_folder)
-    evaluate_command = staticmethod(evaluate_object_task)
 
     @classmethod
-    def check_options(cls, options: argparse.Namespace) -> None:
-        if options.task == DETECTION_TASK:
+    def check_options(cls, options) -> None:
+        if options.task != INSTANCES:
             of_masks = (options.tokenizer, options.tokenizer_reconstruction, options.modes == "all")
             if any(of_masks):
                 raise ValueError(
-                    f"{DETECTION_TASK} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
+                    f"{options.task} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
                 )
-        if options.data.startswith(COCO_PREFIX):
-            if options.images is None:
-                raise ValueError("Give the folder of the annotated images: --images DIR.")
-            if options.split is not None:
-                raise ValueError("A file of COCO annotations is one split: leave out --split.")
-            if options.people:
-                raise ValueError("--people goes with synthetic rooms.")
-        elif options.data != "synthetic":
-            raise ValueError(f"Objects are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
-        elif options.images is not None:
-            raise ValueError("Synthetic rooms have no files: leave out --images.")
-        elif options.split is None:
-            raise ValueError("Give the --split of the synthetic rooms to evaluate.")
-        elif options.split == "train" and options.limit is None:
-            raise ValueError("Synthetic training rooms have no end: give --limit.")
-        of_model = (options.results is not None, options.top_k is not None, bool(_generation_settings(options)))
-        if options.model is None and any(of_model):
+        of_model = (options.results, options.num_objects, options.top_k, options.top_p)
+        if options.model is None and (options.do_sample or any(given is not None for given in of_model)):
             raise ValueError("--results, --num-objects, --top-k, --do-sample and --top-p need --model.")
         if options.top_k is not None and options.top_k < 1:
             raise ValueError("--top-k must be at least 1.")
-        if options.results is not None and options.modes == "all":
-            raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
         if options.top_p is not None and not options.do_sample:
             raise ValueError("Without sampling nothing is drawn: add --do-sample or leave out --top-p.")
+
+    @classmethod
+    def short_data(cls, options, image_size, class_names) -> dict[str, Any]:
+        transform = {"transform": {"image_size": image_size}}
+        if options.data == SYNTHETIC:
+            size = ROOM_SIZE if options.model is None else image_size
+            return transform | {"name": "synthetic", "size": size, "people": options.people}
+        return transform | {"name": "coco", "train": coco_split(options)}
+
+    @classmethod
+    def prediction_settings(cls, options, declared) -> dict[str, Any]:
+        if options.num_objects is not None and not 1 <= options.num_objects <= declared.num_groups:
+            raise ValueError(f"--num-objects must lie in 1..{declared.num_groups}, the most that this model gives.")
+        given = {"num_objects": options.num_objects, "top_p": options.top_p, "do_sample": options.do_sample or None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def measuring_settings(cls, options) -> dict[str, Any]:
+        return {"top_k": options.top_k, "results": options.results}
+
+
+def written(measured: tuple[dict[str, float], CocoResults], path: Path | None) -> dict[str, float]:
+    """The metrics; what was found is written, if there is a path, by the main process."""
+    metrics, found = measured
+    if path is not None and PartialState().is_main_process:
+        write_json(path, found)
+    return metrics
+
+
+def coco_split(options: argparse.Namespace) -> dict[str, str]:
+    """The files that `--data coco:ANNOTATIONS.json --images DIR` names, as keys of a data section."""
+    return {"annotations": options.data.removeprefix(COCO), "images": options.images}

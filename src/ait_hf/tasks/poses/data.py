@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data of poses: people in images, and poses alone for the pose tokenizer."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import datasets
@@ -10,7 +12,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
 from ...data.classes import DataClasses, learning_warnings, pair_joints
-from ...data.coco_files import CocoContent
+from ...data.coco_files import CocoContent, read_coco_file
 from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints, person_category
 from ...data.coco_shards import load_keypoint_shards
 from ...data.pixels import height_and_width
@@ -18,7 +20,7 @@ from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, check
 from ...data.rooms.poses import SyntheticPoses
 from ...data.shards import AnyTable
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
-from ...data.subset import examples
+from ...data.subset import evenly, examples
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
 from ...recipes.parsing import joined
@@ -74,6 +76,11 @@ class CocoPeople(CocoFiles, AnnotatedPeople):
         files = self.files(split)
         people = load_coco_keypoints(files.annotations, files.images, skeleton=self.skeleton)
         return people if with_images else people.remove_columns("image")
+
+    def annotations(self, split: str, left_out: Collection[int]) -> dict[str, Any]:
+        """The file's content without the people with these ids."""
+        content = read_coco_file(Path(self.files(split).annotations)).content
+        return content | {"annotations": [entry for entry in content["annotations"] if entry["id"] not in left_out]}
 
     def classes(self, split: str) -> DataClasses:
         people = self.people(split, for_training=False, with_images=False)
@@ -180,10 +187,16 @@ class PersonData(DataRecipe):
         return learning_warnings(joints, pair_joints(self.joints.joints, joints, self.joints.name).lacking)
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
-        """A COCO dictionary of the people that are evaluated; `ValueError` if one is not as it should be."""
-        people = examples(self.source.people(split, for_training=False, with_images=False), num_samples)
-        checked = (checked_person(people[number], self.joints) for number in range(len(people)))
-        return pose_ground_truth(checked, self.joints)
+        """A COCO dictionary of the people that are evaluated; `ValueError` if one is not as it should be. Of files it has
+        what else they hold beside people with joints, too: crowds, and people without joints, which neither count as
+        missed nor make what is found there wrong."""
+        people = self.source.people(split, for_training=False, with_images=False)
+        if isinstance(self.source, CocoFiles):
+            ids = list(people["id"])
+            return self.source.annotations(split, left_out=set(ids) - set(evenly(ids, num_samples)))
+        chosen = examples(people, num_samples)
+        rows = (checked_person(chosen[number], self.joints) for number in range(len(chosen)))
+        return pose_ground_truth(rows, self.joints)
 
     def stream(self, every: int = 1) -> Stream:
         """Samples with `pixel_values` and `labels`, float32 `(joints, 3)`; for evaluation also `persons`."""

@@ -9,26 +9,28 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from accelerate import Accelerator
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from ...data.box_checks import check_box_format
 from ...data.classes import ABSENT
+from ...data.coco_files import read_coco_file
 from ...data.coco_keypoints import person_category, with_joints_in_order
 from ...data.json_values import finite_number, finite_numbers, read_json, whole_number
+from ...data.picture_sizes import check_pictures
 from ...data.pixels import picture_of
 from ...data.pose_transforms import PoseEvalTransform
 from ...data.skeletons import COCO_SKELETON, Skeleton
+from ...data.subset import evenly, only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, read_coco
-from ...metrics.measuring import Row, evaluating, measure_all
+from ...metrics.measuring import Row, batches_of, evaluating, measure_all
 from ...metrics.pose import pose_errors
 from ...metrics.reconstruction import code_usage
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
+from ...model.image_reading_ait import read_image
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.poses_ait import crop_to_image, transform_points
 from ...model.tokenization_pose import PoseTokenizer
@@ -151,7 +153,7 @@ def pose_ground_truth(rows: Iterable[PersonRow], skeleton: Skeleton = COCO_SKELE
         rows: People of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], or like them.
     """
     images, annotations = {}, []
-    for row in _without_pictures(rows):
+    for row in only_columns(rows, READ_COLUMNS):
         image_id = int(row["image_id"])
         images[image_id] = {"id": image_id, "height": int(row["height"]), "width": int(row["width"])}
         joints = np.asarray(row["keypoints"], dtype=np.float64)
@@ -215,6 +217,55 @@ def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) 
     return found
 
 
+class DetectedBoxes(Sequence):
+    """The boxes of a detector by number, with their images, which are read when asked for."""
+
+    def __init__(self, boxes: Sequence[dict[str, Any]]):
+        self.boxes = boxes
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, number: int) -> BoxRow:
+        box = self.boxes[number]
+        return box | {"image": read_image(box["path"])}
+
+
+def detected_people(
+    boxes: str | PathLike,
+    annotations: str | PathLike,
+    images: str | PathLike,
+    joints: Skeleton,
+    num_images: int | None,
+) -> tuple[dict[str, Any], list[int], DetectedBoxes]:
+    """
+    The people that a detector found in annotated images.
+
+    Args:
+        boxes: Its file, see [`read_detections`].
+        annotations, images: JSON file in COCO's format, and the folder of its images.
+        joints: What the joints are.
+        num_images: How many of the images, spread evenly; all if `None`.
+
+    Returns:
+        The ground truth, the ids of the images, and the boxes in them as rows.
+
+    Raises:
+        ValueError: There is nobody in these images, or as [`read_detections`].
+    """
+    content = read_coco_file(Path(annotations))
+    category, _ = person_category(content.content, str(annotations), joints)
+    found = read_detections(boxes, content.content, category)
+    files = {image_id: str(file) for image_id, file in content.pictures(Path(images)).items()}
+    sizes = {files[image["id"]]: (image["height"], image["width"]) for image in content.content["images"]}
+    check_pictures(Path(annotations), sizes)  # also of those that show nobody
+    image_ids = list(evenly(list(files), num_images))
+    rows = [box | {"image_id": image_id, "path": files[image_id]} for image_id in image_ids for box in found[image_id]]
+    if not rows:
+        raise ValueError(f"{boxes} has no person in the chosen images.")
+    return content.content, image_ids, DetectedBoxes(rows)
+
+
 def evaluate_pose_tokenizer(
     tokenizer: PoseTokenizer,
     rows: Sequence[PersonRow],
@@ -250,15 +301,13 @@ def evaluate_pose_tokenizer(
             f"The tokenizer's poses have {tokenizer.config.num_joints} joints, but the skeleton {skeleton.name} has "
             f"{len(skeleton.joints)}."
         )
-    rows = _without_pictures(rows)
+    rows = only_columns(rows, READ_COLUMNS)
     metric = CocoMetric(
         "keypoints", ground_truth=pose_ground_truth(rows, skeleton), sigmas=skeleton.sigmas, keep_in_memory=True
     )
     size = tokenizer.crop_size
     transform = PoseEvalTransform(size, box_scale=box_scale, skeleton=skeleton, with_images=False)
-    batches = DataLoader(rows, batch_size=batch_size, collate_fn=list)
-    if accelerator is not None:
-        batches = accelerator.prepare(batches)
+    batches = batches_of(rows, batch_size, accelerator)
 
     def measure(batch: list[PersonRow]) -> list[Row]:
         samples = [transform(row) for row in batch]
@@ -349,11 +398,6 @@ def _coco_values(metric: CocoMetric, results: list[Row], image_ids: Sequence[int
     for image_id in image_ids:
         metric.add_image(image_id, by_image[image_id])
     return metric.compute() | {"num_persons": len(results), "num_images": len(image_ids)}
-
-
-def _without_pictures(rows: Iterable[PersonRow]) -> Iterable[PersonRow]:
-    """The same rows, but a table's pictures, which nobody here looks at, are not decoded."""
-    return rows.select_columns(list(READ_COLUMNS)) if isinstance(rows, datasets.Dataset) else rows
 
 
 def _x_y_width_height(box: torch.Tensor) -> torch.Tensor:

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keypoint detection as a task of a recipe."""
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,15 +17,18 @@ from ...model.configuration_ait import AiTConfig, AiTTaskConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
 from ...model.tokenization_pose import PoseTokenizer, mask_joints
-from ...recipes.streams import Stream
-from ..base import DenseSettings, Kind, sample_size
+from ...recipes.streams import Batch, Stream
+from ..base import SYNTHETIC, DenseSettings, Kind, ShortForm, sample_size
 from ..card_text import TaskText
+from ..objects.task import COCO, COCO_FILE, coco_split, written
 from ..writer import Writer
-from .command import COCO_PREFIX, evaluate_pose_task
 from .data import PersonData, PoseData, poses_from_folder
 from .drawing import BACKGROUND, draw_poses, pose_gallery
-from .evaluation import evaluate_poses, pose_gallery_rows
+from .evaluation import detected_people, evaluate_pose_tokenizer, evaluate_poses, person_collator, pose_gallery_rows
 from .prediction import POSE_TASK, PoseWriter
+
+
+PICTURE_SIZE = [96, 96]  # height and width of the synthetic pictures that people are cut from
 
 
 @strict
@@ -57,6 +59,10 @@ class Poses(Kind):
         *("AP", "AP50", "AP75", "APm", "APl", "AR"),
         *("joint_error", "perplexity", "num_persons", "num_images"),
     )
+    short_forms: ClassVar[Mapping[str, ShortForm]] = {
+        COCO: replace(COCO_FILE, options=("images", "boxes")),
+        SYNTHETIC: ShortForm(SYNTHETIC),
+    }
     codebook: ClassVar[str] = "pose"
     unit: ClassVar[str] = "pixel"
     task_id: ClassVar[int] = 3
@@ -89,10 +95,7 @@ class Poses(Kind):
             **asdict(self.settings),
         }
 
-    def data_classes(self, split: str | None = None) -> DataClasses:
-        return self.data.data_classes(split)
-
-    def pair(self, data: DataClasses, config: AiTConfig, model: str, advice: str = "") -> Pairs:
+    def pair(self, data: DataClasses, config: AiTConfig, model: str, **_) -> Pairs:
         """Joints of the data with those of the skeleton, which are the model's; `ValueError` if it has another number."""
         num_joints = config.tokenizers[config.task(self.name).slots[-1]]["num_joints"]
         if num_joints != len(self.data.joints.joints):
@@ -101,6 +104,9 @@ class Poses(Kind):
                 f"{len(self.data.joints.joints)}."
             )
         return pair_joints(self.data.joints.joints, data, self.data.joints.name)
+
+    def owner_of_classes(self, model: str) -> str:
+        return f"the skeleton {self.data.joints.name}"
 
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
         return self.data.stream(self.every)
@@ -114,20 +120,30 @@ class Poses(Kind):
             box_scale=transform.box_scale,
         )
 
-    def check_evaluation(self, options) -> None:
-        self.data.check_ground_truth(options.split, options.num_samples)
+    def collate(self, rows, processor) -> Batch:
+        return person_collator(rows, processor=processor)
 
-    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
-        metrics, _ = evaluate_poses(
-            model,
-            self.processor(),
-            loader,
-            self.data.ground_truth(options.split, options.num_samples),
-            task=self.name,
-            skeleton=self.data.joints,
-            accelerator=accelerator,
-        )
-        return metrics
+    def evaluate(
+        self, model, processor, batches, options, classes=None, *, boxes=None, results=None, **measuring
+    ) -> dict[str, float]:
+        """`boxes`: a file of what a detector found, instead of the annotated boxes, in the images of files in COCO's
+        format that `options` choose; `results`: a file for what is found. Both in COCO's results format."""
+        truth, joints = self.data.ground_truth(options.split, options.num_samples), self.data.joints
+        measuring |= {"task": self.name, "skeleton": joints}
+        if boxes is not None:
+            files = self.data.source.files(options.split)
+            truth, measuring["image_ids"], rows = detected_people(
+                boxes, files.annotations, files.images, joints, options.num_samples
+            )
+            batches = self.batches(rows, processor, measuring["accelerator"], options.batch_size)
+        return written(evaluate_poses(model, processor, batches, truth, **measuring), results)
+
+    def evaluate_tokenizer(
+        self, tokenizer, rows, options, classes=None, *, image_size, processor=None, accelerator, description, **_
+    ) -> dict[str, float]:
+        scale = self.data.transform.box_scale if processor is None else processor.box_scale
+        measuring = {"accelerator": accelerator, "batch_size": options.batch_size, "description": description}
+        return evaluate_pose_tokenizer(tokenizer, rows, box_scale=scale, skeleton=self.data.joints, **measuring)
 
     def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
         if self.data.image_size != tokenizer.crop_size:
@@ -180,24 +196,23 @@ class Poses(Kind):
         return pose_gallery(pose_gallery_rows(model, processor, rows, **settings), skeleton)
 
     from_folder = staticmethod(poses_from_folder)
-    evaluate_command = staticmethod(evaluate_pose_task)
 
     @classmethod
-    def check_options(cls, options: argparse.Namespace) -> None:
-        if options.data.startswith(COCO_PREFIX):
-            if options.images is None:
-                raise ValueError("Give the folder of the annotated images: --images DIR.")
-            if options.split is not None:
-                raise ValueError("A file of COCO annotations is one split: leave out --split.")
-        elif options.data != "synthetic":
-            raise ValueError(f"Poses are evaluated on coco:ANNOTATIONS.json or synthetic, not on {options.data}.")
-        elif options.images is not None or options.boxes is not None:
-            raise ValueError("Synthetic people have no files: leave out --images and --boxes.")
-        elif options.split is None:
-            raise ValueError("Give the --split of the synthetic people to evaluate.")
-        elif options.split == "train" and options.limit is None:
-            raise ValueError("Synthetic training people have no end: give --limit.")
+    def check_options(cls, options) -> None:
         if options.model is None and (options.results is not None or options.boxes is not None or options.flip_test):
             raise ValueError("--results, --boxes and --flip-test need --model.")
-        if options.results is not None and options.modes == "all":
-            raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
+
+    @classmethod
+    def short_data(cls, options, image_size, class_names) -> dict[str, Any]:
+        transform = {"transform": {"image_size": image_size}}
+        if options.data == SYNTHETIC:
+            return transform | {"name": "synthetic", "size": PICTURE_SIZE}
+        return transform | {"name": "coco", "train": coco_split(options)}
+
+    @classmethod
+    def prediction_settings(cls, options, declared) -> dict[str, Any]:
+        return {"flip_test": options.flip_test}
+
+    @classmethod
+    def measuring_settings(cls, options) -> dict[str, Any]:
+        return {"boxes": options.boxes, "results": options.results}

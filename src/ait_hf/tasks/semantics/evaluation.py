@@ -15,12 +15,13 @@ from ...data.picture_sizes import swapped_sides
 from ...data.pixels import picture_of
 from ...data.semantic_transforms import SemanticEvalTransform
 from ...inference.generating import check_frame
-from ...metrics.measuring import Row, evaluating, measure_all
+from ...metrics.measuring import Row, batches_of, evaluating, measure_all
 from ...metrics.reconstruction import code_usage
 from ...metrics.semantic import SemanticMetric, class_counts
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import IGNORED_LABEL, VQTokenizer
+from ..base import frame_processor
 from .prediction import SEMANTIC_TASK
 
 
@@ -28,17 +29,6 @@ from .prediction import SEMANTIC_TASK
 LabelledImage = dict[str, Any]
 # `pixel_values` (batch, 3, height, width) and `label_maps`, those of the images at their own sizes.
 Batch = dict[str, Any]
-
-
-def frame_processor(image_size: Sequence[int], *, normalize: bool) -> AiTImageProcessor:
-    """The image processor that fits images into a frame of `image_size` (height, width) pixels."""
-    height, width = image_size
-    return AiTImageProcessor(
-        size={"max_height": height, "max_width": width},
-        do_normalize=normalize,
-        do_pad=True,
-        pad_size={"height": height, "width": width},
-    )
 
 
 def labelled_image_collator(rows: Sequence[LabelledImage], *, processor: AiTImageProcessor) -> Batch:
@@ -219,9 +209,7 @@ def evaluate_semantic_tokenizer(
     measured = [number for number in range(num_classes) if number in name_of]
     transform = SemanticEvalTransform(tuple(image_size), normalize=False)
     processor = frame_processor(image_size, normalize=False)
-    batches = torch.utils.data.DataLoader(rows, batch_size=batch_size, collate_fn=list)
-    if accelerator is not None:
-        batches = accelerator.prepare(batches)
+    batches = batches_of(rows, batch_size, accelerator)
 
     def measure(batch: list[LabelledImage]) -> list[Row]:
         return [measure_one(transform(row)) for row in batch]

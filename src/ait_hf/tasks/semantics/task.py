@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Semantic segmentation as a task of a recipe."""
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -11,22 +10,28 @@ import torch
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
-from ...data.classes import DataClasses
+from ...data.classes import Pairs, pair_classes
 from ...data.pixels import height_and_width
-from ...metrics.semantic import SEMANTIC_VALUES
 from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForSemanticSegmentation
 from ...model.tokenization_vq import VQTokenizer
-from ...recipes.streams import Stream
-from ..base import Kind, code_grid, mask_grid, resized
+from ...recipes.streams import Batch, Stream
+from ..base import SYNTHETIC, Kind, ShortForm, code_grid, frame_processor, mask_grid, resized
 from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
-from .command import ADE20K_PREFIX, LABELS_PREFIX, evaluate_semantic_task
 from .data import ClassMaskData, SemanticData, labels_from_folder
 from .drawing import class_legend, colorize_label_map, semantic_gallery
-from .evaluation import evaluate_semantic, frame_processor, semantic_gallery_rows
+from .evaluation import (
+    evaluate_semantic,
+    evaluate_semantic_tokenizer,
+    labelled_image_collator,
+    semantic_gallery_rows,
+)
 from .prediction import SEMANTIC_TASK, SemanticWriter
+
+
+LABELS, ADE20K = "labels:", "ade20k:"
 
 
 @strict
@@ -84,7 +89,12 @@ class Semantics(Kind):
     tokenizer_data: ClassVar[Any] = SemanticData | ClassMaskData
     finetune_options: ClassVar[Sequence[str]] = ("classes", "class_ids", "ignored_ids")
     writer: ClassVar[type[Writer]] = SemanticWriter
-    columns: ClassVar[Sequence[str]] = ("mIoU", "aAcc", "mAcc", "perplexity", "code_usage", "num_images")
+    columns: ClassVar[Sequence[str]] = ("mIoU", "aAcc", "mAcc", "accuracy", "perplexity", "code_usage", "num_images")
+    short_forms: ClassVar[Mapping[str, ShortForm]] = {
+        LABELS: ShortForm("labels:ROOT", ("classes", "first_id", "class_ids", "ignored_ids")),
+        ADE20K: ShortForm("ade20k:ROOT"),
+        SYNTHETIC: ShortForm(SYNTHETIC, ("people",)),
+    }
     model_class: ClassVar[type] = AiTForSemanticSegmentation
     best_metric: ClassVar[str] = "mIoU"
     lower_is_better: ClassVar[bool] = False
@@ -102,12 +112,6 @@ class Semantics(Kind):
     @property
     def unit(self) -> str:
         return "mask" if self.settings.method == "masks" else "class"
-
-    def class_names(self) -> list[str]:
-        return self.data.class_names()
-
-    def data_classes(self, split: str | None = None) -> DataClasses:
-        return self.data.data_classes(split)
 
     def declaration(self, tokenizer: VQTokenizer) -> dict[str, Any]:
         declare = self._declare_masks if self.settings.method == "masks" else self._declare_label_map
@@ -141,17 +145,24 @@ class Semantics(Kind):
     def processor(self) -> AiTImageProcessor:
         return frame_processor(self.data.image_size, normalize=self.data.transform.normalize)
 
-    def evaluate(self, model, loader, accelerator, options, classes=None) -> dict[str, float]:
-        metrics = evaluate_semantic(
-            model,
-            self.processor(),
-            loader,
-            task=self.name,
-            class_names=self.class_names(),
-            class_numbers=None if classes is None else classes.numbers,
-            accelerator=accelerator,
-        )
-        return {name: metrics[name] for name in (*SEMANTIC_VALUES, "num_images")}
+    def collate(self, rows, processor) -> Batch:
+        return labelled_image_collator(rows, processor=processor)
+
+    def evaluate(self, model, processor, batches, options, classes=None, **measuring) -> dict[str, float]:
+        measuring |= {"task": self.name, **self._numbered(classes)}
+        return evaluate_semantic(model, processor, batches, **measuring)
+
+    def evaluate_tokenizer(
+        self, tokenizer, rows, options, classes=None, *, processor=None, **measuring
+    ) -> dict[str, float]:
+        if names := tokenizer.config.class_names:
+            data = self.data_classes(options.split)
+            classes = pair_classes(names, data, measuring["description"], option="--classes FILE")
+        measuring |= {"batch_size": options.batch_size, **self._numbered(classes)}
+        return evaluate_semantic_tokenizer(tokenizer, rows, **measuring)
+
+    def _numbered(self, classes: Pairs | None) -> dict[str, Any]:
+        return {"class_names": self.class_names(), "class_numbers": None if classes is None else classes.numbers}
 
     def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
         if declared.output_type == "label_map":
@@ -214,24 +225,19 @@ class Semantics(Kind):
         return semantic_gallery(rows, names)
 
     from_folder = staticmethod(labels_from_folder)
-    evaluate_command = staticmethod(evaluate_semantic_task)
 
     @classmethod
-    def check_options(cls, options: argparse.Namespace) -> None:
-        numbers = (options.classes, options.class_ids, options.ignored_ids)
-        of_files = options.first_id != 0 or any(given is not None for given in numbers)
-        if options.split is None:
-            raise ValueError("Give the --split of the data to evaluate.")
-        if options.data.startswith(LABELS_PREFIX):
-            if options.model is None and options.classes is None:
-                raise ValueError("A tokenizer does not know the names of the classes: give --classes FILE.")
-        elif options.data != "synthetic" and not options.data.startswith(ADE20K_PREFIX):
-            raise ValueError(
-                f"Semantic segmentation is evaluated on labels:ROOT, ade20k:ROOT or synthetic, not on {options.data}."
-            )
-        elif of_files:
-            raise ValueError("--classes, --first-id, --class-ids and --ignored-ids go with labels:ROOT.")
-        if options.people and options.data != "synthetic":
-            raise ValueError("--people goes with synthetic rooms.")
-        if options.data == "synthetic" and options.split == "train" and options.limit is None:
-            raise ValueError("Synthetic training rooms have no end: give --limit.")
+    def check_options(cls, options) -> None:
+        if options.data.startswith(LABELS) and options.model is None and options.classes is None:
+            raise ValueError("A tokenizer does not know the names of the classes: give --classes FILE.")
+
+    @classmethod
+    def short_data(cls, options, image_size, class_names) -> dict[str, Any]:
+        form, _, root = options.data.partition(":")
+        transform = {"transform": {"image_size": image_size}}
+        if options.data == SYNTHETIC:
+            return transform | {"name": "synthetic", "size": image_size, "people": options.people}
+        if f"{form}:" == ADE20K:
+            return transform | {"name": "ade20k", "root": root}
+        numbers = {name: getattr(options, name) for name in ("first_id", "class_ids", "ignored_ids")}
+        return transform | {"name": "label_maps", "root": root, "classes": options.classes or class_names, **numbers}

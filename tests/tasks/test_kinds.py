@@ -1,0 +1,74 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Every kind of task is whole: all that training and commands ask of it is there, and tried somewhere."""
+
+import inspect
+import typing
+
+import pytest
+from models_of_kinds import MEASURED, save_model
+
+from ait_hf.inference.loading import load_model_and_processor
+from ait_hf.model.configuration_ait import OUTPUT_RULES
+from ait_hf.recipes.parsing import build
+from ait_hf.recipes.sources import Shards
+from ait_hf.tasks.base import Kind
+from ait_hf.tasks.card_text import TaskText
+from ait_hf.tasks.kinds import KINDS, kind_of, kind_of_output, kind_of_unit
+from ait_hf.tasks.writer import Writer
+from ait_hf_cli.evaluate import KINDS as OPTIONS
+from ait_hf_cli.evaluate import TASKS, parse_arguments
+
+
+ROWS = 2
+
+
+def test_kinds_share_out_tasks_outputs_and_units():
+    for names in (
+        [task for kind in KINDS for task in kind.tasks],
+        [output_type for kind in KINDS for output_type in kind.output_types],
+    ):
+        assert len(names) == len(set(names))
+    assert {output_type for kind in KINDS for output_type in kind.output_types} == set(OUTPUT_RULES)
+    assert set(TASKS) == {task for kind in KINDS for task in kind.tasks}
+    for kind in KINDS:
+        assert all(kind_of(task) is kind for task in kind.tasks or ["one's own"])
+        assert all(kind_of_output(output_type) is kind for output_type in kind.output_types)
+    assert kind_of_unit("a unit of one's own") is kind_of("one's own")
+
+
+def sources(data) -> list[type]:
+    """What the views of a union, or one view, can be taken of."""
+    views = typing.get_args(data) or (data,)
+    return [source for view in views for source in typing.get_args(typing.get_type_hints(view)["source"])]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_kind_says_all_that_is_asked(kind):
+    assert issubclass(kind, Kind) and not inspect.isabstract(kind)
+    assert kind.title in OPTIONS and kind.columns and issubclass(kind.writer, Writer)
+    for data in (typing.get_type_hints(kind)["data"], kind.tokenizer_data):
+        assert any(issubclass(source, Shards) for source in sources(data))
+    predicting = parse_arguments(["--task", "x", "--data", "y"], None)
+    assert all(hasattr(predicting, name) for form in kind.short_forms.values() for name in form.options)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_kind_draws_and_describes_its_models(name, tmp_path):
+    """What `test_evaluation` measures; predictions are tried in `test_prediction`."""
+    case = MEASURED[name]
+    model, processor = load_model_and_processor(save_model(name, tmp_path), case.task)
+    declared = model.config.task(case.task)
+    kind = kind_of(case.task)
+    assert declared.output_type in kind.output_types
+    assert isinstance(kind.text(declared), TaskText)
+    data = {"batch_size": 1, "size": [96, 120], **case.rooms}
+    task = build(kind, {"name": case.task, "data": data})
+    assert isinstance(task.best_metric, str) and isinstance(task.lower_is_better, bool)
+    rows = task.data.examples("test", ROWS)
+    picture = task.gallery(model, processor, [rows[number] for number in range(ROWS)])
+    assert min(picture.size) > 50 and len(picture.convert("RGB").getcolors(picture.width * picture.height)) > 10
+
+
+def test_every_kind_is_measured():
+    assert {kind_of(case.task) for case in MEASURED.values()} == set(KINDS)
