@@ -17,7 +17,6 @@ from typing import Any
 
 ABSENT = -1  # the number of a class of the data that the model lacks
 _UNNAMED = re.compile(r"LABEL_\d+")  # what the library calls the classes of a model that was given no names
-_NUM_NAMED = 10
 _NEAR = 0.6  # least likeness of a near miss, 0..1
 
 
@@ -156,7 +155,7 @@ def _paired(known: Sequence[str], data: DataClasses, model: str, one: str, sever
     if foreign:
         near = [_with_near_miss(name, known) for name in foreign]
         raise ValueError(
-            f"{data.source} shows the {one if len(foreign) == 1 else several} {_enumerated(near)}, which {model} does not "
+            f"{data.source} shows the {one if len(foreign) == 1 else several} {enumerated(near)}, which {model} does not "
             f"have. Names of {several} have to be the same, letter by letter.{advice}"
         )
     return Pairs(list(known), numbers)
@@ -174,9 +173,10 @@ def _plain(name: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return _enumerated([repr(name) for name in names])
+    return enumerated(map(repr, names))
 
 
-def _enumerated(parts: Sequence[str]) -> str:
-    more = f" and {len(parts) - _NUM_NAMED} more" if len(parts) > _NUM_NAMED else ""
-    return ", ".join(parts[:_NUM_NAMED]) + more
+def enumerated(parts: Iterable[Any], most: int = 10) -> str:
+    """The first of them, for a message, and how many more there are."""
+    parts = list(map(str, parts))
+    return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")

@@ -18,6 +18,7 @@ import datasets
 import PIL.Image
 from torch.utils.data import Subset
 
+from ..data.classes import enumerated
 from .faults import SampleError
 
 
@@ -90,7 +91,7 @@ class UnreadableLog:
         if self.count > self.max_share * max(self.drawn, SMALLEST_COUNT):
             raise ValueError(
                 f"{self.count} of {self.drawn} samples of {self.source} could not be read, more than its "
-                f"max_unreadable_share of {self.max_share:g} allows: {_listed(self.named.values())}. Mend these files, "
+                f"max_unreadable_share of {self.max_share:g} allows: {enumerated(self.named.values(), _NUM_NAMED)}. Mend these files, "
                 "leave them out, or allow more."
             )
 
@@ -98,7 +99,7 @@ class UnreadableLog:
 def check_in_a_row(failures: list[Unreadable]) -> None:
     """`SampleError` if there are so many that looking for another sample makes no sense."""
     if len(failures) >= MOST_IN_A_ROW:
-        raise SampleError(f"{len(failures)} samples in a row cannot be read: {_listed(failures)}.")
+        raise SampleError(f"{len(failures)} samples in a row cannot be read: {enumerated(failures, _NUM_NAMED)}.")
 
 
 def name_of(dataset: Any, index: int) -> str:
@@ -115,9 +116,3 @@ def path_in(row: Mapping[str, Any]) -> str | None:
     """The first path in a row that is not decoded, if it has any."""
     stored = (value.get("path") if isinstance(value, Mapping) else None for value in row.values())
     return row.get("path") or next((path for path in stored if path), None)
-
-
-def _listed(failures: Iterable[Unreadable]) -> str:
-    failures = [str(failure) for failure in failures]
-    more = f" and {len(failures) - _NUM_NAMED} more" if len(failures) > _NUM_NAMED else ""
-    return ", ".join(failures[:_NUM_NAMED]) + more

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassError
 
-from ..data.classes import clean_name
+from ..data.classes import clean_name, enumerated
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 # Rows by token: the table of embeddings, which is the classifier's too, and the classifier's biases.
 _TOKEN_TABLES = ("model.decoder.embed_tokens.weight", "lm_head.weight", "lm_head.bias")
 _POSITIONS = "model.decoder.embed_positions.weight"
-_NUM_NAMED = 10
 
 
 @dataclass
@@ -183,9 +182,8 @@ def _resampled_positions(table: torch.Tensor, old: AiTConfig, new: AiTConfig) ->
 def _changed_grids(old: AiTConfig, new: AiTConfig) -> Iterator[tuple[str, AiTTaskConfig, AiTTaskConfig]]:
     for name in old.tasks:
         before, after = old.task(name), new.task(name)
-        if (
-            len(before.slots) == 1 and before.grid_size != after.grid_size
-        ):  # codes of the whole image, and nothing else
+        writes_one_grid = len(before.slots) == 1
+        if writes_one_grid and before.grid_size != after.grid_size:
             yield name, before, after
 
 
@@ -204,11 +202,6 @@ def _changed_classes(old: AiTConfig, new: AiTConfig, kept: Mapping[int, int]) ->
     taken = set(kept.values())
     gone = [old.id2label[number] for number, id in enumerate(old.vocabulary.classes) if id not in taken]
     if fresh:
-        yield f"rows of the classes {_listed(fresh)} start anew"
+        yield f"rows of the classes {enumerated(fresh)} start anew"
     if gone:
-        yield f"the classes {_listed(gone)} are gone"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
-    return ", ".join(names[:_NUM_NAMED]) + more
+        yield f"the classes {enumerated(gone)} are gone"
