@@ -27,6 +27,7 @@ from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.loading import load_config
 from ait_hf.recipes.parsing import build
 from ait_hf.tasks.objects.prediction import predict_objects
+from ait_hf.tasks.objects.task import Objects
 from ait_hf.tasks.poses.prediction import predict_poses
 from ait_hf.tasks.semantics.evaluation import frame_processor
 from ait_hf.tasks.semantics.prediction import predict_semantics
@@ -535,6 +536,8 @@ def test_training_of_poses_goes_by_name(poses, tmp_path, caplog):
 
 class Section:
     """All that an adaptation asks of a section of objects."""
+
+    adapted = Objects.adapted
 
     def __init__(self, names):
         self.names, self.data = names, type("Data", (), {"image_size": FRAME, "name": "few"})()

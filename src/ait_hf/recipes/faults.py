@@ -70,7 +70,7 @@ def is_fault(error: Exception, command_module: str = "ait_hf") -> bool:
     """Whether an error speaks of what a command was given, or of its machine, and not of its code."""
     if isinstance(error, (SampleError, *_OF_THE_MACHINE)):
         return True
-    return isinstance(error, _SAID) and _raiser(error.__traceback__) in {*_SPEAKERS, command_module}
+    return isinstance(error, _SAID) and _raiser(error.__traceback__) in {*_SPEAKERS, command_module.partition(".")[0]}
 
 
 def sentence(error: Exception) -> str:
