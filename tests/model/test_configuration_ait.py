@@ -1,14 +1,21 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
+import inspect
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import mixed_config, tiny_config
+from imports import imported_modules
+from tiny import clear_model, mixed_config, tiny_config
+from tiny_dense import CLASSES, LABELS, NORMALS, SEMANTICS, dense_config
 from transformers import AutoConfig, ResNetConfig
 
 from ait_hf import AiTConfig
+from ait_hf.model.configuration_ait import OUTPUT_RULES, TOKENIZER_CONFIGS
+from ait_hf.model.modeling_ait import OBJECTIVES, TOKENIZER_CLASSES
 
 
 def test_released_vocabulary():
@@ -131,3 +138,32 @@ def test_another_architecture_is_refused(tmp_path):
     ResNetConfig().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds a 'resnet' model, not an AiT model"):
         AiTConfig.from_pretrained(tmp_path)
+
+
+def test_every_output_type_has_rules_and_an_objective_and_every_tokenizer_a_class():
+    assert [objective.output_type for objective in OBJECTIVES].count(None) == 1
+    assert {objective.output_type for objective in OBJECTIVES} == {None, *OUTPUT_RULES} and len(OBJECTIVES) == 7
+    assert TOKENIZER_CONFIGS.keys() == TOKENIZER_CLASSES.keys() >= {r.tokenizer_type for r in OUTPUT_RULES.values()}
+
+
+def test_a_configuration_is_validated_without_torch():
+    assert not {"torch", "torchvision"} & imported_modules(Path(inspect.getfile(AiTConfig)))
+
+
+def test_classes_of_a_task():
+    config = dense_config()
+    assert config.classes(SEMANTICS) == config.classes(LABELS) == range(CLASSES.start, CLASSES.stop)
+    assert config.classes(NORMALS) == range(0)  # it has none
+    assert mixed_config().classes("objects") == range(6)  # all of the model's
+    assert config.class_names(SEMANTICS) == [config.id2label[number] for number in CLASSES]
+    with pytest.raises(ValueError, match="Unknown task 'flow'"):
+        config.classes("flow")
+
+
+def test_a_task_without_a_meaning_is_decoded_but_not_learned():
+    model = clear_model(mixed_config())
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    outputs = model.generate(pixel_values=images)
+    assert model.detokenize(outputs).shape == (1, 3, 32, 32) and outputs.pred_boxes is None
+    with pytest.raises(ValueError, match="Task 'objects' declares no output_type"):
+        model(batches={"objects": {"pixel_values": images, "labels": [{}]}})

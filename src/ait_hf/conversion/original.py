@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from ..model.configuration_ait import AiTConfig, AiTTaskConfig
 from ..model.generation_ait import AiTGenerationConfig
 from ..model.image_processing_ait import AiTImageProcessor
 from ..model.modeling_ait import AiTForDenseTokenGeneration
-from .coco_classes import COCO_CLASSES
 from .swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
 from .vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original
 from .weight_files import check_weights, read_original_checkpoint
@@ -54,6 +54,9 @@ DUPLICATE = re.compile(r"^\w+_head\.transformer\.")
 TOKENIZER = re.compile(r"^(\w+)_head\.vqvae\.")
 TASK_OF_HEAD = {"det": "object-detection", "insseg": "instance-segmentation", "depth": "depth"}
 CODEBOOK_OF_HEAD = {"insseg": "mask", "depth": "depth"}
+# COCO's 80 object classes in the order of their category ids, which original checkpoints do not store.
+_CATEGORIES = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+COCO_CLASSES = [name for name in _CATEGORIES if name not in ("__background__", "N/A")]
 # Of configurations that do not say, such as the released detection model's (reference §4 and §10).
 DEFAULT_NUM_OBJECTS = 100
 DEFAULT_TOP_P = 0.4

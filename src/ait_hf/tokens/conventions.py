@@ -175,10 +175,9 @@ def crop_roi_align(mask: np.ndarray, box: np.ndarray, side: int, name: str) -> n
     return (cropped[0, 0] >= 0.5).float().numpy()
 
 
-def location_numbers(boxes: np.ndarray, count: int = 1024) -> np.ndarray:
-    """PaliGemma: numbers of the location tokens of boxes in shares `(n, 4)`: rounded half to even, cut to the range."""
-    boxes = np.asarray(boxes, np.float32)
-    return np.clip(np.rint(boxes * np.float32(count - 1)), 0, count - 1).astype(np.int64)
+def location_numbers(boxes: np.ndarray) -> np.ndarray:
+    """PaliGemma: numbers of the location tokens of boxes in shares `(n, 4)`: rounded half to even, cut to 0..1023."""
+    return np.clip(np.rint(np.asarray(boxes, np.float32) * np.float32(1023)), 0, 1023).astype(np.int64)
 
 
 @dataclass(frozen=True)
