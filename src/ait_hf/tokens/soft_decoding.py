@@ -78,10 +78,7 @@ def soft_decode(
     token_format = token_format if vocabulary is None else vocabulary.token_format
     if temperature <= 0:
         raise ValueError(f"The temperature of soft tokens must be positive, got {temperature}.")
-    if vq_tokenizer.config.num_vq_embeddings != token_format.num_codes:
-        raise ValueError(
-            f"The tokenizer has {vq_tokenizer.config.num_vq_embeddings} codes, the format {token_format.num_codes}."
-        )
+    token_format.check_tokenizer(vq_tokenizer)
     if not isinstance(scores, torch.Tensor):
         scores = torch.stack(tuple(scores), dim=1)
     if scores.ndim != 3:
@@ -103,14 +100,13 @@ def soft_decode(
     probabilities = token_format.to_grid(probabilities.transpose(-1, -2)).movedim(1, -1)
     sample = vq_tokenizer.detokenize(probabilities=probabilities)
     entropy = token_entropy(probabilities)
+    spread = F.interpolate(entropy[:, None], size=sample.shape[-2:], mode="bilinear", align_corners=False)
     return SoftDecoding(
         sample=sample,
         probabilities=probabilities,
         ids=probabilities.argmax(dim=-1),
         entropy=entropy,
-        uncertainty=F.interpolate(entropy[:, None], size=sample.shape[-2:], mode="bilinear", align_corners=False)[
-            :, 0
-        ],
+        uncertainty=spread[:, 0],
         batch_indices=rows,
     )
 
@@ -196,6 +192,8 @@ def code_noise(
     """
     if not 0 <= probability <= 1:
         raise ValueError(f"The probability of noise must be 0 to 1, got {probability}.")
+    if vq_tokenizer is not None:
+        vocabulary.token_format.check_tokenizer(vq_tokenizer)
     ids = torch.tensor(vocabulary.codes, device=token_ids.device)
     count = len(ids)
     number_of = torch.full((max(int(token_ids.max()), int(ids.max())) + 1,), -1, device=token_ids.device)
@@ -213,8 +211,6 @@ def _other_codes(count: int, vq_tokenizer: VQTokenizer | None, num_neighbors: in
     if vq_tokenizer is None:
         return (torch.arange(count)[:, None] + torch.arange(1, count)) % count
     codes = vq_tokenizer.quantizer.embedding.weight.detach().float().cpu()
-    if len(codes) != count:
-        raise ValueError(f"The tokenizer has {len(codes)} codes, the format {count}.")
     if not 1 <= num_neighbors < count:
         raise ValueError(f"num_neighbors must be 1 to {count - 1}, got {num_neighbors}.")
     distances = torch.cdist(codes.double(), codes.double()).fill_diagonal_(torch.inf)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ..data.json_values import read_json
+from ..model.tokenization_vq import VQTokenizer
 from .patterns import NumberedTokens
 
 
@@ -95,6 +96,14 @@ class TokenFormat:
     def num_tokens(self) -> int:
         """Codes in a block."""
         return self.grid[0] * self.grid[1]
+
+    def check_tokenizer(self, vq_tokenizer: VQTokenizer) -> None:
+        """`ValueError` if the codebook is of another size than the format's."""
+        if vq_tokenizer.config.num_vq_embeddings != self.num_codes:
+            raise ValueError(
+                f"The tokenizer has {vq_tokenizer.config.num_vq_embeddings} codes, the format {self.num_codes}: they do "
+                "not belong together."
+            )
 
     def tokens(self) -> list[str]:
         """All tokens, in the order in which they are added to a vocabulary: prefix, marks, locations, codes."""

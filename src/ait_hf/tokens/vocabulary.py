@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..model.quantization_ait import EMACodebook
 from ..model.tokenization_vq import VQTokenizer
 from .new_rows import fill_new_rows, train_only_rows
 from .text import TokenBlock, parse_text
@@ -171,13 +170,8 @@ def add_tokens(
 def _codebook(vq_tokenizer: VQTokenizer | None, token_format: TokenFormat) -> torch.Tensor | None:
     if vq_tokenizer is None:
         return None
-    quantizer: EMACodebook = vq_tokenizer.quantizer
-    if quantizer.num_embeddings != token_format.num_codes:
-        raise ValueError(
-            f"The tokenizer has {quantizer.num_embeddings} codes, the format {token_format.num_codes}: they do not belong "
-            "together."
-        )
-    return quantizer.embedding.weight.detach().float().cpu()
+    token_format.check_tokenizer(vq_tokenizer)
+    return vq_tokenizer.quantizer.embedding.weight.detach().float().cpu()
 
 
 def _features(token_format: TokenFormat, codebook: torch.Tensor | None) -> list[torch.Tensor]:
