@@ -8,9 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from ..drawing.picture_files import save_image
 from ..inference.generating import decoding_modes
 from ..inference.loading import load_model_and_processor
 from ..model.tokenization_vq import VQTokenizer
-from ..recipes.parsing import load_recipe
+from ..recipes.parsing import read_values
 from ..tasks.depth.drawing import depth_gallery
 from ..tasks.depth.evaluation import (
     depth_gallery_rows,
@@ -37,8 +38,7 @@ from ..tasks.depth.evaluation import (
 from ..tasks.joint_drawing import joint_gallery
 from ..tasks.maps.evaluation import reconstruct_map
 from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
-from ..training.solver import SolverRecipe
-from ..training.tokenizer import TokenizerRecipe
+from ..training.reading import read_recipe
 
 
 NUM_TEST_ROOMS = 128
@@ -62,35 +62,16 @@ ORDERINGS = [
 ]
 
 
-@dataclass
-class Job:
-    """One training."""
-
-    recipe: str
-    kind: type
-    overrides: list[str]
-
-
-@dataclass
-class Row:
-    """One line of the final table; errors in metres on valid pixels."""
-
-    name: str
-    rmse: float
-    delta1: float | None = None
-    abs_rel: float | None = None
-    token_distance: float | None = None
-    seconds: float | None = None
-
-
-@dataclass
-class ObjectRow:
-    """Average precision of the joint model's objects, 0..1."""
-
-    name: str
-    box_ap50: float
-    mask_ap50: float
-    mask_ap: float
+# Columns of the tables, their heads and digits.
+DEPTH_COLUMNS = {
+    "rmse": ("RMSE [m]", 3),
+    "delta1": ("delta1", 3),
+    "abs_rel": ("abs rel", 3),
+    "token_distance": ("l2 token", 2),
+    "seconds": ("seconds", 1),
+}
+OBJECT_COLUMNS = {"box_ap50": ("box AP50", 3), "mask_ap50": ("mask AP50", 3), "mask_ap": ("mask AP", 3)}
+Row = dict[str, Any]  # a line of a table: its `name` and the columns, `None` where there is nothing to say
 
 
 def run(options: argparse.Namespace) -> None:
@@ -98,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     output = Path(options.output)
     overrides = [*options.overrides, f"seed={options.seed}", "train.resume=never"]
     jobs = make_jobs(output, overrides)
-    recipes = {name: load_recipe(job.recipe, job.kind, job.overrides) for name, job in jobs.items()}
+    recipes = {name: read_recipe(read_values(recipe, changes)) for name, (recipe, *changes) in jobs.items()}
     for names in STAGES:
         print(f"\n=== training: {' and '.join(names)} ===", flush=True)
         run_side_by_side([jobs[name] for name in names])
@@ -114,47 +95,37 @@ def run(options: argparse.Namespace) -> None:
         model, processor = load_model_and_processor(output / folder)
         save_image(depth_gallery(depth_gallery_rows(model, processor, rooms[:NUM_GALLERY_ROOMS])), output / picture)
     save_image(joint_picture(output / "joint", rooms, objects), output / "joint.png")
-    findings = check_orderings({row.name: row.rmse for row in rows})
+    findings = check_orderings({row["name"]: row["rmse"] for row in rows})
     minutes = (time.perf_counter() - start) / 60
-    report = {
-        "rows": [vars(row) for row in rows],
-        "object_rows": [vars(row) for row in object_rows],
-        "orderings": findings,
-        "minutes": minutes,
-    }
+    report = {"rows": rows, "object_rows": object_rows, "orderings": findings, "minutes": minutes}
     write_text(output / "metrics.json", json.dumps(report, indent=2))
     print_report(rows, object_rows, findings, output, minutes)
 
 
-def make_jobs(output: Path, overrides: list[str]) -> dict[str, Job]:
-    """The trainings by name."""
-    jobs = {
-        "tokenizer": Job("demo_tokenizer", TokenizerRecipe, [f"output_dir={output / 'tokenizer'}"]),
-        "tokenizer without mask augmentation": Job(
+def make_jobs(output: Path, overrides: list[str]) -> dict[str, list[str]]:
+    """What `ait train` is told for each training, by its name."""
+    depth, masks = f"tasks.depth.tokenizer={output / 'tokenizer'}", output / "mask_tokenizer"
+    places = {
+        "tokenizer": ["demo_tokenizer", f"output_dir={output / 'tokenizer'}"],
+        "tokenizer without mask augmentation": [
             "demo_tokenizer",
-            TokenizerRecipe,
-            [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"],
-        ),
+            f"output_dir={output / 'tokenizer_without_mask_augmentation'}",
+            "mask_augmentation.ratio=0.0",
+        ],
+        "mask tokenizer": ["demo_mask_tokenizer", f"output_dir={masks}", "data.batch_size=32", "train.max_steps=250"],
+        **{name: [f"demo_{folder}", f"output_dir={output / folder}", depth] for folder, name in SOLVERS.items()},
     }
-    small = ["data.batch_size=32", "train.max_steps=250"]
-    places = [f"output_dir={output / 'mask_tokenizer'}", *small]
-    jobs["mask tokenizer"] = Job("demo_mask_tokenizer", TokenizerRecipe, places)
-    for folder, name in SOLVERS.items():
-        places = [f"output_dir={output / folder}", f"tasks.depth.tokenizer={output / 'tokenizer'}"]
-        jobs[name] = Job(f"demo_{folder}", SolverRecipe, places)
-    jobs["AiT-P"].overrides.append(f"tasks.{OBJECT_TASK}.tokenizer={output / 'mask_tokenizer'}")
-    for job in jobs.values():
-        job.overrides += overrides
-    return jobs
+    places["AiT-P"].append(f"tasks.{OBJECT_TASK}.tokenizer={masks}")
+    return {name: [*arguments, *overrides] for name, arguments in places.items()}
 
 
-def run_side_by_side(jobs: list[Job]) -> None:
+def run_side_by_side(jobs: list[list[str]]) -> None:
     """Runs trainings at the same time, each with its share of the cores: small models gain little from more threads."""
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
     processes = []
-    for position, job in enumerate(jobs):
+    for position, arguments in enumerate(jobs):
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TQDM_POSITION": str(position)}
-        command = [sys.executable, "-m", "ait_hf.commands.train", job.recipe, *job.overrides]
+        command = [sys.executable, "-m", "ait_hf.commands.train", *arguments]
         processes.append(subprocess.Popen(command, env=environment))
     codes = [process.wait() for process in processes]
     if any(codes):
@@ -169,26 +140,26 @@ def training_rows(folder: Path) -> list[dict[str, float]]:
 def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list[Row]:
     """All lines of the table, on the test rooms."""
     batches = DataLoader(rooms, batch_size=BATCH_SIZE, collate_fn=rgbd_collator)
-    rows = [Row("predict the mean of every pixel", rmse_of_the_mean(rooms, size))]
+    rows = [depth_row("predict the mean of every pixel", {"rmse": rmse_of_the_mean(rooms, size)})]
     tokenizers = {"tokenizer": "tokenizer", "tokenizer without": "tokenizer_without_mask_augmentation"}
     for name, folder in tokenizers.items():
         tokenizer = VQTokenizer.from_pretrained(output / folder).eval()
-        result = evaluate_tokenizer(tokenizer, batches)
-        full_name = folder.replace("_", " ")
-        rows.append(Row(full_name, result["rmse"], result["delta1"], result["abs_rel"]))
-        rows.append(Row(f"{name}, in holes", rmse_in_holes(tokenizer, rooms)))
+        rows.append(depth_row(folder.replace("_", " "), evaluate_tokenizer(tokenizer, batches)))
+        rows.append(depth_row(f"{name}, in holes", {"rmse": rmse_in_holes(tokenizer, rooms)}))
     for folder, name in SOLVERS.items():
         model, processor = load_model_and_processor(output / folder)
         for mode, settings in decoding_modes(model.config.parallel).items():
             start = time.perf_counter()
             result = evaluate_depth(model, processor, batches, description=f"{name}, {mode}", **settings)
-            seconds = time.perf_counter() - start
-            values = (result[key] for key in ("rmse", "delta1", "abs_rel", "token_distance"))
-            rows.append(Row(f"{name}, {mode}", *values, seconds=seconds))
+            rows.append(depth_row(f"{name}, {mode}", result | {"seconds": time.perf_counter() - start}))
     return rows
 
 
-def evaluate_joint_objects(folder: Path, rows: list[dict]) -> list[ObjectRow]:
+def depth_row(name: str, result: Mapping[str, float]) -> Row:
+    return {"name": name} | {column: result.get(column) for column in DEPTH_COLUMNS}
+
+
+def evaluate_joint_objects(folder: Path, rows: list[dict]) -> list[Row]:
     """Hard and soft masks of the joint model's objects."""
     model, processor = load_model_and_processor(folder, OBJECT_TASK)
     category_ids = range(len(OBJECT_CLASSES))
@@ -206,9 +177,8 @@ def evaluate_joint_objects(folder: Path, rows: list[dict]) -> list[ObjectRow]:
             description=f"objects, {mode}",
             **settings,
         )
-        results.append(
-            ObjectRow(f"AiT-P, {mode}", values["bbox_AP50"], values["segm_AP50"], values["segm_AP"]),
-        )
+        columns = zip(OBJECT_COLUMNS, (values["bbox_AP50"], values["segm_AP50"], values["segm_AP"]))
+        results.append({"name": f"AiT-P, {mode}", **dict(columns)})
     return results
 
 
@@ -265,18 +235,16 @@ def check_orderings(rmse: dict[str, float]) -> list[dict]:
     ]
 
 
-def print_report(
-    rows: list[Row], object_rows: list[ObjectRow], findings: list[dict], output: Path, minutes: float
-) -> None:
-    print(f"\n{'':38}{'RMSE [m]':>10}{'delta1':>9}{'abs rel':>9}{'l2 token':>10}{'seconds':>9}")
+def print_table(title: str, rows: list[Row], columns: dict[str, tuple[str, int]]) -> None:
+    print(f"\n{title:38}" + "".join(f"{head:>11}" for head, _ in columns.values()))
     for row in rows:
-        values = [(row.rmse, 10, 3), (row.delta1, 9, 3), (row.abs_rel, 9, 3), (row.token_distance, 10, 2)]
-        cells = [" " * width if value is None else f"{value:{width}.{digits}f}" for value, width, digits in values]
-        seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-        print(f"{row.name:38}{''.join(cells)}{seconds:>9}")
-    print(f"\n{'objects of the joint model':38}{'box AP50':>10}{'mask AP50':>11}{'mask AP':>9}")
-    for row in object_rows:
-        print(f"{row.name:38}{row.box_ap50:10.3f}{row.mask_ap50:11.3f}{row.mask_ap:9.3f}")
+        cells = ("" if row[key] is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())
+        print(f"{row['name']:38}" + "".join(f"{cell:>11}" for cell in cells))
+
+
+def print_report(rows: list[Row], object_rows: list[Row], findings: list[dict], output: Path, minutes: float) -> None:
+    print_table("", rows, DEPTH_COLUMNS)
+    print_table("objects of the joint model", object_rows, OBJECT_COLUMNS)
     print(f"\nThe paper's orderings, on {NUM_TEST_ROOMS} rendered rooms and one seed:")
     for finding in findings:
         print(f"  {'holds' if finding['holds'] else 'DOES NOT HOLD HERE':19} {finding['claim']}")
