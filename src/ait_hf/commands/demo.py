@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"\n=== training: {' and '.join(names)} ===", flush=True)
         run_side_by_side([jobs[name] for name in names])
     histories = {name: training_rows(Path(recipe.output_dir)) for name, recipe in recipes.items()}
-    size = tuple(recipes["tokenizer"].data.size)
+    size = tuple(recipes["tokenizer"].data.source.size)
     rooms = list(synthetic_rooms("test", size=size, num_examples=NUM_TEST_ROOMS))
     print("\n=== evaluation ===", flush=True)
     rows = evaluate_all(output, rooms, size)
