@@ -75,12 +75,16 @@ def test_operations_and_memory_of_attention():
     query, key, value = (torch.empty(shape, device="meta", requires_grad=True) for _ in range(3))
     bias = torch.empty(1, heads, length, length, device="meta", requires_grad=True)
 
-    def step():
-        attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
-        return attend(nn.Identity(), query, key, value, bias, scaling=1.0, is_causal=False)[0].sum()
+    class Attention(nn.Module):
+        is_causal = False
+
+        def forward(self):
+            attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
+            return attend(self, query, key, value, bias, scaling=1.0, is_causal=False)[0].sum()
 
     product = 2 * batch * heads * length * length * dim
-    cost = count(nn.Identity(), step)
+    attention = Attention()
+    cost = count(attention, attention)
     assert cost.flops == 2 * product + 5 * product  # backward computes the scores again
     # No scores of all images are kept; the gradient of the bias is of that size, and of one image when it is summed up.
     assert cost.bytes < 4 * (batch * heads * length * length * 1.5 + 12 * batch * heads * length * dim)
@@ -151,6 +155,16 @@ def test_half_precision_takes_less(monkeypatch, tmp_path):
         bytes_of[small.train.mixed_precision] = cost.bytes
     half, single = bytes_of["bf16"], bytes_of["no"]
     assert 0.5 * single < half < 0.8 * single
+
+
+@pytest.mark.parametrize("precision", ["bf16", "no"])
+def test_computing_activations_twice_takes_less_memory_and_more_operations(monkeypatch, tmp_path, precision):
+    monkeypatch.chdir(tmp_path)
+    small, costs = recipe("ait_swinv2_b_nyu", *SMALL, f"train.mixed_precision={precision}"), []
+    for small.model.gradient_checkpointing in (False, True):
+        costs.append(count_cost(small, planned_model(small, PUBLISHED), {"depth": 8}))
+    assert costs[1].bytes < 0.8 * costs[0].bytes
+    assert 1.1 * costs[0].flops < costs[1].flops < 1.4 * costs[0].flops  # a second forward, of what is checkpointed
 
 
 @pytest.mark.parametrize("name", ["ait_swinv2_b_joint", "aitp_swinv2_b_ade20k", "ait_swinv2_b_coco_keypoints"])

@@ -42,12 +42,11 @@ def count_step(model: nn.Module, loss: Callable[[], torch.Tensor], precision: st
     """
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    flops, memory, gpu = FlopCounterMode(display=False), _Memory(), _LikeAGPU(PRECISIONS[precision])
-    hooks = []
-    for module in lowered.modules():  # all of them, as checkpointed ones run by themselves in the backward pass
+    gpu, hooks = _LikeAGPU(PRECISIONS[precision], lowered), []
+    for module in model.modules():  # all of them, as checkpointed ones run by themselves in the backward pass
         hooks.append(module.register_forward_pre_hook(gpu.enter))
         hooks.append(module.register_forward_hook(gpu.leave, always_call=True))
-    with gpu, flops, memory:
+    with FlopCounterMode(display=False) as flops, _Memory() as memory:
         loss().backward()
     for hook in hooks:
         hook.remove()
@@ -80,23 +79,31 @@ class _Memory(TorchDispatchMode):
 
 
 class _LikeAGPU(TorchFunctionMode):
-    """Attention by the kernel that a GPU takes, which torch writes out without one, and autocast, which meta does not know."""
+    """
+    Inside of a model's modules: attention by the kernel that a GPU takes, which torch writes out without one, and, inside of
+    `lowered`, autocast, which does not know the meta device.
+    """
 
-    def __init__(self, dtype: torch.dtype):
+    def __init__(self, dtype: torch.dtype, lowered: nn.Module):
         super().__init__()
-        self.dtype, self.depth = dtype, 0
+        self.dtype, self.lowered = dtype, set(lowered.modules())
+        self.inside: list[nn.Module] = []
 
-    def enter(self, *_) -> None:
-        self.depth += 1
+    def enter(self, module: nn.Module, _) -> None:
+        if not self.inside:
+            self.__enter__()
+        self.inside.append(module)
 
     def leave(self, *_) -> None:
-        self.depth -= 1
+        self.inside.pop()
+        if not self.inside:
+            self.__exit__(None, None, None)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is F.scaled_dot_product_attention:
             return _fused_attention(*args, **(kwargs or {}))
         dtype = self.dtype if func in _LOWERED else torch.float32 if func in _RAISED else None
-        if self.depth and dtype is not None:
+        if dtype is not None and self.inside[-1] in self.lowered:
             cast = lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor  # noqa: E731
             args, kwargs = tree_map_only(torch.Tensor, cast, (args, kwargs))
         return func(*args, **(kwargs or {}))

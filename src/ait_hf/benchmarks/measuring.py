@@ -44,17 +44,6 @@ class Suite:
     details: dict[str, Callable[[], dict[str, float]]] = field(default_factory=dict)
 
 
-@dataclass
-class Result:
-    """Measurements of one contestant: of every round, and those that one call is enough for."""
-
-    times_ms: list[float] = field(default_factory=list)
-    cpu_ms: list[float] = field(default_factory=list)
-    gflop: float = 0.0
-    peak_memory_mb: float | None = None
-    details: dict[str, float] = field(default_factory=dict)
-
-
 def run_suite(suite: Suite, *, repeats: int, warmup: int, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     """
     Contestants take turns, so that whatever else the machine does meets all of them. A round of everything comes before
@@ -64,25 +53,21 @@ def run_suite(suite: Suite, *, repeats: int, warmup: int, device: torch.device, 
         `dict`: `matrix_peak_gflops` of the machine at these rounds and `contestants`: see [`summarize`].
     """
     with contextlib.nullcontext() if suite.learns else torch.inference_mode():
-        results = {name: Result() for name in suite.contestants}
+        counted = {}
         for name, run in suite.contestants.items():
             with FlopCounterMode(display=False) as counter:
                 run()
-            results[name].gflop = counter.get_total_flops() / 1e9
-            results[name].peak_memory_mb = peak_memory(run, device)
-            results[name].details = suite.details[name]() if name in suite.details else {}
+            counted[name] = {"gflop": counter.get_total_flops() / 1e9, "peak_memory_mb": peak_memory(run, device)}
+            counted[name] |= suite.details[name]() if name in suite.details else {}
             release_memory()
-        peaks = []
-        for number in tqdm(range(warmup + repeats), unit="round", disable=None):
+        rounds = []
+        for _ in tqdm(range(warmup + repeats), unit="round", disable=None):
             peak = matrix_peak(device, dtype)
-            measured = {name: timed(run, device) for name, run in suite.contestants.items()}
-            if number >= warmup:
-                peaks.append(peak)
-                for name, (wall, cpu) in measured.items():
-                    results[name].times_ms.append(1000 * wall)
-                    results[name].cpu_ms.append(1000 * cpu)
-    peak = statistics.median(peaks)
-    return {"matrix_peak_gflops": peak, "contestants": summarize(results, peak, suite.images)}
+            rounds.append((peak, {name: timed(run, device) for name, run in suite.contestants.items()}))
+    rounds = rounds[warmup:]
+    peak = statistics.median(peak for peak, _ in rounds)
+    times = {name: [times[name] for _, times in rounds] for name in suite.contestants}
+    return {"matrix_peak_gflops": peak, "contestants": summarize(times, counted, peak, suite.images)}
 
 
 def timed(run: Callable[[], Any], device: torch.device) -> tuple[float, float]:
@@ -160,28 +145,36 @@ def saved_activations(run: Callable[[], Any], model: torch.nn.Module) -> float:
     return sum(storages.values()) / MEGABYTE
 
 
-def summarize(results: dict[str, Result], peak: float, images: dict[str, int]) -> dict[str, dict[str, Any]]:
+def summarize(
+    times: dict[str, list[tuple[float, float]]],
+    counted: dict[str, dict[str, Any]],
+    peak: float,
+    images: dict[str, int],
+) -> dict[str, dict[str, Any]]:
     """
     Of every contestant: `median_ms`, `cpu_ms` (median of the time that the process computed), `ratio_to_baseline` (median
     and quartiles of the rounds' ratios), `gflop`, `gflops` (a second), `share_of_peak`, `images_per_second`,
     `peak_memory_mb`, its details and `times_ms`.
+
+    Args:
+        times: Of every round, as [`timed`] has them, the baseline's first.
+        counted: What one call was enough for.
     """
-    baseline = next(iter(results.values())).times_ms
+    baseline = [wall for wall, _ in next(iter(times.values()))]
     summary = {}
-    for name, result in results.items():
-        ratios = [a / b for a, b in zip(result.times_ms, baseline)]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        median = statistics.median(result.times_ms)
+    for name, pairs in times.items():
+        walls, computing = zip(*pairs)
+        low, middle, high = statistics.quantiles([a / b for a, b in zip(walls, baseline)], n=4, method="inclusive")
+        median = statistics.median(walls)
+        gflops = counted[name]["gflop"] / median
         summary[name] = {
-            "median_ms": median,
-            "cpu_ms": statistics.median(result.cpu_ms),
+            "median_ms": 1000 * median,
+            "cpu_ms": 1000 * statistics.median(computing),
             "ratio_to_baseline": {"median": middle, "low": low, "high": high},
-            "gflop": result.gflop,
-            "gflops": 1000 * result.gflop / median,
-            "share_of_peak": 1000 * result.gflop / median / peak,
-            "peak_memory_mb": result.peak_memory_mb,
-            **({"images_per_second": 1000 * images[name] / median} if name in images else {}),
-            **result.details,
-            "times_ms": result.times_ms,
+            "gflops": gflops,
+            "share_of_peak": gflops / peak,
+            **({"images_per_second": images[name] / median} if name in images else {}),
+            **counted[name],
+            "times_ms": [1000 * wall for wall in walls],
         }
     return summary
