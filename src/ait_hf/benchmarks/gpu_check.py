@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..training.compilation import compile_parts
 from .measuring import matrix_peak, synchronize, timed
-from .models import ALL_TASKS, SMALL, SWINV2, spread_weights, task_model
+from .models import ALL_TASKS, SMALL, SWINV2, lower_solver, spread_weights, task_model
 from .steps import TrainingStep
 
 
@@ -170,7 +170,7 @@ def attention(settings: Settings, report: Report) -> None:
         with AttentionBackends(model) as backends:
             step.forward()
         report(f"{name}, training", backends.found)
-        _in_half(model, settings)
+        lower_solver(model, settings.dtype)
         images = _images(settings, 1, 480)
         with AttentionBackends(model) as backends:
             model.generate(pixel_values=images, task="depth", max_new_tokens=None if parallel else 4)
@@ -194,7 +194,7 @@ def inference(settings: Settings, report: Report) -> None:
         with torch.inference_mode():
             # Not `predicted_depth`, whose lower bound may hide everything: these weights are random.
             exact = model.detokenize(model.generate(pixel_values=images[:1], task="depth"))
-            _in_half(model, settings)
+            lower_solver(model, settings.dtype)
             images = images.to(settings.dtype)
 
             def run(count: int, model=model, images=images) -> torch.Tensor:
@@ -265,7 +265,7 @@ def training(settings: Settings, report: Report) -> None:
 def decoding(settings: Settings, report: Report) -> None:
     """Autoregressive depth, 225 steps: cache that grows against static cache, on a GPU with CUDA graphs."""
     model = settings.model(("depth",), 480, SWINV2["b"], parallel=False)
-    _in_half(model, settings)
+    lower_solver(model, settings.dtype)
     images = _images(settings, 1, 480)
     with torch.inference_mode():
         memory = model.get_encoder()(pixel_values=images)
@@ -380,13 +380,6 @@ def _compile(model: AiTForDenseTokenGeneration, settings: Settings) -> None:
     """As the training loop does."""
     plugin = TorchDynamoPlugin(backend="inductor" if settings.is_gpu else "aot_eager")
     compile_parts((model.model.encoder, model.model.decoder), plugin)
-
-
-def _in_half(model: AiTForDenseTokenGeneration, settings: Settings) -> None:
-    """The solver in bfloat16; tokenizers stay in float32, as in loaded models."""
-    for part in (model.model, model.lm_head):
-        part.to(settings.dtype)
-    model.eval()
 
 
 def _images(settings: Settings, count: int, size: int, dtype: torch.dtype | None = None) -> torch.Tensor:

@@ -20,6 +20,7 @@ from .models import (
     backbones,
     library_depth_models,
     library_object_models,
+    lower_solver,
     spread_weights,
     task_model,
 )
@@ -40,10 +41,7 @@ def images_for(options: Namespace, height: int, width: int) -> torch.Tensor:
 
 
 def placed(model: AiTForDenseTokenGeneration, options: Namespace) -> AiTForDenseTokenGeneration:
-    """On the device, the solver in the type asked for; tokenizers stay in float32, as in loaded models."""
-    for part in (model.model, model.lm_head):
-        part.to(options.dtype)
-    return model.to(options.device)
+    return lower_solver(model, options.dtype).to(options.device)
 
 
 def backbone(options: Namespace) -> Suite:
@@ -194,8 +192,7 @@ def precision(options: Namespace) -> Suite:
     exact.tokenizers[DEPTH].decoder.conv_out.bias.data.fill_(3.0)  # metres; depths below 0 would all be clipped
     models = {"float32": exact}
     for dtype in (torch.bfloat16, torch.float16):
-        models[str(dtype).removeprefix("torch.")] = copy.deepcopy(exact)
-        placed(models[str(dtype).removeprefix("torch.")], Namespace(dtype=dtype, device=options.device))
+        models[str(dtype).removeprefix("torch.")] = lower_solver(copy.deepcopy(exact), dtype)
     models["int8 weights"] = copy.deepcopy(exact)
     quantize_(models["int8 weights"].model, Int8WeightOnlyConfig())  # of the solver's linear layers
     images = torch.rand(options.batch_size, 3, size, size, device=options.device)

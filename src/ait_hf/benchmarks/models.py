@@ -189,6 +189,13 @@ def task_model(
     return AiTForDenseTokenGeneration._from_config(config, attn_implementation=attn_implementation).eval()
 
 
+def lower_solver(model: AiTForDenseTokenGeneration, dtype: torch.dtype) -> AiTForDenseTokenGeneration:
+    """The solver in another type, for inference; tokenizers stay in float32, as in loaded models."""
+    for part in (model.model, model.lm_head):
+        part.to(dtype)
+    return model.eval()
+
+
 def spread_weights(model: nn.Module) -> None:
     """Outputs of newly initialised models are all alike; with these weights they depend on the image."""
     with torch.no_grad():
