@@ -11,6 +11,10 @@ Train a published or own model on your own images, see docs/fine_tuning.md.
     accelerate launch scripts/finetune.py --model runs/ait_swinv2_b_insseg --task instance-segmentation \\
         --data my-objects --output runs/my-objects --lora 8
 
+    # people, in COCO's format; and maps of a task of your own: a folder with SPLIT/images and SPLIT/maps
+    ait finetune --model runs/ait_swinv2_b_pose --task keypoint-detection --data my-people --output runs/my-people
+    ait finetune --model runs/normals --task normals --data my-normals --scale 0.00784 --offset -1 --output runs/mine
+
 The same command again goes on where it was. Any key of the recipe that this writes can be overridden,
 as in `--override train.save_every=100 model.lora.alpha=8`.
 """
