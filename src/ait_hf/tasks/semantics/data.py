@@ -59,22 +59,18 @@ class NumberedClasses(NamedClasses):
 
 @strict
 @dataclass(kw_only=True)
-class LabelMapFiles(NumberedClasses):
+class LabelMapFiles(Source):
     """
-    Your own images and label maps, see [`~ait_hf.data.label_maps.load_label_maps`].
+    Images and label maps in files.
 
     Args:
-        root (`str`): Folder with `images/SPLIT` and `annotations/SPLIT`, or with `SPLIT` and `SPLITannot`.
+        root (`str`): Their folder.
     """
 
-    name: Literal["label_maps"] = "label_maps"
     root: str
 
     def title(self, split: str) -> str:
         return f"{self.root} ({split})"
-
-    def label_maps(self, split: str, for_training: bool) -> datasets.Dataset:
-        return load_label_maps(*split_folders(self.root, split), len(self.class_names()), **self.numbers)
 
     def shown_classes(self, table: datasets.Dataset) -> set[int]:
         """The classes that some label map has."""
@@ -83,14 +79,22 @@ class LabelMapFiles(NumberedClasses):
 
 @strict
 @dataclass(kw_only=True)
-class ADE20K(Source):
-    """ADE20K's scene parsing benchmark in the folder `root`, see [`~ait_hf.data.label_maps.load_ade20k`]."""
+class LabelMapFolder(LabelMapFiles, NumberedClasses):
+    """Your own images and label maps in `images/SPLIT` and `annotations/SPLIT`, or in `SPLIT` and `SPLITannot`, see
+    [`~ait_hf.data.label_maps.load_label_maps`]."""
+
+    name: Literal["label_maps"] = "label_maps"
+
+    def label_maps(self, split: str, for_training: bool) -> datasets.Dataset:
+        return load_label_maps(*split_folders(self.root, split), len(self.class_names()), **self.numbers)
+
+
+@strict
+@dataclass(kw_only=True)
+class ADE20K(LabelMapFiles):
+    """ADE20K's scene parsing benchmark, see [`~ait_hf.data.label_maps.load_ade20k`]."""
 
     name: Literal["ade20k"] = "ade20k"
-    root: str
-
-    title = LabelMapFiles.title
-    shown_classes = LabelMapFiles.shown_classes
 
     def class_names(self) -> list[str]:
         return ade20k_classes(self.root)
@@ -202,7 +206,7 @@ class SemanticData(LabelData):
     unit: ClassVar[str] = "class"
 
     of: Literal["labels"] = "labels"
-    source: LabelMapFiles | ADE20K | ShardsOfLabelMaps | Rooms = joined()
+    source: LabelMapFolder | ADE20K | ShardsOfLabelMaps | Rooms = joined()
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -276,7 +280,7 @@ class ClassMaskData(LabelData):
     unit: ClassVar[str] = "mask"
 
     of: Literal["class_masks"] = "class_masks"
-    source: LabelMapFiles | ADE20K | ShardsOfClassMasks | Rooms = joined()
+    source: LabelMapFolder | ADE20K | ShardsOfClassMasks | Rooms = joined()
     mask_size: int = 64
 
     @property
