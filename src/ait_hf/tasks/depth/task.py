@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import torch
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
@@ -111,10 +110,6 @@ class Depth(Maps):
     @staticmethod
     def reconstruction(unit: str) -> str:
         return "depth"
-
-    @classmethod
-    def blank_sample(cls, data) -> torch.Tensor:
-        return torch.zeros(1, *data.image_size)
 
     @classmethod
     def painter(cls, data, truth, longer_side):
