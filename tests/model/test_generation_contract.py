@@ -196,6 +196,18 @@ def test_stopping_criteria_are_asked_of_every_token_and_row(asked, lengths, end)
     assert criterion.shown == [(length, length - 1) for length in range(2, stopped.shape[1] + 1)]
 
 
+@pytest.mark.parametrize("name", ["stock", "depth", "objects"])
+def test_an_end_token_ends_once_every_row_has_it(name):
+    asked = MODELS[name]()
+    whole = asked.generate(max_new_tokens=NEW).sequences
+    ends = [int(whole[0, 2]), int(whole[1, 3])]
+    places = [next(place for place in range(1, 1 + NEW) if int(row[place]) in ends) for row in whole]
+    stopped = asked.generate(max_new_tokens=NEW, eos_token_id=ends, pad_token_id=ends[0]).sequences
+    assert stopped.shape == (BATCH, 1 + max(places))
+    for row, before, place in zip(stopped, whole, places):
+        assert torch.equal(row[: place + 1], before[: place + 1])
+
+
 def test_a_sharded_model_that_may_stop_early_is_refused():
     """Another process would wait for its part of the weights for good."""
     asked = MODELS["objects"]()

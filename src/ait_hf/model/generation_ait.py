@@ -71,7 +71,8 @@ class AiTGenerationConfig(GenerationConfig):
             of the batch. Models learn to write noise behind the objects, so that little is left to come. Off by default.
         kwargs: The library's settings. `temperature`, `top_k` and `top_p` act on sparse slots only; `top_k` is off
             unless asked for, as the library's 50 of 2000 coordinate bins would hardly be sampling. Other logits processors
-            act on all slots. Stopping criteria are asked of every token; a parallel model finishes its block.
+            act on all slots. Stopping criteria are asked of every token, an image that is done being written on, not padded,
+            until all are; a parallel model finishes its block.
     """
 
     def __init__(self, **kwargs):
