@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from huggingface_hub.dataclasses import strict
 from training_runs import batches
 
-from ait_hf.recipes.parsing import FORMER_NAMES, build, dump_recipe
+from ait_hf.recipes.parsing import FORMER_NAMES, apply_override, build, dump_recipe
 from ait_hf.tasks.depth.data import DepthData
 from ait_hf.tasks.maps.data import AnyMapData
 from ait_hf.tasks.objects.data import MaskData, ObjectData
@@ -110,6 +110,12 @@ def test_without_a_view_tokenizers_learn_the_first_that_fits(name, view):
     [
         ({"name": "coco", "of": "depth", **FILES}, "data.of must be one of objects, people, masks, poses for 'coco'"),
         ({"name": "photos"}, "data.name must be one of synthetic, rgbd"),
+        ({"name": ["coco"], **FILES}, r"data.name must be one of .*, got \['coco'\]"),
+        ({"name": "coco", "of": ["masks"], **FILES, **MASK}, r"data.of must be one of .* for 'coco', got \['masks'\]"),
+        (
+            {"name": "coco_masks", "of": "poses", **FILES, **FRAME},
+            "'coco_masks' is of masks, but its `of` says 'poses'",
+        ),
         (
             {"name": "rgbd", "of": "depth", "index": "there", "field_of_view": 60.0, **CROP},
             "Unknown key 'field_of_view'",
@@ -122,3 +128,9 @@ def test_without_a_view_tokenizers_learn_the_first_that_fits(name, view):
 def test_wrong_sections_have_one_clear_error(values, message):
     with pytest.raises(ValueError, match=message):
         section(**values)
+
+
+def test_a_former_name_given_instead_says_the_view_too():
+    values = {"data": {"name": "coco", "of": "poses", "batch_size": 2, **FILES, **MASK}}
+    apply_override(values, "data.name=coco_masks")
+    assert build(Section, values).data.of == "masks"

@@ -199,6 +199,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise ValueError(f"{override!r}: {'.'.join(names[:depth])} is a value, not a section with keys.")
     section[names[-1]] = _parse_yaml(text, f"The value of {key}")
+    if names[-1] == "name":  # a former one says the view, too
+        section.update(_with_present_name({"name": section["name"]}))
 
 
 def check_keys(section: str, keys: Iterable[str], known: Iterable[str]) -> None:
@@ -280,7 +282,7 @@ def _chosen(choices: Sequence[type], values: Any, section: str) -> type:
         known = ", ".join(dict.fromkeys(name for name, _ in names))
         raise ValueError(f"{section}.name must be one of {known}, got {given.get('name')!r}.")
     views = _by_literal(fitting, "of")
-    if views and given.get("of", next(iter(views))) not in views:
+    if views and given.get("of", next(iter(views))) not in list(views):
         raise ValueError(f"{section}.of must be one of {', '.join(views)} for {given['name']!r}, got {given['of']!r}.")
     return views[given["of"]] if views and "of" in given else fitting[0]
 
@@ -299,10 +301,14 @@ def _joined_field(section_class: type) -> str | None:
 
 def _with_present_name(values: dict[str, Any]) -> dict[str, Any]:
     """A data section with its `name` of today, and `of`."""
-    if values.get("name") not in FORMER_NAMES:
+    if not isinstance(values.get("name"), str) or values["name"] not in FORMER_NAMES:
         return values
     name, view = FORMER_NAMES[values["name"]]
-    return {"of": view, **values, "name": name}
+    if values.get("of", view) != view:
+        raise ValueError(
+            f"The data section {values['name']!r} is of {view}, but its `of` says {values['of']!r}: write name: {name}."
+        )
+    return values | {"name": name, "of": view}
 
 
 def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str, Any]:
