@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -39,24 +40,17 @@ def masked_stream(stream: Stream, mask: InputMask) -> Stream:
     on the process that trains with it.
     """
     return replace(
-        stream, train_transform=_Masked(stream.train_transform, mask), collate=_CollatedInputs(stream.collate)
+        stream,
+        train_transform=partial(_masked, transform=stream.train_transform, mask=mask),
+        collate=partial(_with_inputs, collate=stream.collate),
     )
 
 
-@dataclass(frozen=True)
-class _Masked:
-    transform: Callable[[Sample], Sample]
-    mask: InputMask
-
-    def __call__(self, example: Sample) -> Sample:
-        sample = self.transform(example)
-        return sample | {"inputs": self.mask(sample["labels"][None])[0]}
+def _masked(example: Sample, *, transform: Callable[[Sample], Sample], mask: InputMask) -> Sample:
+    sample = transform(example)
+    return sample | {"inputs": mask(sample["labels"][None])[0]}
 
 
-@dataclass(frozen=True)
-class _CollatedInputs:
-    collate: Callable[[Sequence[Sample]], Batch]
-
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
-        inputs = [sample["inputs"] for sample in samples if "inputs" in sample]  # evaluation has none
-        return self.collate(samples) | ({"inputs": torch.stack(inputs)} if inputs else {})
+def _with_inputs(samples: Sequence[Sample], *, collate: Callable[[Sequence[Sample]], Batch]) -> Batch:
+    inputs = [sample["inputs"] for sample in samples if "inputs" in sample]  # evaluation has none
+    return collate(samples) | ({"inputs": torch.stack(inputs)} if inputs else {})
