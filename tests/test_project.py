@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -65,10 +66,18 @@ def test_python_files_name_their_licence():
             assert lines[:2] == ["# Copyright 2026 The ait_hf authors.", "# SPDX-License-Identifier: Apache-2.0"], path
 
 
+def lines_of(path: Path) -> list[str]:
+    if path.suffix != ".zip":
+        return path.read_text(encoding="utf-8").splitlines()
+    with zipfile.ZipFile(path) as archive:
+        contents = b"\n".join(archive.read(name) for name in archive.namelist())
+    return contents.decode(errors="replace").splitlines()
+
+
 def test_no_file_names_a_machine_or_a_package_index():
     found = []
     for path in project_files():
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(lines_of(path), start=1):
             if FORBIDDEN.search(line):
                 found.append(f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}")
     assert not found, "\n".join(found)
