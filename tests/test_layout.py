@@ -4,6 +4,7 @@
 
 import ast
 import inspect
+import re
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -150,6 +151,14 @@ def test_tests_mirror_the_package():
     tests = REPOSITORY / "tests"
     folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path("."), Path("docs")}
     assert [folder for folder in folders if not (PACKAGE / folder).is_dir()] == []
+
+
+def test_the_house_on_one_page_names_what_there_is():
+    page = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `(\w+)/` \|", page, re.M)) == FOLDERS
+    named = re.findall(r"`([\w/*]+\.py)`", page)
+    assert len(named) > 20
+    assert [name for name in named if not ((REPOSITORY / name).exists() or list(PACKAGE.parent.rglob(name)))] == []
 
 
 def test_no_test_imports_another():
