@@ -12,17 +12,47 @@ the same fixed test rooms.
 Writes to the output folder: `ait/` and `joint/` (load them with `AutoModel.from_pretrained`), `tokenizer/`,
 `mask_tokenizer/`, `metrics.json`, `curves.png`, `gallery.png` (AiT-P), `gallery_ait.png` and `joint.png`: the depth and
 the instances that the one joint model sees in the same images.
+
+    ait demo tokens                                       # see `ait demo tokens --help`
+
+is another demo: a language model that learns to answer in tokens of depth and masks.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
-from .arguments import command_parser, seed
+from .arguments import command_parser, positive, seed
+
+
+TOKENS = """
+Tokens for other models, on rendered rooms and two CPU cores: tokenizers of depth and of masks, and a small PaliGemma of the
+library that learns from nothing to answer "depth" and "segment sphere" in their tokens. Its answers to fixed test rooms are
+written freely and constrained to whole blocks, decoded from the likeliest codes (hard) and from all probabilities (soft).
+
+    ait demo tokens
+    ait demo tokens --steps 20 --tokenizer-steps 20 --output /tmp/short
+
+Writes to the output folder: `model/` (a PaliGemma and its processor), `depth_tokenizer/`, `mask_tokenizer/`, `metrics.json` and
+`answers.png`.
+"""
 
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
-    parser = command_parser(__doc__, prog)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    of_tokens = list(arguments[:1]) == ["tokens"]
+    parser = command_parser(TOKENS if of_tokens else __doc__, f"{prog or 'demo.py'} tokens" if of_tokens else prog)
+    parser.set_defaults(of_tokens=of_tokens)
+    parser.add_argument("--seed", type=seed, default=0)
+    if of_tokens:
+        parser.add_argument("--output", default="runs/demo_tokens", help="folder for everything that is written")
+        parser.add_argument(
+            "--steps", type=positive(int), default=2800, help="of the language model, 16 rooms each (default: 2800)"
+        )
+        parser.add_argument(
+            "--tokenizer-steps", type=positive(int), help="of both tokenizers (default: 400 for depth, 700 for masks)"
+        )
+        return parser.parse_args(arguments[1:])
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in all recipes")
     parser.add_argument("--output", default="runs/demo", help="folder for everything that is written")
-    parser.add_argument("--seed", type=seed, default=0)
     return parser.parse_args(arguments)

@@ -89,6 +89,16 @@ def render_room(
     return render(scene, size, rng, normals=normals, sensor=sensor)
 
 
+def mean_depth(size: tuple[int, int], num_rooms: int) -> np.ndarray:
+    """The mean of every pixel's known depths over the first rooms of the training split, float64 `size`, metres."""
+    total, count = np.zeros(size), np.zeros(size)
+    for number in range(num_rooms):
+        depth = render_room((*room_key("train", 0), number), size)["depth"]
+        total += depth
+        count += depth > 0
+    return total / np.maximum(count, 1)
+
+
 class NumberedPictures(Dataset, ABC):
     """Random pictures by number, without end.
 

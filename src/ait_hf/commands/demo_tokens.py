@@ -1,0 +1,213 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A small PaliGemma learns from nothing to answer in tokens of depth and of masks, on rendered rooms: `ait demo tokens`."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from transformers import set_seed
+
+from ..data.rooms.depth import mean_depth, render_room, room_key
+from ..data.rooms.objects import tight_box
+from ..data.writing import write_json
+from ..drawing.colors import UNCERTAINTY_COLORS, colorize_uncertainty, value_limits
+from ..drawing.figures import ColorBar, color_bars
+from ..drawing.page import arrange, column_edges, resize_picture
+from ..drawing.picture_files import save_image
+from ..model.tokenization_vq import VQTokenizer
+from ..recipes.parsing import load_recipe
+from ..tasks.depth.drawing import DEPTH_COLORS, colorize_depth
+from ..tasks.objects.drawing import draw_objects
+from ..training.tokenizer import TokenizerRecipe, train_tokenizer
+from .demo_tokens_model import Answer, RoomModel
+from .demo_tokens_rooms import SIZE, DepthCodec, MaskCodec, Question, visible_classes
+
+
+RECIPES = files("ait_hf.recipes") / "library/demo"
+NUM_TEST_ROOMS = 128
+NUM_ROOMS_FOR_THE_MEAN = 512
+NUM_DRAWN_ROOMS = 6
+CELL = 192  # pixels of a picture's side
+MODES = ("hard", "soft")
+TITLES = (
+    "image",
+    "depth: truth",
+    "answer, hard",
+    "answer, soft",
+    "uncertainty",
+    "segment: truth",
+    "answer, soft",
+    "answer, box given",
+)
+CODECS = {"depth": DepthCodec, "mask": MaskCodec}
+
+
+@dataclass
+class Row:
+    """
+    One line of the table; shares of answers are 0 to 1, of those that are no whole block depth counts as the mean map and
+    masks as empty.
+
+    Args:
+        depth_valid, mask_valid: Share of answers that are one whole block.
+        depth_rmse: Mean over the rooms, metres, on known pixels.
+        mask_iou, box_iou: Mean over the questions, of the masks and of the filled boxes of the same answers.
+        given_mask_iou, given_box_iou: The same where the answer begins with the true box.
+    """
+
+    name: str
+    depth_valid: float | None = None
+    depth_rmse: float | None = None
+    mask_valid: float | None = None
+    mask_iou: float | None = None
+    box_iou: float | None = None
+    given_mask_iou: float | None = None
+    given_box_iou: float | None = None
+
+
+@dataclass
+class Exam:
+    """The questions of the test rooms: of every room its depth, and all its classes."""
+
+    depth: list[Question]
+    masks: list[Question]
+    mean: np.ndarray
+
+    def rmse(self, maps: Sequence[np.ndarray]) -> float:
+        errors = [(values - asked.truth)[asked.truth > 0] for values, asked in zip(maps, self.depth, strict=True)]
+        return float(np.mean([np.sqrt(np.mean(error**2)) for error in errors]))
+
+    def iou(self, masks: Sequence[np.ndarray]) -> float:
+        pairs = [(mask, asked.truth) for mask, asked in zip(masks, self.masks, strict=True)]
+        return float(np.mean([(mask & truth).sum() / (mask | truth).sum() for mask, truth in pairs]))
+
+
+def run(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    output = Path(options.output)
+    depth, mask = (codec(trained_tokenizer(output, name, options)) for name, codec in CODECS.items())
+    print(f"\n=== training: a PaliGemma, {options.steps} steps ===", flush=True)
+    set_seed(options.seed)
+    model = RoomModel(depth, mask)
+    losses = model.train(output / "model", options.steps, options.seed)
+    print("\n=== evaluation ===", flush=True)
+    exam = make_exam(depth, mask)
+    rows = baselines(exam, depth, mask)
+    for constrained in (False, True):
+        answers = take(exam, model, constrained)
+        rows += [mark(exam, answers, mask, constrained, mode) for mode in MODES]
+    save_image(answers_page(exam, answers), output / "answers.png")
+    minutes = (time.perf_counter() - start) / 60
+    write_json(output / "metrics.json", {"rows": [asdict(row) for row in rows], "losses": losses, "minutes": minutes})
+    print_report(rows, output, minutes)
+
+
+def trained_tokenizer(output: Path, name: str, options: argparse.Namespace) -> VQTokenizer:
+    folder = output / f"{name}_tokenizer"
+    print(f"\n=== training: {name} tokenizer ===", flush=True)
+    overrides = [f"output_dir={folder}", f"seed={options.seed}", "train.resume=never"]
+    if options.tokenizer_steps is not None:
+        overrides.append(f"train.max_steps={options.tokenizer_steps}")
+    train_tokenizer(load_recipe(Path(str(RECIPES / f"demo_tokens_{name}.yaml")), TokenizerRecipe, overrides))
+    return VQTokenizer.from_pretrained(folder)
+
+
+def make_exam(depth: DepthCodec, mask: MaskCodec) -> Exam:
+    rooms = [render_room((*room_key("test", 0), number), SIZE) for number in range(NUM_TEST_ROOMS)]
+    return Exam(
+        [depth.question(room, number) for number, room in enumerate(rooms)],
+        [mask.question(room, number, name) for number, room in enumerate(rooms) for name in visible_classes(room)],
+        mean_depth(SIZE, NUM_ROOMS_FOR_THE_MEAN),
+    )
+
+
+def baselines(exam: Exam, depth: DepthCodec, mask: MaskCodec) -> list[Row]:
+    """What needs no language model: the mean map, and the true codes."""
+    maps = depth.decode([depth.true_block(question) for question in exam.depth])
+    blocks = [mask.true_block(question) for question in exam.masks]
+    ceiling = {"mask_iou": exam.iou(mask.decode(blocks)), "box_iou": exam.iou(mask.boxes(blocks))}
+    return [
+        Row("mean of 512 training rooms", depth_rmse=exam.rmse([exam.mean] * len(exam.depth))),
+        Row("the true codes", depth_rmse=exam.rmse(maps), **ceiling),
+    ]
+
+
+def take(exam: Exam, model: RoomModel, constrained: bool) -> dict[str, list[Answer | None]]:
+    """A model's answers: to all questions, and to those of masks with the true box given."""
+    return {
+        "depth": model.answer(model.depth, exam.depth, constrained),
+        "masks": model.answer(model.mask, exam.masks, constrained),
+        "given": model.answer(model.mask, exam.masks, constrained, box_given=True),
+    }
+
+
+def mark(exam: Exam, answers: dict[str, list[Answer | None]], mask: MaskCodec, constrained: bool, mode: str) -> Row:
+    """Of one way to write and one to decode."""
+    maps = [exam.mean if answer is None else getattr(answer, mode) for answer in answers["depth"]]
+    row = Row(f"{'constrained' if constrained else 'unconstrained'}, {mode}", depth_rmse=exam.rmse(maps))
+    row.depth_valid, row.mask_valid = (
+        float(np.mean([answer is not None for answer in answers[name]])) for name in ("depth", "masks")
+    )
+    nothing = np.zeros(SIZE, bool)
+    for prefix, name in (("", "masks"), ("given_", "given")):
+        masks = [nothing if answer is None else getattr(answer, mode) for answer in answers[name]]
+        boxes = [nothing if answer is None else mask.boxes([answer.block])[0] for answer in answers[name]]
+        setattr(row, f"{prefix}mask_iou", exam.iou(masks))
+        setattr(row, f"{prefix}box_iou", exam.iou(boxes))
+    return row
+
+
+def answers_page(exam: Exam, answers: dict[str, list[Answer | None]]) -> Image.Image:
+    """The first rooms with an object: depth and one class, as answered and beside the truth."""
+    first = {asked.room: number for number, asked in reversed(list(enumerate(exam.masks)))}
+    rooms = sorted(first)[:NUM_DRAWN_ROOMS]
+    maps = [
+        (exam.depth[room].truth, *(getattr(answers["depth"][room], mode, exam.mean) for mode in MODES))
+        for room in rooms
+    ]
+    limits = value_limits(np.concatenate([values[values > 0] for line in maps for values in line]), None, None)
+    lines = []
+    for room, depths in zip(rooms, maps):
+        asked, answer = exam.masks[first[room]], answers["depth"][room]
+        pictures = [asked.image, *(colorize_depth(values, *limits) for values in depths)]
+        pictures.append(colorize_uncertainty(np.ones(SIZE) if answer is None else answer.uncertainty))
+        masks = [asked.truth, *(getattr(answers[name][first[room]], "soft", None) for name in ("masks", "given"))]
+        lines.append(
+            [resize_picture(picture, CELL) for picture in pictures] + [draw_mask(asked, mask) for mask in masks]
+        )
+    lefts = column_edges(len(TITLES), CELL)
+    bars = [
+        ColorBar(lefts[1], lefts[3] + CELL, limits, DEPTH_COLORS, "depth in metres"),
+        ColorBar(lefts[4], lefts[4] + CELL, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
+    ]
+    return arrange(TITLES, lines, CELL, footer=color_bars(lefts[-1] + CELL, bars))
+
+
+def draw_mask(asked: Question, mask: np.ndarray | None) -> Image.Image:
+    """A class's mask and its box; the bare image where there is none."""
+    masks = np.zeros((0, *SIZE), bool) if mask is None or not mask.any() else mask[None]
+    name = asked.prompt.split()[-1]
+    boxes = [tight_box(mask) for mask in masks]
+    return draw_objects(asked.image, boxes, [0] * len(masks), masks=masks, class_names=[name], longer_side=CELL)
+
+
+def print_report(rows: list[Row], output: Path, minutes: float) -> None:
+    """Shares as they are, errors in metres."""
+    print(f"\n{'':28}{'----- depth -----':>18}{'--- segment ----':>26}{'box given':>18}")
+    print(
+        f"{'':28}{'valid':>8}{'RMSE [m]':>10}{'valid':>8}{'mask IoU':>10}{'box IoU':>9}{'mask IoU':>10}{'box IoU':>9}"
+    )
+    for row in rows:
+        values = list(asdict(row).values())[1:]
+        widths = (8, 10, 8, 10, 9, 10, 9)
+        cells = [" " * width if value is None else f"{value:{width}.3f}" for value, width in zip(values, widths)]
+        print(f"{row.name:28}{''.join(cells)}")
+    print(
+        f"\nWritten to {output}: model/, depth_tokenizer/, mask_tokenizer/, metrics.json, answers.png ({minutes:.1f} min)."
+    )
