@@ -26,14 +26,14 @@ from .arguments import command_parser, positive, seed
 
 
 TOKENS = """
-Tokens for other models, on rendered rooms and two CPU cores: tokenizers of depth and of masks, and a small PaliGemma of the
+Tokens for other models, on rendered rooms and two CPU cores: tokenizers of depth and of masks, and a small FastVLM of the
 library that learns from nothing to answer "depth" and "segment sphere" in their tokens. Its answers to fixed test rooms are
 written freely and constrained to whole blocks, decoded from the likeliest codes (hard) and from all probabilities (soft).
 
     ait demo tokens
     ait demo tokens --steps 20 --tokenizer-steps 20 --output /tmp/short
 
-Writes to the output folder: `model/` (a PaliGemma and its processor), `depth_tokenizer/`, `mask_tokenizer/`, `metrics.json` and
+Writes to the output folder: `model/` (a FastVLM and its processor), `depth_tokenizer/`, `mask_tokenizer/`, `metrics.json` and
 `answers.png`.
 """
 
@@ -47,7 +47,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
     if of_tokens:
         parser.add_argument("--output", default="runs/demo_tokens", help="folder for everything that is written")
         parser.add_argument(
-            "--steps", type=positive(int), default=2800, help="of the language model, 16 rooms each (default: 2800)"
+            "--steps", type=positive(int), default=1600, help="of the language model, 16 rooms each (default: 1600)"
         )
         parser.add_argument(
             "--tokenizer-steps", type=positive(int), help="of both tokenizers (default: 400 for depth, 700 for masks)"

@@ -40,7 +40,7 @@ def test_lessons_say_what_the_room_shows(codecs):
         assert first.prompt == "depth" and (first.truth == room["depth"]).all()
         (block,) = parse_text(first.answer, depth.token_format)
         assert (block.ids == depth.tokenizer.tokenize(torch.tensor(room["depth"])[None])[0]).all()
-        assert len(others) == (1 if visible_classes(room) else 0)
+        assert [asked.prompt for asked in others] == [f"segment {name}" for name in visible_classes(room)]
         for asked in others:
             (block,) = parse_text(asked.answer, mask.token_format)
             rows, columns = asked.truth.any(1).nonzero()[0], asked.truth.any(0).nonzero()[0]

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A small PaliGemma learns from nothing to answer in tokens of depth and of masks, on rendered rooms: `ait demo tokens`."""
+"""A small FastVLM learns from nothing to answer in tokens of depth and of masks, on rendered rooms: `ait demo tokens`."""
 
 import argparse
 import time
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     output = Path(options.output)
     depth, mask = (codec(trained_tokenizer(output, name, options)) for name, codec in CODECS.items())
-    print(f"\n=== training: a PaliGemma, {options.steps} steps ===", flush=True)
+    print(f"\n=== training: a FastVLM, {options.steps} steps ===", flush=True)
     set_seed(options.seed)
     model = RoomModel(depth, mask)
     losses = model.train(output / "model", options.steps, options.seed)

@@ -107,7 +107,7 @@ def visible_classes(room: dict[str, np.ndarray]) -> list[str]:
 
 
 class RoomLessons(Dataset):
-    """Rooms by number, each asked for its depth and, where it has any, for one of its classes."""
+    """Rooms by number, each asked for its depth and for all its classes."""
 
     def __init__(self, seed: int, count: int, depth: DepthCodec, mask: MaskCodec):
         self.key, self.count = room_key("train", seed), count
@@ -118,9 +118,8 @@ class RoomLessons(Dataset):
 
     def __getitem__(self, number: int) -> list[Question]:
         room = render_room((*self.key, number), SIZE)
-        names = visible_classes(room)
-        asked = names[number % len(names) :][:1] if names else []
-        return [self.depth.question(room, number), *(self.mask.question(room, number, name) for name in asked)]
+        masks = [self.mask.question(room, number, name) for name in visible_classes(room)]
+        return [self.depth.question(room, number), *masks]
 
 
 @dataclass
@@ -135,16 +134,19 @@ class LessonCollator:
 
     def __call__(self, rooms: Sequence[list[Question]]) -> BatchFeature:
         questions = [question for room in rooms for question in room]
+        answers = [question.answer + self.processor.tokenizer.eos_token for question in questions]
         batch = self.processor(
             images=[question.image for question in questions],
-            text=[f"<image>{question.prompt}" for question in questions],
-            suffix=[question.answer for question in questions],
+            text=[f"<image>{question.prompt} {answer}" for question, answer in zip(questions, answers)],
             return_tensors="pt",
-            padding="longest",
+            padding=True,
         )
+        lengths = torch.tensor([len(ids) for ids in self.processor.tokenizer(answers).input_ids])
+        left = batch["attention_mask"].flip(1).cumsum(1).flip(1)  # tokens from here to the end of the text
+        is_answer = (batch["attention_mask"] == 1) & (left <= lengths[:, None])
+        kept = batch["input_ids"].shape[1] - int(is_answer.any(dim=0).nonzero()[0]) + 1
+        batch["labels"] = batch["input_ids"].masked_fill(~is_answer, -100)[:, -kept:]
+        batch["logits_to_keep"] = kept
         for vocabulary in self.vocabularies:
             batch["input_ids"] = code_noise(batch["input_ids"], vocabulary, CODE_NOISE)
-        first = int((batch["labels"] >= 0).any(dim=0).nonzero()[0])
-        batch["labels"] = batch["labels"][:, first - 1 :]
-        batch["logits_to_keep"] = batch["labels"].shape[1]
         return batch
