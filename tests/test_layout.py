@@ -173,9 +173,9 @@ def test_no_test_imports_another():
     assert not wrong, "\n".join(wrong)
 
 
-# Of these, kinds of tasks are only known to ait_hf.tasks.kinds. The demonstration shows two of them.
+# Of these, kinds of tasks are only known to ait_hf.tasks.kinds. The demonstrations show two of them.
 WITHOUT_KINDS = ("training", "recipes", "hub", "commands")
-EXCEPTIONS = {PACKAGE / "commands/demo.py"}
+EXCEPTIONS = set(PACKAGE.glob("commands/demo*.py"))
 
 
 def named_kinds(path: Path) -> set[str]:

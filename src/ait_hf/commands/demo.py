@@ -11,15 +11,13 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
-from ..data.rooms.depth import render_room, synthetic_rooms
+from ..data.rooms.depth import mean_depth, synthetic_rooms
 from ..data.rooms.objects import OBJECT_CLASSES, room_objects
 from ..data.writing import write_text
 from ..drawing.curves import training_curves
@@ -39,6 +37,8 @@ from ..tasks.joint_drawing import joint_gallery
 from ..tasks.maps.evaluation import reconstruct_map
 from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
 from ..training.reading import read_recipe
+from . import demo_tokens
+from .tables import Row, print_table
 
 
 NUM_TEST_ROOMS = 128
@@ -71,10 +71,12 @@ DEPTH_COLUMNS = {
     "seconds": ("seconds", 1),
 }
 OBJECT_COLUMNS = {"box_ap50": ("box AP50", 3), "mask_ap50": ("mask AP50", 3), "mask_ap": ("mask AP", 3)}
-Row = dict[str, Any]  # a line of a table: its `name` and the columns, `None` where there is nothing to say
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.of_tokens:
+        demo_tokens.run(options)
+        return
     start = time.perf_counter()
     output = Path(options.output)
     overrides = [*options.overrides, f"seed={options.seed}", "train.resume=never"]
@@ -205,12 +207,7 @@ def joint_picture(folder: Path, rooms: list[dict], objects: list[dict]) -> Image
 
 def rmse_of_the_mean(rooms: list[dict], size: tuple[int, int]) -> float:
     """Mean over the test rooms of the error of predicting every pixel's mean over training rooms."""
-    total, count = np.zeros(size), np.zeros(size)
-    for number in tqdm(range(NUM_ROOMS_FOR_THE_MEAN), desc="mean depth", mininterval=1):
-        depth = render_room((0, 0, number), size)["depth"]
-        total += depth
-        count += depth > 0
-    mean = total / np.maximum(count, 1)
+    mean = mean_depth(size, NUM_ROOMS_FOR_THE_MEAN)
     errors = [np.sqrt(np.mean((mean - room["depth"])[room["depth"] > 0] ** 2)) for room in rooms]
     return float(np.mean(errors))
 
@@ -233,13 +230,6 @@ def check_orderings(rmse: dict[str, float]) -> list[dict]:
         {"claim": claim, "lower": lower, "higher": higher, "holds": rmse[lower] < rmse[higher]}
         for claim, lower, higher in ORDERINGS
     ]
-
-
-def print_table(title: str, rows: list[Row], columns: dict[str, tuple[str, int]]) -> None:
-    print(f"\n{title:38}" + "".join(f"{head:>11}" for head, _ in columns.values()))
-    for row in rows:
-        cells = ("" if row[key] is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())
-        print(f"{row['name']:38}" + "".join(f"{cell:>11}" for cell in cells))
 
 
 def print_report(rows: list[Row], object_rows: list[Row], findings: list[dict], output: Path, minutes: float) -> None:

@@ -5,8 +5,7 @@
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +26,13 @@ from ..tasks.objects.drawing import draw_objects
 from ..training.tokenizer import TokenizerRecipe, train_tokenizer
 from .demo_tokens_model import Answer, RoomModel
 from .demo_tokens_rooms import SIZE, DepthCodec, MaskCodec, Question, visible_classes
+from .tables import Row, print_table
 
 
-RECIPES = files("ait_hf.recipes") / "library/demo"
+WRITTEN = ("model/", "depth_tokenizer/", "mask_tokenizer/", "metrics.json", "answers.png")
 NUM_TEST_ROOMS = 128
 NUM_ROOMS_FOR_THE_MEAN = 512
+MEAN = "mean of 512 training rooms"
 NUM_DRAWN_ROOMS = 6
 CELL = 192  # pixels of a picture's side
 MODES = ("hard", "soft")
@@ -48,27 +49,17 @@ TITLES = (
 CODECS = {"depth": DepthCodec, "mask": MaskCodec}
 
 
-@dataclass
-class Row:
-    """
-    One line of the table; shares of answers are 0 to 1, of those that are no whole block depth counts as the mean map and
-    masks as empty.
-
-    Args:
-        depth_valid, mask_valid: Share of answers that are one whole block.
-        depth_rmse: Mean over the rooms, metres, on known pixels.
-        mask_iou, box_iou: Mean over the questions, of the masks and of the filled boxes of the same answers.
-        given_mask_iou, given_box_iou: The same where the answer begins with the true box.
-    """
-
-    name: str
-    depth_valid: float | None = None
-    depth_rmse: float | None = None
-    mask_valid: float | None = None
-    mask_iou: float | None = None
-    box_iou: float | None = None
-    given_mask_iou: float | None = None
-    given_box_iou: float | None = None
+# Columns of the table, their heads and digits; shares and IoU are 0 to 1. Where an answer is no whole block, depth counts as the
+# mean map and masks as empty. "Box" is the filled box of the same answers, "given" where they begin with the true box.
+COLUMNS = {
+    "depth_valid": ("depth valid", 3),
+    "depth_rmse": ("RMSE [m]", 3),
+    "mask_valid": ("mask valid", 3),
+    "mask_iou": ("mask IoU", 3),
+    "box_iou": ("box IoU", 3),
+    "given_mask_iou": ("given mask", 3),
+    "given_box_iou": ("given box", 3),
+}
 
 
 @dataclass
@@ -99,22 +90,23 @@ def run(options: argparse.Namespace) -> None:
     print("\n=== evaluation ===", flush=True)
     exam = make_exam(depth, mask)
     rows = baselines(exam, depth, mask)
-    for constrained in (False, True):
+    for name, constrained in (("unconstrained", False), ("constrained", True)):
         answers = take(exam, model, constrained)
-        rows += [mark(exam, answers, mask, constrained, mode) for mode in MODES]
+        rows += [mark(exam, answers, mask, name, mode) for mode in MODES]
     save_image(answers_page(exam, answers), output / "answers.png")
     minutes = (time.perf_counter() - start) / 60
-    write_json(output / "metrics.json", {"rows": [asdict(row) for row in rows], "losses": losses, "minutes": minutes})
-    print_report(rows, output, minutes)
+    write_json(output / "metrics.json", {"rows": rows, "losses": losses, "minutes": minutes})
+    print_table("", rows, COLUMNS)
+    print(f"\nWritten to {output}: {', '.join(WRITTEN)} ({minutes:.1f} min).")
 
 
 def trained_tokenizer(output: Path, name: str, options: argparse.Namespace) -> VQTokenizer:
     folder = output / f"{name}_tokenizer"
     print(f"\n=== training: {name} tokenizer ===", flush=True)
-    overrides = [f"output_dir={folder}", f"seed={options.seed}", "train.resume=never"]
+    changes = [f"output_dir={folder}", f"seed={options.seed}", "train.resume=never"]
     if options.tokenizer_steps is not None:
-        overrides.append(f"train.max_steps={options.tokenizer_steps}")
-    train_tokenizer(load_recipe(Path(str(RECIPES / f"demo_tokens_{name}.yaml")), TokenizerRecipe, overrides))
+        changes.append(f"train.max_steps={options.tokenizer_steps}")
+    train_tokenizer(load_recipe(f"demo_tokens_{name}", TokenizerRecipe, changes))
     return VQTokenizer.from_pretrained(folder)
 
 
@@ -131,10 +123,12 @@ def baselines(exam: Exam, depth: DepthCodec, mask: MaskCodec) -> list[Row]:
     """What needs no language model: the mean map, and the true codes."""
     maps = depth.decode([depth.true_block(question) for question in exam.depth])
     blocks = [mask.true_block(question) for question in exam.masks]
-    ceiling = {"mask_iou": exam.iou(mask.decode(blocks)), "box_iou": exam.iou(mask.boxes(blocks))}
+    nothing = dict.fromkeys(COLUMNS)
     return [
-        Row("mean of 512 training rooms", depth_rmse=exam.rmse([exam.mean] * len(exam.depth))),
-        Row("the true codes", depth_rmse=exam.rmse(maps), **ceiling),
+        nothing | {"name": MEAN, "depth_rmse": exam.rmse([exam.mean] * len(exam.depth))},
+        nothing
+        | {"name": "the true codes", "depth_rmse": exam.rmse(maps)}
+        | {"mask_iou": exam.iou(mask.decode(blocks)), "box_iou": exam.iou(mask.boxes(blocks))},
     ]
 
 
@@ -147,19 +141,17 @@ def take(exam: Exam, model: RoomModel, constrained: bool) -> dict[str, list[Answ
     }
 
 
-def mark(exam: Exam, answers: dict[str, list[Answer | None]], mask: MaskCodec, constrained: bool, mode: str) -> Row:
-    """Of one way to write and one to decode."""
+def mark(exam: Exam, answers: dict[str, list[Answer | None]], mask: MaskCodec, name: str, mode: str) -> Row:
+    """The line of one way to write and one to decode."""
     maps = [exam.mean if answer is None else getattr(answer, mode) for answer in answers["depth"]]
-    row = Row(f"{'constrained' if constrained else 'unconstrained'}, {mode}", depth_rmse=exam.rmse(maps))
-    row.depth_valid, row.mask_valid = (
-        float(np.mean([answer is not None for answer in answers[name]])) for name in ("depth", "masks")
-    )
+    row = {"name": f"{name}, {mode}", "depth_rmse": exam.rmse(maps)}
+    for key, kind in (("depth_valid", "depth"), ("mask_valid", "masks")):
+        row[key] = float(np.mean([answer is not None for answer in answers[kind]]))
     nothing = np.zeros(SIZE, bool)
-    for prefix, name in (("", "masks"), ("given_", "given")):
-        masks = [nothing if answer is None else getattr(answer, mode) for answer in answers[name]]
-        boxes = [nothing if answer is None else mask.boxes([answer.block])[0] for answer in answers[name]]
-        setattr(row, f"{prefix}mask_iou", exam.iou(masks))
-        setattr(row, f"{prefix}box_iou", exam.iou(boxes))
+    for prefix, kind in (("", "masks"), ("given_", "given")):
+        masks = [nothing if answer is None else getattr(answer, mode) for answer in answers[kind]]
+        boxes = [nothing if answer is None else mask.boxes([answer.block])[0] for answer in answers[kind]]
+        row |= {f"{prefix}mask_iou": exam.iou(masks), f"{prefix}box_iou": exam.iou(boxes)}
     return row
 
 
@@ -195,19 +187,3 @@ def draw_mask(asked: Question, mask: np.ndarray | None) -> Image.Image:
     name = asked.prompt.split()[-1]
     boxes = [tight_box(mask) for mask in masks]
     return draw_objects(asked.image, boxes, [0] * len(masks), masks=masks, class_names=[name], longer_side=CELL)
-
-
-def print_report(rows: list[Row], output: Path, minutes: float) -> None:
-    """Shares as they are, errors in metres."""
-    print(f"\n{'':28}{'----- depth -----':>18}{'--- segment ----':>26}{'box given':>18}")
-    print(
-        f"{'':28}{'valid':>8}{'RMSE [m]':>10}{'valid':>8}{'mask IoU':>10}{'box IoU':>9}{'mask IoU':>10}{'box IoU':>9}"
-    )
-    for row in rows:
-        values = list(asdict(row).values())[1:]
-        widths = (8, 10, 8, 10, 9, 10, 9)
-        cells = [" " * width if value is None else f"{value:{width}.3f}" for value, width in zip(values, widths)]
-        print(f"{row.name:28}{''.join(cells)}")
-    print(
-        f"\nWritten to {output}: model/, depth_tokenizer/, mask_tokenizer/, metrics.json, answers.png ({minutes:.1f} min)."
-    )
