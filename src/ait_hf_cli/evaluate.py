@@ -60,7 +60,8 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
         "--data",
         required=True,
         metavar="DATA",
-        help="a RECIPE.yaml with data of the task, such as the one in the folder of a training: in files, in shards or on "
+        help="a RECIPE.yaml with data of the task, such as the one in the folder of a training, or the name of one that the "
+        "package brings: in files, in shards or on "
         "the Hub; or synthetic; for depth an index.json, CSV file or folder of RGB-D pairs, or nyu_depth:ROOT; for objects "
         "and poses coco:ANNOTATIONS.json; for semantic segmentation labels:ROOT or ade20k:ROOT",
     )

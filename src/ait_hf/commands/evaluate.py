@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from ait_hf_cli import run as run_command
 from ait_hf_cli.evaluate import foreign_options
+from ait_hf_cli.recipes import shipped_recipes
 
 from ..data.classes import Pairs, measuring_warnings
 from ..data.pixels import height_and_width
@@ -117,7 +118,7 @@ def _written(names: Sequence[str]) -> str:
 
 
 def is_recipe(data: str) -> bool:
-    return Path(data).suffix in (".yaml", ".yml")
+    return Path(data).suffix in (".yaml", ".yml") or data in shipped_recipes()
 
 
 @strict
