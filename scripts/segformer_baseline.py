@@ -28,7 +28,7 @@ from ait_hf.metrics.measuring import evaluating
 from ait_hf.metrics.semantic import SEMANTIC_VALUES
 from ait_hf.recipes.faults import command
 from ait_hf.recipes.parsing import load_recipe
-from ait_hf.recipes.streams import evaluation_batches, training_batches
+from ait_hf.recipes.streams import training_batches
 from ait_hf.tasks.semantics.evaluation import measure_label_maps
 from ait_hf.tasks.semantics.prediction import SEMANTIC_TASK
 from ait_hf.tasks.semantics.task import Semantics
@@ -76,14 +76,8 @@ def evaluate(
     model: torch.nn.Module, task: Semantics, accelerator: Accelerator, recipe: SolverRecipe
 ) -> dict[str, float]:
     options, processor = recipe.evaluation, task.processor()
-    batches = evaluation_batches(
-        task.data.stream(),
-        accelerator,
-        split=options.split,
-        num_samples=options.num_samples,
-        batch_size=options.batch_size,
-        num_workers=0,
-    )
+    rows = task.data.examples(options.split, options.num_samples)
+    batches = task.batches(rows, processor, accelerator, options.batch_size)
 
     def predict(batch: dict) -> list[torch.Tensor]:
         logits = F.interpolate(model(batch["pixel_values"]).logits, size=task.data.image_size, mode="bilinear")

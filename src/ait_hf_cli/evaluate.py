@@ -79,141 +79,103 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
     parser.add_argument("--seed", type=seed, default=0, help="of what --do-sample draws; nothing else is random")
     parser.add_argument("--output", type=Path, default=Path("metrics.json"), metavar="FILE.json")
     parser.add_argument("--gallery", type=Path, metavar="FILE.png", help="picture of some predictions")
-    add_shared_arguments(parser)
-    for add_arguments, _ in KINDS.values():
-        add_arguments(parser)
+    add_options(parser, SHARED)
+    for group, options, _ in KINDS.values():
+        add_options(parser.add_argument_group(group), options)
     return parser.parse_args(arguments)
 
 
-def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that several kinds of tasks have, though not all."""
-    parser.add_argument(
-        "--images", metavar="DIR", help="objects, poses: folder of the images of coco:ANNOTATIONS.json"
-    )
-    parser.add_argument(
-        "--people", action="store_true", help="objects, semantic segmentation: synthetic rooms with people in them"
-    )
-    parser.add_argument(
-        "--classes-by-order",
-        action="store_true",
-        help="objects, semantic segmentation: pair classes of the model and of the data by their order, as a model without "
-        "names of its classes needs (default: by name)",
-    )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        metavar="FILE.json",
-        help="objects, poses: write what was found, in COCO's results format",
-    )
-
-
-def add_depth_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only depth has and returns their names."""
-    group = parser.add_argument_group("depth")
-    actions = [
-        group.add_argument(
-            "--root", metavar="DIR", help="where the index's relative paths start (default: at the index)"
-        ),
-        group.add_argument("--depth-scale", type=float, help="stored depth per metre, if the index does not say"),
-        group.add_argument(
-            "--protocol",
-            choices=("resize", "tta"),
-            default="resize",
-            help="squeeze the image into the model's input, or the published windows and mirroring (default: resize)",
-        ),
-        group.add_argument(
-            "--eigen-crop",
-            action="store_true",
-            help="count the Eigen crop only, of 480x640 maps or others of that shape",
-        ),
-        group.add_argument("--min-depth", type=float, default=1e-3, help="metres (default: 0.001)"),
-        group.add_argument("--max-depth", type=float, default=10.0, help="metres (default: 10)"),
-    ]
-    return [action.dest for action in actions]
-
-
-def add_object_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only objects have and returns their names."""
-    group = parser.add_argument_group("object-detection and instance-segmentation")
-    actions = [
-        group.add_argument("--num-objects", type=int, help="objects per image (default: as many as the model has)"),
-        group.add_argument(
-            "--top-k",
-            type=int,
-            metavar="N",
-            help="count the N likeliest pairs of an object and a class of an image (default: every object once, with "
-            "its chosen class, as published)",
-        ),
-        group.add_argument("--do-sample", action="store_true", help="draw boxes and classes instead of the likeliest"),
-        group.add_argument("--top-p", type=float, help="draw among the likeliest that have this probability together"),
-    ]
-    return [action.dest for action in actions]
-
-
-def add_pose_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only poses have and returns their names."""
-    group = parser.add_argument_group("keypoint-detection")
-    actions = [
-        group.add_argument(
-            "--boxes",
-            type=Path,
-            metavar="FILE.json",
-            help="people that a detector found, in COCO's results format (default: the annotated boxes)",
-        ),
-        group.add_argument(
-            "--flip-test", action="store_true", help="predict people mirrored, too, and average the joints"
-        ),
-    ]
-    return [action.dest for action in actions]
-
-
-def add_semantic_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Adds the options that only semantic segmentation has and returns their names."""
-    group = parser.add_argument_group("semantic-segmentation")
-    actions = [
-        group.add_argument(
-            "--classes", metavar="FILE", help="names of the classes of labels:ROOT (default: those of the model)"
-        ),
-        group.add_argument(
-            "--first-id", type=int, default=0, help="number of the first class in the files (default: 0)"
-        ),
-        group.add_argument(
-            "--class-ids",
-            type=int,
-            nargs="+",
-            metavar="ID",
-            help="number of every class in the files, in order, where these do not follow one another",
-        ),
-        group.add_argument(
-            "--ignored-ids",
-            type=int,
-            nargs="*",
-            metavar="ID",
-            help="numbers in the files of pixels that do not count (default: 255, unless that is a class's)",
-        ),
-    ]
-    return [action.dest for action in actions]
-
-
-def add_map_arguments(parser: argparse.ArgumentParser) -> list[str]:
-    """Maps have no options of their own: a recipe says what the data are."""
-    return []
-
-
-# Of every kind of task by its name: adds its own options and returns their names; names of options that it shares.
-KINDS = {
-    "depth": (add_depth_arguments, ()),
-    "objects": (add_object_arguments, ("images", "results", "people", "classes_by_order")),
-    "poses": (add_pose_arguments, ("images", "results")),
-    "semantic segmentation": (add_semantic_arguments, ("people", "classes_by_order")),
-    "dense tasks of one's own": (add_map_arguments, ()),
+# Options that several kinds of tasks have, though not all.
+SHARED = {
+    "--images": {"metavar": "DIR", "help": "objects, poses: folder of the images of coco:ANNOTATIONS.json"},
+    "--people": {
+        "action": "store_true",
+        "help": "objects, semantic segmentation: synthetic rooms with people in them",
+    },
+    "--classes-by-order": {
+        "action": "store_true",
+        "help": "objects, semantic segmentation: pair classes of the model and of the data by their order, as a model "
+        "without names of its classes needs (default: by name)",
+    },
+    "--results": {
+        "type": Path,
+        "metavar": "FILE.json",
+        "help": "objects, poses: write what was found, in COCO's results format",
+    },
 }
+DEPTH = {
+    "--root": {"metavar": "DIR", "help": "where the index's relative paths start (default: at the index)"},
+    "--depth-scale": {"type": float, "help": "stored depth per metre, if the index does not say"},
+    "--protocol": {
+        "choices": ("resize", "tta"),
+        "default": "resize",
+        "help": "squeeze the image into the model's input, or the published windows and mirroring (default: resize)",
+    },
+    "--eigen-crop": {
+        "action": "store_true",
+        "help": "count the Eigen crop only, of 480x640 maps or others of that shape",
+    },
+    "--min-depth": {"type": float, "default": 1e-3, "help": "metres (default: 0.001)"},
+    "--max-depth": {"type": float, "default": 10.0, "help": "metres (default: 10)"},
+}
+OBJECTS = {
+    "--num-objects": {"type": int, "help": "objects per image (default: as many as the model has)"},
+    "--top-k": {
+        "type": int,
+        "metavar": "N",
+        "help": "count the N likeliest pairs of an object and a class of an image (default: every object once, with its "
+        "chosen class, as published)",
+    },
+    "--do-sample": {"action": "store_true", "help": "draw boxes and classes instead of the likeliest"},
+    "--top-p": {"type": float, "help": "draw among the likeliest that have this probability together"},
+}
+POSES = {
+    "--boxes": {
+        "type": Path,
+        "metavar": "FILE.json",
+        "help": "people that a detector found, in COCO's results format (default: the annotated boxes)",
+    },
+    "--flip-test": {"action": "store_true", "help": "predict people mirrored, too, and average the joints"},
+}
+SEMANTICS = {
+    "--classes": {"metavar": "FILE", "help": "names of the classes of labels:ROOT (default: those of the model)"},
+    "--first-id": {"type": int, "default": 0, "help": "number of the first class in the files (default: 0)"},
+    "--class-ids": {
+        "type": int,
+        "nargs": "+",
+        "metavar": "ID",
+        "help": "number of every class in the files, in order, where these do not follow one another",
+    },
+    "--ignored-ids": {
+        "type": int,
+        "nargs": "*",
+        "metavar": "ID",
+        "help": "numbers in the files of pixels that do not count (default: 255, unless that is a class's)",
+    },
+}
+# Of every kind of task by its title: how the help calls its tasks, the options that only they have, and those that they share.
+KINDS = {
+    "depth": ("depth", DEPTH, ()),
+    "objects": (
+        "object-detection and instance-segmentation",
+        OBJECTS,
+        ("images", "results", "people", "classes_by_order"),
+    ),
+    "poses": ("keypoint-detection", POSES, ("images", "results")),
+    "semantic segmentation": ("semantic-segmentation", SEMANTICS, ("people", "classes_by_order")),
+    "dense tasks of one's own": (None, {}, ()),  # a recipe says what the data are
+}
+
+
+def add_options(parser: Any, options: dict[str, dict[str, Any]]) -> list[str]:
+    """Adds options to a parser or to a group of one; their names."""
+    return [parser.add_argument(flag, **arguments).dest for flag, arguments in options.items()]
 
 
 def foreign_options(kind: str) -> dict[str, Any]:
     """Options that only other kinds of tasks have, with their defaults."""
     parser = argparse.ArgumentParser(add_help=False)
-    add_shared_arguments(parser)
-    own = {name: [*add_arguments(parser), *shared] for name, (add_arguments, shared) in KINDS.items()}
+    add_options(parser, SHARED)
+    own = {name: [*add_options(parser, options), *shared] for name, (_, options, shared) in KINDS.items()}
     others = {option for options in own.values() for option in options}
     return {option: parser.get_default(option) for option in others.difference(own[kind])}

@@ -22,7 +22,6 @@ from ait_hf_cli import run as run_command
 from ait_hf_cli.evaluate import foreign_options
 from ait_hf_cli.recipes import shipped_recipes
 
-from ..data.classes import Pairs, measuring_warnings
 from ..data.pixels import height_and_width
 from ..data.rooms.depth import EVALUATION_EXAMPLES
 from ..data.subset import evenly
@@ -31,12 +30,12 @@ from ..drawing.picture_files import save_image
 from ..inference.generating import decoding_modes
 from ..inference.loading import CONFIG, load_config, load_model_and_processor, load_tokenizer
 from ..metrics.measuring import evaluating
-from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import build, read_values
 from ..recipes.streams import DataRecipe, evaluation_batches
 from ..tasks.base import SYNTHETIC, Kind
+from ..tasks.classes import pair_split
 from ..tasks.kinds import kind_of
 from ..training.precision import set_tf32
 from ..training.tokenizer import AnyTokenizerData, evaluate_reconstructions
@@ -181,7 +180,10 @@ def measure(
 
     results, measuring = {}, {"accelerator": accelerator, **settings, **kind.measuring_settings(options)}
     if model is not None:
-        classes = pair_classes(task, part.split, model, options, accelerator)
+        pairing = {"option": "--classes-by-order", "by_order": options.classes_by_order}
+        classes, warnings = pair_split(task, part.split, model.config, options.model, **pairing)
+        for warning in warnings if accelerator.is_main_process else ():
+            logger.warning(warning)
         batches = task.batches(rows, processor, accelerator, part.batch_size)
         modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
         for mode, decoding in modes.items():
@@ -212,25 +214,6 @@ def measure_as_trained(options: argparse.Namespace, tokenizer: Tokenizer, accele
     loader = evaluation_batches(data.stream(), accelerator, **how)
     with evaluating(tokenizer):
         return {"tokenizer": evaluate_reconstructions(tokenizer, loader, data, accelerator)}
-
-
-def pair_classes(
-    task: Kind,
-    split: str,
-    model: AiTForDenseTokenGeneration,
-    options: argparse.Namespace,
-    accelerator: Accelerator,
-) -> Pairs | None:
-    """The classes of a split, paired with the model's; says which of these the data lack."""
-    data = task.data_classes(split)
-    if data is None:
-        return None
-    how = {"option": "--classes-by-order", "by_order": options.classes_by_order}
-    classes = task.pair(data, model.config, options.model, **how)
-    if accelerator.is_main_process:
-        for warning in measuring_warnings(classes, data, task.owner_of_classes(options.model)):
-            logger.warning(warning)
-    return classes
 
 
 def table(results: Results, columns: Sequence[str]) -> str:

@@ -47,10 +47,18 @@ def pair_task(task: Kind, config: AiTConfig, split: str, pretrained: str | None)
         raise ValueError(f"{data.source} has no names of its classes, only {data.names[0]!r}, ...: give them names.")
     advice = "" if pretrained is None else ADVICE
     trained = task.pair(data, config, model, advice=advice)
-    held_out = task.data_classes(split)
-    evaluated = task.pair(held_out, config, model, advice=advice)
-    warnings = learning_warnings(data, trained.lacking) + measuring_warnings(evaluated, held_out, model)
-    return TaskClasses(trained, evaluated, warnings)
+    evaluated, warnings = pair_split(task, split, config, model, advice=advice)
+    return TaskClasses(trained, evaluated, learning_warnings(data, trained.lacking) + warnings)
+
+
+def pair_split(task: Kind, split: str, config: AiTConfig, model: str, **pairing) -> tuple[Pairs | None, list[str]]:
+    """The classes of a split, paired with the model's by [`Kind.pair`], and what to tell before it is measured; `None` for a
+    task without classes."""
+    data = task.data_classes(split)
+    if data is None:
+        return None, []
+    pairs = task.pair(data, config, model, **pairing)
+    return pairs, measuring_warnings(pairs, data, task.owner_of_classes(model))
 
 
 def name_by_order(config: AiTConfig, tasks: Mapping[str, Kind], model: str) -> None:

@@ -97,7 +97,8 @@ def test_evaluation_measures_what_generate_gives(folder, tokenizer, tmp_path):
     batch = stream.collate([stream.eval_transform(rows[number]) for number in range(6)])
     loader = [{key: values[part] for key, values in batch.items()} for part in (slice(0, 4), slice(4, 6))]
     with torch.no_grad():
-        result = task.evaluate(model, loader, Accelerator(cpu=True), recipe.evaluation)
+        accelerator = Accelerator(cpu=True)
+        result = task.evaluate(model, task.processor(), loader, recipe.evaluation, accelerator=accelerator)
         maps = model.generate(pixel_values=batch["pixel_values"], task="heat").predicted_map
     expected = map_errors(maps, batch["labels"], unit="kelvin")["rmse"]
     assert result["rmse"] == pytest.approx(expected.mean().item(), rel=1e-5)

@@ -28,7 +28,7 @@ from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.quantization_ait import apply_temperature
 from ...model.tokenization_vq import VQTokenizer
-from ..maps.evaluation import measure_maps, rebuild_maps
+from ..maps.evaluation import evaluate_map_tokenizer, measure_maps
 from .prediction import DEPTH_TASK, input_size, predict_depth
 
 
@@ -76,16 +76,11 @@ def evaluate_depth(
     Errors of a model's depth, per image at the ground truth's size, then averaged.
 
     Args:
-        model, processor: The model (not wrapped for training) and its image processor.
-        batches: Batches with `pixel_values` and `labels`, tensors or lists, as [`rgbd_collator`] or
-            [`~ait_hf.data.collation.depth_collator`] make them; with several processes a loader that
-            `accelerator.prepare` has made.
+        model, processor, accelerator, description, settings: As for [`~ait_hf.tasks.maps.evaluation.evaluate_maps`].
+        batches: As there, with `labels` `(H, W)`, as [`rgbd_collator`] or [`~ait_hf.data.collation.depth_collator`] make them.
         task (`str`): Of the model; its output is depth.
-        accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
         tta (`bool`): The published test protocol; see [`predict_depth`].
         min_depth, max_depth, crop: Which pixels count; see [`~ait_hf.metrics.depth_errors`].
-        description (`str`, *optional*): Title of a progress bar; without it there is none.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
 
     Returns:
         On every process the values of [`~ait_hf.metrics.DepthMetric`] and, without `tta`, `token_distance`: the mean
@@ -95,7 +90,6 @@ def evaluate_depth(
         ValueError: No image has a pixel that counts, the Eigen crop is asked of maps of another shape, or as
             [`predict_depth`].
     """
-
     size = tuple(model.config.task(task).image_size)
 
     def predict(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
@@ -124,39 +118,27 @@ def evaluate_tokenizer(
     tokenizer: VQTokenizer,
     batches: Iterable[Batch],
     *,
-    accelerator: Accelerator | None = None,
     image_size: Sequence[int] | None = None,
     tta: bool = False,
     min_depth: float = 1e-3,
     max_depth: float = 10.0,
     crop: Literal["eigen"] | None = None,
-    description: str | None = None,
+    **measuring,
 ) -> dict[str, float]:
     """
-    How well a depth tokenizer rebuilds ground truth, and how evenly it uses its codes.
+    As [`~ait_hf.tasks.maps.evaluation.evaluate_map_tokenizer`], of depth in metres.
 
     Args:
-        tokenizer ([`VQTokenizer`]): Of depth in metres.
-        batches, accelerator, description: As for [`evaluate_depth`]; only `labels` are read.
-        image_size (*optional*): Height and width of a model's input: maps are first resized to what the model would
-            predict (see [`input_size`], also for `tta`), and the reconstructions back, which gives the errors that the
-            model could not go below. Without it maps keep their size.
-        tta (`bool`): See `image_size`.
+        image_size, tta (*optional*): See [`input_size`], which says at what size maps are tokenized.
         min_depth, max_depth, crop: Which pixels count; see [`~ait_hf.metrics.depth_errors`].
-
-    Returns:
-        On every process the values of [`~ait_hf.metrics.ReconstructionMetric`].
     """
-
-    errors = partial(depth_reconstruction_errors, min_depth=min_depth, max_depth=max_depth, crop=crop)
-    return rebuild_maps(
+    return evaluate_map_tokenizer(
         tokenizer,
         batches,
-        lambda size: size if image_size is None else input_size(image_size, size, tta),
-        errors,
-        ReconstructionMetric("depth", keep_in_memory=True),
-        accelerator,
-        description,
+        size_in=lambda size: size if image_size is None else input_size(image_size, size, tta),
+        metric=ReconstructionMetric("depth", keep_in_memory=True),
+        errors=partial(depth_reconstruction_errors, min_depth=min_depth, max_depth=max_depth, crop=crop),
+        **measuring,
     )
 
 

@@ -105,8 +105,11 @@ def evaluate_map_tokenizer(
     tokenizer: VQTokenizer,
     batches: Iterable[Batch],
     *,
-    accelerator: Accelerator | None = None,
     image_size: Sequence[int] | None = None,
+    size_in: Callable[[tuple[int, int]], Sequence[int]] | None = None,
+    metric: ReconstructionMetric | None = None,
+    errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]] | None = None,
+    accelerator: Accelerator | None = None,
     description: str | None = None,
 ) -> dict[str, float]:
     """
@@ -118,34 +121,17 @@ def evaluate_map_tokenizer(
         image_size (*optional*): Height and width of a model's input: maps are first resized to it, and the
             reconstructions back, which gives the errors that the model could not go below. Without it maps keep their
             size.
+        size_in (*optional*): The same as a function of a map's height and width.
+        metric (*optional*): What means are taken by; by default as the tokenizer's unit says.
+        errors (*optional*): Of rebuilt maps `(1, channels, height, width)` and their truth; by default the metric's.
 
     Returns:
-        On every process the values of [`~ait_hf.metrics.maps.MapMetric`], `perplexity` and `code_usage`.
+        On every process the values of [`~ait_hf.metrics.ReconstructionMetric`].
     """
-    is_of_vectors = tokenizer.config.unit == UNIT_VECTOR
-    metric = ReconstructionMetric("normals" if is_of_vectors else "map", keep_in_memory=True)
-    return rebuild_maps(
-        tokenizer, batches, lambda size: image_size or size, metric.errors, metric, accelerator, description
-    )
-
-
-def rebuild_maps(
-    tokenizer: VQTokenizer,
-    batches: Iterable[Batch],
-    size_in: Callable[[tuple[int, int]], Sequence[int]],
-    errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]],
-    metric: ReconstructionMetric,
-    accelerator: Accelerator | None,
-    description: str | None,
-) -> dict[str, float]:
-    """
-    As [`evaluate_map_tokenizer`], with any errors.
-
-    Args:
-        size_in: Of a map's height and width those at which it is tokenized.
-        errors: Of rebuilt maps `(1, channels, height, width)` and their truth.
-        metric: What means are taken by.
-    """
+    if metric is None:
+        is_of_vectors = tokenizer.config.unit == UNIT_VECTOR
+        metric = ReconstructionMetric("normals" if is_of_vectors else "map", keep_in_memory=True)
+    size_in = size_in or (lambda size: image_size or size)
 
     def rebuild(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
         rebuilt = []
@@ -161,7 +147,7 @@ def rebuild_maps(
         return metric.compute(num_codes=tokenizer.config.num_vq_embeddings)
 
     with evaluating(tokenizer):
-        return measure_maps(batches, rebuild, errors, summarize, accelerator, description)
+        return measure_maps(batches, rebuild, errors or metric.errors, summarize, accelerator, description)
 
 
 def reconstruct_map(

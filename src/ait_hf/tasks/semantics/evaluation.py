@@ -152,13 +152,15 @@ def _measure(
     class_names: Sequence[str],
     accelerator: Accelerator | None,
     description: str | None,
+    num_codes: int | None = None,
 ) -> dict[str, float]:
-    """The metric of rows with counts of these classes."""
+    """The metric of rows with counts of these classes and, of so many codes, with ids."""
 
     def summarize(rows: list[Row]) -> dict[str, float]:
         metric = SemanticMetric(class_names, keep_in_memory=True)
         metric.add_counts([row["counts"] for row in rows])
-        return metric.compute()
+        usage = {} if num_codes is None else code_usage(np.concatenate([row["ids"] for row in rows]), num_codes)
+        return metric.compute() | usage
 
     return measure_all(batches, measure, summarize, accelerator, description)
 
@@ -222,14 +224,9 @@ def evaluate_semantic_tokenizer(
         (counted,) = _counted(found, [truth], num_classes, measured)
         return counted | {"ids": ids.flatten().tolist()}
 
-    def summarize(rows: list[Row]) -> dict[str, float]:
-        metric = SemanticMetric([name_of[number] for number in measured], keep_in_memory=True)
-        metric.add_counts([row["counts"] for row in rows])
-        ids = np.concatenate([row["ids"] for row in rows])
-        return metric.compute() | code_usage(ids, tokenizer.config.num_vq_embeddings)
-
+    names, num_codes = [name_of[number] for number in measured], tokenizer.config.num_vq_embeddings
     with evaluating(tokenizer):
-        return measure_all(batches, measure, summarize, accelerator, description)
+        return _measure(measure, batches, names, accelerator, description, num_codes)
 
 
 def _rebuilder(
