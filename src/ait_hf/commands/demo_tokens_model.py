@@ -115,7 +115,9 @@ class RoomModel:
             given = beginnings.shape[1]
             inputs["input_ids"] = torch.cat([inputs["input_ids"], beginnings], dim=1)
             inputs["attention_mask"] = F.pad(inputs["attention_mask"], (0, given), value=1)
-        rule = TokenFormatLogitsProcessor(list(self.vocabularies.values()), max_blocks=1, prompt_length=length)
+        rule = TokenFormatLogitsProcessor(
+            list(self.vocabularies.values()), max_blocks=1, prompt_length=length, max_length=length + LONGEST_ANSWER
+        )
         outputs = self.model.generate(
             **inputs,
             max_new_tokens=LONGEST_ANSWER - given,
@@ -131,6 +133,8 @@ class RoomModel:
         self, codec: Codec, questions: Sequence[Question], constrained: bool, box_given: bool = False
     ) -> list[Answer | None]:
         """
+        What is answered to questions, read and decoded.
+
         Args:
             codec: Of the answers, `depth` or `mask`.
             questions: With prompts of as many words each.
