@@ -8,7 +8,11 @@ import pytest
 import torch
 
 from ait_hf.metrics.pose import pose_errors
-from ait_hf.metrics.reconstruction import ReconstructionMetric, label_map_reconstruction_errors
+from ait_hf.metrics.reconstruction import (
+    ReconstructionErrors,
+    ReconstructionMetric,
+    label_map_reconstruction_errors,
+)
 
 
 IDS = torch.tensor([[0, 1], [2, 3]])
@@ -58,6 +62,16 @@ def test_errors_of_maps_of_several_channels():
     assert "mean_angle" not in others
     for values in (normals, others):
         assert values["rmse"] == pytest.approx(math.sqrt((1 + 1) / 6)) and values["mae"] == pytest.approx(2 / 6)
+
+
+def test_errors_of_ones_own():
+    def largest(reconstruction, target):
+        errors = (reconstruction - target).abs().flatten(1).amax(1)
+        return {"largest": errors, "num_valid": torch.full_like(errors, target[0].numel())}
+
+    metric = ReconstructionMetric(ReconstructionErrors(largest, ("largest",), "largest"), keep_in_memory=True)
+    metric.add_maps(torch.tensor([[1.0, 4.0], [0.0, 2.0]]), torch.zeros(2, 2), IDS)
+    assert metric.best == "largest" and metric.compute(num_codes=4)["largest"] == 3
 
 
 def test_maps_of_one_channel_may_have_it():

@@ -25,17 +25,24 @@ ROWS = 2
 
 
 def test_kinds_share_out_tasks_outputs_and_units():
-    for names in (
-        [task for kind in KINDS for task in kind.tasks],
-        [output_type for kind in KINDS for output_type in kind.output_types],
-    ):
-        assert len(names) == len(set(names))
+    names = [task for kind in KINDS for task in kind.tasks]
+    assert len(names) == len(set(names))
     assert {output_type for kind in KINDS for output_type in kind.output_types} == set(OUTPUT_RULES)
     assert set(TASKS) == {task for kind in KINDS for task in kind.tasks} <= set(TAKEN_NAMES)
     for kind in KINDS:
-        assert all(kind_of(task) is kind for task in kind.tasks or ["one's own"])
-        assert all(kind_of_output(output_type) is kind for output_type in kind.output_types)
+        for task in kind.tasks or ["one's own"]:
+            assert kind_of(task) is kind
+            assert all(kind_of_output(task, output_type) is kind for output_type in kind.output_types)
     assert kind_of_unit("a unit of one's own") is kind_of("one's own")
+
+
+def test_a_kind_of_a_name_may_put_out_what_others_do(monkeypatch):
+    class Flow(kind_of("one's own")):
+        tasks = ("flow",)
+
+    monkeypatch.setattr("ait_hf.tasks.kinds.KINDS", (*KINDS, Flow))
+    assert kind_of("flow") is kind_of_output("flow", "map") is Flow
+    assert kind_of_output("heat", "map") is Flow.__base__ and kind_of_output("flow", "depth") is kind_of("depth")
 
 
 def sources(data) -> list[type]:

@@ -44,7 +44,7 @@ def fine_tuning_values(request: FineTuning) -> Section:
     if request.task not in config.tasks:
         raise ValueError(f"{request.model} was not trained for {request.task!r} but for {', '.join(config.tasks)}.")
     declared = config.task(request.task)
-    kind = kind_of_output(declared.output_type)
+    kind = kind_of_output(request.task, declared.output_type)
     foreign = {name for other in KINDS for name in other.finetune_options} - set(kind.finetune_options)
     if given := request.given(*sorted(foreign)):
         raise ValueError(f"{next(iter(given))} has no meaning for {request.task!r}: leave it out.")

@@ -45,11 +45,11 @@ def chosen_tasks(config: AiTConfig, name: str) -> dict[str, type[Kind]]:
     if name != ALL_TASKS:
         if config.task(name).output_type is None:
             raise ValueError(f"The task {name} declares no type of output: there is nothing to write.")
-        return {name: kind_of_output(config.task(name).output_type)}
+        return {name: kind_of_output(name, config.task(name).output_type)}
     by_files = {}
     for task in sorted(config.tasks, key=lambda task: config.task(task).task_id):
         if (output_type := config.task(task).output_type) is not None:
-            kind = kind_of_output(output_type)
+            kind = kind_of_output(task, output_type)
             by_files[kind if kind.tasks else task] = task, kind  # files of tasks of one's own have the task's name
     return dict(by_files.values())
 

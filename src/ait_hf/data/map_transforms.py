@@ -43,7 +43,7 @@ class MapEvalTransform:
         if self.size is not None:
             sides = image.shape[-2:]
             scale = max(target / side for target, side in zip(self.size, sides))
-            image, values = _resize(image, values, scale)
+            image, values = self.scaled(image, values, scale)
             image, values = (F.center_crop(tensor, list(self.size)) for tensor in (image, values))
         return self.output(image, values, sample)
 
@@ -68,6 +68,15 @@ class MapEvalTransform:
         if self.unit == UNIT_VECTOR:
             values = _normalize(values, f"{name} has a map {column!r}")
         return as_tensors(image, values)
+
+    def scaled(
+        self, image: tv_tensors.Image, values: tv_tensors.Mask, scale: float
+    ) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        """Both at so many times their size, the map by nearest neighbour."""
+        size = [round(side * scale) for side in image.shape[-2:]]
+        # NEAREST, which torchvision takes for masks, looks half an output pixel up and left of the image's pixel centres.
+        exact = F.resize(values.as_subclass(torch.Tensor), size, interpolation=InterpolationMode.NEAREST_EXACT)
+        return F.resize(image, size, antialias=True), tv_tensors.Mask(exact)
 
     def output(self, image: torch.Tensor, values: torch.Tensor, sample: dict[str, Any]) -> dict[str, Any]:
         """What the loader collates."""
@@ -118,7 +127,7 @@ class MapTrainTransform(MapEvalTransform):
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         image, values = self.tensors(sample)
         if self.resize is not None:
-            image, values = _resize(image, values, self.resize / min(image.shape[-2:]))
+            image, values = self.scaled(image, values, self.resize / min(image.shape[-2:]))
         if image.shape[-2] < self.crop_size[0] or image.shape[-1] < self.crop_size[1]:
             raise ValueError(
                 f"{sample_name(sample)} has height and width {tuple(image.shape[-2:])}, less than the crop "
@@ -172,10 +181,3 @@ def _normalize(values: np.ndarray, name: str) -> np.ndarray:
             "vectors: does it need another scale and offset?"
         )
     return values / np.where(known, lengths, 1)
-
-
-def _resize(image: torch.Tensor, values: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-    size = [round(side * scale) for side in image.shape[-2:]]
-    # NEAREST, which torchvision takes for masks, looks half an output pixel up and left of the image's pixel centres.
-    exact = F.resize(values.as_subclass(torch.Tensor), size, interpolation=InterpolationMode.NEAREST_EXACT)
-    return F.resize(image, size, antialias=True), tv_tensors.Mask(exact)

@@ -97,7 +97,7 @@ def _without_folders(value: Any) -> Any:
 def _model(folder: Path) -> dict[str, Any]:
     """What a model's card says of it."""
     config = AiTConfig.from_pretrained(folder)
-    tasks = {name: _task_text(config.task(name)) for name in config.tasks}
+    tasks = {name: _task_text(name, config.task(name)) for name in config.tasks}
     pipeline_tags = [text.pipeline_tag for text in tasks.values() if text.pipeline_tag is not None]
     return {
         "library": "transformers",
@@ -132,8 +132,8 @@ _COMMON_LIMITS = (
 )
 
 
-def _task_text(task: AiTTaskConfig) -> TaskText:
-    return _TOKENS if task.output_type is None else kind_of_output(task.output_type).text(task)
+def _task_text(name: str, task: AiTTaskConfig) -> TaskText:
+    return _TOKENS if task.output_type is None else kind_of_output(name, task.output_type).text(task)
 
 
 def _millions(folder: Path, stem: str) -> str:

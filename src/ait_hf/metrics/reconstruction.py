@@ -121,7 +121,7 @@ def label_map_reconstruction_errors(
     return {"accuracy": right.sum((1, 2)) / num_valid, "num_valid": num_valid}
 
 
-class _Errors(NamedTuple):
+class ReconstructionErrors(NamedTuple):
     """Errors of one kind of values, of reconstructions and targets, their names, and the one that a tokenizer is chosen by."""
 
     function: Callable[..., dict[str, torch.Tensor]]
@@ -131,12 +131,16 @@ class _Errors(NamedTuple):
 
 
 _ERRORS = {
-    "depth": _Errors(depth_reconstruction_errors, ("rmse", "abs_rel", "delta1", "mse"), "rmse"),
-    "mask": _Errors(mask_reconstruction_errors, ("mse", "iou"), "mse"),
-    "label_map": _Errors(label_map_reconstruction_errors, ("accuracy",), "accuracy", lower_is_better=False),
-    "pose": _Errors(pose_errors, ("joint_error",), "joint_error"),
-    "normals": _Errors(partial(map_errors, unit=UNIT_VECTOR), (*VALUE_ERRORS, *ANGLE_ERRORS), "mean_angle"),
-    "map": _Errors(partial(map_errors, unit="any"), VALUE_ERRORS, "rmse"),
+    "depth": ReconstructionErrors(depth_reconstruction_errors, ("rmse", "abs_rel", "delta1", "mse"), "rmse"),
+    "mask": ReconstructionErrors(mask_reconstruction_errors, ("mse", "iou"), "mse"),
+    "label_map": ReconstructionErrors(
+        label_map_reconstruction_errors, ("accuracy",), "accuracy", lower_is_better=False
+    ),
+    "pose": ReconstructionErrors(pose_errors, ("joint_error",), "joint_error"),
+    "normals": ReconstructionErrors(
+        partial(map_errors, unit=UNIT_VECTOR), (*VALUE_ERRORS, *ANGLE_ERRORS), "mean_angle"
+    ),
+    "map": ReconstructionErrors(partial(map_errors, unit="any"), VALUE_ERRORS, "rmse"),
 }
 
 
@@ -147,7 +151,8 @@ class ReconstructionMetric(PerImageMetric):
     Args:
         config_name: What is rebuilt. `"depth"`: metres, valid pixels only, `rmse`, `abs_rel`, `delta1`, `mse`;
             `"mask"`: `mse` and `iou`; `"label_map"`: `accuracy`; `"pose"`: `joint_error`, see [`pose_errors`];
-            `"normals"` and any other `"map"`: the errors of [`map_errors`], with and without angles.
+            `"normals"` and any other `"map"`: the errors of [`map_errors`], with and without angles. Or
+            [`ReconstructionErrors`] of something else.
 
     Attributes:
         best, lower_is_better: Which value says how good a tokenizer is, and its direction.
@@ -168,13 +173,13 @@ class ReconstructionMetric(PerImageMetric):
 
     description = "Errors of a tokenizer's reconstructions, averaged over samples, and the use of its codebook."
 
-    def __init__(self, config_name: ReconstructionKind = "depth", **kwargs):
-        if config_name not in _ERRORS:
+    def __init__(self, config_name: ReconstructionKind | ReconstructionErrors = "depth", **kwargs):
+        if isinstance(config_name, str) and config_name not in _ERRORS:
             raise ValueError(f"Reconstructions are of kind {', '.join(_ERRORS)}, got {config_name!r}.")
-        self._errors = _ERRORS[config_name]
+        self._errors = _ERRORS[config_name] if isinstance(config_name, str) else config_name
         self.columns = (*self._errors.columns, "num_valid")
         self.best, self.lower_is_better = self._errors.best, self._errors.lower_is_better
-        super().__init__(config_name, **kwargs)
+        super().__init__(config_name if isinstance(config_name, str) else "own", **kwargs)
 
     def _input_features(self) -> Features:
         return Features(super()._input_features() | {"codes": List(Value("int64"))})

@@ -323,6 +323,11 @@ def _build_named(choices: Sequence[type], values: Any, section: str) -> dict[str
         if "kind" in given:
             if given["kind"] not in kinds:
                 raise ValueError(f"{section}.{key}.kind must be one of {', '.join(kinds)}, got {given['kind']!r}.")
+            if key in names:
+                raise ValueError(
+                    f"In section {section}.{key}: {key!r} cannot be the name of an own task, but is that of another kind: "
+                    "leave out kind, or take another name."
+                )
             choice = kinds[given["kind"]]
         else:
             check_keys(f"section {section}", [key], names)

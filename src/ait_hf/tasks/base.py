@@ -18,7 +18,7 @@ from transformers import BaseImageProcessor
 
 from ..data.classes import DataClasses, Pairs, pair_classes
 from ..data.pixels import height_and_width
-from ..metrics.reconstruction import ReconstructionKind
+from ..metrics.reconstruction import ReconstructionErrors, ReconstructionKind
 from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
 from ..model.image_processing_ait import AiTImageProcessor
 from ..model.modeling_ait import AiTForDenseTokenGeneration
@@ -333,8 +333,8 @@ class Kind(ABC):
 
     @staticmethod
     @abstractmethod
-    def reconstruction(unit: str) -> ReconstructionKind:
-        """What [`~ait_hf.metrics.ReconstructionMetric`] calls values in a unit."""
+    def reconstruction(unit: str) -> ReconstructionKind | ReconstructionErrors:
+        """What [`~ait_hf.metrics.ReconstructionMetric`] calls values in a unit, or how it measures them."""
 
     @classmethod
     def tokenizer_config(cls, data: DataRecipe) -> dict[str, Any]:

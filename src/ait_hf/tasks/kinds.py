@@ -10,6 +10,7 @@ from .poses.task import Poses
 from .semantics.task import Semantics
 
 
+# Of kinds that put out the same, the first is that of tasks of any name.
 KINDS = (Depth, Maps, Objects, Poses, Semantics)
 
 
@@ -18,9 +19,10 @@ def kind_of(task: str) -> type[Kind]:
     return next((kind for kind in KINDS if task in kind.tasks), Maps)
 
 
-def kind_of_output(output_type: str) -> type[Kind]:
-    """The kind of the tasks of a model that put this out, see [`AiTTaskConfig`]."""
-    return next(kind for kind in KINDS if output_type in kind.output_types)
+def kind_of_output(task: str, output_type: str) -> type[Kind]:
+    """The kind of a model's task that puts this out, see [`AiTTaskConfig`]: the one of its name, if that does."""
+    fitting = [kind for kind in KINDS if output_type in kind.output_types]
+    return next((kind for kind in fitting if task in kind.tasks), fitting[0])
 
 
 def kind_of_unit(unit: str) -> type[Kind]:

@@ -29,10 +29,8 @@ from .evaluation import evaluate_map_tokenizer, evaluate_maps, map_collator, map
 from .prediction import MapWriter
 
 
-# Known tasks, and the words of their sequences: the name of an own task is also that of its codes.
-TAKEN_NAMES = ("depth", "object-detection", "instance-segmentation", "keypoint-detection", "semantic-segmentation") + (
-    "coordinate", "class", "mask", "pose", "segment", "labels"
-)  # fmt: skip
+# Words of sequences: the name of an own task is also that of its codes.
+TAKEN_NAMES = ("coordinate", "class", "mask", "depth", "pose", "segment", "labels")
 
 
 @strict
