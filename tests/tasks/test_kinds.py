@@ -37,12 +37,12 @@ def test_kinds_share_out_tasks_outputs_and_units():
 
 
 def test_a_kind_of_a_name_may_put_out_what_others_do(monkeypatch):
-    class Flow(kind_of("one's own")):
-        tasks = ("flow",)
+    class Own(kind_of("a task of one's own")):
+        tasks = ("own",)
 
-    monkeypatch.setattr("ait_hf.tasks.kinds.KINDS", (*KINDS, Flow))
-    assert kind_of("flow") is kind_of_output("flow", "map") is Flow
-    assert kind_of_output("heat", "map") is Flow.__base__ and kind_of_output("flow", "depth") is kind_of("depth")
+    monkeypatch.setattr("ait_hf.tasks.kinds.KINDS", (*KINDS, Own))
+    assert kind_of("own") is kind_of_output("own", "map") is Own
+    assert kind_of_output("heat", "map") is Own.__base__ and kind_of_output("own", "depth") is kind_of("depth")
 
 
 def sources(data) -> list[type]:
