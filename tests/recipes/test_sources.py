@@ -122,7 +122,6 @@ def test_without_a_view_tokenizers_learn_the_first_that_fits(name, view):
         ),
         ({"name": "rgbd", "of": "normals", "index": "there", **CROP}, "Missing key 'field_of_view' in section data"),
         ({"name": "coco", "train": {"annotations": 1, "images": "x"}, **FRAME}, "In section data.train"),
-        ({"name": "map_folder", "path": "there", "unit": "metre", "num_channels": 1, **CROP}, "In section data: unit"),
     ],
 )
 def test_wrong_sections_have_one_clear_error(values, message):

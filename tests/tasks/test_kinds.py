@@ -3,12 +3,15 @@
 """Every kind of task is whole: all that training and commands ask of it is there, and tried somewhere."""
 
 import inspect
+import re
 import typing
 from dataclasses import dataclass
 
 import pytest
 from models_of_kinds import MEASURED, save_model
+from tiny import tiny_config
 
+from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.model.configuration_ait import OUTPUT_RULES
 from ait_hf.recipes.parsing import build
@@ -17,6 +20,8 @@ from ait_hf.tasks.base import Kind
 from ait_hf.tasks.card_text import TaskText
 from ait_hf.tasks.kinds import KINDS, kind_of, kind_of_output, kind_of_unit
 from ait_hf.tasks.writer import Writer
+from ait_hf.training.solver import SolverRecipe
+from ait_hf.training.tokenizer import TokenizerRecipe
 from ait_hf_cli.evaluate import KINDS as OPTIONS
 from ait_hf_cli.evaluate import TASKS, parse_arguments
 
@@ -45,6 +50,36 @@ class Tasks:
 def test_a_task_of_ones_own_takes_no_name_of_a_kind(task):
     with pytest.raises(ValueError, match=f"In section tasks.{task}: '{task}' cannot be the name of an own task"):
         build(Tasks, {"tasks": {task: {"kind": "map", "data": {}}}})
+
+
+@pytest.mark.parametrize("unit", sorted({unit for kind in KINDS for unit in kind.units}))
+def test_maps_of_ones_own_take_no_unit_of_a_kind(unit):
+    data = {"name": "map_folder", "path": "there", "unit": unit, "num_channels": 1, "batch_size": 1}
+    data |= {"transform": {"crop_size": 32}}
+    recipe = {"optimizer": {"name": "adam", "lr": 1e-3}, "schedule": {"name": "constant"}, "train": {"max_steps": 1}}
+    recipe |= {"evaluation": {"split": "val"}, "output_dir": "there"}
+    title = kind_of_unit(unit).title
+    with pytest.raises(ValueError, match=f"data.unit '{unit}' is that of {title}: take a data section of {title}"):
+        build(TokenizerRecipe, recipe | {"data": data})
+    tasks = {"heat": {"kind": "map", "data": data, "tokenizer": "there"}}
+    with pytest.raises(ValueError, match=f"tasks.heat.data.unit '{unit}' is that of {title}"):
+        build(SolverRecipe, recipe | {"tasks": tasks})
+
+
+@pytest.mark.parametrize(
+    ("name", "output_type", "message"),
+    [
+        ("far", "depth", "far of .* gives depth, but a task of that name is of dense tasks of one's own"),
+        ("depth", "map", "depth of .* gives dense tasks of one's own, but a task of that name is of depth"),
+    ],
+)
+def test_a_model_whose_task_puts_out_something_else_is_not_measured(name, output_type, message, tmp_path, capsys):
+    declared = tiny_config().tasks["depth"] | {"output_type": output_type, "auxiliary_loss": None}
+    tiny_config(tasks={name: declared}).save_pretrained(tmp_path)
+    given = ["--model", str(tmp_path), "--task", name, "--data", "rooms_depth_aitp", "--split", "test"]
+    with pytest.raises(SystemExit):
+        evaluate([*given, "--output", str(tmp_path / "metrics.json")])
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_a_kind_of_a_name_may_put_out_what_others_do(monkeypatch):

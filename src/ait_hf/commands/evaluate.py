@@ -28,7 +28,7 @@ from ..data.subset import evenly
 from ..data.writing import write_text
 from ..drawing.picture_files import save_image
 from ..inference.generating import decoding_modes
-from ..inference.loading import CONFIG, load_config, load_model_and_processor, load_tokenizer
+from ..inference.loading import load_config, load_model_and_processor, load_tokenizer
 from ..metrics.measuring import evaluating
 from ..model.objectives_ait import Tokenizer
 from ..recipes.evaluation import EvaluationRecipe
@@ -36,7 +36,7 @@ from ..recipes.parsing import build, read_values
 from ..recipes.streams import DataRecipe, evaluation_batches
 from ..tasks.base import SYNTHETIC, Kind
 from ..tasks.classes import pair_split
-from ..tasks.kinds import kind_of
+from ..tasks.kinds import check_unit, kind_of, kind_of_output
 from ..training.precision import set_tf32
 from ..training.tokenizer import AnyTokenizerData, evaluate_reconstructions
 
@@ -54,8 +54,6 @@ def check_options(options: argparse.Namespace, kind: type[Kind], foreign: dict[s
             raise ValueError(f"{_written([name])} has no meaning for {kind.title}: leave it out.")
     if options.model is None and options.tokenizer is None:
         raise ValueError("There is nothing to evaluate: give --model, --tokenizer or both.")
-    if options.model is not None and Path(options.model, CONFIG).is_file():
-        load_config(options.model).task(options.task)  # an unknown name is more likely a slip than a task of one's own
     if options.model is None and options.classes_by_order:
         raise ValueError("A tokenizer has no classes to pair: leave out --classes-by-order.")
     if options.model is None and (options.gallery or options.tokenizer_reconstruction or options.modes == "all"):
@@ -69,8 +67,21 @@ def check_options(options: argparse.Namespace, kind: type[Kind], foreign: dict[s
             raise FileNotFoundError(f"The folder of {path} does not exist: create it first.")
         if path is not None and path.is_dir():
             raise IsADirectoryError(f"{path} is a folder: give the name of a file in it.")
+    if options.model is not None:
+        check_task(options, kind)
     check_data(options, kind)
     kind.check_options(options)
+
+
+def check_task(options: argparse.Namespace, kind: type[Kind]) -> None:
+    """`ValueError` unless the model has the task (another name is more likely a slip than a task of one's own), and puts out
+    what is measured under that name."""
+    output_type = load_config(options.model).task(options.task).output_type
+    if output_type is None or (given := kind_of_output(options.task, output_type)) is not kind:
+        what = "nothing that can be measured" if output_type is None else given.title
+        raise ValueError(
+            f"{options.task} of {options.model} gives {what}, but a task of that name is of {kind.title}."
+        )
 
 
 def check_data(options: argparse.Namespace, kind: type[Kind]) -> None:
@@ -125,6 +136,9 @@ def is_recipe(data: str) -> bool:
 class _RecipeOfData:
     data: AnyTokenizerData
 
+    def validate_unit(self):
+        check_unit(self.data, "data")
+
 
 def read_recipe(path: Path, task: str) -> tuple[dict[str, Any], str]:
     """The keys of a task-solver's section of the task, or of a tokenizer's recipe, and the section's name."""
@@ -144,7 +158,9 @@ def read_task(
     """The task with the data that `--data` says: those of a recipe, or those that a short form means."""
     if is_recipe(options.data):
         values, section = read_recipe(Path(options.data), options.task)
-        return build(kind, {"name": options.task, "data": values["data"]}, section)
+        task = build(kind, {"name": options.task, "data": values["data"]}, section)
+        check_unit(task.data, f"{section}.data".lstrip("."))
+        return task
     data = kind.short_data(options, image_size, class_names)
     return build(kind, {"name": options.task, "data": {"batch_size": 1} | data})
 

@@ -36,7 +36,7 @@ def generate_from_images(
         ValueError: There are no images, the model has no such task, or the processor makes images of another size
             than the model was trained on.
     """
-    if not images:
+    if len(images) == 0:
         raise ValueError("There are no images to predict.")
     check_frame(model, processor, task)
     pixel_values = prepare_images(model, processor, images)

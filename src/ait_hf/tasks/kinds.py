@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kinds of tasks: what the package can do."""
 
+import typing
+
+from ..recipes.streams import DataRecipe
 from .base import Kind
 from .depth.task import Depth
 from .maps.task import Maps
@@ -28,3 +31,12 @@ def kind_of_output(task: str, output_type: str) -> type[Kind]:
 def kind_of_unit(unit: str) -> type[Kind]:
     """The kind of a tokenizer of values in a unit; every unknown one is that of a map of one's own."""
     return next((kind for kind in KINDS if unit in kind.units), Maps)
+
+
+def check_unit(data: DataRecipe, where: str) -> None:
+    """`ValueError` for maps of one's own in the unit of another kind, which would be taken for its data; `where` is the
+    section."""
+    if type(data) in typing.get_args(Maps.tokenizer_data) and (kind := kind_of_unit(data.unit)) is not Maps:
+        raise ValueError(
+            f"{where}.unit {data.unit!r} is that of {kind.title}: take a data section of {kind.title}, or another word."
+        )

@@ -20,7 +20,7 @@ from ..model.objectives_ait import Objective
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.streams import Batch
 from ..tasks.classes import pair_task
-from ..tasks.kinds import KINDS
+from ..tasks.kinds import KINDS, check_unit
 from .loop import Recipe, TrainingTask, train
 from .lora import merged, save_adapters
 from .solver_model import SolverModelRecipe, build_solver
@@ -44,6 +44,7 @@ class SolverRecipe(Recipe):
         if not any(task.every == 1 for task in self.tasks.values()):
             raise ValueError("At least one task must take part in every step (every: 1).")
         for name, task in self.tasks.items():
+            check_unit(task.data, f"tasks.{name}.data")
             if self.model.pretrained is None:
                 if task.codebook is not None and task.tokenizer is None:
                     raise ValueError(

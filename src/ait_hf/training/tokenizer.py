@@ -24,7 +24,7 @@ from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import check_keys
 from ..recipes.streams import Batch, DataRecipe
 from ..tasks.base import Kind, sample_size
-from ..tasks.kinds import KINDS, kind_of_unit
+from ..tasks.kinds import KINDS, check_unit, kind_of_unit
 from .loop import Recipe, TrainingTask, train
 from .tokenizer_data import InputMask, masked_stream
 from .tokenizer_pictures import draw_reconstructions
@@ -81,6 +81,7 @@ class TokenizerRecipe(Recipe):
     mask_augmentation: MaskAugmentationRecipe = field(default_factory=MaskAugmentationRecipe)
 
     def validate_parts(self):
+        check_unit(self.data, "data")
         known = {f.name for f in fields(TOKENIZER_CONFIGS[self.kind.tokenizer_class.tokenizer_type])} - {"sample_size"}
         check_keys("section model.config", self.model.config, known)
         if not self.kind.has_patches and self.mask_augmentation.patch_size is not None:

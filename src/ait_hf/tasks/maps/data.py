@@ -25,14 +25,6 @@ from ...recipes.sources import Rooms, Shards
 from ...recipes.streams import DataRecipe, Source, Stream
 
 
-KNOWN_UNITS = {
-    "metre": "depth",
-    "mask": "masks",
-    "pixel": "poses",
-    "class": "label maps",
-}  # what they are in; these have data sections of their own
-
-
 @strict
 @dataclass(kw_only=True)
 class StoredMaps(Source):
@@ -40,8 +32,8 @@ class StoredMaps(Source):
     What sources of one's own maps share.
 
     Args:
-        unit (`str`): What the values are in, any word; `"unit_vector"` for directions in the camera's axes (right,
-            down, forward), of which a mirrored image negates the first.
+        unit (`str`): What the values are in, any word but the unit of another kind; `"unit_vector"` for directions in the
+            camera's axes (right, down, forward), of which a mirrored image negates the first.
         num_channels (`int`): Channels of a map.
         scale, offset (`float`): Values are `stored * scale + offset`; a pixel that is stored as 0 in all channels is
             unknown.
@@ -51,13 +43,6 @@ class StoredMaps(Source):
     num_channels: int
     scale: float = 1.0
     offset: float = 0.0
-
-    def validate_unit(self):
-        if self.unit in KNOWN_UNITS:
-            raise ValueError(
-                f"unit {self.unit!r} is that of {KNOWN_UNITS[self.unit]}, which have data sections of their own: use one "
-                "of these, or another word."
-            )
 
     def validate_num_channels(self):
         fewest = 2 if self.unit == UNIT_VECTOR else 1
