@@ -5,7 +5,6 @@
 import colorsys
 import pickle
 
-import datasets
 import numpy as np
 import PIL.Image
 import pytest
@@ -25,7 +24,6 @@ from ait_hf.data.depth_transforms import (
     DepthEvalTransform,
     DepthTrainTransform,
     RandomCutDepth,
-    batched,
     cut_depth,
 )
 
@@ -262,19 +260,6 @@ def test_sample_smaller_than_the_crop():
 
 
 # Batches
-
-
-def test_with_transform_and_data_loader_workers():
-    samples = [random_sample(seed) for seed in range(4)]
-    rows = {"image": [PIL.Image.fromarray(s["image"]) for s in samples], "number": list(range(4))}
-    dataset = datasets.Dataset.from_dict(rows).with_transform(
-        batched(lambda row: DepthEvalTransform(16)(samples[row["number"]]))
-    )
-    (batch,) = torch.utils.data.DataLoader(dataset, batch_size=4, collate_fn=depth_collator)
-    assert batch.keys() == {"pixel_values", "labels"}
-    assert batch["pixel_values"].shape == (4, 3, 16, 16) and batch["labels"].shape == (4, 16, 16)
-    for number, sample in enumerate(samples):
-        torch.testing.assert_close(batch["labels"][number], DepthEvalTransform(16)(sample)["labels"])
 
 
 @pytest.mark.parametrize("key", ["pixel_values", "labels"])

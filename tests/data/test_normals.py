@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ait_hf.data.normals import normals_from_depth, with_normals
-from ait_hf.data.rgbd import load_rgbd
+from ait_hf.data.normals import normals_from_depth
 from ait_hf.data.rooms.depth import random_scene, render_room
 
 
@@ -86,31 +85,3 @@ def test_normals_of_rendered_rooms(noise, window, median, near):
 def test_bad_arguments_are_refused(depth, focal, window, message):
     with pytest.raises(ValueError, match=message):
         normals_from_depth(depth, focal, window)
-
-
-def test_a_data_set_gains_normals(data_dir, tmp_path):
-    frames = load_rgbd(data_dir / "rgbd" / "index.json", "val", cache_dir=tmp_path)
-    example = with_normals(frames, field_of_view=60.0, window=5, shrink=4)[0]
-    plain = frames[0]
-    assert set(example) == {*plain, "normals"} and example["path"] == plain["path"]
-    height, width = (length // 4 for length in plain["depth"].shape)
-    assert example["normals"].shape == (height, width, 3) and example["normals"].dtype == np.float32
-    assert example["depth"].shape == (height, width) and example["image"].size == (width, height)
-    assert np.isin(example["depth"], plain["depth"]).all()
-    known = example["normals"].any(-1)
-    assert known[example["depth"] > 0].mean() > 0.9 and not known[example["depth"] == 0].any()
-
-    full = with_normals(frames.select([0]), field_of_view=60.0)[0]
-    assert full["normals"].shape == (*plain["depth"].shape, 3)
-    both = known & full["normals"][2::4, 2::4].any(-1)
-    assert np.median(degrees_between(example["normals"], full["normals"][2::4, 2::4])[both]) < 10
-
-
-def test_bad_data_sets_are_refused(data_dir, tmp_path):
-    frames = load_rgbd(data_dir / "rgbd" / "index.json", "val", cache_dir=tmp_path)
-    with pytest.raises(ValueError, match="field_of_view"):
-        with_normals(frames, field_of_view=180.0)
-    with pytest.raises(ValueError, match="shrink"):
-        with_normals(frames, field_of_view=60.0, shrink=0)
-    with pytest.raises(ValueError, match="column 'depth'"):
-        with_normals(frames.remove_columns("depth"), field_of_view=60.0)

@@ -145,7 +145,7 @@ def test_sampling_settings_act_on_sparse_slots_only(model, images):
         logits = AiTForDenseTokenGeneration.forward(
             model, images, decoder_input_ids=grammar.decoder_input_ids(outputs.sequences[:, 1:]), task_ids=task_ids
         ).logits
-    codes, dense = grammar.code_range, grammar.dense_positions()
+    codes, dense = grammar.code_range, [p for p in range(grammar.length) if grammar.is_dense(p)]
     expected = logits[:, dense, codes.start : codes.stop].softmax(-1)
     torch.testing.assert_close(outputs.soft_tokens, expected, rtol=1e-3, atol=1e-5)
     for position in set(range(grammar.length)) - set(dense):
@@ -193,7 +193,7 @@ def sequence_and_loss(model, image, labels, draws):
     grammar = model.grammar(INSTANCES)
     groups = draw_object_groups(grammar, labels["boxes"], labels["class_labels"], labels["size"].tolist(), draws)
     with torch.no_grad():
-        sequence = objective.sequence_of_groups([groups], [labels["masks"]], tokenizer)
+        sequence = objective.complete(objective.draft_of_groups([groups], [labels["masks"]]), tokenizer)
         logits = AiTForDenseTokenGeneration.forward(
             model,
             image,

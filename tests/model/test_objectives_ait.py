@@ -69,7 +69,8 @@ def replay(model, golden_dir, case):
         ReplayedDraws(draws[:-2] + corruption),
     )
     tokenizer = load_mask_tokenizer(model, golden_dir)
-    return tensors, objective, objective.sequence_of_groups([groups], [tensors["gt_masks"]], tokenizer), tokenizer
+    sequence = objective.complete(objective.draft_of_groups([groups], [tensors["gt_masks"]]), tokenizer)
+    return tensors, objective, sequence, tokenizer
 
 
 @pytest.mark.parametrize("case", ["04_insseg_head_0", "04_insseg_head_1", "04_insseg_head_2"])
@@ -124,7 +125,7 @@ def test_detection_sequences_and_loss_match_the_released_head(golden_dir):
         )
         for image in range(3)
     ]
-    sequence = objective.sequence_of_groups(groups, [None] * 3, None)
+    sequence = objective.complete(objective.draft_of_groups(groups, [None] * 3), None)
     assert torch.equal(objective.grammar.decoder_input_ids(sequence.tokens)[:, 1:], tensors["input_seq"])
     assert torch.equal(sequence.labels, tensors["target_seq"])
     outputs = objective.loss(tensors["logits"][sequence.supervised], sequence, None)

@@ -9,8 +9,6 @@ The recipe is that of GLPDepth (Kim et al., 2022, arXiv:2201.07436), which AiT u
 CutDepth, flip, crop, then brightness and contrast, gamma, hue and saturation, each with probability 1/2.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,19 +22,6 @@ from .pixels import check_same_size, rgb_pixels, sample_name
 
 
 DEPTH_MAP = ("depth", "metre", 1)  # column, unit and channels
-
-
-def batched(transform: Callable[[dict], dict]) -> Callable[[dict[str, list]], dict[str, list]]:
-    """Lifts a transform of one sample to the dictionary of lists that `datasets.Dataset.with_transform` works on.
-
-    A streamed data set has no `with_transform`: use `dataset.map(transform, remove_columns=...)` on it.
-    """
-    return partial(_apply_to_each, transform)
-
-
-def _apply_to_each(transform: Callable[[dict], dict], batch: dict[str, list]) -> dict[str, list]:
-    samples = [transform(dict(zip(batch, values))) for values in zip(*batch.values())]
-    return {key: [sample[key] for sample in samples] for key in samples[0]}
 
 
 class _DepthSamples:

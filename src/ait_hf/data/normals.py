@@ -3,10 +3,7 @@
 """Surface normals from depth maps."""
 
 import math
-from functools import partial
-from typing import Any
 
-import datasets
 import numpy as np
 
 
@@ -82,45 +79,3 @@ def _sums(inverse: np.ndarray, focal_length: float, reach: int) -> tuple[np.ndar
     rows = (("xx", "xy", "x"), ("xy", "yy", "y"), ("x", "y", "1"))
     matrix = np.stack([np.stack([moments[key] for key in row], axis=-1) for row in rows], axis=-2)
     return matrix.astype(np.float64), np.moveaxis(targets, 0, -1).astype(np.float64)
-
-
-def with_normals(
-    dataset: datasets.Dataset, field_of_view: float, window: int = 9, shrink: int = 1
-) -> datasets.Dataset:
-    """Adds the column `normals` to an RGB-D data set; normals are computed whenever an example is read.
-
-    Args:
-        dataset: as of [`~ait_hf.data.rgbd.load_rgbd`], with `image` (PIL) and `depth` (height, width) in metres.
-        field_of_view: angle that the longer side of the images spans, degrees.
-        window: see [`normals_from_depth`].
-        shrink: makes images and depth maps so many times smaller before anything else, which takes so many times
-            squared less time: one 480x640 map takes about half a second.
-
-    Returns:
-        The same examples, and in each `normals`, see [`normals_from_depth`].
-
-    Raises:
-        ValueError: if an argument makes no sense, or the data set has no depth.
-    """
-    if not 0 < field_of_view < 180:
-        raise ValueError(f"field_of_view must be above 0 and below 180 degrees, but is {field_of_view}.")
-    if shrink < 1:
-        raise ValueError(f"shrink must be at least 1, but is {shrink}.")
-    if "depth" not in dataset.column_names:
-        raise ValueError(f"Normals are computed from a column 'depth'; there are: {', '.join(dataset.column_names)}.")
-    settings = {"field_of_view": math.radians(field_of_view), "window": window, "shrink": shrink}
-    return dataset.with_transform(partial(_add_normals, **settings))
-
-
-def _add_normals(
-    examples: dict[str, list[Any]], *, field_of_view: float, window: int, shrink: int
-) -> dict[str, list[Any]]:
-    changed = {"image": [], "depth": [], "normals": []}
-    for image, depth in zip(examples["image"], examples["depth"], strict=True):
-        focal_length = max(depth.shape) / 2 / math.tan(field_of_view / 2) / shrink
-        height, width = (length // shrink * shrink for length in depth.shape)
-        depth = depth[shrink // 2 : height : shrink, shrink // 2 : width : shrink]  # no mixture across edges
-        changed["image"].append(image.reduce(shrink, box=(0, 0, width, height)))
-        changed["depth"].append(depth)
-        changed["normals"].append(normals_from_depth(depth, focal_length, window))
-    return examples | changed

@@ -106,12 +106,6 @@ class ObjectObjective(GroupObjective):
             mask_tokens, target = self._mask_tokens(draft, tokenizer)
         return self._sequence(draft, draft.box_tokens, mask_tokens, target)
 
-    def sequence_of_groups(
-        self, groups: list[ObjectGroups], masks: list[torch.Tensor | None], tokenizer: VQTokenizer | None
-    ) -> TrainingSequence:
-        """Sequences of drawn groups, one per image, and the masks (n, height, width) of the annotated objects."""
-        return self.complete(self.draft_of_groups(groups, masks), tokenizer)
-
     def _mask_tokens(self, draft: ObjectDraft, tokenizer: VQTokenizer) -> tuple[torch.LongTensor, torch.Tensor]:
         """Codes of every group's mask, (batch, groups, codes), all-zero for bad boxes; and the objects' masks."""
         size = tokenizer.config.sample_size

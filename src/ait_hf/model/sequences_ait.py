@@ -97,10 +97,6 @@ class TaskGrammar:
         """Whether the slot at this position holds a code."""
         return self.slot(position) not in SPARSE_SLOTS
 
-    def dense_positions(self, length: int | None = None) -> list[int]:
-        """Positions of the dense slots among the first `length` tokens (all by default)."""
-        return [p for p in range(self.length if length is None else length) if self.is_dense(p)]
-
     def dense_mask(self, positions: torch.LongTensor) -> torch.BoolTensor:
         """Which positions of the sequence hold codes; computed on the device, as a list sent there makes the host wait."""
         return self.is_slot(positions % len(self.group), self.codebook)

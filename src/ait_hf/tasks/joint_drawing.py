@@ -18,7 +18,7 @@ def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int =
     Depth has one colour scale over all rows, which the titles state.
 
     Args:
-        rows: as for [`object_gallery`], without `codes`, and `depth` and `predicted_depth` (height, width), metres, 0
+        rows: as for [`object_gallery`], and `depth` and `predicted_depth` (height, width), metres, 0
             where missing.
         threshold: least score of a predicted object that is drawn.
         cell_size: longer side of each picture, pixels.

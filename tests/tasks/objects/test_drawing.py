@@ -122,17 +122,6 @@ def test_object_gallery_shows_truth_and_prediction():
             np.testing.assert_array_equal(cell(page, number + 1, line), expected)
 
 
-def test_object_gallery_shows_mask_tokens_beside_their_mask():
-    values = np.zeros((64, 64))
-    values[:, :32] = 1.7  # decoded values may leave 0..1
-    page = object_gallery([row(0, codes=np.arange(16).reshape(4, 4), map=values), row(1)], cell_size=160)
-    assert page.width == 5 * 168 + 12
-    grid, mask = cell(page, 3), cell(page, 4)
-    assert len({tuple(grid[10 + 40 * i, 3 + 40 * j]) for i in range(3) for j in range(4)}) == 12
-    assert (mask[:, :80] == 255).all() and (mask[:, 80:] == 0).all()
-    assert (cell(page, 3, 1)[40:] == 255).all()  # the second row has no codes
-
-
 def test_joint_gallery_paints_depth_with_one_scale():
     depth = np.full((48, 64), 2.0)
     rows = [row(0, depth=depth, predicted_depth=2 * depth), row(1, depth=2 * depth, predicted_depth=depth)]

@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...data.pixels import without_channel
 from ...drawing.page import arrange, check_image, check_rows, readable_side, resize_picture
-from ...drawing.token_grid import token_grid
 
 
 MASK_OPACITY = 0.45
@@ -144,8 +143,6 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
     Args:
         rows: dictionaries with `image` uint8 (height, width, 3); `prediction` and `truth`, each a dictionary with
             `boxes`, `labels` and, where there are any, `scores` and `masks`, as for [`draw_objects`]; `class_names`.
-            A row may also have `codes`, integers (rows, columns), the mask tokens of its best object, and `map`
-            (s, s), the values about 0..1 that they decode to: they get two further columns.
         threshold: least score of a predicted object that is drawn.
         cell_size: longer side of each picture, pixels.
 
@@ -156,19 +153,11 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
         ValueError: if there is no row, a field is missing, or a shape is wrong.
     """
     check_rows(rows, ("image", "prediction", "truth"))
-    titles = ["image", "ground truth", "prediction"]
-    if any("codes" in row for row in rows):
-        titles += ["mask tokens of the best object", "their mask"]
     lines = [
-        [
-            row["image"],
-            draw_side(row, "truth", threshold, cell_size),
-            draw_side(row, "prediction", threshold, cell_size),
-            *(_draw_tokens(row, cell_size) if "codes" in row else ()),
-        ]
+        [row["image"], *(draw_side(row, side, threshold, cell_size) for side in ("truth", "prediction"))]
         for row in rows
     ]
-    return arrange(titles, lines, cell_size)
+    return arrange(["image", "ground truth", "prediction"], lines, cell_size)
 
 
 def draw_side(row: dict, side: str, threshold: float, cell_size: int) -> Image.Image:
@@ -178,10 +167,3 @@ def draw_side(row: dict, side: str, threshold: float, cell_size: int) -> Image.I
         row["image"], objects["boxes"], objects["labels"], objects.get("scores"), objects.get("masks"),
         row.get("class_names"), threshold, cell_size,
     )  # fmt: skip
-
-
-def _draw_tokens(row: dict, cell_size: int) -> tuple[Image.Image, Image.Image]:
-    codes = np.asarray(row["codes"])
-    grid = Image.fromarray(token_grid(codes, cell_size // max(codes.shape)))
-    values = np.clip(np.asarray(row["map"], dtype=float), 0, 1)
-    return grid, resize_picture(np.repeat((255 * values).round().astype(np.uint8)[..., None], 3, axis=2), cell_size)
