@@ -218,7 +218,7 @@ def rmse_in_holes(tokenizer: VQTokenizer, rooms: list[dict]) -> float:
     with torch.no_grad():
         for room in rooms:
             depth = torch.from_numpy(room["depth"])
-            reconstruction, _ = reconstruct_map(tokenizer, depth[None], tuple(depth.shape))
+            reconstruction, _ = reconstruct_map(tokenizer, depth[None])
             difference = (reconstruction[0].numpy() - room["depth_complete"])[room["depth"] == 0]
             errors.append(np.sqrt(np.mean(difference**2)))
     return float(np.mean(errors))

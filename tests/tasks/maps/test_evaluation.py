@@ -138,6 +138,13 @@ def test_a_tokenizer_is_measured_by_what_it_rebuilds(tokenizer, samples):
     assert result["code_usage"] == len(set(ids)) / 20
 
 
+def test_a_kind_says_how_its_maps_are_rebuilt(tokenizer, samples):
+    perfect = evaluate_map_tokenizer(
+        tokenizer, [map_collator(samples)], reconstruct=lambda values: (values, torch.tensor([[0, 1]]))
+    )
+    assert perfect["mean_angle"] < 0.1 and perfect["perplexity"] == pytest.approx(2)
+
+
 def test_sizes_that_are_no_whole_codes_are_padded(tokenizer):
     values = torch.nn.functional.normalize(torch.randn(3, 21, 35, generator=torch.Generator().manual_seed(0)), dim=0)
     rebuilt, ids = reconstruct_map(tokenizer, values, (21, 35))
@@ -147,7 +154,7 @@ def test_sizes_that_are_no_whole_codes_are_padded(tokenizer):
 
 
 def test_gallery_rows_are_the_samples_beside_their_predictions(model_and_processor, samples):
-    rows = map_gallery_rows(*model_and_processor, samples[1:3], task="normals")
+    rows = map_gallery_rows(*model_and_processor, map_collator(samples[1:3]), task="normals")
     for row, sample in zip(rows, samples[1:3]):
         assert row["image"].dtype == np.uint8
         np.testing.assert_allclose(row["image"] / 255, sample["pixel_values"].permute(1, 2, 0), atol=1e-6)

@@ -10,7 +10,6 @@ import datasets
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset
 
-from ...data.collation import depth_collator
 from ...data.depth_transforms import DepthEvalTransform, DepthTrainTransform
 from ...data.nyu_depth import load_nyu_depth
 from ...data.rgbd import load_hub_rgbd
@@ -20,7 +19,7 @@ from ...model.image_reading_ait import read_picture_header
 from ...recipes.from_folder import FineTuning, Section, covering, held_out, validation_split, write_data
 from ...recipes.parsing import joined
 from ...recipes.sources import Rooms, Shards
-from ...recipes.streams import Source, Stream
+from ...recipes.streams import Source
 from ..maps.data import MapData, MapTransformRecipe, RGBDFrames, shards_from_hub
 
 
@@ -77,10 +76,11 @@ class DepthData(MapData):
     def rows(self, split: str, for_training: bool = False) -> Dataset | datasets.Dataset | datasets.IterableDataset:
         return self.source.depth(split, for_training)
 
-    def stream(self, every: int = 1) -> Stream:
-        """Samples with `pixel_values` and `labels`, float32 `(height, width)`."""
-        train_transform = DepthTrainTransform(**asdict(self.transform) | {"crop_size": self.image_size})
-        return Stream(self, train_transform, DepthEvalTransform(self.image_size), depth_collator, every)
+    def train_transform(self) -> DepthTrainTransform:
+        return DepthTrainTransform(**asdict(self.transform) | {"crop_size": self.image_size})
+
+    def eval_transform(self, size: tuple[int, int] | None = None) -> DepthEvalTransform:
+        return DepthEvalTransform(size)
 
 
 def depth_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:

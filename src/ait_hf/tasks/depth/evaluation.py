@@ -28,7 +28,7 @@ from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.quantization_ait import apply_temperature
 from ...model.tokenization_vq import VQTokenizer
-from ..maps.evaluation import evaluate_map_tokenizer, measure_maps
+from ..maps.evaluation import evaluate_map_tokenizer, measure_maps, reconstruct_map
 from .prediction import DEPTH_TASK, input_size, predict_depth
 
 
@@ -132,10 +132,15 @@ def evaluate_tokenizer(
         image_size, tta (*optional*): See [`input_size`], which says at what size maps are tokenized.
         min_depth, max_depth, crop: Which pixels count; see [`~ait_hf.metrics.depth_errors`].
     """
+
+    def reconstruct(values: torch.Tensor) -> tuple[torch.Tensor, torch.LongTensor]:
+        size = image_size and input_size(image_size, tuple(values.shape[-2:]), tta)
+        return reconstruct_map(tokenizer, values, size)
+
     return evaluate_map_tokenizer(
         tokenizer,
         batches,
-        size_in=lambda size: size if image_size is None else input_size(image_size, size, tta),
+        reconstruct=reconstruct,
         metric=ReconstructionMetric("depth", keep_in_memory=True),
         errors=partial(depth_reconstruction_errors, min_depth=min_depth, max_depth=max_depth, crop=crop),
         **measuring,

@@ -161,11 +161,17 @@ class MapData(DataRecipe):
     def rows(self, split: str, for_training: bool = False) -> Dataset | datasets.IterableDataset:
         return self.source.maps(split)
 
+    def train_transform(self) -> MapTrainTransform:
+        settings = asdict(self.transform) | {"crop_size": self.image_size}
+        return MapTrainTransform(self.column, self.unit, self.num_channels, **settings)
+
+    def eval_transform(self, size: tuple[int, int] | None = None) -> MapEvalTransform:
+        """Cut to `size` (height, width); whole without it."""
+        return MapEvalTransform(self.column, self.unit, self.num_channels, size)
+
     def stream(self, every: int = 1) -> Stream:
-        """Samples with `pixel_values` and `labels`, float32 `(channels, height, width)`."""
-        maps = (self.column, self.unit, self.num_channels)
-        train_transform = MapTrainTransform(*maps, **asdict(self.transform) | {"crop_size": self.image_size})
-        return Stream(self, train_transform, MapEvalTransform(*maps, self.image_size), depth_collator, every)
+        """Samples with `pixel_values` and `labels`, float32 `(channels, height, width)`; depth has no channels."""
+        return Stream(self, self.train_transform(), self.eval_transform(self.image_size), depth_collator, every)
 
 
 @strict

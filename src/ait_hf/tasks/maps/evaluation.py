@@ -106,7 +106,7 @@ def evaluate_map_tokenizer(
     batches: Iterable[Batch],
     *,
     image_size: Sequence[int] | None = None,
-    size_in: Callable[[tuple[int, int]], Sequence[int]] | None = None,
+    reconstruct: Callable[[torch.Tensor], tuple[torch.Tensor, torch.LongTensor]] | None = None,
     metric: ReconstructionMetric | None = None,
     errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]] | None = None,
     accelerator: Accelerator | None = None,
@@ -121,7 +121,8 @@ def evaluate_map_tokenizer(
         image_size (*optional*): Height and width of a model's input: maps are first resized to it, and the
             reconstructions back, which gives the errors that the model could not go below. Without it maps keep their
             size.
-        size_in (*optional*): The same as a function of a map's height and width.
+        reconstruct (*optional*): What makes of a map `(channels, height, width)` its reconstruction and codes; by default
+            [`reconstruct_map`] at `image_size`.
         metric (*optional*): What means are taken by; by default as the tokenizer's unit says.
         errors (*optional*): Of rebuilt maps `(1, channels, height, width)` and their truth; by default the metric's.
 
@@ -131,15 +132,11 @@ def evaluate_map_tokenizer(
     if metric is None:
         is_of_vectors = tokenizer.config.unit == UNIT_VECTOR
         metric = ReconstructionMetric("normals" if is_of_vectors else "map", keep_in_memory=True)
-    size_in = size_in or (lambda size: image_size or size)
+    reconstruct = reconstruct or partial(reconstruct_map, tokenizer, size=image_size)
 
     def rebuild(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
-        rebuilt = []
-        for label in batch["labels"]:
-            values = label.to(tokenizer.device).reshape(-1, *label.shape[-2:])
-            reconstruction, ids = reconstruct_map(tokenizer, values, tuple(size_in(tuple(label.shape[-2:]))))
-            rebuilt.append((reconstruction, {"ids": ids.flatten().tolist()}))
-        return rebuilt
+        maps = [label.to(tokenizer.device).reshape(-1, *label.shape[-2:]) for label in batch["labels"]]
+        return [(values, {"ids": ids.flatten().tolist()}) for values, ids in map(reconstruct, maps)]
 
     def summarize(rows: list[Row]) -> dict[str, float]:
         for row in rows:  # images of different sizes have different numbers of codes
@@ -151,19 +148,20 @@ def evaluate_map_tokenizer(
 
 
 def reconstruct_map(
-    tokenizer: VQTokenizer, values: torch.Tensor, size: tuple[int, int]
+    tokenizer: VQTokenizer, values: torch.Tensor, size: Sequence[int] | None = None
 ) -> tuple[torch.Tensor, torch.LongTensor]:
     """
     A map through the tokenizer and back.
 
     Args:
         values (`torch.Tensor` of shape `(channels, height, width)`): 0 in all channels where unknown.
-        size: Height and width at which it is tokenized (by nearest neighbour: unknown pixels must not blend in); padded
-            with unknown pixels to whole codes.
+        size: Height and width at which it is tokenized (by nearest neighbour: unknown pixels must not blend in), its own
+            by default; padded with unknown pixels to whole codes.
 
     Returns:
         Reconstruction `(channels, height, width)`, float32, and ids `(rows, columns)`.
     """
+    size = tuple(size or values.shape[-2:])
     resized = F.interpolate(values[None], size=size, mode="nearest-exact")
     ratio = tokenizer.config.downsample_ratio
     ids = tokenizer.tokenize(F.pad(resized, (0, -size[1] % ratio, 0, -size[0] % ratio)))
@@ -174,19 +172,12 @@ def reconstruct_map(
 def map_gallery_rows(
     model: AiTForDenseTokenGeneration,
     processor: AiTImageProcessor,
-    samples: Sequence[dict[str, Any]],
+    batch: Batch,
     *,
     task: str,
     **settings,
 ) -> list[dict[str, np.ndarray]]:
-    """
-    Predictions of some samples, as one batch, as rows of [`~ait_hf.tasks.maps.drawing.map_gallery`].
-
-    Args:
-        samples: As for [`map_collator`].
-        task, settings: As for [`evaluate_maps`].
-    """
-    batch = map_collator(samples)
+    """Predictions of a batch as rows of [`~ait_hf.tasks.maps.drawing.map_gallery`]; arguments as for [`evaluate_maps`]."""
     with evaluating(model):
         predictions = predict_maps(model, processor, batch["pixel_values"], task=task, **settings)
     return [

@@ -11,7 +11,6 @@ import torch
 from huggingface_hub.dataclasses import strict
 from PIL import Image
 
-from ...data.map_transforms import MapEvalTransform
 from ...data.maps import UNIT_VECTOR
 from ...drawing.colors import known_limits
 from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
@@ -113,7 +112,7 @@ class Maps(Kind):
         return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
 
     def collate(self, rows, processor) -> Batch:
-        transform = MapEvalTransform(self.data.column, self.unit, self.data.num_channels)
+        transform = self.data.eval_transform()
         return map_collator([transform(row) for row in rows])
 
     def evaluate(self, model, processor, batches, options, classes=None, **measuring) -> dict[str, float]:
@@ -168,8 +167,7 @@ class Maps(Kind):
         return lambda values: colorize_map(values.transpose(1, 2, 0), data.unit, limits), scale
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
-        transform = MapEvalTransform(self.data.column, self.unit, self.data.num_channels)
-        samples = [transform(row) for row in rows]
-        return map_gallery(map_gallery_rows(model, processor, samples, task=self.name, **settings), self.unit)
+        batch = self.collate(rows, processor)
+        return map_gallery(map_gallery_rows(model, processor, batch, task=self.name, **settings), self.unit)
 
     from_folder = staticmethod(maps_from_folder)
