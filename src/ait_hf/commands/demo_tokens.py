@@ -106,7 +106,7 @@ def trained_tokenizer(output: Path, name: str, options: argparse.Namespace) -> V
     changes = [f"output_dir={folder}", f"seed={options.seed}", "train.resume=never"]
     if options.tokenizer_steps is not None:
         changes.append(f"train.max_steps={options.tokenizer_steps}")
-    train_tokenizer(load_recipe(f"demo_tokens_{name}", TokenizerRecipe, changes))
+    train_tokenizer(load_recipe(f"demo_tokens_{name}_tokenizer", TokenizerRecipe, changes))
     return VQTokenizer.from_pretrained(folder)
 
 
