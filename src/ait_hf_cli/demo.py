@@ -47,7 +47,7 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
     if of_tokens:
         parser.add_argument("--output", default="runs/demo_tokens", help="folder for everything that is written")
         parser.add_argument(
-            "--steps", type=positive(int), default=1600, help="of the language model, 16 rooms each (default: 1600)"
+            "--steps", type=positive(int), default=2400, help="of the language model, 8 rooms each (default: 2400)"
         )
         parser.add_argument(
             "--tokenizer-steps", type=positive(int), help="of both tokenizers (default: 400 for depth, 700 for masks)"

@@ -139,3 +139,4 @@ def test_what_it_learns(tmp_path):
     assert soft["depth_valid"] == soft["mask_valid"] == 1
     assert soft["depth_rmse"] < 0.8 * mean["depth_rmse"]
     assert soft["depth_rmse"] < rows["constrained, hard"]["depth_rmse"]
+    assert soft["mask_iou"] > soft["box_iou"] and soft["given_mask_iou"] > soft["given_box_iou"]

@@ -156,20 +156,21 @@ def mark(exam: Exam, answers: dict[str, list[Answer | None]], mask: MaskCodec, n
 
 
 def answers_page(exam: Exam, answers: dict[str, list[Answer | None]]) -> Image.Image:
-    """The first rooms with an object: depth and one class, as answered and beside the truth."""
-    first = {asked.room: number for number, asked in reversed(list(enumerate(exam.masks)))}
-    rooms = sorted(first)[:NUM_DRAWN_ROOMS]
+    """The first rooms: depth and one class, another one in each, as answered and beside the truth."""
+    rooms = range(min(NUM_DRAWN_ROOMS, len(exam.depth)))
+    classes = [[number for number, asked in enumerate(exam.masks) if asked.room == room] for room in rooms]
+    chosen = [numbers[room % len(numbers)] for room, numbers in zip(rooms, classes)]
     maps = [
         (exam.depth[room].truth, *(getattr(answers["depth"][room], mode, exam.mean) for mode in MODES))
         for room in rooms
     ]
     limits = value_limits(np.concatenate([values[values > 0] for line in maps for values in line]), None, None)
     lines = []
-    for room, depths in zip(rooms, maps):
-        asked, answer = exam.masks[first[room]], answers["depth"][room]
+    for room, number, depths in zip(rooms, chosen, maps):
+        asked, answer = exam.masks[number], answers["depth"][room]
         pictures = [asked.image, *(colorize_depth(values, *limits) for values in depths)]
         pictures.append(colorize_uncertainty(np.ones(SIZE) if answer is None else answer.uncertainty))
-        masks = [asked.truth, *(getattr(answers[name][first[room]], "soft", None) for name in ("masks", "given"))]
+        masks = [asked.truth, *(getattr(answers[name][number], "soft", None) for name in ("masks", "given"))]
         lines.append(
             [resize_picture(picture, CELL) for picture in pictures] + [draw_mask(asked, mask) for mask in masks]
         )

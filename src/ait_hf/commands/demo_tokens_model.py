@@ -22,15 +22,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from ..data.rooms.objects import OBJECT_CLASSES
 from ..tokens import TokenBlock, TokenFormatLogitsProcessor, TokenVocabulary, add_tokens, soft_decode
-from .demo_tokens_rooms import SIZE, Codec, DepthCodec, LessonCollator, MaskCodec, Question, RoomLessons
+from .demo_tokens_rooms import ROOM_CLASSES, SIZE, Codec, DepthCodec, LessonCollator, MaskCodec, Question, RoomLessons
 
 
-WORDS = ["<pad>", "<eos>", "<unk>", "<image>", "depth", "segment", *OBJECT_CLASSES]
+WORDS = ["<pad>", "<eos>", "<unk>", "<image>", "depth", "segment", *ROOM_CLASSES]
 WIDTH = 128
 PATCH_SIZE = 16
-ROOMS_PER_STEP = 16  # with about three answers each
+ROOMS_PER_STEP = 8  # with about six answers each
 LEARNING_RATE = 1e-3
 LONGEST_ANSWER = 24  # tokens; a mask has 22: four locations, 16 codes, its name and the end
 

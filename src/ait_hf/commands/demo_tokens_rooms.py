@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 from transformers import BatchFeature, ProcessorMixin
 
 from ..data.rooms.depth import render_room, room_key
-from ..data.rooms.objects import OBJECT_CLASSES, SMALLEST_SHARE
+from ..data.rooms.objects import SMALLEST_SHARE
 from ..data.rooms.rendering import LABEL_CLASSES
 from ..model.tokenization_vq import VQTokenizer
 from ..tokens import AiTTokenProcessor, TokenBlock, TokenFormat, TokenVocabulary, code_noise, get_preset, parse_text
 
 
 SIZE = (64, 64)
+ROOM_CLASSES = LABEL_CLASSES[:-1]  # of rooms without people
 CODE_NOISE = 0.5  # share of wrong codes in what the model reads while it learns
 
 
@@ -101,9 +102,9 @@ class MaskCodec(Codec):
 
 
 def visible_classes(room: dict[str, np.ndarray]) -> list[str]:
-    """Classes of objects that cover at least 1 % of a room's image."""
+    """Classes that cover at least 1 % of a room's image: of objects, and floor, ceiling and wall."""
     shares = np.bincount(room["label_map"].ravel(), minlength=len(LABEL_CLASSES)) / room["label_map"].size
-    return [name for name in OBJECT_CLASSES if shares[LABEL_CLASSES.index(name)] >= SMALLEST_SHARE]
+    return [name for name in ROOM_CLASSES if shares[LABEL_CLASSES.index(name)] >= SMALLEST_SHARE]
 
 
 class RoomLessons(Dataset):
