@@ -28,9 +28,10 @@ def find_recipe(recipe: str | Path, folder: str | Path = "") -> Path:
     Raises:
         FileNotFoundError: There is neither; the message has the nearest name.
     """
-    path, shipped = Path(folder, recipe), shipped_recipes()
+    path = Path(folder, recipe)
     if path.is_file():
         return path
+    shipped = shipped_recipes()
     name = path.stem if path.parts[-3:-1] == ("scripts", "recipes") and path.suffix == ".yaml" else str(recipe)
     if name in shipped:
         logger.info("Recipe %s: %s", recipe, shipped[name])

@@ -13,8 +13,8 @@ from tiny_objects import DETECTION, FRAME, INSTANCES, object_config, object_mode
 from tiny_pose import POSES, SIDE, pose_config, pose_model, pose_processor
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
-from ait_hf.data.rooms.labels import LABEL_CLASSES
 from ait_hf.data.rooms.objects import OBJECT_CLASSES
+from ait_hf.data.rooms.rendering import ROOM_CLASSES
 from ait_hf.hub.remote_code import save_with_remote_code
 
 
@@ -49,8 +49,8 @@ MEASURED = {
     "detection": Measured(DETECTION, _OBJECTS, OBJECT_CLASSES),
     "instances": Measured(INSTANCES, _OBJECTS, OBJECT_CLASSES),
     "poses": Measured(POSES, {"name": "synthetic_people", "transform": {"image_size": SIDE}}),
-    "class masks": Measured(SEMANTICS, _LABELS, LABEL_CLASSES[:-1]),
-    "label maps": Measured(SEMANTICS, _LABELS, LABEL_CLASSES[:-1]),
+    "class masks": Measured(SEMANTICS, _LABELS, ROOM_CLASSES),
+    "label maps": Measured(SEMANTICS, _LABELS, ROOM_CLASSES),
 }
 
 

@@ -56,3 +56,23 @@ def _draw(rs: np.random.RandomState, key: str, shape: list[int]) -> np.ndarray:
         return (smooth + 0.05 * rs.standard_normal(shape)) * 1.4 / np.sqrt(shape[0])
     gain = 0.7 if "net" in key else 1.4
     return rs.standard_normal(shape) * gain / np.sqrt(np.prod(shape[1:]))
+
+
+def paligemma_masks(golden_dir: Path) -> tuple[dict, dict[str, torch.Tensor], VQTokenizer]:
+    """The golden case 10 and its tokenizer."""
+    case, tensors = load_case(golden_dir, "10_paligemma_mask")
+    file = golden_dir / "10_paligemma_mask/vae-oid-like.npz"
+    return case, tensors, VQTokenizer.from_original(file, preset="paligemma-mask")
+
+
+def paligemma_text(tokens: torch.Tensor, case: dict) -> str:
+    """Ids of an answer of the golden case 10 as text; ids of other tokens are prose."""
+    first, pieces = case["token_ids"], []
+    for token in tokens.tolist():
+        if first["loc0000"] <= token < first["loc0000"] + 1024:
+            pieces.append(f"<loc{token - first['loc0000']:04d}>")
+        elif first["seg000"] <= token < first["seg000"] + 128:
+            pieces.append(f"<seg{token - first['seg000']:03d}>")
+        elif token not in (first["end"], first["padding"]):
+            pieces.append(" word ")
+    return "".join(pieces)

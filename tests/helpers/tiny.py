@@ -101,3 +101,11 @@ def clear_model(config: AiTConfig) -> AiTForDenseTokenGeneration:
         for tokenizer in model.tokenizers.values():
             tokenizer.quantizer.embedding.weight.normal_()
     return model
+
+
+@torch.no_grad()
+def spread_weights(model: torch.nn.Module) -> None:
+    """Random weights so large that outputs differ from image to image; the usual ones are too small for that."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.normal_(std=parameter[0].numel() ** -0.5)

@@ -3,7 +3,7 @@
 """A tiny untrained model of every kind of dense task, and labels for it."""
 
 import torch
-from tiny import tiny_config
+from tiny import spread_weights, tiny_config
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration
 
@@ -84,10 +84,8 @@ def dense_model(config: AiTConfig, model_class=AiTForDenseTokenGeneration) -> Ai
     """In evaluation mode, its weights so large that its outputs differ from image to image."""
     torch.manual_seed(0)
     model = model_class(config).eval()
+    spread_weights(model)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5)
         model.lm_head.weight.mul_(3)
         for tokenizer in model.tokenizers.values():
             tokenizer.quantizer.embedding.weight.normal_()

@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 
 import torch
-from tiny import mixed_config, tiny_config
+from tiny import mixed_config, spread_weights, tiny_config
 
 from ait_hf import AiTConfig, AiTForDenseTokenGeneration, AiTImageProcessor
 
@@ -41,10 +41,8 @@ def object_model(
     """Random, in evaluation mode; the usual initialisation is so small that all images would look alike."""
     torch.manual_seed(0)
     model = model_class(config).eval()
+    spread_weights(model)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5)
         model.model.decoder.embed_positions.weight.mul_(10)  # else every object is like the one before
         model.lm_head.weight.mul_(3)
         for tokenizer in model.tokenizers.values():

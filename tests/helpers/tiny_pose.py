@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tiny import tiny_config
+from tiny import spread_weights, tiny_config
 from tiny_objects import object_config
 
 from ait_hf import AiTConfig, AiTForPoseEstimation
@@ -52,10 +52,8 @@ def pose_model(config: AiTConfig, model_class: type = AiTForPoseEstimation):
     """Random, in evaluation mode; the usual initialisation is so small that all crops would look alike."""
     torch.manual_seed(0)
     model = model_class(config).eval()
+    spread_weights(model)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5)
         model.model.decoder.embed_positions.weight.mul_(10)
         model.lm_head.weight.mul_(3)
         model.tokenizers["pose"].quantizer.embedding.weight.normal_()

@@ -1,10 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from repository import SCRIPTS
 from safetensors.torch import load_file
 from saved_model import picture, save_tiny_model, tiny_model
+from strangers import run_as_stranger
 
 from ait_hf import VQTokenizer
 from ait_hf.hub.push import HubRecipe, prepare_repository, push_folder, push_run
@@ -86,18 +84,9 @@ def test_a_stranger_loads_it_from_the_hub_and_gets_the_same(saved, hub, tmp_path
     push_folder(saved, REPO, private=True)
     image = picture(60, 90)
     image.save(tmp_path / "picture.png")
-    unset = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_MODULES_CACHE")
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", STRANGER, REPO, tmp_path / "picture.png", tmp_path / "outputs.pt"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    theirs = torch.load(tmp_path / "outputs.pt")
+    unset = ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_MODULES_CACHE")
+    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    theirs = run_as_stranger(STRANGER, tmp_path, REPO, tmp_path / "picture.png", without=unset, **own)
 
     model, processor = tiny_model()
     inputs = processor(image, return_tensors="pt")

@@ -1,13 +1,11 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from saved_model import picture, save_tiny_model, tiny_model
+from strangers import run_as_stranger
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForDepthEstimation
 
 from ait_hf import (
@@ -64,17 +62,8 @@ def saved(tmp_path_factory):
 def test_a_stranger_loads_the_folder_and_gets_the_same(saved, tmp_path):
     image = picture(60, 90)
     image.save(tmp_path / "picture.png")
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", STRANGER, saved, tmp_path / "picture.png", tmp_path / "outputs.pt"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    theirs = torch.load(tmp_path / "outputs.pt")
+    cache = {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1"}
+    theirs = run_as_stranger(STRANGER, tmp_path, saved, tmp_path / "picture.png", **cache)
 
     model, processor = tiny_model()
     ours = model.generate(**processor(image, return_tensors="pt"), task="depth")

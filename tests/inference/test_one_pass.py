@@ -4,7 +4,7 @@
 
 import pytest
 import torch
-from tiny import mixed_config, tiny_config
+from tiny import mixed_config, spread_weights, tiny_config
 from training_runs import run_in_processes
 
 from ait_hf import AiTForDenseTokenGeneration, AiTSwinv2Backbone
@@ -14,10 +14,8 @@ from ait_hf.inference.one_pass import AiTOnePass
 def random_model(config):
     torch.manual_seed(0)
     model = AiTForDenseTokenGeneration(config).eval()
+    spread_weights(model)
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5)
         model.tokenizers["depth"].quantizer.embedding.weight.normal_()
         model.tokenizers["depth"].decoder.conv_out.bias.fill_(3.0)
     return model

@@ -2,15 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What 0.1.0 saved is loaded, predicts the same and trains on; `tests/fixtures/save_checkpoint.py` wrote it."""
 
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from strangers import run_as_stranger
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor, AiTPoseImageProcessor
@@ -70,12 +68,8 @@ def test_models_predict_the_same(saved, expected, name):
 
 def test_the_code_that_travels_along_answers_where_there_is_no_package(saved, expected, tmp_path):
     torch.save(expected["pixel_values"], tmp_path / "pixels.pt")
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", STRANGER, saved / "model", tmp_path / "pixels.pt", tmp_path / "outputs.pt"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    theirs = torch.load(tmp_path / "outputs.pt")
+    cache = {"HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1"}
+    theirs = run_as_stranger(STRANGER, tmp_path, saved / "model", tmp_path / "pixels.pt", **cache)
     wanted = {key: value for key, value in of(expected, "model/").items() if not key.startswith("tokenizers/")}
     assert theirs.keys() == wanted.keys()
     for key, value in wanted.items():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from repository import REPOSITORY
 
-from ait_hf.commands.evaluate import is_recipe, read_recipe
+from ait_hf.commands.evaluate import is_recipe, read_section
 from ait_hf.recipes.parsing import build, flatten, load_recipe, read_values, to_values
 from ait_hf.training.schedules import OneCycleSchedule
 from ait_hf.training.solver import SolverRecipe
@@ -216,10 +216,10 @@ def test_bases_of_the_library_are_files_of_it_without_a_base(path):
 
 def test_data_of_a_shipped_recipe_are_those_of_ait_evaluate():
     assert is_recipe("rooms_normals_aitp") and not is_recipe("synthetic")
-    section, _ = read_recipe(Path("rooms_normals_aitp"), "normals")
+    section, _ = read_section(Path("rooms_normals_aitp"), "normals")
     assert section["data"]["of"] == "normals"
     with pytest.raises(ValueError, match="has no section tasks.depth; its tasks are: normals.$"):  # which its base has
-        read_recipe(Path("rooms_normals_aitp"), "depth")
+        read_section(Path("rooms_normals_aitp"), "depth")
 
 
 @pytest.mark.parametrize(

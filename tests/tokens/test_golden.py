@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from golden_data import load_case, relative_error
-from published_tokenizers import molmoact_weights
+from published_tokenizers import molmoact_weights, paligemma_masks, paligemma_text
 
 from ait_hf import VQTokenizer
 from ait_hf.tokens import AiTTokenProcessor, TokenFormatLogitsProcessor, TokenVocabulary, get_preset, parse_text
@@ -15,9 +15,7 @@ from ait_hf.tokens.conventions import PASTE_RULES, box_edges
 
 @pytest.fixture(scope="module")
 def masks(golden_dir):
-    case, tensors = load_case(golden_dir, "10_paligemma_mask")
-    file = golden_dir / "10_paligemma_mask/vae-oid-like.npz"
-    return case, tensors, VQTokenizer.from_original(file, preset="paligemma-mask")
+    return paligemma_masks(golden_dir)
 
 
 @pytest.fixture(scope="module")
@@ -220,25 +218,11 @@ def test_the_constrained_search_of_aurora(aurora):
 EVALUATED = 28
 
 
-def evaluated_text(tokens: torch.Tensor, case: dict) -> str:
-    """Ids of the answer as text; ids of other tokens are prose."""
-    first = case["token_ids"]
-    pieces = []
-    for token in tokens.tolist():
-        if first["loc0000"] <= token < first["loc0000"] + 1024:
-            pieces.append(f"<loc{token - first['loc0000']:04d}>")
-        elif first["seg000"] <= token < first["seg000"] + 128:
-            pieces.append(f"<seg{token - first['seg000']:03d}>")
-        elif token not in (first["end"], first["padding"]):
-            pieces.append(" word ")
-    return "".join(pieces)
-
-
 @pytest.mark.parametrize("number", range(EVALUATED))
 def test_masks_in_their_images_as_big_vision_scores_them(masks, number):
     case, tensors, tokenizer = masks
     entry, tokens = case["evaluator"][number], tensors[f"eval.{number:02d}.tokens"]
-    blocks = parse_text(evaluated_text(tokens, case), get_preset("paligemma-mask").token_format, strict=False)
+    blocks = parse_text(paligemma_text(tokens, case), get_preset("paligemma-mask").token_format, strict=False)
     size = (entry["height"], entry["width"])
     processor = AiTTokenProcessor(convention="paligemma-mask")
     if not entry["valid"]:

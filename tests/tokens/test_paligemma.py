@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_data import load_case
 from PIL import Image
+from published_tokenizers import paligemma_masks, paligemma_text
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from repository import SCRIPTS
@@ -28,27 +28,13 @@ FORMAT = get_preset("paligemma-mask").token_format
 
 @pytest.fixture(scope="module")
 def masks(golden_dir):
-    case, tensors = load_case(golden_dir, "10_paligemma_mask")
-    file = golden_dir / "10_paligemma_mask/vae-oid-like.npz"
-    return case, tensors, VQTokenizer.from_original(file, preset="paligemma-mask")
-
-
-def answer_of(tokens: torch.Tensor, case: dict) -> str:
-    first, pieces = case["token_ids"], []
-    for token in tokens.tolist():
-        if first["loc0000"] <= token < first["loc0000"] + 1024:
-            pieces.append(f"<loc{token - first['loc0000']:04d}>")
-        elif first["seg000"] <= token < first["seg000"] + 128:
-            pieces.append(f"<seg{token - first['seg000']:03d}>")
-        elif token not in (first["end"], first["padding"]):
-            pieces.append(" word")
-    return "".join(pieces)
+    return paligemma_masks(golden_dir)
 
 
 def test_answers_as_big_vision_scores_them(masks):
     case, tensors, tokenizer = masks
     entries = case["evaluator"]
-    texts = [answer_of(tensors[f"eval.{entry['index']:02d}.tokens"], case) for entry in entries]
+    texts = [paligemma_text(tensors[f"eval.{entry['index']:02d}.tokens"], case) for entry in entries]
     sizes = [(entry["height"], entry["width"]) for entry in entries]
     answers = decode_answers(texts, sizes, tokenizer, rule="evaluator")
     for entry, objects in zip(entries, answers):

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 from transformers import set_seed
 
-from ..data.rooms.depth import mean_depth, render_room, room_key
+from ..data.rooms.depth import SyntheticDepth, mean_depth
 from ..data.rooms.objects import tight_box
+from ..data.subset import examples
 from ..data.writing import write_json
 from ..drawing.colors import UNCERTAINTY_COLORS, colorize_uncertainty, value_limits
 from ..drawing.figures import ColorBar, color_bars
@@ -111,7 +112,7 @@ def trained_tokenizer(output: Path, name: str, options: argparse.Namespace) -> V
 
 
 def make_exam(depth: DepthCodec, mask: MaskCodec) -> Exam:
-    rooms = [render_room((*room_key("test", 0), number), SIZE) for number in range(NUM_TEST_ROOMS)]
+    rooms = list(examples(SyntheticDepth("test", SIZE), NUM_TEST_ROOMS))
     return Exam(
         [depth.question(room, number) for number, room in enumerate(rooms)],
         [mask.question(room, number, name) for number, room in enumerate(rooms) for name in visible_classes(room)],

@@ -22,8 +22,9 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..data.rooms.rendering import ROOM_CLASSES
 from ..tokens import TokenBlock, TokenFormatLogitsProcessor, TokenVocabulary, add_tokens, soft_decode
-from .demo_tokens_rooms import ROOM_CLASSES, SIZE, Codec, DepthCodec, LessonCollator, MaskCodec, Question, RoomLessons
+from .demo_tokens_rooms import SIZE, Codec, DepthCodec, LessonCollator, MaskCodec, Question, RoomLessons
 
 
 WORDS = ["<pad>", "<eos>", "<unk>", "<image>", "depth", "segment", *ROOM_CLASSES]

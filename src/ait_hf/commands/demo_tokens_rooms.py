@@ -12,15 +12,14 @@ import torch
 from torch.utils.data import Dataset
 from transformers import BatchFeature, ProcessorMixin
 
-from ..data.rooms.depth import render_room, room_key
+from ..data.rooms.depth import SyntheticDepth
 from ..data.rooms.objects import SMALLEST_SHARE
-from ..data.rooms.rendering import LABEL_CLASSES
+from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
 from ..model.tokenization_vq import VQTokenizer
 from ..tokens import AiTTokenProcessor, TokenBlock, TokenFormat, TokenVocabulary, code_noise, get_preset, parse_text
 
 
 SIZE = (64, 64)
-ROOM_CLASSES = LABEL_CLASSES[:-1]  # of rooms without people
 CODE_NOISE = 0.5  # share of wrong codes in what the model reads while it learns
 
 
@@ -111,14 +110,14 @@ class RoomLessons(Dataset):
     """Rooms by number, each asked for its depth and for all its classes."""
 
     def __init__(self, seed: int, count: int, depth: DepthCodec, mask: MaskCodec):
-        self.key, self.count = room_key("train", seed), count
+        self.rooms, self.count = SyntheticDepth("train", SIZE, seed), count
         self.depth, self.mask = depth, mask
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, number: int) -> list[Question]:
-        room = render_room((*self.key, number), SIZE)
+        room = self.rooms[number]
         masks = [self.mask.question(room, number, name) for name in visible_classes(room)]
         return [self.depth.question(room, number), *masks]
 

@@ -140,7 +140,7 @@ class _RecipeOfData:
         check_unit(self.data, "data")
 
 
-def read_recipe(path: Path, task: str) -> tuple[dict[str, Any], str]:
+def read_section(path: Path, task: str) -> tuple[dict[str, Any], str]:
     """The keys of a task-solver's section of the task, or of a tokenizer's recipe, and the section's name."""
     values, section = read_values(path), ""
     if "tasks" in values:
@@ -157,7 +157,7 @@ def read_task(
 ) -> Kind:
     """The task with the data that `--data` says: those of a recipe, or those that a short form means."""
     if is_recipe(options.data):
-        values, section = read_recipe(Path(options.data), options.task)
+        values, section = read_section(Path(options.data), options.task)
         task = build(kind, {"name": options.task, "data": values["data"]}, section)
         check_unit(task.data, f"{section}.data".lstrip("."))
         return task
@@ -210,15 +210,14 @@ def measure(
         how |= {"image_size": task.data.image_size if model is None else size}
         results[name] = task.evaluate_tokenizer(measured, rows, part, classes, **how)
     if accelerator.is_main_process and options.gallery is not None:
-        chosen = evenly(rows, GALLERY_ROWS)
-        drawn = [chosen[number] for number in range(len(chosen))]
+        drawn = list(evenly(rows, GALLERY_ROWS))
         save_image(task.gallery(model, processor, drawn, classes, **settings), options.gallery)
     return results
 
 
 def measure_as_trained(options: argparse.Namespace, tokenizer: Tokenizer, accelerator: Accelerator) -> Results:
     """The values of a tokenizer on the data of its own recipe, as its training measures them."""
-    values, _ = read_recipe(Path(options.data), options.task)
+    values, _ = read_section(Path(options.data), options.task)
     data = build(_RecipeOfData, {"data": values["data"]}).data
     if data.unit != tokenizer.config.unit:
         raise ValueError(

@@ -11,9 +11,10 @@ from torch.utils.data import Dataset
 
 from ..data.label_maps import check_class_names, read_class_names
 from ..data.rooms.depth import SyntheticDepth
-from ..data.rooms.labels import LABEL_CLASSES, SyntheticLabelMaps
+from ..data.rooms.labels import SyntheticLabelMaps
 from ..data.rooms.normals import SyntheticNormals
 from ..data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
+from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
 from ..data.subset import examples
 from .streams import Source
 
@@ -69,7 +70,7 @@ class Rooms(Source):
 
     def class_names(self) -> list[str]:
         """Of label maps."""
-        return list(LABEL_CLASSES if self.people else LABEL_CLASSES[:-1])
+        return list(LABEL_CLASSES if self.people else ROOM_CLASSES)
 
     def _rooms(self, split: str, for_training: bool) -> dict[str, Any]:
         num_rooms = self.num_rooms if for_training else None

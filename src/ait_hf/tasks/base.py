@@ -199,6 +199,10 @@ class Kind(ABC):
         """
         return pair_classes(config.class_names(self.name), data, model, option=option, **pairing)
 
+    def shown(self, classes: Pairs | None) -> tuple[Sequence[str], Sequence[int] | None]:
+        """Names of the classes in a picture, and which of them those of the data are; `None` if they are the same."""
+        return (self.class_names(), None) if classes is None else (classes.names, classes.numbers)
+
     def owner_of_classes(self, model: str) -> str:
         """What messages say that the model's classes are of."""
         return model

@@ -91,9 +91,9 @@ def render_room(
 
 def mean_depth(size: tuple[int, int], num_rooms: int) -> np.ndarray:
     """The mean of every pixel's known depths over the first rooms of the training split, float64 `size`, metres."""
-    total, count = np.zeros(size), np.zeros(size)
+    rooms, total, count = SyntheticDepth("train", size), np.zeros(size), np.zeros(size)
     for number in range(num_rooms):
-        depth = render_room((*room_key("train", 0), number), size)["depth"]
+        depth = rooms[number]["depth"]
         total += depth
         count += depth > 0
     return total / np.maximum(count, 1)

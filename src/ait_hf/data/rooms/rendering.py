@@ -20,6 +20,7 @@ from .shapes import INFINITY, Box, Capsules, Cylinder, Plane, Sphere, column, do
 STRUCTURE = 0  # class id of floor, ceiling and walls, which all have object id 0
 CLASS_NAMES = ("structure", "box", "sphere", "cylinder", "person")
 LABEL_CLASSES = ("floor", "ceiling", "wall", *CLASS_NAMES[1:])  # of label maps
+ROOM_CLASSES = LABEL_CLASSES[:-1]  # where nobody is in the room
 
 AMBIENT_LIGHT = 0.34
 LIGHT_HALF_DISTANCE = 4.0  # metres at which the lamp's light has fallen to a half

@@ -130,8 +130,7 @@ def evaluate_map_tokenizer(
         On every process the values of [`~ait_hf.metrics.ReconstructionMetric`].
     """
     if metric is None:
-        is_of_vectors = tokenizer.config.unit == UNIT_VECTOR
-        metric = ReconstructionMetric("normals" if is_of_vectors else "map", keep_in_memory=True)
+        metric = ReconstructionMetric(map_reconstruction(tokenizer.config.unit), keep_in_memory=True)
     reconstruct = reconstruct or partial(reconstruct_map, tokenizer, size=image_size)
 
     def rebuild(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
@@ -145,6 +144,11 @@ def evaluate_map_tokenizer(
 
     with evaluating(tokenizer):
         return measure_maps(batches, rebuild, errors or metric.errors, summarize, accelerator, description)
+
+
+def map_reconstruction(unit: str) -> str:
+    """What [`~ait_hf.metrics.ReconstructionMetric`] calls maps in a unit."""
+    return "normals" if unit == UNIT_VECTOR else "map"
 
 
 def reconstruct_map(

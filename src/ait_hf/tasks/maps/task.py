@@ -24,7 +24,7 @@ from ..card_text import GRID_LIMIT, TaskText
 from ..writer import Writer
 from .data import AnyMapData, maps_from_folder
 from .drawing import colorize_map, map_gallery
-from .evaluation import evaluate_map_tokenizer, evaluate_maps, map_collator, map_gallery_rows
+from .evaluation import evaluate_map_tokenizer, evaluate_maps, map_collator, map_gallery_rows, map_reconstruction
 from .prediction import MapWriter
 
 
@@ -148,9 +148,7 @@ class Maps(Kind):
             limits=(GRID_LIMIT,),
         )
 
-    @staticmethod
-    def reconstruction(unit: str) -> str:
-        return "normals" if unit == UNIT_VECTOR else "map"
+    reconstruction = staticmethod(map_reconstruction)
 
     @classmethod
     def tokenizer_config(cls, data) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class Objects(Kind):
         return colorize_mask, ""
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
-        names, numbers = (self.class_names(), None) if classes is None else (classes.names, classes.numbers)
+        names, numbers = self.shown(classes)
         settings |= {"task": self.name, "class_names": names, "class_numbers": numbers}
         return object_gallery(object_gallery_rows(model, processor, rows, **settings))
 

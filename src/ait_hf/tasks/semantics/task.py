@@ -220,7 +220,7 @@ class Semantics(Kind):
         return class_legend(samples, data.class_names(), width)
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
-        names, numbers = (self.class_names(), None) if classes is None else (classes.names, classes.numbers)
+        names, numbers = self.shown(classes)
         rows = semantic_gallery_rows(model, processor, rows, task=self.name, class_numbers=numbers, **settings)
         return semantic_gallery(rows, names)
 
