@@ -16,9 +16,7 @@ from transformers import (
 from transformers.models.swinv2.modeling_swinv2 import Swinv2Backbone
 
 from ait_hf.conversion.swinv2 import (
-    convert_original_backbone_state_dict,
-    convert_timm_swinv2_state_dict,
-    convert_transformers_swinv2_state_dict,
+    convert_swinv2_state_dict,
     load_pretrained_backbone,
     swinv2_config_from_original,
 )
@@ -130,8 +128,8 @@ def test_timm_weights_with_original_names(golden_dir):
     original = json.loads((golden_dir / "02_swin_480like" / "case.json").read_text())["config"]
     config = AiTSwinv2Config.from_dict(swinv2_config_from_original(original, 96))
     old = {key.replace("rpe_mlp", "cpb_mlp").replace("norm3.", "norm."): value for key, value in weights.items()}
-    converted = convert_timm_swinv2_state_dict(old, config)
-    for key, value in convert_original_backbone_state_dict(weights, config).items():
+    converted = convert_swinv2_state_dict(old, config, "timm")
+    for key, value in convert_swinv2_state_dict(weights, config, "original").items():
         assert torch.equal(converted[key], value), key
 
 
@@ -167,9 +165,9 @@ def test_original_names_by_way_of_transformers(golden_dir):
             stock.update(zip(target, value.chunk(3)))
         else:
             stock[target] = value
-    direct = convert_original_backbone_state_dict(weights, config)
-    prefixed = convert_original_backbone_state_dict({f"backbone.{k}": v for k, v in weights.items()}, config)
-    indirect = convert_transformers_swinv2_state_dict(stock, config)
+    direct = convert_swinv2_state_dict(weights, config, "original")
+    prefixed = convert_swinv2_state_dict({f"backbone.{k}": v for k, v in weights.items()}, config, "original")
+    indirect = convert_swinv2_state_dict(stock, config, "transformers")
     assert direct.keys() == prefixed.keys() == indirect.keys()
     for key, value in direct.items():
         assert torch.equal(value, prefixed[key]) and torch.equal(value, indirect[key]), key
@@ -190,7 +188,7 @@ def test_released_checkpoints_fit(golden_dir):
             for key, entry in keys.items()
             if key.startswith("backbone.")
         }
-        assert len(convert_original_backbone_state_dict(weights, config)) == sum(
+        assert len(convert_swinv2_state_dict(weights, config, "original")) == sum(
             "relative_" not in key for key in weights
         )
 
@@ -205,21 +203,21 @@ def test_weights_that_do_not_fit():
         pretrained_window_sizes=(0,),
     )
     stock = Swinv2Model(Swinv2Config(embed_dim=8, depths=[1], num_heads=[1]), add_pooling_layer=False).state_dict()
-    assert "norm.weight" in convert_transformers_swinv2_state_dict(stock, config)
+    assert "norm.weight" in convert_swinv2_state_dict(stock, config, "transformers")
 
     stock["embeddings.position_embeddings"] = torch.zeros(1)
     stock["embeddings.norm.weight"] = torch.zeros(5)
     del stock["encoder.layers.0.blocks.0.attention.self.key.weight"]
     with pytest.raises(ValueError) as error:
-        convert_transformers_swinv2_state_dict(stock, config)
+        convert_swinv2_state_dict(stock, config, "transformers")
     message = str(error.value)
     assert "missing stages.0.blocks.0.attention.qkv.weight" in message
     assert "unexpected embeddings.position_embeddings" in message
     assert "embeddings.norm.weight has shape (5,) instead of (8,)" in message
     with pytest.raises(ValueError, match="missing norm.weight"):
-        convert_original_backbone_state_dict({}, config)
+        convert_swinv2_state_dict({}, config, "original")
     with pytest.raises(ValueError, match="unexpected absolute_pos_embed"):
-        convert_timm_swinv2_state_dict({"absolute_pos_embed": torch.zeros(1)}, config)
+        convert_swinv2_state_dict({"absolute_pos_embed": torch.zeros(1)}, config, "timm")
 
 
 def test_original_configurations_that_are_not_supported():

@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from ait_hf.conversion.swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
+from ait_hf.conversion.swinv2 import convert_swinv2_state_dict, swinv2_config_from_original
 from ait_hf.model.configuration_swinv2_ait import AiTSwinv2Config
 from ait_hf.model.modeling_swinv2_ait import AiTSwinv2Backbone, AiTSwinv2PositionBias, merge_windows, partition_windows
 
@@ -59,7 +59,7 @@ def golden_case(golden_dir, name):
 
 def golden_backbone(config, weights, attn_implementation="sdpa"):
     backbone = AiTSwinv2Backbone._from_config(config, attn_implementation=attn_implementation)
-    backbone.load_state_dict(convert_original_backbone_state_dict(weights, config))
+    backbone.load_state_dict(convert_swinv2_state_dict(weights, config, "original"))
     return backbone.eval()
 
 

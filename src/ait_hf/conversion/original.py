@@ -13,13 +13,17 @@ from ..model.configuration_ait import AiTConfig, AiTTaskConfig
 from ..model.generation_ait import AiTGenerationConfig
 from ..model.image_processing_ait import AiTImageProcessor
 from ..model.modeling_ait import AiTForDenseTokenGeneration
-from .swinv2 import convert_original_backbone_state_dict, swinv2_config_from_original
+from .swinv2 import convert_swinv2_state_dict, renamed, swinv2_config_from_original
 from .vq_tokenizer import convert_vq_tokenizer_state_dict, vq_tokenizer_config_from_original
 from .weight_files import check_weights, read_original_checkpoint
 
 
-# Original prefix or module name -> ours, in the task-solver. Order matters: the first match is taken.
-MODULE_NAMES = [
+# The task embeddings and the parallel token are rows of one table of ours.
+SPECIAL_EMBEDDINGS = ("transformer.det_embed", "transformer.mask_embed")
+SPECIAL_EMBEDDING = "model.decoder.embed_special.weight"
+# From names in the original task-solver to ours, see `renamed`.
+RULES = (
+    (r"^transformer\.(?:det|mask)_embed$", SPECIAL_EMBEDDING),
     (r"^transformer\.encoder\.blocks\.(\d+)\.norm2\.", r"model.encoder.layers.\1.mlp_norm."),
     (r"^transformer\.encoder\.blocks\.", "model.encoder.layers."),
     (r"^transformer\.decoder\.blocks\.(\d+)\.norm2\.", r"model.decoder.layers.\1.cross_attn_norm."),
@@ -28,25 +32,20 @@ MODULE_NAMES = [
     (r"^transformer\.input_proj\.", "model.encoder.input_projection."),
     (r"^transformer\.stem_ln\.", "model.encoder.input_norm."),
     (r"^transformer\.encout_ln\.", "model.encoder.norm."),
+    (r"^transformer\.proj_mlp_ln\.", "model.encoder.memory_mlp_norm."),
     (r"^transformer\.proj\.", "model.encoder.memory_projection."),
     (r"^transformer\.proj_ln\.", "model.encoder.memory_norm."),
     (r"^transformer\.proj_mlp\.", "model.encoder.memory_mlp."),
-    (r"^transformer\.proj_mlp_ln\.", "model.encoder.memory_mlp_norm."),
     (r"^transformer\.norm\.", "model.decoder.norm."),
     (r"^transformer\.voc_embed$", "model.decoder.embed_tokens.weight"),
     (r"^transformer\.dec_embed$", "model.decoder.embed_positions.weight"),
     (r"^transformer\.outp_bias$", "lm_head.bias"),
-]
-LAYER_NAMES = [
     (r"\.norm1\.", ".self_attn_norm."),
     (r"\.crossattn\.", ".cross_attn."),
     (r"\.attn\.", ".self_attn."),
     (r"\.w([qkv])\.", r".\1_proj."),
     (r"_attn\.proj\.", "_attn.out_proj."),
-]
-# The task embeddings and the parallel token are rows of one table of ours.
-SPECIAL_EMBEDDINGS = ("transformer.det_embed", "transformer.mask_embed")
-SPECIAL_EMBEDDING = "model.decoder.embed_special.weight"
+)
 # Buffers that follow from the configuration.
 DERIVED = re.compile(r"(^transformer\.enc_embed|\.loss_seq\.weight|relative_coords_table|relative_position_index)$")
 # A head repeats the whole task-solver under its own name.
@@ -64,15 +63,10 @@ DEFAULT_TOP_P = 0.4
 
 def original_parameter_name(name: str) -> str:
     """Our name of an original task-solver parameter (`transformer.*`); `ValueError` if there is no such."""
-    if name in SPECIAL_EMBEDDINGS:
-        return SPECIAL_EMBEDDING
-    for pattern, replacement in MODULE_NAMES:
-        ours, count = re.subn(pattern, replacement, name)
-        if count:
-            for layer_pattern, layer_replacement in LAYER_NAMES:
-                ours = re.sub(layer_pattern, layer_replacement, ours)
-            return ours
-    raise ValueError(f"{name!r} is not a parameter of the original task-solver.")
+    ours = renamed(name, RULES)
+    if ours == name:
+        raise ValueError(f"{name!r} is not a parameter of the original task-solver.")
+    return ours
 
 
 def config_from_original(original: dict[str, Any]) -> AiTConfig:
@@ -123,8 +117,12 @@ def config_from_original(original: dict[str, Any]) -> AiTConfig:
             max_position_embeddings=solver["dec_length"],
             pad_images_to=[original["padto"]] * 2 if original.get("padto") else None,
         )
-        if "depth" in heads:
-            _refuse_other_offset(heads["depth"]["depth_token_offset"], config)
+        ours = config.vocabulary.codebooks["depth"].start
+        if "depth" in heads and heads["depth"]["depth_token_offset"] != ours:
+            raise ValueError(
+                f"The original depth codes begin at id {heads['depth']['depth_token_offset']}, the configured vocabulary "
+                f"puts them at {ours}."
+            )
     except KeyError as error:
         raise ValueError(f"The original configuration lacks the entry {error}.") from error
     return config
@@ -135,8 +133,8 @@ def _task_from_head(name: str, head: dict[str, Any]) -> dict[str, Any]:
     task = {"task_id": head["task_id"], "loss_weight": float(head.get("loss_weight", 1.0))}
     if name == "depth":
         side = head["vae_cfg"]["mask_size"]
-        task |= {"output_type": "depth", "slots": ["depth"], "image_size": [side, side], **_codes(head, "silog")}
-        return task
+        depth = {"output_type": "depth", "slots": ["depth"], "image_size": [side, side]}
+        return task | depth | _codes(head, "silog")
     if head.get("coord_norm", "abs") != "abs":
         raise ValueError(f"coord_norm of the head {name!r} is {head['coord_norm']!r}; only 'abs' can be converted.")
     task |= {
@@ -163,14 +161,6 @@ def _codes(head: dict[str, Any], auxiliary_loss: str) -> dict[str, Any]:
     }
 
 
-def _refuse_other_offset(offset: int, config: AiTConfig) -> None:
-    if config.vocabulary.codebooks["depth"].start != offset:
-        raise ValueError(
-            f"The original depth codes begin at id {offset}, the configured vocabulary puts them at "
-            f"{config.vocabulary.codebooks['depth'].start}."
-        )
-
-
 def generation_config_from_original(original: dict[str, Any], config: AiTConfig) -> AiTGenerationConfig:
     """
     How the released evaluation decodes: soft or hard, separately for task-solver and detokenizer; boxes and classes by
@@ -183,14 +173,6 @@ def generation_config_from_original(original: dict[str, Any], config: AiTConfig)
     if top_p := solver.get("top_p", DEFAULT_TOP_P):
         generation_config.do_sample, generation_config.top_p = True, top_p
     return generation_config
-
-
-def _refuse_differing_duplicates(original: dict[str, torch.Tensor]) -> None:
-    for key in original:
-        if DUPLICATE.match(key):
-            canonical = "transformer." + key.split(".transformer.", 1)[1]
-            if canonical not in original or not torch.equal(original[key], original[canonical]):
-                raise ValueError(f"{key} should repeat {canonical}, but the two differ: this is no released layout.")
 
 
 def convert_state_dict(
@@ -208,14 +190,15 @@ def convert_state_dict(
     Raises:
         ValueError: Keys are missing or unexpected, shapes differ, or a head's copy of the solver differs.
     """
-    _refuse_differing_duplicates(original)
     parts: dict[str, dict[str, torch.Tensor]] = {"backbone": {}, "solver": {}}
     inside: dict[str, dict[str, torch.Tensor]] = {}
     unexpected = []
     for key, tensor in original.items():
         if DUPLICATE.match(key):
-            continue
-        if key.startswith("backbone."):
+            canonical = "transformer." + key.split(".transformer.", 1)[1]
+            if canonical not in original or not torch.equal(tensor, original[canonical]):
+                raise ValueError(f"{key} should repeat {canonical}, but the two differ: this is no released layout.")
+        elif key.startswith("backbone."):
             parts["backbone"][key] = tensor
         elif match := TOKENIZER.match(key):
             inside.setdefault(CODEBOOK_OF_HEAD.get(match[1], match[1]), {})[key[match.end() :]] = tensor
@@ -226,7 +209,7 @@ def convert_state_dict(
     if unexpected:
         raise ValueError(f"Unexpected keys in the checkpoint: {', '.join(sorted(unexpected))}.")
     converted = _convert_solver(parts["solver"], config)
-    backbone = convert_original_backbone_state_dict(parts["backbone"], config.backbone_config)
+    backbone = convert_swinv2_state_dict(parts["backbone"], config.backbone_config, "original")
     converted |= {f"model.encoder.backbone.{key}": tensor for key, tensor in backbone.items()}
     for name, weights in (inside | (tokenizers or {})).items():
         if name not in config.tokenizers:

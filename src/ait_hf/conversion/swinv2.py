@@ -3,32 +3,15 @@
 """
 SwinV2 weights of the original AiT code, transformers and timm, as [`AiTSwinv2Backbone`] weights.
 
-Every converter takes a state dict and gives back exactly the parameters of the backbone; anything missing, unknown or
-of another shape is a `ValueError` that names it. What is skipped: tables and masks that follow from the configuration,
-classification and reconstruction heads, mask tokens.
-
-Original names (timm's are the same with `cpb_mlp`, and with `layers.{s + 1}.downsample` for the merging of stage s):
-
-| original                            | here                                       |
-|-------------------------------------|--------------------------------------------|
-| `patch_embed.proj`                  | `embeddings.projection`                    |
-| `patch_embed.norm`                  | `embeddings.norm`                          |
-| `layers.s.blocks.b.attn.qkv`        | `stages.s.blocks.b.attention.qkv`          |
-| `....attn.q_bias`, `v_bias`         | `....attention.query_bias`, `value_bias`   |
-| `....attn.logit_scale`              | `....attention.logit_scale`                |
-| `....attn.rpe_mlp.0`, `.2`          | `....attention.position_bias.fc1`, `.fc2`  |
-| `....attn.proj`                     | `....attention.projection`                 |
-| `....norm1`, `norm2`                | `....attention_norm`, `mlp_norm`           |
-| `....mlp.fc1`, `fc2`                | `....mlp.fc1`, `fc2`                       |
-| `layers.s.downsample`               | `stages.s.merging`                         |
-| `norm3` (the last stage's)          | `norm`                                     |
-
-transformers' `query`, `key` and `value` weights are stacked, in this order, into `qkv`.
+What is skipped: tables and masks that follow from the configuration, classification and reconstruction heads, mask tokens.
 """
 
 import json
 import re
+from collections.abc import Iterable
+from functools import reduce
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from transformers import Swinv2Config
@@ -42,7 +25,6 @@ logger = logging.get_logger(__name__)
 
 STOCK_COSINE_EPS = 1e-12  # transformers and timm normalise queries and keys with torch's default
 
-# Rules are (pattern, replacement) pairs, all of which are applied in order.
 ORIGINAL_RULES = (
     (r"^backbone\.", ""),
     (r"^patch_embed\.proj\.", "embeddings.projection."),
@@ -76,9 +58,14 @@ TRANSFORMERS_RULES = (
     (r"^layernorm\.", "norm."),
 )
 DERIVED = r"(?:^|\.)(?:relative_coords_table|relative_position_index|attn_mask|k_bias)$"
-ORIGINAL_SKIPPED = re.compile(DERIVED)
-TRANSFORMERS_SKIPPED = re.compile(DERIVED + r"|^classifier\.|^decoder\.|^(?:swinv2\.)?embeddings\.mask_token$")
-TIMM_SKIPPED = re.compile(DERIVED + r"|^head\.")
+RULES_AND_SKIPPED = {
+    "original": (ORIGINAL_RULES, DERIVED),
+    "timm": (ORIGINAL_RULES, DERIVED + r"|^head\."),
+    "transformers": (
+        TRANSFORMERS_RULES,
+        DERIVED + r"|^classifier\.|^decoder\.|^(?:swinv2\.)?embeddings\.mask_token$",
+    ),
+}
 
 ORIGINAL_KEYS = {"embed_dim", "depths", "num_heads", "window_size", "use_shift", "pretrain_window_size"}
 # What the released models leave at one value (and the network therefore does not offer), or what training needed only.
@@ -127,94 +114,61 @@ def swinv2_config_from_original(backbone_cfg: dict, image_size: int | tuple[int,
     }
 
 
-def _rename(state_dict: dict, rules: tuple, skipped: re.Pattern) -> dict:
-    renamed = {}
-    for key, tensor in state_dict.items():
-        if skipped.search(key):
-            continue
-        for pattern, replacement in rules:
-            key = re.sub(pattern, replacement, key)
-        renamed[key] = tensor
-    return renamed
+def renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    """The name after all rules, (pattern, replacement) pairs, in order."""
+    return reduce(lambda name, rule: re.sub(*rule, name), rules, name)
 
 
-def _check(state_dict: dict, config: AiTSwinv2Config, source: str, optional: tuple[str, ...] = ()) -> dict:
-    """Returns `state_dict` if it holds exactly the backbone's parameters (`optional` ones may be missing)."""
+def convert_swinv2_state_dict(
+    state_dict: dict[str, torch.Tensor], config: AiTSwinv2Config, source: str
+) -> dict[str, torch.Tensor]:
+    """
+    Weights of another SwinV2 as exactly the parameters of [`AiTSwinv2Backbone`].
+
+    Args:
+        state_dict (`dict[str, torch.Tensor]`): Of `source`.
+        config ([`AiTSwinv2Config`]): Architecture of the backbone.
+        source (`str`): `"original"`, an AiT checkpoint, with or without the leading `backbone.`; `"timm"`,
+            `SwinTransformerV2`; or `"transformers"`, `Swinv2Model`, `Swinv2ForImageClassification`,
+            `Swinv2ForMaskedImageModeling` or `Swinv2Backbone`, which has no final norm: then the result has none either.
+
+    Raises:
+        ValueError: naming every missing, unexpected or misshapen weight (by its name in this package).
+    """
+    rules, skipped = RULES_AND_SKIPPED[source]
+    if source == "original":
+        rules = (*rules, (rf"^norm{config.num_layers - 1}\.", "norm."))
+    # timm counts a merging to the stage after it; before 0.9, it kept the original names.
+    if source == "timm" and "layers.0.downsample.reduction.weight" not in state_dict:
+        shifts = [(rf"^layers\.{s + 1}\.downsample\.", f"stages.{s}.merging.") for s in range(config.num_layers)]
+        rules = (*shifts, *rules)
+    ours = {renamed(key, rules): tensor for key, tensor in state_dict.items() if not re.search(skipped, key)}
+    for stage, depth in enumerate(config.depths if source == "transformers" else ()):
+        for block in range(depth):
+            prefix = f"stages.{stage}.blocks.{block}.attention."
+            parts = [f"{prefix}{name}.weight" for name in ("query", "key", "value")]
+            if all(part in ours for part in parts):
+                ours[f"{prefix}qkv.weight"] = torch.cat([ours.pop(part) for part in parts])
     with torch.device("meta"):
         expected = AiTSwinv2Backbone(config).state_dict()
-    problems = [f"missing {key}" for key in expected if key not in state_dict and key not in optional]
-    problems += [f"unexpected {key}" for key in state_dict if key not in expected]
+    optional = ("norm.weight", "norm.bias") if source == "transformers" else ()
+    problems = [f"missing {key}" for key in expected if key not in ours and key not in optional]
+    problems += [f"unexpected {key}" for key in ours if key not in expected]
     problems += [
         f"{key} has shape {tuple(tensor.shape)} instead of {tuple(expected[key].shape)}"
-        for key, tensor in state_dict.items()
+        for key, tensor in ours.items()
         if key in expected and tensor.shape != expected[key].shape
     ]
     if problems:
         raise ValueError(f"the {source} weights do not fit the SwinV2 configuration: {'; '.join(problems)}.")
-    return state_dict
-
-
-def convert_original_backbone_state_dict(
-    state_dict: dict[str, torch.Tensor], config: AiTSwinv2Config
-) -> dict[str, torch.Tensor]:
-    """
-    Backbone weights of an original AiT checkpoint, with or without the leading `backbone.`.
-
-    Raises:
-        ValueError: naming every missing, unexpected or misshapen weight (by its name in this package).
-    """
-    last_norm = (rf"^norm{config.num_layers - 1}\.", "norm.")
-    renamed = _rename(state_dict, (*ORIGINAL_RULES, last_norm), ORIGINAL_SKIPPED)
-    return _check(renamed, config, "original")
-
-
-def convert_timm_swinv2_state_dict(
-    state_dict: dict[str, torch.Tensor], config: AiTSwinv2Config
-) -> dict[str, torch.Tensor]:
-    """
-    Weights of timm's `SwinTransformerV2`, which counts a merging to the stage after it; the classification head is
-    skipped.
-
-    Raises:
-        ValueError: naming every missing, unexpected or misshapen weight (by its name in this package).
-    """
-    rules = ORIGINAL_RULES
-    if "layers.0.downsample.reduction.weight" not in state_dict:  # before 0.9, timm kept the original names
-        shifts = [(rf"^layers\.{s + 1}\.downsample\.", f"stages.{s}.merging.") for s in range(config.num_layers)]
-        rules = (*shifts, *ORIGINAL_RULES)
-    return _check(_rename(state_dict, rules, TIMM_SKIPPED), config, "timm")
-
-
-def convert_transformers_swinv2_state_dict(
-    state_dict: dict[str, torch.Tensor], config: AiTSwinv2Config
-) -> dict[str, torch.Tensor]:
-    """
-    Weights of transformers' `Swinv2Model`, `Swinv2ForImageClassification`, `Swinv2ForMaskedImageModeling` or
-    `Swinv2Backbone`; heads and the mask token are skipped. A `Swinv2Backbone` has no final norm: then the result has
-    none either.
-
-    Raises:
-        ValueError: naming every missing, unexpected or misshapen weight (by its name in this package).
-    """
-    renamed = _rename(state_dict, TRANSFORMERS_RULES, TRANSFORMERS_SKIPPED)
-    for stage, depth in enumerate(config.depths):
-        for block in range(depth):
-            prefix = f"stages.{stage}.blocks.{block}.attention."
-            parts = [f"{prefix}{name}.weight" for name in ("query", "key", "value")]
-            if all(part in renamed for part in parts):
-                renamed[f"{prefix}qkv.weight"] = torch.cat([renamed.pop(part) for part in parts])
-    return _check(renamed, config, "transformers", optional=("norm.weight", "norm.bias"))
-
-
-def _pair(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return ours
 
 
 def _stage_sides(
     image_size: int | tuple[int, int], patch_size: int | list[int] | tuple[int, int], num_stages: int
 ) -> list[int]:
     """Shorter side of every stage's map, in tokens, as transformers counts them."""
-    side = min(pixels // patch for pixels, patch in zip(_pair(image_size), _pair(patch_size)))
+    side = int(np.floor_divide(image_size, patch_size).min())
     return [side // 2**stage for stage in range(num_stages)]
 
 
@@ -307,9 +261,9 @@ def load_pretrained_backbone(
         stored = json.load(file)
     architecture = stored.get("architecture", "")
     if stored.get("model_type") == "swinv2":
-        arguments, convert = _describe_transformers(stored), convert_transformers_swinv2_state_dict
+        arguments, source = _describe_transformers(stored), "transformers"
     elif architecture.startswith("swinv2_") and not architecture.startswith("swinv2_cr_"):
-        arguments, convert = _describe_timm(stored), convert_timm_swinv2_state_dict
+        arguments, source = _describe_timm(stored), "timm"
     else:
         raise ValueError(
             f"{name_or_path} is not a SwinV2 checkpoint: its config.json has neither model_type swinv2 (transformers) "
@@ -327,9 +281,9 @@ def load_pretrained_backbone(
         drop_path_rate=drop_path_rate,
         cosine_eps=STOCK_COSINE_EPS,
     )
-    state_dict = convert(load_file(_checkpoint_file(name_or_path, "model.safetensors")), config)
+    weights = load_file(_checkpoint_file(name_or_path, "model.safetensors"))
     backbone = AiTSwinv2Backbone(config).eval()
-    missing = backbone.load_state_dict(state_dict, strict=False).missing_keys
+    missing = backbone.load_state_dict(convert_swinv2_state_dict(weights, config, source), strict=False).missing_keys
     if missing:
         logger.warning(f"{name_or_path} has no final norm; newly initialised: {', '.join(missing)}.")
     return config, backbone

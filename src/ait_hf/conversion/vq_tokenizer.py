@@ -39,55 +39,38 @@ def vq_tokenizer_config_from_original(vae_cfg: dict[str, Any]) -> dict[str, Any]
             raise ValueError(
                 f"Only original tokenizers of {key} {supported!r} can be converted, got {vae_cfg[key]!r}."
             )
+    normalised = vae_cfg.get("use_norm", True)  # unless it is switched off
     try:
         if "token_length" in vae_cfg:
-            config = _from_solver_dialect(vae_cfg)
+            channels, names = 1, ("mask_size", "num_embeddings", "embedding_dim")
+            ratio = vae_cfg["mask_size"] // int(vae_cfg["token_length"] ** 0.5)
+            base_channels = vae_cfg["hidden_dim"] // (ratio // 2)
+            loss_type = "mse" if normalised else "masked_mse"
         else:
-            config = _from_trainer_dialect(vae_cfg)
-        # Both dialects share these; normalisation is on unless it is switched off.
-        normalised = vae_cfg.get("use_norm", True)
+            loss_type = ORIGINAL_LOSS_TYPES.get(vae_cfg["loss_type"])
+            if loss_type is None:
+                known = ", ".join(ORIGINAL_LOSS_TYPES)
+                raise ValueError(f"The original loss_type {vae_cfg['loss_type']!r} is not known; known are {known}.")
+            channels, names = vae_cfg["channels"], ("image_size", "num_tokens", "codebook_dim")
+            ratio, base_channels = vae_cfg["downsample_ratio"], vae_cfg["hidden_dim"]
+        sample_size, num_vq_embeddings, vq_embed_dim = (vae_cfg[name] for name in names)
         return {
-            **config,
+            "in_channels": channels,
+            "out_channels": channels,
+            "downsample_ratio": ratio,
+            "base_channels": base_channels,
             "num_res_blocks": vae_cfg["num_resnet_blocks"],
+            "num_vq_embeddings": num_vq_embeddings,
+            "vq_embed_dim": vq_embed_dim,
+            "sample_size": sample_size,
             "value_range": [0.0, float(vae_cfg.get("max_value", 1.0))] if normalised else None,
             "unit": "mask" if normalised else "metre",
+            "loss_type": loss_type,
             "commitment_cost": vae_cfg.get("commitment_cost", 0.25),
             "ema_decay": vae_cfg.get("ema_decay", 0.99),
         }
     except KeyError as error:
         raise ValueError(f"The original tokenizer configuration lacks {error}; it has {sorted(vae_cfg)}.") from error
-
-
-def _from_solver_dialect(vae_cfg: dict[str, Any]) -> dict[str, Any]:
-    downsample_ratio = vae_cfg["mask_size"] // int(vae_cfg["token_length"] ** 0.5)
-    return {
-        "in_channels": 1,
-        "out_channels": 1,
-        "downsample_ratio": downsample_ratio,
-        "base_channels": vae_cfg["hidden_dim"] // (downsample_ratio // 2),
-        "num_vq_embeddings": vae_cfg["num_embeddings"],
-        "vq_embed_dim": vae_cfg["embedding_dim"],
-        "sample_size": vae_cfg["mask_size"],
-        "loss_type": "mse" if vae_cfg.get("use_norm", True) else "masked_mse",
-    }
-
-
-def _from_trainer_dialect(vae_cfg: dict[str, Any]) -> dict[str, Any]:
-    loss_type = vae_cfg["loss_type"]
-    if loss_type not in ORIGINAL_LOSS_TYPES:
-        raise ValueError(
-            f"The original loss_type {loss_type!r} is not known; known are {', '.join(ORIGINAL_LOSS_TYPES)}."
-        )
-    return {
-        "in_channels": vae_cfg["channels"],
-        "out_channels": vae_cfg["channels"],
-        "downsample_ratio": vae_cfg["downsample_ratio"],
-        "base_channels": vae_cfg["hidden_dim"],
-        "num_vq_embeddings": vae_cfg["num_tokens"],
-        "vq_embed_dim": vae_cfg["codebook_dim"],
-        "sample_size": vae_cfg["image_size"],
-        "loss_type": ORIGINAL_LOSS_TYPES[loss_type],
-    }
 
 
 def convert_vq_tokenizer_state_dict(
@@ -100,9 +83,6 @@ def convert_vq_tokenizer_state_dict(
         original (`dict[str, torch.Tensor]`): Original keys, perhaps with the prefix `module.` of distributed training
             and without the codebook's moving averages, which inference does not need.
         config (`dict[str, Any]`): Arguments of [`VQTokenizer`].
-
-    Returns:
-        `dict[str, torch.Tensor]`: the same tensors under our names.
 
     Raises:
         ValueError: If keys are missing or unexpected, or a tensor has a shape that `config` does not give; it names
@@ -117,7 +97,7 @@ def convert_vq_tokenizer_state_dict(
     with torch.device("meta"):
         tokenizer = VQTokenizer(**config)
     shapes = {key: tensor.shape for key, tensor in tokenizer.state_dict().items()}
-    names = _original_names(num_stages=len(tokenizer.encoder.down), num_res_blocks=len(tokenizer.encoder.res_blocks))
+    names = _original_names(len(tokenizer.encoder.down), len(tokenizer.encoder.res_blocks))
     check_weights(original, {key: shapes[name] for key, name in names.items()}, "The original tokenizer")
     return {names[key]: tensor for key, tensor in original.items()}
 
