@@ -39,13 +39,7 @@ from typing import Any
 from .arguments import add_tf32, command_parser, seed
 
 
-TASKS = (
-    "depth",
-    "object-detection",
-    "instance-segmentation",
-    "keypoint-detection",
-    "semantic-segmentation",
-)
+TASKS = ("depth", "object-detection", "instance-segmentation", "keypoint-detection", "semantic-segmentation")
 
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:

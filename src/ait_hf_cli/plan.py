@@ -34,12 +34,7 @@ class GPU(NamedTuple):
 
 
 # From the makers' data sheets (SXM boards where there are several), without sparsity.
-GPUS = {
-    "A100": GPU(80, 312, 19.5),
-    "H100": GPU(80, 989, 67),
-    "H200": GPU(141, 989, 67),
-    "L40S": GPU(48, 362, 91.6),
-}
+GPUS = {"A100": GPU(80, 312, 19.5), "H100": GPU(80, 989, 67), "H200": GPU(141, 989, 67), "L40S": GPU(48, 362, 91.6)}
 
 
 def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:

@@ -408,13 +408,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    stream: Stream,
-    accelerator: Accelerator,
-    *,
-    split: str,
-    num_samples: int | None,
-    batch_size: int,
-    num_workers: int,
+    stream: Stream, accelerator: Accelerator, *, split: str, num_samples: int | None, batch_size: int, num_workers: int
 ) -> DataLoader:
     """
     Batches of a fixed part of a split, shared out over the processes for `accelerator.gather_for_metrics`.

@@ -45,10 +45,7 @@ class Adaptation:
 
 
 def adapt_solver(
-    trained: AiTForDenseTokenGeneration,
-    tasks: Mapping[str, Kind],
-    tokenizers: Mapping[str, Tokenizer],
-    name: str,
+    trained: AiTForDenseTokenGeneration, tasks: Mapping[str, Kind], tokenizers: Mapping[str, Tokenizer], name: str
 ) -> Adaptation:
     """
     The trained model with the classes and image sizes of other data.
@@ -104,10 +101,7 @@ def adapt_solver(
 
 
 def _adapted_config(
-    trained: AiTForDenseTokenGeneration,
-    tasks: Mapping[str, Kind],
-    tokenizers: Mapping[str, Tokenizer],
-    name: str,
+    trained: AiTForDenseTokenGeneration, tasks: Mapping[str, Kind], tokenizers: Mapping[str, Tokenizer], name: str
 ) -> AiTConfig:
     old = trained.config
     values = old.to_dict()
