@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from repository import SCRIPTS
 
-from ait_hf.training import loop
+from ait_hf.training import processes
 from ait_hf.training.solver import SolverTraining, train_solver
 
 
@@ -19,7 +19,7 @@ CONFIGS = SCRIPTS / "accelerate"
 def train_sharded(recipe, spoiled_forward: int | None = None) -> None:
     """As if launched with fsdp2.yaml; Accelerate itself knows FSDP on accelerators only, torch also on the CPU."""
     settings = load_config_from_file(str(CONFIGS / "fsdp2.yaml")).fsdp_config
-    original, loss, calls = loop.build_accelerator, SolverTraining.loss, []
+    original, loss, calls = processes.build_accelerator, SolverTraining.loss, []
 
     def build(recipe):
         accelerator = original(recipe)
@@ -44,5 +44,5 @@ def train_sharded(recipe, spoiled_forward: int | None = None) -> None:
         is_bad = len(calls) == spoiled_forward and accelerator.process_index == 1
         return values | {"loss": values["loss"] * (math.nan if is_bad else 1)}
 
-    loop.build_accelerator, SolverTraining.loss = build, spoiled
+    processes.build_accelerator, SolverTraining.loss = build, spoiled
     train_solver(recipe)

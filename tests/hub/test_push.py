@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from saved_model import picture, save_tiny_model, tiny_model
 from strangers import run_as_stranger
 
 from ait_hf import VQTokenizer
-from ait_hf.hub.push import HubRecipe, prepare_repository, push_folder, push_run
+from ait_hf.hub.push import HubRecipe, prepare_repository, push_folder
 from ait_hf_cli import main as ait
 
 
@@ -314,7 +315,7 @@ def test_a_run_is_published_as_its_recipe_says(saved, hub):
     recipe = HubRecipe(repo_id=REPO, private=True, license="cc-by-4.0", message="Trained")
     prepare_repository(recipe)
     assert hub.repositories[REPO].private
-    push_run(saved, recipe)
+    push_folder(saved, **asdict(recipe))
     assert hub.repositories[REPO].head.message == "Trained"
     assert b"license: cc-by-4.0" in hub.files(REPO)["README.md"]
 

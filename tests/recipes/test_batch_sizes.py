@@ -15,8 +15,7 @@ from training_runs import assert_equal_weights, run_in_processes, tokenizer_reci
 
 from ait_hf.recipes.batch_sizes import shared_out
 from ait_hf.recipes.parsing import flatten, read_values, to_values
-from ait_hf.training.checkpoints import MANIFEST
-from ait_hf.training.former_batch_sizes import check_batch_sizes
+from ait_hf.training.checkpoints import MANIFEST, check_batch_sizes
 from ait_hf.training.processes import share_statistics
 from ait_hf.training.reading import read_recipe
 from ait_hf.training.solver import SolverRecipe

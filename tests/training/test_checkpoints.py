@@ -17,9 +17,8 @@ from training_runs import assert_equal_weights, run_in_processes, tokenizer_reci
 
 from ait_hf.training import checkpoints as checkpoints_module
 from ait_hf.training import loop
-from ait_hf.training.checkpoints import MANIFEST, checkpoint_to_resume, list_checkpoints, what_is_wrong
+from ait_hf.training.checkpoints import MANIFEST, WriteError, checkpoint_to_resume, list_checkpoints, what_is_wrong
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
-from ait_hf.training.writing import WriteError
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from training_runs import (
 
 from ait_hf import AiTForDenseTokenGeneration
 from ait_hf.model.modeling_solver_ait import AiTDecoder, AiTEncoder
-from ait_hf.training.compilation import compile_parts, uncompiled
+from ait_hf.training.processes import compile_parts, uncompiled
 from ait_hf.training.solver import train_solver
 from ait_hf.training.tokenizer import train_tokenizer
 

@@ -11,7 +11,7 @@ from accelerate.state import PartialState
 from training_runs import run_in_processes, tokenizer_recipe
 
 from ait_hf.training.checkpoints import list_checkpoints
-from ait_hf.training.divergence import PATIENCE, find_runaway
+from ait_hf.training.monitoring import PATIENCE, find_runaway
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 
 

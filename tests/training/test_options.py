@@ -18,8 +18,7 @@ from safetensors.torch import load_file
 from training_runs import save_tokenizer, solver_recipe, tokenizer_recipe, weights, without_measurements
 
 from ait_hf.model.modeling_solver_ait import AiTMLP
-from ait_hf.training.precision import set_tf32
-from ait_hf.training.processes import build_accelerator
+from ait_hf.training.processes import build_accelerator, set_tf32
 from ait_hf.training.solver import train_solver
 from ait_hf.training.tokenizer import train_tokenizer
 

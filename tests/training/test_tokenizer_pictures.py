@@ -15,9 +15,7 @@ from training_runs import assert_equal_weights, tokenizer_recipe, without_measur
 from ait_hf.tasks.depth.drawing import colorize_depth
 from ait_hf.tasks.kinds import Depth, Maps, Objects, Poses, Semantics
 from ait_hf.tasks.objects.drawing import INSIDE
-from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
-from ait_hf.training.tokenizer_data import InputMask
-from ait_hf.training.tokenizer_pictures import CELL, draw_reconstructions
+from ait_hf.training.tokenizer import CELL, InputMask, TokenizerTraining, draw_reconstructions, train_tokenizer
 
 
 def cell(page: Image.Image, row: int, column: int) -> np.ndarray:

@@ -37,7 +37,7 @@ from ..recipes.streams import DataRecipe, evaluation_batches
 from ..tasks.base import SYNTHETIC, Kind
 from ..tasks.classes import pair_split
 from ..tasks.kinds import check_unit, kind_of, kind_of_output
-from ..training.precision import set_tf32
+from ..training.processes import set_tf32
 from ..training.tokenizer import AnyTokenizerData, evaluate_reconstructions
 
 

@@ -18,7 +18,7 @@ from ..model.configuration_ait import AiTConfig
 from ..model.image_reading_ait import read_image
 from ..tasks.base import Kind
 from ..tasks.kinds import KINDS, kind_of_output
-from ..training.precision import set_tf32
+from ..training.processes import set_tf32
 from .devices import best_device
 
 

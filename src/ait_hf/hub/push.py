@@ -4,7 +4,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
@@ -48,11 +48,6 @@ def prepare_repository(hub: HubRecipe) -> None:
     api = HfApi()
     with _clear_errors(api, hub.repo_id):
         _make_repository(api, hub.repo_id, hub.private)
-
-
-def push_run(folder: str | Path, hub: HubRecipe) -> str:
-    """Publishes the finished output folder of a training; result and errors as of [`push_folder`]."""
-    return push_folder(folder, **asdict(hub))
 
 
 def push_folder(

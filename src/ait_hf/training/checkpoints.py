@@ -11,19 +11,53 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
+from safetensors import SafetensorError
 
 from ..data.writing import replace_folder, write_text
-from .writing import WriteError, write_together
 
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+# What writing to a full disk raises: torch and safetensors have errors of their own.
+_WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
 _STEP = re.compile(r"^step-(\d+)$")
+
+
+class WriteError(OSError):
+    """Something of a run could not be written; the message says what, why and what is left."""
+
+
+def write_together(
+    accelerator: Accelerator, what: str, write: Callable[[], None], *, everywhere: bool = False, intact: str = ""
+) -> None:
+    """
+    Calls `write` on the main process, or on every one, and waits for all of them. All processes call it.
+
+    Args:
+        what: What is written and where, for the message.
+        intact: A sentence on what is left if it fails.
+
+    Raises:
+        WriteError: On all processes, if it failed on one of them.
+    """
+    error = None
+    if everywhere or accelerator.is_main_process:
+        try:
+            write()
+        except _WRITE_ERRORS as failure:
+            error = failure
+    reasons = gather_object([None if error is None else " ".join(str(error).split()[:40])])
+    if reason := next((reason for reason in reasons if reason is not None), None):
+        raise WriteError(
+            f"{what} could not be written ({reason.rstrip('.')}): see that the disk has room. {intact}".strip()
+        ) from error
 
 
 def save_checkpoint(
@@ -140,6 +174,35 @@ def what_is_wrong(checkpoint: Path) -> str | None:
         if _digest(path) != expected["sha256"]:
             return f"{name} has changed"
     return None
+
+
+def check_batch_sizes(before: Mapping[str, Any], now: Mapping[str, Any], resumed: Path) -> dict[str, Any]:
+    """
+    The values that a run was started with, `batch_size` being that of a step.
+
+    Args:
+        before: Of the run's saved recipe, flattened; `version` is `None` if it does not say.
+        now: Of the recipe that it is resumed with, flattened.
+        resumed: Its checkpoint.
+
+    Raises:
+        ValueError: `before` is from when `batch_size` was that of a process and forward, and `now` does not have the number
+            that they made together; the message has it.
+    """
+    if before.get("version") is not None:
+        return dict(before)
+    num_processes = json.loads((resumed / MANIFEST).read_text(encoding="utf-8"))["num_processes"]
+    forwards = before["train.gradient_accumulation_steps"]
+    totals = {
+        key: value * num_processes * forwards for key, value in before.items() if key.endswith("data.batch_size")
+    }
+    if differing := [f"{key}={total}" for key, total in totals.items() if now.get(key, total) != total]:
+        raise ValueError(
+            f"{resumed} was saved when batch_size was that of one process and forward; it now is that of a whole step, "
+            f"of which this run had {num_processes} processes with {forwards} forwards each: to go on, write "
+            f"{' '.join(differing)}."
+        )
+    return {**before, **totals, "version": now["version"]}
 
 
 def _find(checkpoints: Path, resume: str) -> Path | None:

@@ -6,48 +6,119 @@ import copy
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate import Accelerator
 from accelerate.utils import DynamoBackend, send_to_device, set_seed
+from PIL import Image
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..data.writing import write_folder, write_into_folder, write_text
-from ..hub.push import prepare_repository, push_run
+from ..drawing.picture_files import save_image
+from ..hub.push import prepare_repository, push_folder
 from ..recipes.batch_sizes import shared_out
+from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import build, dump_recipe, flatten, read_values, to_values
-from ..recipes.streams import mixed_batches
+from ..recipes.streams import Batch, Stream, evaluation_batches, mixed_batches
+from . import processes
 from .averaging import build_average
-from .checkpoints import checkpoint_to_resume, name_last_good, save_checkpoint
-from .compilation import compile_parts, uncompiled
-from .divergence import Runaway, find_runaway
-from .former_batch_sizes import check_batch_sizes
+from .checkpoints import check_batch_sizes, checkpoint_to_resume, name_last_good, save_checkpoint, write_together
 from .guard import StepGuard, poison
-from .monitoring import SKIPPED, Meter
+from .monitoring import SKIPPED, Meter, Runaway, find_runaway
 from .optimizer import build_optimizer
-from .pictures import publish_pictures
-from .processes import build_accelerator, compilation, is_sharded, set_up_sharding, share_statistics
 from .schedules import build_schedule
 from .settings import Recipe
-from .training_task import TrainingTask
-from .writing import write_together
 
 
 logger = logging.getLogger(__name__)
 
+Batches = Mapping[str, Batch]  # of one forward, by the names of the streams
+Scalars = dict[str, torch.Tensor]
+Loaders = dict[str, DataLoader]
 RECIPE_FILE = "recipe.yaml"
 # What may change when a run is resumed without making it another run.
 _FREE_ON_RESUME = ("output_dir", "train.resume", "train.trackers", "train.num_workers", "train.max_steps", "hub")
 _FREE_ON_RESUME += ("train.max_loss_growth", "hub.repo_id", "hub.private", "hub.license", "hub.message")
+
+
+class TrainingTask(ABC):
+    """
+    What is particular to one kind of model.
+
+    Attributes:
+        model: What is trained.
+        parts: Modules of it that `train.compile` makes graphs of, an encoder and a decoder.
+        streams: Sources of samples by name.
+        best_metric: Name of the metric that the best model is chosen by.
+        lower_is_better: Whether the best is the lowest.
+        warnings: What the user should know before the training starts.
+    """
+
+    model: nn.Module
+    parts: Sequence[nn.Module]
+    streams: dict[str, Stream]
+    best_metric: str
+    lower_is_better: bool
+    warnings: Sequence[str] = ()
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batches: Batches, accelerator: Accelerator, divisors: Scalars) -> Scalars:
+        """
+        `"loss"` and other scalars to log, on every process the same names; `model` is `self.model` as Accelerate
+        wrapped it, `batches` has a batch, on its device, of every stream that takes part in this step, `divisors` are its
+        [`~TrainingTask.divisors`].
+        """
+
+    @abstractmethod
+    def divisors(self, forwards: Sequence[Batches], accelerator: Accelerator) -> Scalars:
+        """
+        What the losses of one step are divided by, from the batches of all its forwards, which are still on the host, so
+        that accumulated gradients are those of one large batch.
+        """
+
+    @contextmanager
+    def step(self) -> Iterator[Scalars]:
+        """
+        What the loop opens around the forwards of one step. Yields a dictionary that afterwards has the scalars that
+        belong to the step as a whole, to log as those of `loss`.
+        """
+        yield {}
+
+    def evaluation_loaders(self, accelerator: Accelerator, options: EvaluationRecipe, num_workers: int) -> Loaders:
+        """What is evaluated, by the names of the streams; errors of the data show here."""
+        part = {"split": options.split, "num_samples": options.num_samples, "batch_size": options.batch_size}
+        return {
+            name: evaluation_batches(stream, accelerator, **part, num_workers=num_workers)
+            for name, stream in self.streams.items()
+        }
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, loaders: Loaders, accelerator: Accelerator) -> dict[str, float]:
+        """Metrics, `best_metric` among them, at least on the main process; all processes call it."""
+
+    @abstractmethod
+    def pictures(self, model: nn.Module, options: EvaluationRecipe) -> dict[str, Image.Image]:
+        """Predictions beside the truth, drawn for every task by its name; called on the main process, if asked for."""
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Writes what `from_pretrained` loads."""
+
+    def start(self, model: nn.Module, forwards: Sequence[Batches]) -> None:  # noqa: B027 (most need none)
+        """Called once before the first step with the batches of its forwards, but not when a run is resumed."""
 
 
 @dataclass
@@ -91,34 +162,30 @@ def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
 
 class _Run:
     def __init__(self, task: TrainingTask, recipe: Recipe):
-        self.task = task
-        self.recipe = recipe
-        self.options = recipe.train
+        self.task, self.recipe, self.options = task, recipe, recipe.train
         self.folder = Path(recipe.output_dir)
         self.checkpoints = self.folder / "checkpoints"
-        self.progress = Progress()
-        self.rate = 0.0
+        self.progress, self.rate = Progress(), 0.0
         self.num_unreadable = 0  # of what this process has drawn
-        self.accelerator = accelerator = build_accelerator(recipe)
+        self.accelerator = accelerator = processes.build_accelerator(recipe)
         if accelerator.is_main_process:
             for warning in task.warnings:
                 logger.warning(warning)
-        self.is_sharded = is_sharded(task.model, accelerator)
+        self.is_sharded = processes.is_sharded(task.model, accelerator)
         self._share_out()
-        resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
-        self.last_checkpoint = resumed
+        self.last_checkpoint = resumed = checkpoint_to_resume(accelerator, self.checkpoints, self.options.resume)
         self._check_resumed(resumed)
         self.loaders = task.evaluation_loaders(accelerator, recipe.evaluation, self.options.num_workers)
         if self.is_sharded:
-            set_up_sharding(task.model, accelerator)
+            processes.set_up_sharding(task.model, accelerator)
             self.whole = copy.deepcopy(task.model).to(accelerator.device)
         optimizer = build_optimizer(task.model, recipe.optimizer)
         self.schedule = build_schedule(optimizer, recipe.schedule, self.options.max_steps)
         # Not prepared: Accelerate would step it once per process, and skip it with an overflowing fp16 step.
         accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
-        if (compiled := compilation(recipe)).backend != DynamoBackend.NO:
-            compile_parts(task.parts, compiled)
+        if (compiled := processes.compilation(recipe)).backend != DynamoBackend.NO:
+            processes.compile_parts(task.parts, compiled)
         self.parameters = _trained(self.model)
         self.average = None
         if self.options.ema_decay is not None:
@@ -163,9 +230,8 @@ class _Run:
         differing = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
         differing = sorted(set(differing) - set(_FREE_ON_RESUME))
         if differing and self.accelerator.is_main_process:
-            logger.warning(
-                "%s is resumed with other values than it was started with: %s.", resumed, ", ".join(differing)
-            )
+            said = "%s is resumed with other values than it was started with: %s."
+            logger.warning(said, resumed, ", ".join(differing))
 
     def train(self) -> list[dict[str, float]]:
         accelerator, options, progress = self.accelerator, self.options, self.progress
@@ -177,17 +243,13 @@ class _Run:
             first = list(islice(self.batches, options.gradient_accumulation_steps))
             self._prepare_output()
             if progress.step == 0:
-                with uncompiled():
+                with processes.uncompiled():
                     self.task.start(self._unwrapped(), send_to_device(first, accelerator.device))
             self.batches = chain(first, self.batches)
-        accelerator.init_trackers("ait_hf", config=_tracked_config(self.recipe))
-        bar = tqdm(
-            total=options.max_steps,
-            initial=progress.step,
-            desc=self.folder.name,
-            mininterval=1,
-            disable=not accelerator.is_main_process,
-        )
+        tracked = {key: str(value) for key, value in flatten(to_values(self.recipe)).items()}  # flat and plain
+        accelerator.init_trackers("ait_hf", config=tracked)
+        span = {"total": options.max_steps, "initial": progress.step}
+        bar = tqdm(**span, desc=self.folder.name, mininterval=1, disable=not accelerator.is_main_process)
         meter = Meter(accelerator, sum(stream.data.batch_size / stream.every for stream in self.task.streams.values()))
         for values in self._steps():
             meter.add(values)
@@ -217,7 +279,9 @@ class _Run:
                         accelerator, self.checkpoints, progress.step, options.keep_checkpoints, self.last_checkpoint
                     )
         bar.close()
-        self._finish()
+        if accelerator.is_main_process and self.recipe.hub is not None:
+            logger.info("Pushed to %s.", push_folder(self.folder, **asdict(self.recipe.hub)))
+        accelerator.end_training()
         return progress.history
 
     def _steps(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -235,9 +299,10 @@ class _Run:
                             values = self.task.loss(self.model, batches, accelerator, divisors)
                         accelerator.backward(poison(values["loss"]))
                         losses.append({name: value.detach() for name, value in values.items()})
-            share_statistics(self.model, accelerator)
+            processes.share_statistics(self.model, accelerator)
             values = {**_mean(losses), **of_step}
-            values["grad_norm"] = _plain(accelerator.clip_grad_norm_(self.parameters, largest_norm))
+            norm = accelerator.clip_grad_norm_(self.parameters, largest_norm)
+            values["grad_norm"] = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of all shards
             values[SKIPPED] = self.guard.judge(values["grad_norm"])
             self.rate = max(self.schedule.get_last_lr())
             self.optimizer.step()
@@ -305,40 +370,46 @@ class _Run:
             model.eval()
             is_main = self.accelerator.is_main_process
             pictures = self.task.pictures(model, self.recipe.evaluation) if is_main else {}
-            folder, step = self.folder / "pictures", self.progress.step
-            self._write("Pictures", lambda: publish_pictures(self.accelerator, pictures, folder, step))
+            self._write("Pictures", lambda: self._publish(pictures))
         self.model.train()
+
+    def _publish(self, pictures: dict[str, Image.Image]) -> None:
+        """Writes pictures by name, and gives them to the trackers that take any: TensorBoard and Weights & Biases."""
+        step = self.progress.step
+        for name, picture in pictures.items():
+            save_image(picture, self.folder / "pictures" / f"{name}-step-{step:08d}.png")
+            for tracker in self.accelerator.trackers:
+                if tracker.name == "tensorboard":
+                    values = {f"predictions/{name}": np.asarray(picture.convert("RGB"))[None]}
+                    tracker.log_images(values, step, dataformats="NHWC")
+                elif tracker.name == "wandb":
+                    tracker.log_images({f"predictions/{name}": [picture]}, step)
 
     @contextmanager
     def _finished_model(self) -> Iterator[nn.Module]:
         """What is evaluated and saved: the whole model, with its averaged weights if there are any."""
-        with uncompiled():
-            yield from self._finished()
-
-    def _finished(self) -> Iterator[nn.Module]:
-        if self.is_sharded:
-            options = StateDictOptions(full_state_dict=True)
-            self.whole.load_state_dict(get_model_state_dict(self.model, options=options))
-            if self.average is not None:
-                self.average.copy_to(_trained(self.whole))
-            yield self.whole
-        elif self.average is not None:
-            self.average.store(self.parameters)
-            self.average.copy_to(self.parameters)
-            yield self._unwrapped()
-            self.average.restore(self.parameters)
-        else:
-            yield self._unwrapped()
+        with processes.uncompiled():
+            if self.is_sharded:
+                options = StateDictOptions(full_state_dict=True)
+                self.whole.load_state_dict(get_model_state_dict(self.model, options=options))
+                if self.average is not None:
+                    self.average.copy_to(_trained(self.whole))
+                yield self.whole
+            elif self.average is not None:
+                self.average.store(self.parameters)
+                self.average.copy_to(self.parameters)
+                yield self._unwrapped()
+                self.average.restore(self.parameters)
+            else:
+                yield self._unwrapped()
 
     def _unwrapped(self) -> nn.Module:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     def _is_best(self, value: float) -> bool:
-        """Whether it is better than all before; remembers it then."""
-        best = self.progress.best
-        if math.isnan(value):
-            return False
-        is_best = best is None or (value < best if self.task.lower_is_better else value > best)
+        """Whether it is better than all before, which is remembered."""
+        best, lower = self.progress.best, self.task.lower_is_better
+        is_best = not math.isnan(value) and (best is None or (value < best if lower else value > best))
         if is_best:
             self.progress.best = value
         return is_best
@@ -360,44 +431,29 @@ class _Run:
         """What is needed at the end is missed now, not after days."""
         if self.accelerator.is_main_process and self.recipe.hub is not None:
             prepare_repository(self.recipe.hub)
-        self._write("The recipe", self._write_recipe)
+        self._write("The recipe", lambda: self._write_recipe(self.folder))
 
-    def _write_recipe(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / RECIPE_FILE, dump_recipe(self.recipe))
+    def _write_recipe(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / RECIPE_FILE, dump_recipe(self.recipe))
 
     def _write_history(self, folder: Path) -> None:
         write_text(folder / "history.json", json.dumps(self.progress.history, indent=1))
 
     def _save(self, model: nn.Module, folder: Path) -> None:
         self.task.save(model, folder)
-        write_text(folder / RECIPE_FILE, dump_recipe(self.recipe))
+        self._write_recipe(folder)
         self._write_history(folder)  # also beside the best model, whose card reads it
-
-    def _finish(self) -> None:
-        if self.accelerator.is_main_process and self.recipe.hub is not None:
-            logger.info("Pushed to %s.", push_run(self.folder, self.recipe.hub))
-        self.accelerator.end_training()
 
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _tracked_config(recipe: Recipe) -> dict[str, str]:
-    """Trackers take flat dictionaries of plain values."""
-    return {key: str(value) for key, value in flatten(to_values(recipe)).items()}
-
-
 def _mean(forwards: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     if len(forwards) == 1:
         return forwards[0]
     return {name: torch.stack([values[name] for values in forwards]).mean() for name in forwards[0]}
-
-
-def _plain(norm: torch.Tensor) -> torch.Tensor:
-    """A norm over shards as one of all of them."""
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def _is_due(step: int, every: int | None) -> bool:

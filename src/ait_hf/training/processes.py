@@ -1,9 +1,17 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How the processes of a run share their work: Accelerate as a recipe wants it, and weights in shards."""
+"""
+How the processes of a run compute and share their work: Accelerate as a recipe wants it, weights in shards, compilation.
+
+`torch.compile` is given the encoder and the decoder of a model, each as one graph. What lies between them (annotations that
+become sequences, supervised tokens, masks of so many objects) is Python that depends on the data: with it, a model falls into
+dozens of graphs and is compiled anew for other numbers of objects.
+"""
 
 import logging
 import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +27,12 @@ from accelerate.utils import (
     parse_flag_from_env,
 )
 from torch import nn
-from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.nn.modules.batchnorm import _BatchNorm
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..model.tokenization_base import TokenizerBase
 from .deepspeed import DeepSpeedAccelerator
-from .precision import set_tf32
 from .settings import Recipe
 
 
@@ -58,9 +66,50 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     return accelerator
 
 
+def set_tf32(enabled: bool) -> None:
+    """
+    For the whole process: whether matrix products and convolutions of float32 tensors may round what they multiply to
+    TF32 (8 bits of exponent, 10 of mantissa; sums stay float32), several times as fast on NVIDIA's GPUs from Ampere on.
+    Nothing changes elsewhere.
+    """
+    # By torch's older switches: once the newer ones (`fp32_precision`) are set, reading the older ones fails, which
+    # torch's own compiler does.
+    torch.backends.cuda.matmul.allow_tf32 = enabled
+    torch.backends.cudnn.allow_tf32 = enabled
+
+
 def compilation(recipe: Recipe) -> TorchDynamoPlugin:
     """How encoder and decoder are compiled: the recipe's backend, or what `accelerate launch` says."""
     return TorchDynamoPlugin(backend=recipe.train.compile)
+
+
+def compile_parts(parts: Iterable[nn.Module], plugin: TorchDynamoPlugin) -> None:
+    """
+    Compiles parts of a model in place, each as one graph; names in its state dictionary stay. Of parts that FSDP2 has
+    sharded, the layers that it shards are compiled instead, each as one graph: weights are gathered between them.
+
+    Args:
+        parts: Modules of a model that is ready to train, DDP or FSDP2 having been set up.
+        plugin: The backend and its options, as the recipe or `accelerate launch` has them.
+    """
+    arguments = plugin.to_kwargs() | {"fullgraph": True}
+    for part in parts:
+        layers = [module for module in part.modules() if isinstance(module, FSDPModule) and list(module.children())]
+        for layer in layers:  # not what `compile` takes, which has the hooks that gather weights in it
+            layer.forward = torch.compile(layer.forward, **arguments)
+        if not layers:
+            part.compile(**arguments)
+        # Layers of one class count together, and stochastic depth makes a graph of each.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(layers))
+    modules = (module for part in parts for module in part.modules())
+    if any(isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing for module in modules):
+        # DDP's graphs are cut into buckets, but not if they have checkpoints.
+        torch._dynamo.config.optimize_ddp = False
+
+
+def uncompiled() -> AbstractContextManager:
+    """Inside, compiled parts run as they are: passes that are not training would all be compiled anew."""
+    return torch.compiler.set_stance("force_eager")
 
 
 def _say_precision(recipe: Recipe, mixed_precision: str) -> None:
@@ -69,8 +118,7 @@ def _say_precision(recipe: Recipe, mixed_precision: str) -> None:
         logger.warning(
             "The recipe and the launch disagree on precision: train.mixed_precision is %s, which holds; `accelerate "
             "launch` or its configuration file says %s (no is its default).",
-            mixed_precision,
-            launched,
+            *(mixed_precision, launched),
         )
     products = "may be rounded to TF32 on GPUs that have it" if recipe.train.tf32 else "are float32"
     logger.info("Mixed precision: %s. Products of float32 matrices %s (train.tf32).", mixed_precision, products)

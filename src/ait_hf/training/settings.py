@@ -39,7 +39,7 @@ class TrainRecipe:
         max_skipped_steps (`int`): Steps whose loss or gradients are not finite change nothing and are counted; more
             than so many in a row stop the run.
         max_loss_growth (`float`, *optional*): The run stops when the mean loss of three rows of the log in a row is above
-            so many times its median in the rows before, see [`~ait_hf.training.divergence.find_runaway`]; `None` for
+            so many times its median in the rows before, see [`~ait_hf.training.monitoring.find_runaway`]; `None` for
             any loss that is finite.
         num_workers (`int`): Data worker processes per process and source of data; 0 for none. The result does not
             depend on it.
@@ -70,23 +70,19 @@ class TrainRecipe:
     resume: str = "auto"
     trackers: list[str] | None = None
 
-    def validate_counts(self):
-        for name in ("max_steps", "gradient_accumulation_steps", "log_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("eval_every", "save_every"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, or null for never, got {getattr(self, name)}.")
-        if self.max_skipped_steps < 0:
-            raise ValueError(f"max_skipped_steps must be at least 0, got {self.max_skipped_steps}.")
-
-    def validate_max_loss_growth(self):
-        if self.max_loss_growth is not None and not self.max_loss_growth > 1:
-            raise ValueError(f"max_loss_growth must be above 1, or null for no limit, got {self.max_loss_growth}.")
-
-    def validate_ema_decay(self):
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be above 0 and below 1, or null for none, got {self.ema_decay}.")
+    def validate_ranges(self):
+        counts = ("max_steps", "gradient_accumulation_steps", "log_every", "keep_checkpoints")
+        rules = {name: (lambda value: value >= 1, "at least 1") for name in counts}
+        rules |= {
+            name: (lambda value: value >= 1, "at least 1, or null for never") for name in ("eval_every", "save_every")
+        }
+        rules["max_skipped_steps"] = lambda value: value >= 0, "at least 0"
+        rules["max_loss_growth"] = lambda value: value > 1, "above 1, or null for no limit"
+        rules["ema_decay"] = lambda value: 0 < value < 1, "above 0 and below 1, or null for none"
+        for name, (holds, rule) in rules.items():
+            value = getattr(self, name)
+            if value is not None and not holds(value):
+                raise ValueError(f"{name} must be {rule}, got {value}.")
 
     def validate_compile(self):
         known = sorted(backend.value.lower() for backend in DynamoBackend if backend is not DynamoBackend.NO)

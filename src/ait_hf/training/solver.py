@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of the task-solver on one task or several, its tokenizers being fixed (AiT paper, section 3.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Union
@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from huggingface_hub.dataclasses import strict
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from ..hub.remote_code import save_with_remote_code
 from ..model.modeling_ait import AiTForDenseTokenGeneration
@@ -21,7 +20,7 @@ from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.streams import Batch
 from ..tasks.classes import pair_task
 from ..tasks.kinds import KINDS, check_unit
-from .loop import Recipe, TrainingTask, train
+from .loop import Batches, Loaders, Recipe, Scalars, TrainingTask, train
 from .lora import merged, save_adapters
 from .solver_model import SolverModelRecipe, build_solver
 
@@ -89,7 +88,7 @@ class SolverTraining(TrainingTask):
         if recipe.model.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
 
-    def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
+    def divisors(self, forwards: Sequence[Batches], accelerator: Accelerator) -> Scalars:
         """Supervised tokens of every task, averaged over the forwards of the step and over processes (at least 1)."""
         means = {}
         for name in forwards[0]:
@@ -99,13 +98,7 @@ class SolverTraining(TrainingTask):
             means[name] = mean.clamp(min=1)
         return means
 
-    def loss(
-        self,
-        model: torch.nn.Module,
-        batches: Mapping[str, Batch],
-        accelerator: Accelerator,
-        divisors: Mapping[str, torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
+    def loss(self, model: torch.nn.Module, batches: Batches, accelerator: Accelerator, divisors: Scalars) -> Scalars:
         """Every task's sum divided by its number of supervised tokens, weighted (reference §5)."""
         values, weighted = {}, []
         for name, losses in model(batches=batches).losses.items():
@@ -115,28 +108,22 @@ class SolverTraining(TrainingTask):
             values |= {f"{name}/{key}": value for key, value in {"loss": mean, **losses}.items()}
         return {"loss": sum(weighted), **values}
 
-    def evaluation_loaders(
-        self, accelerator: Accelerator, options: EvaluationRecipe, num_workers: int
-    ) -> dict[str, DataLoader]:
-        return {
-            name: task.batches(
-                task.data.examples(options.split, options.num_samples),
-                self.processors[name],
-                accelerator,
-                options.batch_size,
-                num_workers,
-            )
-            for name, task in self.recipe.tasks.items()
-        }
+    def evaluation_loaders(self, accelerator: Accelerator, options: EvaluationRecipe, num_workers: int) -> Loaders:
+        loaders = {}
+        for name, task in self.recipe.tasks.items():
+            rows = task.data.examples(options.split, options.num_samples)
+            loaders[name] = task.batches(rows, self.processors[name], accelerator, options.batch_size, num_workers)
+        return loaders
 
     def evaluate(
-        self, model: AiTForDenseTokenGeneration, loaders: Mapping[str, DataLoader], accelerator: Accelerator
+        self, model: AiTForDenseTokenGeneration, loaders: Loaders, accelerator: Accelerator
     ) -> dict[str, float]:
         results = {}
         for name, task in self.recipe.tasks.items():
             given = (self.processors[name], loaders[name], self.recipe.evaluation, self.classes[name].evaluated)
-            results[name] = task.evaluate(model, *given, accelerator=accelerator)
-        return {f"{name}/{key}": value for name, metrics in results.items() for key, value in metrics.items()}
+            metrics = task.evaluate(model, *given, accelerator=accelerator)
+            results |= {f"{name}/{key}": value for key, value in metrics.items()}
+        return results
 
     def pictures(self, model: AiTForDenseTokenGeneration, options: EvaluationRecipe) -> dict[str, Image.Image]:
         pictures = {}

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of tokenizers: of depth, masks, label maps, poses and one's own maps (AiT paper, sections 3.2 and 3.4)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
@@ -16,24 +17,24 @@ from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from ..drawing.page import arrange, column_edges
 from ..inference.loading import load_tokenizer
 from ..metrics.reconstruction import ReconstructionMetric
 from ..model.configuration_ait import TOKENIZER_CONFIGS
 from ..model.objectives_ait import Tokenizer
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import check_keys
-from ..recipes.streams import Batch, DataRecipe
+from ..recipes.streams import Batch, DataRecipe, Sample, Stream
 from ..tasks.base import Kind, sample_size
 from ..tasks.kinds import KINDS, check_unit, kind_of_unit
-from .loop import Recipe, TrainingTask, train
-from .tokenizer_data import InputMask, masked_stream
-from .tokenizer_pictures import draw_reconstructions
+from .loop import Batches, Loaders, Recipe, Scalars, TrainingTask, train
 
 
 AnyTokenizerData = Union[tuple(kind.tokenizer_data for kind in KINDS)]  # noqa: UP007 (any of them)
 SAMPLES = "samples"  # the one source of samples
 TARGETS = "targets"  # what its reconstruction loss is divided by
 PATCH_SIZE = 16  # of masked maps, pixels, unless the recipe says otherwise
+CELL = 256  # longer side of each picture of reconstructions, pixels
 
 
 @strict
@@ -85,14 +86,50 @@ class TokenizerRecipe(Recipe):
         known = {f.name for f in fields(TOKENIZER_CONFIGS[self.kind.tokenizer_class.tokenizer_type])} - {"sample_size"}
         check_keys("section model.config", self.model.config, known)
         if not self.kind.has_patches and self.mask_augmentation.patch_size is not None:
-            raise ValueError(
-                f"{self.kind.title.capitalize()} have no patches: leave mask_augmentation.patch_size out."
-            )
+            title = self.kind.title.capitalize()
+            raise ValueError(f"{title} have no patches: leave mask_augmentation.patch_size out.")
 
     @property
     def kind(self) -> type[Kind]:
         """What the tokenizer is of."""
         return kind_of_unit(self.data.unit)
+
+
+@dataclass(frozen=True)
+class InputMask:
+    """
+    What a tokenizer in training sees of a batch of samples; draws from torch's global generator, unless one is given.
+
+    Args:
+        kind: What the samples are.
+        ratio, patch_size: See [`MaskAugmentationRecipe`].
+    """
+
+    kind: type[Kind]
+    ratio: float
+    patch_size: int
+
+    def __call__(self, samples: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        return samples if self.ratio == 0 else self.kind.hide(samples, self.ratio, self.patch_size, generator)
+
+    def stream(self, stream: Stream) -> Stream:
+        """
+        The same samples, in training with `inputs` beside their `labels`: what of them the tokenizer sees.
+
+        What is hidden is drawn where a sample is made, like its augmentation, so that it depends on the sample alone and
+        not on the process that trains with it.
+        """
+        transform, collate = partial(self._masked, stream.train_transform), partial(_with_inputs, stream.collate)
+        return replace(stream, train_transform=transform, collate=collate)
+
+    def _masked(self, transform: Callable[[Sample], Sample], example: Sample) -> Sample:
+        sample = transform(example)
+        return sample | {"inputs": self(sample["labels"][None])[0]}
+
+
+def _with_inputs(collate: Callable[[Sequence[Sample]], Batch], samples: Sequence[Sample]) -> Batch:
+    inputs = [sample["inputs"] for sample in samples if "inputs" in sample]  # evaluation has none
+    return collate(samples) | ({"inputs": torch.stack(inputs)} if inputs else {})
 
 
 class TokenizerTraining(TrainingTask):
@@ -108,17 +145,17 @@ class TokenizerTraining(TrainingTask):
         ratio, patch_size = recipe.mask_augmentation.ratio, recipe.mask_augmentation.patch_size
         self.mask_ratio = recipe.kind.mask_ratio if ratio is None else ratio
         self._mask = InputMask(recipe.kind, self.mask_ratio, patch_size or PATCH_SIZE)
-        self.streams = {SAMPLES: masked_stream(recipe.data.stream(), self._mask)}
+        self.streams = {SAMPLES: self._mask.stream(recipe.data.stream())}
         # Wrong sizes show now, not in the first step.
         blank = recipe.kind.blank_sample(recipe.data)
         self.model.tokenize(blank)
         self._mask(blank)
 
-    def start(self, model: Tokenizer, forwards: Sequence[Mapping[str, Batch]]) -> None:
+    def start(self, model: Tokenizer, forwards: Sequence[Batches]) -> None:
         if self.recipe.model.pretrained is None:
             model.init_codebook(*(batches[SAMPLES]["inputs"] for batches in forwards))
 
-    def divisors(self, forwards: Sequence[Mapping[str, Batch]], accelerator: Accelerator) -> dict[str, torch.Tensor]:
+    def divisors(self, forwards: Sequence[Batches], accelerator: Accelerator) -> Scalars:
         """Known values of a forward, averaged over the forwards of the step and over processes. What is wrong with samples
         is found here, where they are on the host."""
         for batches in forwards:
@@ -127,37 +164,24 @@ class TokenizerTraining(TrainingTask):
         mean = torch.stack(counts).mean().to(accelerator.device, non_blocking=True)
         return {TARGETS: accelerator.reduce(mean, "mean").clamp(min=1)}
 
-    def loss(
-        self,
-        model: torch.nn.Module,
-        batches: Mapping[str, Batch],
-        accelerator: Accelerator,
-        divisors: Mapping[str, torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        samples = batches[SAMPLES]["labels"]
-        _, _, reconstruction_loss, commit_loss, _, _ = model(
-            batches[SAMPLES]["inputs"], samples, return_dict=False, validate=False
-        )
+    def loss(self, model: torch.nn.Module, batches: Batches, accelerator: Accelerator, divisors: Scalars) -> Scalars:
+        inputs, samples = batches[SAMPLES]["inputs"], batches[SAMPLES]["labels"]
+        _, _, reconstruction, commitment, _, _ = model(inputs, samples, return_dict=False, validate=False)
         # A mean over the known values of this forward becomes its part of the mean over those of the whole step.
-        reconstruction_loss = reconstruction_loss * self.model.num_targets(samples) / divisors[TARGETS]
-        return {
-            "loss": reconstruction_loss + commit_loss,
-            "reconstruction_loss": reconstruction_loss,
-            "commit_loss": commit_loss,
-        }
+        reconstruction = reconstruction * self.model.num_targets(samples) / divisors[TARGETS]
+        parts = {"reconstruction_loss": reconstruction, "commit_loss": commitment}
+        return {"loss": reconstruction + commitment, **parts}
 
     @contextmanager
-    def step(self) -> Iterator[dict[str, torch.Tensor]]:
+    def step(self) -> Iterator[Scalars]:
         """`dead_codes` are those whose share of the latents is, or was before their revival, next to nothing."""
-        values: dict[str, torch.Tensor] = {}
+        values: Scalars = {}
         with self.model.quantizer.one_update() as update:
             yield values
         values["perplexity"] = update.perplexity
         values["dead_codes"] = self.model.quantizer.num_dead().float()
 
-    def evaluate(
-        self, model: Tokenizer, loaders: Mapping[str, DataLoader], accelerator: Accelerator
-    ) -> dict[str, float]:
+    def evaluate(self, model: Tokenizer, loaders: Loaders, accelerator: Accelerator) -> dict[str, float]:
         return evaluate_reconstructions(model, loaders[SAMPLES], self.recipe.data, accelerator)
 
     def pictures(self, model: Tokenizer, options: EvaluationRecipe) -> dict[str, Image.Image]:
@@ -216,6 +240,31 @@ def evaluate_reconstructions(
         if accelerator.is_main_process:
             metric.add_errors(errors, ids)
     return metric.compute(num_codes=tokenizer.config.num_vq_embeddings) if accelerator.is_main_process else {}
+
+
+@torch.no_grad()
+def draw_reconstructions(data: DataRecipe, model: Tokenizer, samples: torch.Tensor, mask: InputMask) -> Image.Image:
+    """
+    Samples beside what the tokenizer makes of them, one line each. Where training hides a part of the input, there are two
+    more columns: a sample of which as much is hidden, always the same part, and what the tokenizer makes of that.
+
+    Args:
+        data: Section of the recipe.
+        model: In evaluation mode.
+        samples (`torch.Tensor`): A batch of the data's `labels`, on the CPU.
+        mask (`InputMask`): What training hides.
+    """
+    kind = mask.kind
+    columns = {"ground truth": samples, "reconstruction": kind.rebuild(model, samples)}
+    if mask.ratio > 0:
+        hidden = mask(samples, torch.Generator().manual_seed(0))
+        columns |= {"partly hidden": hidden, "its reconstruction": kind.rebuild(model, hidden)}
+    paint, scale = kind.painter(data, samples, CELL)
+    lines = [[paint(values.numpy()) for values in line] for line in zip(*columns.values())]
+    titles = [f"ground truth{scale}", *list(columns)[1:]]
+    width = column_edges(len(columns), CELL)[-1] + CELL
+    legend = kind.legend(data, [values.numpy() for values in columns.values()], width)
+    return arrange(titles, lines, CELL, footer=legend)
 
 
 def train_tokenizer(recipe: TokenizerRecipe) -> list[dict[str, float]]:
