@@ -11,8 +11,16 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, set_seed
 
 from ait_hf import VQTokenizer
 from ait_hf.commands import demo_tokens, demo_tokens_model
-from ait_hf.commands.demo_tokens_model import RoomModel, whole_block
-from ait_hf.commands.demo_tokens_rooms import SIZE, DepthCodec, MaskCodec, Question, RoomLessons, visible_classes
+from ait_hf.commands.demo_tokens_model import (
+    SIZE,
+    DepthCodec,
+    MaskCodec,
+    Question,
+    RoomLessons,
+    RoomModel,
+    visible_classes,
+    whole_block,
+)
 from ait_hf.data.rooms.depth import mean_depth, render_room
 from ait_hf.tokens import parse_text
 from ait_hf_cli import main

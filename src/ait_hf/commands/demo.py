@@ -8,11 +8,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -33,7 +31,7 @@ from ..tasks.maps.evaluation import reconstruct_map
 from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
 from ..training.reading import read_recipe
 from . import demo_tokens
-from .tables import Row, print_table
+from .demo_tokens import Row, mean_rmse, print_table
 
 
 NUM_TEST_ROOMS = 128
@@ -55,8 +53,6 @@ ORDERINGS = [
     ("mask augmentation costs reconstruction (Table 11)", "tokenizer without mask augmentation", "tokenizer"),
     ("mask augmentation fills holes better (Figure 2)", "tokenizer, in holes", "tokenizer without, in holes"),
 ]
-
-
 # Columns of the tables, their heads and digits.
 DEPTH_COLUMNS = {
     "rmse": ("RMSE [m]", 3),
@@ -74,8 +70,7 @@ def run(options: argparse.Namespace) -> None:
         return
     start = time.perf_counter()
     output = Path(options.output)
-    overrides = [*options.overrides, f"seed={options.seed}", "train.resume=never"]
-    jobs = make_jobs(output, overrides)
+    jobs = make_jobs(output, [*options.overrides, f"seed={options.seed}", "train.resume=never"])
     recipes = {name: read_recipe(read_values(recipe, changes)) for name, (recipe, *changes) in jobs.items()}
     for names in STAGES:
         print(f"\n=== training: {' and '.join(names)} ===", flush=True)
@@ -89,10 +84,14 @@ def run(options: argparse.Namespace) -> None:
     object_rows = evaluate_joint_objects(output / "joint", objects)
     save_image(training_curves(histories), output / "curves.png")
     for folder, picture in {"joint": "gallery.png", "ait": "gallery_ait.png"}.items():
-        model, processor = load_model_and_processor(output / folder)
-        save_image(depth_gallery(depth_gallery_rows(model, processor, rooms[:NUM_GALLERY_ROOMS])), output / picture)
+        drawn = depth_gallery_rows(*load_model_and_processor(output / folder), rooms[:NUM_GALLERY_ROOMS])
+        save_image(depth_gallery(drawn), output / picture)
     save_image(joint_picture(output / "joint", rooms, objects), output / "joint.png")
-    findings = check_orderings({row["name"]: row["rmse"] for row in rows})
+    rmse = {row["name"]: row["rmse"] for row in rows}
+    findings = [
+        {"claim": claim, "lower": lower, "higher": higher, "holds": rmse[lower] < rmse[higher]}
+        for claim, lower, higher in ORDERINGS
+    ]
     minutes = (time.perf_counter() - start) / 60
     report = {"rows": rows, "object_rows": object_rows, "orderings": findings, "minutes": minutes}
     write_text(output / "metrics.json", json.dumps(report, indent=2))
@@ -102,13 +101,10 @@ def run(options: argparse.Namespace) -> None:
 def make_jobs(output: Path, overrides: list[str]) -> dict[str, list[str]]:
     """What `ait train` is told for each training, by its name."""
     depth, masks = f"tasks.depth.tokenizer={output / 'tokenizer'}", output / "mask_tokenizer"
+    unmasked = [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"]
     places = {
         "tokenizer": ["demo_tokenizer", f"output_dir={output / 'tokenizer'}"],
-        "tokenizer without mask augmentation": [
-            "demo_tokenizer",
-            f"output_dir={output / 'tokenizer_without_mask_augmentation'}",
-            "mask_augmentation.ratio=0.0",
-        ],
+        "tokenizer without mask augmentation": ["demo_tokenizer", *unmasked],
         "mask tokenizer": ["demo_mask_tokenizer", f"output_dir={masks}", "data.batch_size=32", "train.max_steps=250"],
         **{name: [f"demo_{folder}", f"output_dir={output / folder}", depth] for folder, name in SOLVERS.items()},
     }
@@ -119,11 +115,14 @@ def make_jobs(output: Path, overrides: list[str]) -> dict[str, list[str]]:
 def run_side_by_side(jobs: list[list[str]]) -> None:
     """Runs trainings at the same time, each with its share of the cores: small models gain little from more threads."""
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
-    processes = []
-    for position, arguments in enumerate(jobs):
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TQDM_POSITION": str(position)}
-        command = [sys.executable, "-m", "ait_hf.commands.train", *arguments]
-        processes.append(subprocess.Popen(command, env=environment))
+    environment, command = (
+        os.environ | {"OMP_NUM_THREADS": str(threads)},
+        [sys.executable, "-m", "ait_hf.commands.train"],
+    )
+    processes = [
+        subprocess.Popen([*command, *arguments], env=environment | {"TQDM_POSITION": str(position)})
+        for position, arguments in enumerate(jobs)
+    ]
     codes = [process.wait() for process in processes]
     if any(codes):
         sys.exit(f"Training failed with exit codes {codes}; see the messages above.")
@@ -137,43 +136,31 @@ def training_rows(folder: Path) -> list[dict[str, float]]:
 def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list[Row]:
     """All lines of the table, on the test rooms."""
     batches = DataLoader(rooms, batch_size=BATCH_SIZE, collate_fn=rgbd_collator)
-    rows = [depth_row("predict the mean of every pixel", {"rmse": rmse_of_the_mean(rooms, size)})]
-    tokenizers = {"tokenizer": "tokenizer", "tokenizer without": "tokenizer_without_mask_augmentation"}
-    for name, folder in tokenizers.items():
+    mean = mean_depth(size, NUM_ROOMS_FOR_THE_MEAN)
+    rmse = mean_rmse((mean - room["depth"])[room["depth"] > 0] for room in rooms)
+    rows = [{"name": "predict the mean of every pixel", "rmse": rmse}]
+    for name, folder in ("tokenizer", "tokenizer"), ("tokenizer without", "tokenizer_without_mask_augmentation"):
         tokenizer = VQTokenizer.from_pretrained(output / folder).eval()
-        rows.append(depth_row(folder.replace("_", " "), evaluate_tokenizer(tokenizer, batches)))
-        rows.append(depth_row(f"{name}, in holes", {"rmse": rmse_in_holes(tokenizer, rooms)}))
+        rows.append({"name": folder.replace("_", " "), **evaluate_tokenizer(tokenizer, batches)})
+        rows.append({"name": f"{name}, in holes", "rmse": rmse_in_holes(tokenizer, rooms)})
     for folder, name in SOLVERS.items():
         model, processor = load_model_and_processor(output / folder)
         for mode, settings in decoding_modes(model.config.parallel).items():
             start = time.perf_counter()
             result = evaluate_depth(model, processor, batches, description=f"{name}, {mode}", **settings)
-            rows.append(depth_row(f"{name}, {mode}", result | {"seconds": time.perf_counter() - start}))
-    return rows
-
-
-def depth_row(name: str, result: Mapping[str, float]) -> Row:
-    return {"name": name} | {column: result.get(column) for column in DEPTH_COLUMNS}
+            rows.append({"name": f"{name}, {mode}", **result, "seconds": time.perf_counter() - start})
+    return [{"name": row["name"]} | {column: row.get(column) for column in DEPTH_COLUMNS} for row in rows]
 
 
 def evaluate_joint_objects(folder: Path, rows: list[dict]) -> list[Row]:
     """Hard and soft masks of the joint model's objects."""
     model, processor = load_model_and_processor(folder, OBJECT_TASK)
     category_ids = range(len(OBJECT_CLASSES))
-    collate = partial(image_collator, processor=processor)
-    batches = DataLoader(rows, batch_size=BATCH_SIZE, collate_fn=collate)
-    results = []
+    batches = DataLoader(rows, batch_size=BATCH_SIZE, collate_fn=partial(image_collator, processor=processor))
+    given, results = (model, processor, batches, coco_ground_truth(rows, category_ids)), []
     for mode, settings in decoding_modes(parallel=True).items():
-        values, _ = evaluate_objects(
-            model,
-            processor,
-            batches,
-            coco_ground_truth(rows, category_ids),
-            task=OBJECT_TASK,
-            category_ids=category_ids,
-            description=f"objects, {mode}",
-            **settings,
-        )
+        how = {"task": OBJECT_TASK, "category_ids": category_ids, "description": f"objects, {mode}", **settings}
+        values, _ = evaluate_objects(*given, **how)
         columns = zip(OBJECT_COLUMNS, (values["bbox_AP50"], values["segm_AP50"], values["segm_AP"]))
         results.append({"name": f"AiT-P, {mode}", **dict(columns)})
     return results
@@ -183,48 +170,19 @@ def joint_picture(folder: Path, rooms: list[dict], objects: list[dict]) -> Image
     """Depth and instances of the same rooms from one model."""
     chosen = [number for number in range(NUM_TEST_ROOMS) if len(objects[number]["boxes"]) > 1][:NUM_GALLERY_ROOMS]
     model, processor = load_model_and_processor(folder, OBJECT_TASK)
-    rows = object_gallery_rows(
-        model,
-        processor,
-        [objects[number] for number in chosen],
-        task=OBJECT_TASK,
-        class_names=OBJECT_CLASSES,
-        threshold=DRAWN_SCORE,
-    )
-    model, processor = load_model_and_processor(folder)
-    maps = depth_gallery_rows(model, processor, [rooms[number] for number in chosen])
-    rows = [
-        row | {"depth": depth["depth"], "predicted_depth": depth["prediction"]}
-        for row, depth in zip(rows, maps, strict=True)
-    ]
+    how = {"task": OBJECT_TASK, "class_names": OBJECT_CLASSES, "threshold": DRAWN_SCORE}
+    rows = object_gallery_rows(model, processor, [objects[number] for number in chosen], **how)
+    maps = depth_gallery_rows(*load_model_and_processor(folder), [rooms[number] for number in chosen])
+    for row, depth in zip(rows, maps, strict=True):
+        row |= {"depth": depth["depth"], "predicted_depth": depth["prediction"]}
     return joint_gallery(rows, threshold=DRAWN_SCORE)
 
 
-def rmse_of_the_mean(rooms: list[dict], size: tuple[int, int]) -> float:
-    """Mean over the test rooms of the error of predicting every pixel's mean over training rooms."""
-    mean = mean_depth(size, NUM_ROOMS_FOR_THE_MEAN)
-    errors = [np.sqrt(np.mean((mean - room["depth"])[room["depth"] > 0] ** 2)) for room in rooms]
-    return float(np.mean(errors))
-
-
+@torch.no_grad()
 def rmse_in_holes(tokenizer: VQTokenizer, rooms: list[dict]) -> float:
     """Mean error of the reconstruction where the sensor saw nothing; rendered rooms know the truth there."""
-    errors = []
-    with torch.no_grad():
-        for room in rooms:
-            depth = torch.from_numpy(room["depth"])
-            reconstruction, _ = reconstruct_map(tokenizer, depth[None])
-            difference = (reconstruction[0].numpy() - room["depth_complete"])[room["depth"] == 0]
-            errors.append(np.sqrt(np.mean(difference**2)))
-    return float(np.mean(errors))
-
-
-def check_orderings(rmse: dict[str, float]) -> list[dict]:
-    """The paper's orderings against the measured errors."""
-    return [
-        {"claim": claim, "lower": lower, "higher": higher, "holds": rmse[lower] < rmse[higher]}
-        for claim, lower, higher in ORDERINGS
-    ]
+    maps = (reconstruct_map(tokenizer, torch.from_numpy(room["depth"])[None])[0][0].numpy() for room in rooms)
+    return mean_rmse((rebuilt - room["depth_complete"])[room["depth"] == 0] for rebuilt, room in zip(maps, rooms))
 
 
 def print_report(rows: list[Row], object_rows: list[Row], findings: list[dict], output: Path, minutes: float) -> None:

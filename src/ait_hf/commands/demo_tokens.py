@@ -4,9 +4,10 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,11 +26,10 @@ from ..recipes.parsing import load_recipe
 from ..tasks.depth.drawing import DEPTH_COLORS, colorize_depth
 from ..tasks.objects.drawing import draw_objects
 from ..training.tokenizer import TokenizerRecipe, train_tokenizer
-from .demo_tokens_model import Answer, RoomModel
-from .demo_tokens_rooms import SIZE, DepthCodec, MaskCodec, Question, visible_classes
-from .tables import Row, print_table
+from .demo_tokens_model import SIZE, Answer, DepthCodec, MaskCodec, Question, RoomModel, visible_classes
 
 
+Row = dict[str, Any]  # a line of a table: its `name` and the columns, `None` where there is nothing to say
 WRITTEN = ("model/", "depth_tokenizer/", "mask_tokenizer/", "metrics.json", "answers.png")
 NUM_TEST_ROOMS = 128
 NUM_ROOMS_FOR_THE_MEAN = 512
@@ -48,8 +48,6 @@ TITLES = (
     "answer, box given",
 )
 CODECS = {"depth": DepthCodec, "mask": MaskCodec}
-
-
 # Columns of the table, their heads and digits; shares and IoU are 0 to 1. Where an answer is no whole block, depth counts as the
 # mean map and masks as empty. "Box" is the filled box of the same answers, "given" where they begin with the true box.
 COLUMNS = {
@@ -72,12 +70,29 @@ class Exam:
     mean: np.ndarray
 
     def rmse(self, maps: Sequence[np.ndarray]) -> float:
-        errors = [(values - asked.truth)[asked.truth > 0] for values, asked in zip(maps, self.depth, strict=True)]
-        return float(np.mean([np.sqrt(np.mean(error**2)) for error in errors]))
+        pairs = zip(maps, self.depth, strict=True)
+        return mean_rmse((values - asked.truth)[asked.truth > 0] for values, asked in pairs)
 
     def iou(self, masks: Sequence[np.ndarray]) -> float:
         pairs = [(mask, asked.truth) for mask, asked in zip(masks, self.masks, strict=True)]
         return float(np.mean([(mask & truth).sum() / (mask | truth).sum() for mask, truth in pairs]))
+
+
+def mean_rmse(errors: Iterable[np.ndarray]) -> float:
+    """Mean over images of the root of the mean squared error of their pixels."""
+    return float(np.mean([np.sqrt(np.mean(error**2)) for error in errors]))
+
+
+def print_table(title: str, rows: list[Row], columns: dict[str, tuple[str, int]]) -> None:
+    """
+    Args:
+        title: Above the names of the rows.
+        columns: Of every column its key in the rows, its head, and how many digits follow the point.
+    """
+    print(f"\n{title:38}" + "".join(f"{head:>11}" for head, _ in columns.values()))
+    for row in rows:
+        cells = ("" if row[key] is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())
+        print(f"{row['name']:38}" + "".join(f"{cell:>11}" for cell in cells))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -161,20 +176,17 @@ def answers_page(exam: Exam, answers: dict[str, list[Answer | None]]) -> Image.I
     rooms = range(min(NUM_DRAWN_ROOMS, len(exam.depth)))
     classes = [[number for number, asked in enumerate(exam.masks) if asked.room == room] for room in rooms]
     chosen = [numbers[room % len(numbers)] for room, numbers in zip(rooms, classes)]
-    maps = [
-        (exam.depth[room].truth, *(getattr(answers["depth"][room], mode, exam.mean) for mode in MODES))
-        for room in rooms
-    ]
+    depths = answers["depth"]
+    maps = [(exam.depth[room].truth, *(getattr(depths[room], mode, exam.mean) for mode in MODES)) for room in rooms]
     limits = value_limits(np.concatenate([values[values > 0] for line in maps for values in line]), None, None)
     lines = []
-    for room, number, depths in zip(rooms, chosen, maps):
-        asked, answer = exam.masks[number], answers["depth"][room]
-        pictures = [asked.image, *(colorize_depth(values, *limits) for values in depths)]
+    for answer, number, line in zip(depths, chosen, maps):
+        asked = exam.masks[number]
+        pictures = [asked.image, *(colorize_depth(values, *limits) for values in line)]
         pictures.append(colorize_uncertainty(np.ones(SIZE) if answer is None else answer.uncertainty))
         masks = [asked.truth, *(getattr(answers[name][number], "soft", None) for name in ("masks", "given"))]
-        lines.append(
-            [resize_picture(picture, CELL) for picture in pictures] + [draw_mask(asked, mask) for mask in masks]
-        )
+        pictures = [resize_picture(picture, CELL) for picture in pictures]
+        lines.append(pictures + [draw_mask(asked, mask) for mask in masks])
     lefts = column_edges(len(TITLES), CELL)
     bars = [
         ColorBar(lefts[1], lefts[3] + CELL, limits, DEPTH_COLORS, "depth in metres"),

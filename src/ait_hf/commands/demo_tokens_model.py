@@ -1,38 +1,180 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A small FastVLM of the library that learns to write depth and masks, and what it writes, for `ait demo tokens`."""
+"""
+Rendered rooms as questions and answers in tokens, a small FastVLM of the library that learns to write these, and what it
+writes, for `ait demo tokens`.
+"""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
+import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch.nn import functional as F
-from transformers import (
-    FastVlmConfig,
-    FastVlmForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-    SiglipImageProcessor,
-    Trainer,
-    TrainingArguments,
+from torch.utils.data import Dataset
+
+from ..data.rooms.depth import SyntheticDepth
+from ..data.rooms.objects import SMALLEST_SHARE
+from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
+from ..model.tokenization_vq import VQTokenizer
+from ..tokens import (
+    AiTTokenProcessor,
+    TokenBlock,
+    TokenFormat,
+    TokenFormatLogitsProcessor,
+    TokenVocabulary,
+    add_tokens,
+    code_noise,
+    get_preset,
+    parse_text,
+    soft_decode,
 )
 
-from ..data.rooms.rendering import ROOM_CLASSES
-from ..tokens import TokenBlock, TokenFormatLogitsProcessor, TokenVocabulary, add_tokens, soft_decode
-from .demo_tokens_rooms import SIZE, Codec, DepthCodec, LessonCollator, MaskCodec, Question, RoomLessons
 
-
+SIZE = (64, 64)
+CODE_NOISE = 0.5  # share of wrong codes in what the model reads while it learns
 WORDS = ["<pad>", "<eos>", "<unk>", "<image>", "depth", "segment", *ROOM_CLASSES]
 WIDTH = 128
 PATCH_SIZE = 16
 ROOMS_PER_STEP = 8  # with about six answers each
 LEARNING_RATE = 1e-3
 LONGEST_ANSWER = 24  # tokens; a mask has 22: four locations, 16 codes, its name and the end
+
+
+@dataclass
+class Question:
+    """
+    Args:
+        room: Its number.
+        image: uint8 (height, width, 3).
+        prompt: `"depth"` or `"segment"` and a class.
+        answer: The text that is to be written.
+        truth: Depth in metres, 0 unknown, or the mask of the class.
+    """
+
+    room: int
+    image: np.ndarray
+    prompt: str
+    answer: str
+    truth: np.ndarray
+
+
+class Codec(ABC):
+    """One kind of maps as text and back: a tokenizer, its preprocessing and its format."""
+
+    token_format: ClassVar[TokenFormat]
+    convention: ClassVar[str]
+
+    def __init__(self, tokenizer: VQTokenizer):
+        self.tokenizer = tokenizer.eval()
+        self.processor = AiTTokenProcessor(convention=self.convention, side=tokenizer.map_size[0])
+
+    @abstractmethod
+    def images(self, maps: torch.Tensor, blocks: Sequence[TokenBlock]) -> list[np.ndarray]:
+        """What a tokenizer decoded `(n, 1, side, side)` at the size of the image."""
+
+    @torch.no_grad()
+    def decode(self, blocks: Sequence[TokenBlock]) -> list[np.ndarray]:
+        """The codes of blocks at the size of the image."""
+        return self.images(self.tokenizer.detokenize(ids=torch.stack([block.ids for block in blocks])), blocks)
+
+    def true_block(self, question: Question) -> TokenBlock:
+        return parse_text(question.answer, self.token_format)[0]
+
+
+class DepthCodec(Codec):
+    token_format = TokenFormat(
+        code="<depth{:03d}>", num_codes=128, grid=(4, 4), start="<depth_start>", end="<depth_end>"
+    )
+    convention = "ait-depth"
+
+    def question(self, room: dict[str, np.ndarray], number: int) -> Question:
+        ids = self.tokenizer.tokenize(self.processor(room["depth"]).pixel_values)
+        return Question(number, room["image"], "depth", self.token_format.to_text(ids), room["depth"])
+
+    def images(self, maps, blocks):
+        return [depth.numpy() for depth in self.processor.post_process_maps(maps, [SIZE] * len(blocks))]
+
+
+class MaskCodec(Codec):
+    """All pixels of a class as one block, written as PaliGemma does: the locations of their box, 16 codes and the class."""
+
+    token_format = get_preset("paligemma-mask").token_format
+    convention = "paligemma-mask"
+
+    def question(self, room: dict[str, np.ndarray], number: int, name: str) -> Question:
+        mask = room["label_map"] == LABEL_CLASSES.index(name)
+        inputs = self.processor(mask)
+        answer = self.token_format.to_text(self.tokenizer.tokenize(inputs.pixel_values), inputs.locations, [name])
+        return Question(number, room["image"], f"segment {name}", answer, mask)
+
+    def images(self, maps, blocks):
+        locations = [block.locations for block in blocks]
+        return [mask.numpy() for mask in self.processor.post_process_masks(maps, locations, [SIZE] * len(blocks))]
+
+    def boxes(self, blocks: Sequence[TokenBlock]) -> list[np.ndarray]:
+        """The boxes of blocks as masks: bool (height, width)."""
+        side = self.tokenizer.map_size[0]
+        return self.images(torch.ones(len(blocks), 1, side, side), blocks)
+
+
+def visible_classes(room: dict[str, np.ndarray]) -> list[str]:
+    """Classes that cover at least 1 % of a room's image: of objects, and floor, ceiling and wall."""
+    shares = np.bincount(room["label_map"].ravel(), minlength=len(LABEL_CLASSES)) / room["label_map"].size
+    return [name for name in ROOM_CLASSES if shares[LABEL_CLASSES.index(name)] >= SMALLEST_SHARE]
+
+
+class RoomLessons(Dataset):
+    """Rooms by number, each asked for its depth and for all its classes."""
+
+    def __init__(self, seed: int, count: int, depth: DepthCodec, mask: MaskCodec):
+        self.rooms, self.count = SyntheticDepth("train", SIZE, seed), count
+        self.depth, self.mask = depth, mask
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> list[Question]:
+        room = self.rooms[number]
+        masks = [self.mask.question(room, number, name) for name in visible_classes(room)]
+        return [self.depth.question(room, number), *masks]
+
+
+@dataclass
+class LessonCollator:
+    """
+    A batch of rooms as the model's inputs and labels, half of the codes among the inputs being wrong ones: the model looks
+    at the image rather than at the codes before. Only the answers' scores are computed.
+    """
+
+    processor: transformers.ProcessorMixin
+    vocabularies: Sequence[TokenVocabulary]
+
+    def __call__(self, rooms: Sequence[list[Question]]) -> transformers.BatchFeature:
+        questions = [question for room in rooms for question in room]
+        answers = [question.answer + self.processor.tokenizer.eos_token for question in questions]
+        batch = self.processor(
+            images=[question.image for question in questions],
+            text=[f"<image>{question.prompt} {answer}" for question, answer in zip(questions, answers)],
+            return_tensors="pt",
+            padding=True,
+        )
+        lengths = torch.tensor([len(ids) for ids in self.processor.tokenizer(answers).input_ids])
+        left = batch["attention_mask"].flip(1).cumsum(1).flip(1)  # tokens from here to the end of the text
+        is_answer = (batch["attention_mask"] == 1) & (left <= lengths[:, None])
+        kept = batch["input_ids"].shape[1] - int(is_answer.any(dim=0).nonzero()[0]) + 1
+        batch["labels"] = batch["input_ids"].masked_fill(~is_answer, -100)[:, -kept:]
+        batch["logits_to_keep"] = kept
+        for vocabulary in self.vocabularies:
+            batch["input_ids"] = code_noise(batch["input_ids"], vocabulary, CODE_NOISE)
+        return batch
 
 
 @dataclass
@@ -55,8 +197,7 @@ class RoomModel:
 
     def __init__(self, depth: DepthCodec, mask: MaskCodec):
         self.depth, self.mask = depth, mask
-        self.processor = build_processor()
-        self.model = build_model()
+        self.processor, self.model = build_processor(), build_model()
         self.vocabularies = {
             codec: add_tokens(self.processor.tokenizer, self.model, codec.token_format, codec.tokenizer)
             for codec in (depth, mask)
@@ -64,7 +205,7 @@ class RoomModel:
 
     def train(self, output: Path, steps: int, seed: int) -> list[dict[str, float]]:
         """As one fine-tunes any model of the library; saves model and processor. Returns what the trainer logged."""
-        arguments = TrainingArguments(
+        arguments = transformers.TrainingArguments(
             str(output),
             max_steps=steps,
             per_device_train_batch_size=ROOMS_PER_STEP,
@@ -82,7 +223,7 @@ class RoomModel:
             use_cpu=True,
         )
         lessons = RoomLessons(seed, steps * ROOMS_PER_STEP, self.depth, self.mask)
-        trainer = Trainer(
+        trainer = transformers.Trainer(
             self.model, arguments, LessonCollator(self.processor, list(self.vocabularies.values())), lessons
         )
         trainer.train()
@@ -169,22 +310,24 @@ def whole_block(tokens: torch.LongTensor, vocabulary: TokenVocabulary) -> TokenB
     return whole[0] if len(whole) == len(blocks) == 1 else None
 
 
-def build_processor() -> LlavaProcessor:
+def build_processor() -> transformers.LlavaProcessor:
     """The library's processor of LLaVA and FastVLM around a text tokenizer of a few words."""
     backend = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
     special = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "unk")}
-    text_tokenizer = PreTrainedTokenizerFast(
+    text_tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=backend,
         extra_special_tokens={"image_token": "<image>"},
         model_input_names=["input_ids", "attention_mask"],
         **special,
     )
-    image_processor = SiglipImageProcessor(size={"height": SIZE[0], "width": SIZE[1]})
-    return LlavaProcessor(image_processor, text_tokenizer, PATCH_SIZE, vision_feature_select_strategy="full")
+    image_processor = transformers.SiglipImageProcessor(size={"height": SIZE[0], "width": SIZE[1]})
+    return transformers.LlavaProcessor(
+        image_processor, text_tokenizer, PATCH_SIZE, vision_feature_select_strategy="full"
+    )
 
 
-def build_model() -> FastVlmForConditionalGeneration:
+def build_model() -> transformers.FastVlmForConditionalGeneration:
     """Three layers above a small ResNet, which learns from nothing in a fraction of the images that a transformer needs."""
     ids = {f"{name}_token_id": WORDS.index(f"<{name}>") for name in ("pad", "eos")}
     text = {
@@ -207,7 +350,7 @@ def build_model() -> FastVlmForConditionalGeneration:
         "layer_type": "basic",
         "hidden_size": WIDTH,
     }
-    config = FastVlmConfig(
+    config = transformers.FastVlmConfig(
         text_config=text, vision_config=vision, image_token_index=WORDS.index("<image>"), tie_word_embeddings=True
     )
-    return FastVlmForConditionalGeneration(config)
+    return transformers.FastVlmForConditionalGeneration(config)

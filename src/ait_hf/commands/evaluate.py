@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of a model, or of a tokenizer, on ground truth: `ait evaluate`."""
 
-import argparse
 import json
 import logging as std_logging
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,23 +45,28 @@ logger = std_logging.getLogger(__name__)
 
 GALLERY_ROWS = 6
 Results = dict[str, dict[str, float]]
+Section = tuple[
+    dict[str, Any], str
+]  # data of a recipe; and the name of its task's section, empty for a tokenizer's recipe
 
 
-def check_options(options: argparse.Namespace, kind: type[Kind], foreign: dict[str, Any]) -> None:
+def check_options(options: Namespace, kind: type[Kind], foreign: dict[str, Any]) -> None:
     """`foreign`: options of other kinds of tasks, with their defaults."""
     for name, default in foreign.items():
         if getattr(options, name) != default:
             raise ValueError(f"{_written([name])} has no meaning for {kind.title}: leave it out.")
-    if options.model is None and options.tokenizer is None:
-        raise ValueError("There is nothing to evaluate: give --model, --tokenizer or both.")
-    if options.model is None and options.classes_by_order:
-        raise ValueError("A tokenizer has no classes to pair: leave out --classes-by-order.")
-    if options.model is None and (options.gallery or options.tokenizer_reconstruction or options.modes == "all"):
-        raise ValueError("--gallery, --tokenizer-reconstruction and --modes all need --model.")
-    if options.results is not None and options.modes == "all":
-        raise ValueError("One file holds the results of one mode: leave out --results or --modes all.")
-    if options.batch_size < 1 or (options.limit is not None and options.limit < 1):
-        raise ValueError("--batch-size and --limit must be at least 1.")
+    all_modes, no_model = options.modes == "all", options.model is None
+    needs_model = options.gallery or options.tokenizer_reconstruction or all_modes
+    smallest = min(number for number in (options.batch_size, options.limit) if number is not None)
+    for message, is_wrong in {
+        "There is nothing to evaluate: give --model, --tokenizer or both.": no_model and options.tokenizer is None,
+        "A tokenizer has no classes to pair: leave out --classes-by-order.": no_model and options.classes_by_order,
+        "--gallery, --tokenizer-reconstruction and --modes all need --model.": no_model and needs_model,
+        "One file holds the results of one mode: leave out --results or --modes all.": options.results and all_modes,
+        "--batch-size and --limit must be at least 1.": smallest < 1,
+    }.items():
+        if is_wrong:
+            raise ValueError(message)
     for path in (options.output, options.gallery, options.results):
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"The folder of {path} does not exist: create it first.")
@@ -73,18 +78,18 @@ def check_options(options: argparse.Namespace, kind: type[Kind], foreign: dict[s
     kind.check_options(options)
 
 
-def check_task(options: argparse.Namespace, kind: type[Kind]) -> None:
+def check_task(options: Namespace, kind: type[Kind]) -> None:
     """`ValueError` unless the model has the task (another name is more likely a slip than a task of one's own), and puts out
     what is measured under that name."""
     output_type = load_config(options.model).task(options.task).output_type
-    if output_type is None or (given := kind_of_output(options.task, output_type)) is not kind:
-        what = "nothing that can be measured" if output_type is None else given.title
-        raise ValueError(
-            f"{options.task} of {options.model} gives {what}, but a task of that name is of {kind.title}."
-        )
+    given = None if output_type is None else kind_of_output(options.task, output_type)
+    if given is not kind:
+        what = "nothing that can be measured" if given is None else given.title
+        found = f"{options.task} of {options.model} gives {what}"
+        raise ValueError(f"{found}, but a task of that name is of {kind.title}.")
 
 
-def check_data(options: argparse.Namespace, kind: type[Kind]) -> None:
+def check_data(options: Namespace, kind: type[Kind]) -> None:
     """`ValueError` unless `--data` is a recipe or one of the kind's short forms, and other options go with it."""
     is_synthetic = options.data == SYNTHETIC
     given = None
@@ -109,7 +114,7 @@ def check_data(options: argparse.Namespace, kind: type[Kind]) -> None:
         raise ValueError("Synthetic training rooms have no end: give --limit.")
 
 
-def _what_to_give(options: argparse.Namespace, kind: type[Kind]) -> str:
+def _what_to_give(options: Namespace, kind: type[Kind]) -> str:
     if not kind.short_forms:
         return (
             f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data RECIPE.yaml, such "
@@ -152,20 +157,7 @@ def read_section(path: Path, task: str) -> tuple[dict[str, Any], str]:
     return values, section
 
 
-def read_task(
-    options: argparse.Namespace, kind: type[Kind], image_size: list[int], class_names: Sequence[str]
-) -> Kind:
-    """The task with the data that `--data` says: those of a recipe, or those that a short form means."""
-    if is_recipe(options.data):
-        values, section = read_section(Path(options.data), options.task)
-        task = build(kind, {"name": options.task, "data": values["data"]}, section)
-        check_unit(task.data, f"{section}.data".lstrip("."))
-        return task
-    data = kind.short_data(options, image_size, class_names)
-    return build(kind, {"name": options.task, "data": {"batch_size": 1} | data})
-
-
-def part_of(data: DataRecipe, options: argparse.Namespace) -> EvaluationRecipe:
+def part_of(data: DataRecipe, options: Namespace) -> EvaluationRecipe:
     """What of the data is measured."""
     num_samples = options.limit
     if num_samples is None and options.data == SYNTHETIC:
@@ -177,7 +169,7 @@ def part_of(data: DataRecipe, options: argparse.Namespace) -> EvaluationRecipe:
 
 
 def measure(
-    kind: type[Kind], options: argparse.Namespace, tokenizer: Tokenizer | None, accelerator: Accelerator
+    kind: type[Kind], options: Namespace, recipe: Section | None, tokenizer: Tokenizer | None, accelerator: Accelerator
 ) -> Results:
     """The values of every mode of the model and of every tokenizer, by name; draws the gallery."""
     model = processor = classes = None
@@ -190,7 +182,13 @@ def measure(
         if options.tokenizer_reconstruction:
             tokenizers["the model's tokenizer"] = model.task_tokenizer(options.task)
     size = height_and_width(tokenizer.config.sample_size if model is None else declared.image_size)
-    task = read_task(options, kind, list(size), names)
+    if recipe is None:
+        data = {"batch_size": 1, **kind.short_data(options, list(size), names)}
+        task = build(kind, {"name": options.task, "data": data})
+    else:
+        data, section = recipe
+        task = build(kind, {"name": options.task, "data": data}, section)
+        check_unit(task.data, f"{section}.data".lstrip("."))
     part = part_of(task.data, options)
     rows = task.data.examples(part.split, part.num_samples)
 
@@ -215,10 +213,11 @@ def measure(
     return results
 
 
-def measure_as_trained(options: argparse.Namespace, tokenizer: Tokenizer, accelerator: Accelerator) -> Results:
-    """The values of a tokenizer on the data of its own recipe, as its training measures them."""
-    values, _ = read_section(Path(options.data), options.task)
-    data = build(_RecipeOfData, {"data": values["data"]}).data
+def measure_as_trained(
+    options: Namespace, section: dict[str, Any], tokenizer: Tokenizer, accelerator: Accelerator
+) -> Results:
+    """The values of a tokenizer on the data of a tokenizer's recipe, as its training measures them."""
+    data = build(_RecipeOfData, {"data": section}).data
     if data.unit != tokenizer.config.unit:
         raise ValueError(
             f"The tokenizer of {options.tokenizer} is of {tokenizer.config.unit!r}, but the data {data.name} are in "
@@ -236,14 +235,11 @@ def table(results: Results, columns: Sequence[str]) -> str:
     lines = [["", *columns]]
     for mode, result in results.items():
         lines.append([mode, *(f"{result[name]:.4g}" if name in result else "" for name in columns)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths)))
-        for line in lines
-    )
+    first, *widths = (max(map(len, column)) for column in zip(*lines))
+    return "\n".join("  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in lines)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: Namespace) -> None:
     for library in (logging, diffusers.utils.logging, datasets.utils.logging):
         library.set_verbosity_error()
     logging.disable_progress_bar()
@@ -262,10 +258,14 @@ def run(options: argparse.Namespace) -> None:
                 f"The tokenizer of {options.tokenizer} is of {tokenizer.config.unit!r}, but {options.task} needs one of "
                 f"{' or '.join(map(repr, kind.units))}."
             )
-    if options.model is None and is_recipe(options.data) and "tasks" not in read_values(Path(options.data)):
-        results = measure_as_trained(options, tokenizer, accelerator)
+    recipe = None
+    if is_recipe(options.data):
+        values, section = read_section(Path(options.data), options.task)
+        recipe = values["data"], section
+    if options.model is None and recipe is not None and not recipe[1]:
+        results = measure_as_trained(options, recipe[0], tokenizer, accelerator)
     else:
-        results = measure(kind, options, tokenizer, accelerator)
+        results = measure(kind, options, recipe, tokenizer, accelerator)
     if accelerator.is_main_process:
         files = ("output", "gallery", "results")
         asked = {name: value for name, value in vars(options).items() if name not in (*foreign, *files)}
