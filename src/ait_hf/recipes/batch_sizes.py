@@ -8,7 +8,7 @@ launched on.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 
 def shared_out(
@@ -30,7 +30,8 @@ def shared_out(
     if not unfit:
         return {name: size // parts for name, size in batch_sizes.items()}
     listed = " and the ".join(f"{size} samples of {name!r}" for name, size in unfit.items())
-    sizes = "; ".join(f"{_either(_multiples(size, parts))} of {name!r}" for name, size in unfit.items())
+    fitting = {name: [size // parts * parts, (size // parts + 1) * parts] for name, size in unfit.items()}
+    sizes = "; ".join(f"{_either(filter(None, beside))} of {name!r}" for name, beside in fitting.items())
     common = math.gcd(*batch_sizes.values())
     counts = [count for count in range(1, common // forwards + 1) if common % (count * forwards) == 0]
     raise ValueError(
@@ -41,12 +42,6 @@ def shared_out(
     )
 
 
-def _multiples(size: int, of: int) -> list[int]:
-    """The two beside `size`, or one if it is less."""
-    below = size // of * of
-    return [below, below + of] if below else [of]
-
-
-def _either(numbers: Sequence[int]) -> str:
+def _either(numbers: Iterable[int]) -> str:
     *others, last = map(str, numbers)
     return f"{', '.join(others)} or {last}" if others else last

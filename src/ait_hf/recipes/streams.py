@@ -34,12 +34,10 @@ from ..data.subset import examples
 from .batch_sizes import shared_out
 from .faults import SampleError
 from .parsing import section_name
-from .unreadable import READING_ERRORS, Unreadable, UnreadableLog, check_in_a_row, name_of, path_in
+from .unreadable import READING_ERRORS, Candidate, Drawn, Sample, UnreadableLog, first_readable, name_of, path_in
 
 
 Batch = dict[str, Any]
-Sample = dict[str, Any]
-Drawn = tuple[Sample, tuple[Unreadable, ...]]  # a sample, and those that could not be read in its place
 AnyDataset = Dataset | datasets.Dataset | datasets.IterableDataset
 SHUFFLE_BUFFER = 256  # samples that a stream holds to draw the next one from
 
@@ -175,6 +173,7 @@ class Stream:
         return -(-step // self.every)
 
 
+@dataclass(eq=False)
 class SampleOrder(Sampler):
     """
     Endless epochs, cut to the samples number `first` to `stop`: yields pairs of example index and sample number.
@@ -185,11 +184,10 @@ class SampleOrder(Sampler):
         seed (`int`): Every epoch's permutation follows from it and the epoch's number.
     """
 
-    def __init__(self, num_examples: int | None, first: int, stop: int, seed: int):
-        self.num_examples = num_examples
-        self.first = first
-        self.stop = stop
-        self.seed = seed
+    num_examples: int | None
+    first: int
+    stop: int
+    seed: int
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -207,6 +205,7 @@ class SampleOrder(Sampler):
                 number += 1
 
 
+@dataclass(eq=False)
 class TrainSamples(Dataset):
     """
     Augmented samples by the pairs of a [`SampleOrder`]. In the place of one that cannot be read comes another, drawn by
@@ -216,30 +215,24 @@ class TrainSamples(Dataset):
         num_examples (`int`, *optional*): Size of the data set; one without end is made, not read.
     """
 
-    def __init__(self, dataset: Dataset, transform: Callable[[Sample], Sample], seed: int, num_examples: int | None):
-        self.dataset = dataset
-        self.transform = transform
-        self.seed = seed
-        self.num_examples = num_examples
+    dataset: Dataset
+    transform: Callable[[Sample], Sample]
+    seed: int
+    num_examples: int | None
 
     def __getitem__(self, key: tuple[int, int]) -> Drawn:
-        index, number = key
-        failures: list[Unreadable] = []
-        while True:
-            try:
-                return self._sample(index, number), tuple(failures)
-            except READING_ERRORS as error:
-                if self.num_examples is None:
-                    raise
-                failures.append(Unreadable(name_of(self.dataset, index), str(error)))
-            check_in_a_row(failures)
-            draw = np.random.default_rng((self.seed, number, len(failures)))
-            index = int(draw.integers(self.num_examples))
+        return (self._sample(*key), ()) if self.num_examples is None else first_readable(self._candidates(*key))
+
+    def _candidates(self, index: int, number: int) -> Iterator[Candidate]:
+        for attempt in itertools.count(1):
+            yield partial(self._sample, index, number), partial(name_of, self.dataset, index)
+            index = int(np.random.default_rng((self.seed, number, attempt)).integers(self.num_examples))
 
     def _sample(self, index: int, number: int) -> Sample:
         return _seeded(lambda: self.transform(self.dataset[index]), (self.seed, number))
 
 
+@dataclass(eq=False)
 class StreamedSamples(IterableDataset):
     """
     Augmented samples of a 🤗 `IterableDataset`, epoch after epoch, each shuffled within a buffer. What comes and how
@@ -252,31 +245,23 @@ class StreamedSamples(IterableDataset):
         skip (`int`): Rows, of each worker, that were seen before; they are not decoded.
     """
 
-    def __init__(
-        self,
-        dataset: datasets.IterableDataset,
-        transform: Callable[[Sample], Sample],
-        seed: int,
-        rank: int,
-        skip: int = 0,
-    ):
-        self.rows = dataset.decode(False)
-        self.features = dataset.features
-        self.transform = transform
-        self.seed = seed
-        self.rank = rank
-        self.skip = skip
+    dataset: datasets.IterableDataset
+    transform: Callable[[Sample], Sample]
+    seed: int
+    rank: int
+    skip: int = 0
 
     def __iter__(self) -> Iterator[Drawn]:
         rows, ahead = itertools.islice(self._all_rows(), self.skip, None), deque()
         for number in itertools.count(self.skip):
-            yield self._sample(number, rows, ahead)
+            yield first_readable(self._candidates(number, rows, ahead))
             ahead.popleft()
 
     def _all_rows(self) -> Iterator[Sample]:
+        undecoded = self.dataset.decode(False)
         for epoch in itertools.count():
             # Not `set_epoch`: workers share that number, and one that is ahead would change the epoch of the others.
-            rows = self.rows.shuffle(seed=_mixed((self.seed, epoch)), buffer_size=SHUFFLE_BUFFER)
+            rows = undecoded.shuffle(seed=_mixed((self.seed, epoch)), buffer_size=SHUFFLE_BUFFER)
             row = None
             for row in rows:  # noqa: UP028 (whether there was one is asked below)
                 yield row
@@ -285,28 +270,26 @@ class StreamedSamples(IterableDataset):
                     "A data worker has no rows: the stream has fewer than there are processes and workers."
                 )
 
-    def _sample(self, number: int, rows: Iterator[Sample], ahead: deque[Sample]) -> Drawn:
-        """From the first readable one of the rows from `number` on, those that were looked at being left in `ahead`."""
+    def _candidates(self, number: int, rows: Iterator[Sample], ahead: deque[Sample]) -> Iterator[Candidate]:
+        """The rows from `number` on, those that were looked at being left in `ahead`."""
         worker = get_worker_info()
         key = (self.seed, self.rank, 0 if worker is None else worker.id, number)
-        failures: list[Unreadable] = []
-        while True:
-            if len(ahead) == len(failures):
+        for attempt in itertools.count():
+            if len(ahead) == attempt:
                 ahead.append(next(rows))
-            row = ahead[len(failures)]
-            try:
-                return _seeded(lambda: self.transform(self.features.decode_example(row)), key), tuple(failures)  # noqa: B023
-            except READING_ERRORS as error:
-                failures.append(Unreadable(path_in(row) or f"row {key[2:]}", str(error)))
-            check_in_a_row(failures)
+            row = ahead[attempt]
+            yield partial(self._sample, row, key), (lambda row=row: path_in(row) or f"row {key[2:]}")
+
+    def _sample(self, row: Sample, key: tuple[int, ...]) -> Sample:
+        return _seeded(lambda: self.transform(self.dataset.features.decode_example(row)), key)
 
 
+@dataclass(eq=False)
 class EvalSamples(Dataset):
     """Samples by index, without chance; `SampleError` for one that cannot be read, as errors of others do not compare."""
 
-    def __init__(self, dataset: Sequence | Dataset, transform: Callable[[Sample], Sample]):
-        self.dataset = dataset
-        self.transform = transform
+    dataset: Sequence | Dataset
+    transform: Callable[[Sample], Sample]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -337,18 +320,10 @@ def mixed_batches(
         num_steps (`int`): Steps of the whole training, `done` of which are behind it.
         forwards_per_step (`int`): A stream gives a batch to each forward of its steps.
     """
-    batches = {
-        name: training_batches(
-            stream,
-            accelerator,
-            num_batches=stream.steps_before(num_steps) * forwards_per_step,
-            done=stream.steps_before(done) * forwards_per_step,
-            num_workers=num_workers,
-            seed=seed,
-            forwards_per_step=forwards_per_step,
-        )
-        for name, stream in streams.items()
-    }
+    options, batches = {"num_workers": num_workers, "seed": seed, "forwards_per_step": forwards_per_step}, {}
+    for name, stream in streams.items():
+        stop, first = (stream.steps_before(step) * forwards_per_step for step in (num_steps, done))
+        batches[name] = training_batches(stream, accelerator, num_batches=stop, done=first, **options)
     for step in range(done, num_steps):
         for _ in range(forwards_per_step):
             yield {name: next(batches[name]) for name, stream in streams.items() if step % stream.every == 0}
@@ -381,23 +356,17 @@ def training_batches(
     is_stream = isinstance(dataset, datasets.IterableDataset)
     if is_stream:
         num_workers = min(num_workers, _shards_to_share(dataset, accelerator.num_processes))
-    loader_arguments = _loader_arguments(num_workers) | {
-        "collate_fn": partial(_collate, stream),
-        "batch_size": batch_size,
-        "drop_last": True,
-    }
+    loader_arguments = {"collate_fn": partial(_collate, stream), "batch_size": batch_size, "drop_last": True}
+    loader_arguments |= _loader_arguments(num_workers)
     if is_stream:
         # Workers take turns, the first one first, also when a run is resumed in the middle of a round.
         rounds, in_round = divmod(done, max(num_workers, 1))
-        share = split_dataset_by_node(dataset, accelerator.process_index, accelerator.num_processes)
-        samples = StreamedSamples(
-            share, stream.train_transform, seed, accelerator.process_index, skip=rounds * batch_size
-        )
-        loader = DataLoader(samples, **loader_arguments)
+        rank = accelerator.process_index
+        share = split_dataset_by_node(dataset, rank, accelerator.num_processes)
+        samples = StreamedSamples(share, stream.train_transform, seed, rank, skip=rounds * batch_size)
         # Already shared out: accelerate would have every process read everything.
-        loader = prepare_data_loader(
-            loader, accelerator.device, num_processes=1, put_on_device=False, dispatch_batches=False
-        )
+        alone = {"num_processes": 1, "put_on_device": False, "dispatch_batches": False}
+        loader = prepare_data_loader(DataLoader(samples, **loader_arguments), accelerator.device, **alone)
         return _counted(itertools.islice(loader, in_round, in_round + num_batches - done), stream.unreadable)
     num_examples = None if stream.data.is_endless else len(dataset)
     per_batch = batch_size * accelerator.num_processes

@@ -10,7 +10,7 @@ same with any number of workers.
 import logging
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,11 @@ class Unreadable:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.reason})"
+
+
+Sample = dict[str, Any]
+Drawn = tuple[Sample, tuple[Unreadable, ...]]  # a sample, and those that could not be read in its place
+Candidate = tuple[Callable[[], Sample], Callable[[], str]]  # what reads a sample, and what says how it is called
 
 
 class UnreadableLog:
@@ -96,10 +101,16 @@ class UnreadableLog:
             )
 
 
-def check_in_a_row(failures: list[Unreadable]) -> None:
-    """`SampleError` if there are so many that looking for another sample makes no sense."""
-    if len(failures) >= MOST_IN_A_ROW:
-        raise SampleError(f"{len(failures)} samples in a row cannot be read: {enumerated(failures, _NUM_NAMED)}.")
+def first_readable(candidates: Iterable[Candidate]) -> Drawn:
+    """`SampleError` if so many cannot be read that looking for another sample makes no sense."""
+    failures: list[Unreadable] = []
+    for read, name in candidates:
+        try:
+            return read(), tuple(failures)
+        except READING_ERRORS as error:
+            failures.append(Unreadable(name(), str(error)))
+        if len(failures) >= MOST_IN_A_ROW:
+            raise SampleError(f"{len(failures)} samples in a row cannot be read: {enumerated(failures, _NUM_NAMED)}.")
 
 
 def name_of(dataset: Any, index: int) -> str:
