@@ -3,7 +3,6 @@
 """A published or own model, trained on one's own images: `ait finetune`."""
 
 import argparse
-import dataclasses
 import logging
 
 from accelerate import PartialState
@@ -19,14 +18,11 @@ from ..training.solver import SolverRecipe, train_solver
 def run(options: argparse.Namespace) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("ait_hf").setLevel(logging.INFO)
-    given = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(FineTuning)
-        if getattr(options, field.name) is not None
-    }
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    overrides = given.pop("override")
     with PartialState().main_process_first():
         values = fine_tuning_values(FineTuning(**given))
-    for override in options.override:
+    for override in overrides:
         apply_override(values, override)
     train_solver(build(SolverRecipe, values))
 

@@ -97,28 +97,16 @@ def recipe_values(request: FineTuning, task: Section, validation: str) -> Sectio
         task: Section of the task, with its `data`.
         validation: Name of the split to evaluate on.
     """
+    rank, often = request.lora, max(1, request.steps // 5)
+    rate, decay = (_LEARNING_RATE, 0.9) if rank is None else (_LORA_LEARNING_RATE, 1.0)
     return {
         "output_dir": request.output,
         "seed": request.seed,
         "tasks": {request.task: task | {"data": task["data"] | {"batch_size": request.batch_size}}},
-        "model": {
-            "pretrained": request.model,
-            "adapt": True,
-            "lora": None if request.lora is None else {"rank": request.lora},
-        },
-        "optimizer": {
-            "name": "adamw",
-            "lr": request.lr or (_LEARNING_RATE if request.lora is None else _LORA_LEARNING_RATE),
-            "weight_decay": 0.05,
-            "layer_decay": 0.9 if request.lora is None else 1.0,
-        },
+        "model": {"pretrained": request.model, "adapt": True, "lora": None if rank is None else {"rank": rank}},
+        "optimizer": {"name": "adamw", "lr": request.lr or rate, "weight_decay": 0.05, "layer_decay": decay},
         "schedule": {"name": "cosine", "warmup_steps": max(1, request.steps // 20)},
-        "train": {
-            "max_steps": request.steps,
-            "max_grad_norm": 1.0,
-            "eval_every": max(1, request.steps // 5),
-            "save_every": max(1, request.steps // 5),
-        },
+        "train": {"max_steps": request.steps, "max_grad_norm": 1.0, "eval_every": often, "save_every": often},
         "evaluation": {"split": validation, "num_samples": 200, "batch_size": request.batch_size},
     }
 
@@ -155,12 +143,11 @@ def held_out(count: int, source: str) -> set[int]:
 def hub_splits(request: FineTuning) -> tuple[str, str]:
     """Splits of shards or of a data set of the Hub to train and to evaluate on; parts of the former if there is no other."""
     saved = Path(request.data) / "dataset_dict.json"
-    splits = (
-        json.loads(saved.read_text())["splits"] if saved.is_file() else datasets.get_dataset_split_names(request.data)
-    )
+    is_saved = saved.is_file()
+    splits = json.loads(saved.read_text())["splits"] if is_saved else datasets.get_dataset_split_names(request.data)
     if (validation := validation_split(splits)) is not None:
         return "train", validation
-    if saved.is_file():
+    if is_saved:
         raise ValueError(f"{request.data} has the splits {splits}: save one named 'validation' too.")
     count = len(datasets.load_dataset(request.data, split="train"))
     first = count - len(held_out(count, request.data))
@@ -188,7 +175,9 @@ def coco_splits(request: FineTuning, images_of: Callable[[CocoContent], Collecti
     given = None if request.images is None else Path(request.images)
     folders = [_image_folder(content) if given is None else given for content in contents]
     if len(files) == 1:
-        _check_images(contents[0], folders[0])  # before anything is written
+        paths, images = contents[0].pictures(folders[0]), contents[0].content["images"]
+        sizes = {str(paths[image["id"]]): (image["height"], image["width"]) for image in images}
+        check_pictures(contents[0].name, sizes)  # before anything is written
         files, folders = _divided(request, files[0], candidates[0]), folders * 2
     return {
         name: {"annotations": str(file), "images": str(folder)}
@@ -226,12 +215,6 @@ def _image_folder(content: CocoContent) -> Path:
     return next((folder for folder in folders if content.has_pictures(folder)), folders[0])
 
 
-def _check_images(content: CocoContent, folder: Path) -> None:
-    paths = content.pictures(folder)
-    sizes = {str(paths[image["id"]]): (image["height"], image["width"]) for image in content.content["images"]}
-    check_pictures(content.name, sizes)
-
-
 def _divided(request: FineTuning, annotations: Path, may_be_held: Collection[int]) -> list[Path]:
     """Two files from one, by images."""
     content = read_annotations(annotations)
@@ -243,16 +226,12 @@ def _divided(request: FineTuning, annotations: Path, may_be_held: Collection[int
             f"least {HOLD_OUT}; or give a second file (validation)."
         )
     held = {candidates[number] for number in held_out(len(candidates), str(annotations))}
-    return [
-        write_data(
-            request,
-            f"{name}.json",
-            content
-            | {"images": [image for image in images if (image["id"] in held) == is_held]}
-            | {"annotations": [entry for entry in objects if (entry["image_id"] in held) == is_held]},
-        )
-        for name, is_held in (("train", False), ("validation", True))
-    ]
+    paths = []
+    for name, is_held in (("train", False), ("validation", True)):
+        part = {"images": [image for image in images if (image["id"] in held) == is_held]}
+        part["annotations"] = [entry for entry in objects if (entry["image_id"] in held) == is_held]
+        paths.append(write_data(request, f"{name}.json", content | part))
+    return paths
 
 
 def write_data(request: FineTuning, name: str, content: Any) -> Path:

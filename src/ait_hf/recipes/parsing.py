@@ -17,7 +17,7 @@ import difflib
 import re
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, field, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -235,7 +235,8 @@ def build(section_class: type[RecipeType], values: dict[str, Any], section: str 
         values = {key: value for key, value in values.items() if key not in theirs} | {within: inner}
     check_keys(where, values, known)
     values = {name: value for name, value in values.items() if value is not None or _takes_null(hints[name])}
-    if missing := [f.name for f in fields(section_class) if f.name not in values and _is_required(f)]:
+    required = (f.name for f in fields(section_class) if f.default is MISSING and f.default_factory is MISSING)
+    if missing := [name for name in required if name not in values]:
         raise ValueError(f"Missing key {missing[0]!r} in {where}.")
     keys = {name: ".".join(filter(None, (section, name if name != within else ""))) for name in values}
     arguments = {name: _convert(hints[name], value, keys[name]) for name, value in values.items()}
@@ -252,15 +253,13 @@ def _check_section(values: Any, section: str) -> None:
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """`value` as the type of a field, if that holds sections or is a float written as an integer; else as it is."""
-    if typing.get_origin(hint) is dict and any(map(is_dataclass, typing.get_args(typing.get_args(hint)[1]))):
-        return _build_named(typing.get_args(typing.get_args(hint)[1]), value, name)
+    entries = typing.get_args(typing.get_args(hint)[1]) if typing.get_origin(hint) is dict else ()
+    if any(map(is_dataclass, entries)):
+        return _build_named(entries, value, name)
     if value is None:
         return None
-    choices = _dataclasses(hint)
-    if len(choices) > 1:
-        return build(_chosen(choices, value, name), value, name)
-    if choices:
-        return build(choices[0], value, name)
+    if choices := _dataclasses(hint):
+        return build(_chosen(choices, value, name) if len(choices) > 1 else choices[0], value, name)
     if typing.get_origin(hint) is dict and isinstance(value, dict):
         return {key: entry for key, entry in value.items() if entry is not None}
     if float in (hint, *typing.get_args(hint)) and isinstance(value, int) and not isinstance(value, bool):
@@ -276,7 +275,11 @@ def _dataclasses(hint: Any) -> list[type]:
 def _chosen(choices: Sequence[type], values: Any, section: str) -> type:
     """The dataclass that a section's `name` means, and `of`, where several have that name; the first if it has none."""
     given = _with_present_name(values) if isinstance(values, dict) else {}
-    names = [(name, choice) for choice in choices for name in _names(choice)]
+    names = []
+    for choice in choices:
+        within = _joined_field(choice)
+        named = _dataclasses(typing.get_type_hints(choice)[within]) if within else [choice]
+        names += [(name, choice) for name in _by_literal(named, "name")]
     fitting = [choice for name, choice in names if name == given.get("name")]
     if not fitting:
         known = ", ".join(dict.fromkeys(name for name, _ in names))
@@ -285,14 +288,6 @@ def _chosen(choices: Sequence[type], values: Any, section: str) -> type:
     if views and given.get("of", next(iter(views))) not in list(views):
         raise ValueError(f"{section}.of must be one of {', '.join(views)} for {given['name']!r}, got {given['of']!r}.")
     return views[given["of"]] if views and "of" in given else fitting[0]
-
-
-def _names(section_class: type) -> list[str]:
-    """What a section of this dataclass may have as `name`."""
-    within = _joined_field(section_class)
-    return list(
-        _by_literal(_dataclasses(typing.get_type_hints(section_class)[within]) if within else [section_class], "name")
-    )
 
 
 def _joined_field(section_class: type) -> str | None:
@@ -348,10 +343,6 @@ def _by_literal(choices: Sequence[type], field_name: str) -> dict[str, type]:
 
 def _takes_null(hint: Any) -> bool:
     return hint is Any or type(None) in typing.get_args(hint)
-
-
-def _is_required(field: Field) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _parse_yaml(text: str, name: str) -> Any:

@@ -6,7 +6,7 @@ same keeps its weights; what does not starts anew, and is named.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,6 @@ def adapt_solver(
     if not tokenizers and config.to_dict() == trained.config.to_dict():
         return Adaptation(trained)
     model = type(trained)(config)
-    result = Adaptation(model, changes=list(_changed_sizes(trained.config, config)))
     own, state = model.state_dict(), dict(trained.state_dict())
     before, after = (_meanings(each.config, without) for each, without in ((trained, tokenizers), (model, ())))
     kept = {id: before[meaning] for meaning, id in reversed(after.items()) if meaning in before}
@@ -91,13 +90,9 @@ def adapt_solver(
     for codebook, tokenizer in tokenizers.items():
         model.load_tokenizer(codebook, tokenizer)
     model.generation_config = trained.generation_config
-    result.fresh_ids = sorted(set(after.values()) - set(kept))
-    result.changes += _changed_classes(trained.config, config, kept)
-    result.changes += [
-        f"the tokenizer {codebook!r} is another one, and rows of its codes start anew" for codebook in tokenizers
-    ]
-    logger.info("%s is adapted: %s. All else is kept.", name, "; ".join(result.changes))
-    return result
+    changes = list(_changes(trained.config, config, kept, tokenizers))
+    logger.info("%s is adapted: %s. All else is kept.", name, "; ".join(changes))
+    return Adaptation(model, sorted(set(after.values()) - set(kept)), changes)
 
 
 def _adapted_config(
@@ -181,21 +176,18 @@ def _changed_grids(old: AiTConfig, new: AiTConfig) -> Iterator[tuple[str, AiTTas
             yield name, before, after
 
 
-def _changed_sizes(old: AiTConfig, new: AiTConfig) -> Iterator[str]:
+def _changes(old: AiTConfig, new: AiTConfig, kept: Mapping[int, int], tokenizers: Iterable[str]) -> Iterator[str]:
+    """What is new, in words; `kept`: ids in the old vocabulary by those in the new one."""
     for name in old.tasks:
         before, after = old.task(name), new.task(name)
         if before.image_size != after.image_size:
             yield f"images of {name!r} have {after.image_size} pixels instead of {before.image_size}"
     for name, before, after in _changed_grids(old, new):
         yield f"positions of {name!r} are resampled from {before.grid_size} to {after.grid_size} codes"
-
-
-def _changed_classes(old: AiTConfig, new: AiTConfig, kept: Mapping[int, int]) -> Iterator[str]:
-    """`kept`: ids in the old vocabulary by those in the new one."""
-    fresh = [new.id2label[number] for number, id in enumerate(new.vocabulary.classes) if id not in kept]
-    taken = set(kept.values())
-    gone = [old.id2label[number] for number, id in enumerate(old.vocabulary.classes) if id not in taken]
-    if fresh:
+    if fresh := [new.id2label[number] for number, id in enumerate(new.vocabulary.classes) if id not in kept]:
         yield f"rows of the classes {enumerated(fresh)} start anew"
-    if gone:
+    taken = set(kept.values())
+    if gone := [old.id2label[number] for number, id in enumerate(old.vocabulary.classes) if id not in taken]:
         yield f"the classes {enumerated(gone)} are gone"
+    for codebook in tokenizers:
+        yield f"the tokenizer {codebook!r} is another one, and rows of its codes start anew"

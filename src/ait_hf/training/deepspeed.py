@@ -30,7 +30,20 @@ class DeepSpeedAccelerator(Accelerator):
 
     def __init__(self, *, max_grad_norm: float | None, **arguments: Any):
         super().__init__(**arguments)
-        self._check()
+        if self.distributed_type != DistributedType.DEEPSPEED or self.num_processes != distributed.get_world_size():
+            raise ValueError("Accelerate runs DeepSpeed on GPUs only, and there is none: launch without DeepSpeed.")
+        plugin = self.deepspeed_plugin
+        if plugin.zero_stage not in (1, 2):
+            raise ValueError(
+                f"Under DeepSpeed, training runs with zero_stage 1 or 2, not {plugin.zero_stage}: FSDP2 also shards the "
+                "weights (scripts/accelerate/fsdp2.yaml)."
+            )
+        if (plugin.offload_optimizer_device, plugin.offload_param_device) != ("none", "none"):
+            raise ValueError("Under DeepSpeed, training keeps all on the GPU: set offload_*_device to none.")
+        if self.mixed_precision not in ("no", "bf16"):
+            raise ValueError(f"Under DeepSpeed, mixed_precision must be bf16 or no, not {self.mixed_precision}.")
+        if self.state.dynamo_plugin.backend != DynamoBackend.NO:
+            raise ValueError("Under DeepSpeed, models are not compiled: leave train.compile and dynamo_backend out.")
         self.is_lowered = self.mixed_precision == "bf16"
         self.deepspeed_plugin.deepspeed_config |= {
             "train_micro_batch_size_per_gpu": 1,  # only counted with
@@ -62,22 +75,6 @@ class DeepSpeedAccelerator(Accelerator):
                 f"{input_dir} cannot be resumed by {self.num_processes} processes under DeepSpeed, as {found} saved it."
             )
         super().load_state(input_dir, **arguments)
-
-    def _check(self) -> None:
-        if self.distributed_type != DistributedType.DEEPSPEED or self.num_processes != distributed.get_world_size():
-            raise ValueError("Accelerate runs DeepSpeed on GPUs only, and there is none: launch without DeepSpeed.")
-        plugin = self.deepspeed_plugin
-        if plugin.zero_stage not in (1, 2):
-            raise ValueError(
-                f"Under DeepSpeed, training runs with zero_stage 1 or 2, not {plugin.zero_stage}: FSDP2 also shards the "
-                "weights (scripts/accelerate/fsdp2.yaml)."
-            )
-        if (plugin.offload_optimizer_device, plugin.offload_param_device) != ("none", "none"):
-            raise ValueError("Under DeepSpeed, training keeps all on the GPU: set offload_*_device to none.")
-        if self.mixed_precision not in ("no", "bf16"):
-            raise ValueError(f"Under DeepSpeed, mixed_precision must be bf16 or no, not {self.mixed_precision}.")
-        if self.state.dynamo_plugin.backend != DynamoBackend.NO:
-            raise ValueError("Under DeepSpeed, models are not compiled: leave train.compile and dynamo_backend out.")
 
 
 def _save_and_meet(engine: nn.Module, *arguments: Any, **keywords: Any) -> None:

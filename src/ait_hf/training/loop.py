@@ -300,7 +300,8 @@ class _Run:
                         accelerator.backward(poison(values["loss"]))
                         losses.append({name: value.detach() for name, value in values.items()})
             processes.share_statistics(self.model, accelerator)
-            values = {**_mean(losses), **of_step}
+            mean = {name: torch.stack([values[name] for values in losses]).mean() for name in losses[0]}
+            values = {**(mean if len(losses) > 1 else losses[0]), **of_step}
             norm = accelerator.clip_grad_norm_(self.parameters, largest_norm)
             values["grad_norm"] = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of all shards
             values[SKIPPED] = self.guard.judge(values["grad_norm"])
@@ -448,12 +449,6 @@ class _Run:
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def _mean(forwards: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    if len(forwards) == 1:
-        return forwards[0]
-    return {name: torch.stack([values[name] for values in forwards]).mean() for name in forwards[0]}
 
 
 def _is_due(step: int, every: int | None) -> bool:

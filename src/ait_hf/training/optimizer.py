@@ -76,27 +76,17 @@ def parameter_groups(
         raise ValueError(f"{type(model).__name__} has no trainable parameter; a frozen model cannot be trained.")
     if layer_decay != 1 and not any(name.startswith(BACKBONE) for name in parameters):
         raise ValueError(f"layer_decay {layer_decay} needs a backbone, which {type(model).__name__} does not have.")
-    embeddings = {
-        f"{name}.weight"
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Embedding, nn.EmbeddingBag))
-    }
+    tables = [name for name, module in model.named_modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))]
+    embeddings = {f"{name}.weight" for name in tables}
     ids = layer_ids(parameters)
     last = max(ids.values())
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in parameters.items():
         exempt = parameter.ndim <= 1 or name in embeddings or _NO_WEIGHT_DECAY.search(name) is not None
         layer = ids[name] if layer_decay != 1 else last
-        key = f"layer_{layer}_{'no_decay' if exempt else 'decay'}"
-        group = groups.setdefault(
-            key,
-            {
-                "params": [],
-                "lr": lr * layer_decay ** (last - layer),
-                "weight_decay": 0.0 if exempt else weight_decay,
-                "name": key,
-            },
-        )
+        key, decay = f"layer_{layer}_{'no_decay' if exempt else 'decay'}", 0.0 if exempt else weight_decay
+        rate = lr * layer_decay ** (last - layer)
+        group = groups.setdefault(key, {"params": [], "lr": rate, "weight_decay": decay, "name": key})
         group["params"].append(parameter)
     return list(groups.values())
 

@@ -62,7 +62,16 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     )
     set_tf32(recipe.train.tf32)
     if accelerator.is_main_process:
-        _say_precision(recipe, accelerator.mixed_precision)
+        precision = accelerator.mixed_precision
+        launched = os.environ.get("ACCELERATE_MIXED_PRECISION", precision)  # what `accelerate launch` hands on
+        if launched != precision:
+            logger.warning(
+                "The recipe and the launch disagree on precision: train.mixed_precision is %s, which holds; `accelerate "
+                "launch` or its configuration file says %s (no is its default).",
+                *(precision, launched),
+            )
+        products = "may be rounded to TF32 on GPUs that have it" if recipe.train.tf32 else "are float32"
+        logger.info("Mixed precision: %s. Products of float32 matrices %s (train.tf32).", precision, products)
     return accelerator
 
 
@@ -112,31 +121,16 @@ def uncompiled() -> AbstractContextManager:
     return torch.compiler.set_stance("force_eager")
 
 
-def _say_precision(recipe: Recipe, mixed_precision: str) -> None:
-    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", mixed_precision)  # what `accelerate launch` hands on
-    if launched != mixed_precision:
-        logger.warning(
-            "The recipe and the launch disagree on precision: train.mixed_precision is %s, which holds; `accelerate "
-            "launch` or its configuration file says %s (no is its default).",
-            *(mixed_precision, launched),
-        )
-    products = "may be rounded to TF32 on GPUs that have it" if recipe.train.tf32 else "are float32"
-    logger.info("Mixed precision: %s. Products of float32 matrices %s (train.tf32).", mixed_precision, products)
-
-
 def is_sharded(model: nn.Module, accelerator: Accelerator) -> bool:
     """Whether processes hold parts of the weights (FSDP2); `ValueError` for what training does not do."""
-    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        return False
-    if isinstance(model, TokenizerBase):
+    of_fsdp = accelerator.distributed_type == DistributedType.FSDP
+    if isinstance(model, TokenizerBase) and (of_fsdp or accelerator.distributed_type == DistributedType.DEEPSPEED):
         raise ValueError(
             "Tokenizers are small, and their codebooks are not sharded: train them without FSDP or DeepSpeed."
         )
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        return False
-    if not accelerator.is_fsdp2:
+    if of_fsdp and not accelerator.is_fsdp2:
         raise ValueError("Sharded training needs FSDP2: set fsdp_version: 2 in Accelerate's configuration file.")
-    return True
+    return of_fsdp
 
 
 def set_up_sharding(model: nn.Module, accelerator: Accelerator) -> None:

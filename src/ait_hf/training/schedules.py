@@ -46,7 +46,7 @@ class WarmupSchedule:
 
     def regular_factor(self, step: int, max_steps: int) -> float:
         """The schedule without its warm-up."""
-        raise NotImplementedError
+        return 1.0
 
 
 @strict
@@ -55,9 +55,6 @@ class ConstantSchedule(WarmupSchedule):
     """The same rate throughout."""
 
     name: Literal["constant"] = "constant"
-
-    def regular_factor(self, step: int, max_steps: int) -> float:
-        return 1.0
 
 
 @strict

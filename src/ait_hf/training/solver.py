@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Union
 
@@ -81,7 +82,7 @@ class SolverTraining(TrainingTask):
             task.data.check_ground_truth(recipe.evaluation.split, recipe.evaluation.num_samples)
             trained = self.classes[name].trained
             stream = task.stream(declared[name], None if trained is None else trained.numbers)
-            self.streams[name] = replace(stream, draft=_Draft(self.objectives[name]))
+            self.streams[name] = replace(stream, draft=partial(_draft, self.objectives[name]))
         self.processors = {name: task.processor() for name, task in recipe.tasks.items()}
         name, first = next(iter(recipe.tasks.items()))
         self.best_metric, self.lower_is_better = f"{name}/{first.best_metric}", first.lower_is_better
@@ -141,15 +142,10 @@ class SolverTraining(TrainingTask):
         save_with_remote_code(model, self.processors, folder)
 
 
-@dataclass(frozen=True)
-class _Draft:
+def _draft(objective: Objective, batch: Batch) -> Batch:
     """Sequences are drafted where batches are made: by the data workers, whom no GPU waits for."""
-
-    objective: Objective
-
-    def __call__(self, batch: Batch) -> Batch:
-        draft = self.objective.draft(batch["labels"], batch.get("seeds"))
-        return {"pixel_values": batch["pixel_values"], "labels": draft}
+    draft = objective.draft(batch["labels"], batch.get("seeds"))
+    return {"pixel_values": batch["pixel_values"], "labels": draft}
 
 
 def train_solver(recipe: SolverRecipe) -> list[dict[str, float]]:
