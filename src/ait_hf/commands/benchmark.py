@@ -10,25 +10,14 @@ from typing import Any
 import torch
 import transformers
 
+from ait_hf_cli.benchmark import SUITES as NAMES
+
 from ..benchmarks import inference_suites, token_suites, training_suites
 from ..benchmarks.measuring import run_suite
 
 
-FUNCTIONS = (
-    inference_suites.backbone,
-    inference_suites.decode,
-    inference_suites.objects,
-    inference_suites.tokenizer,
-    token_suites.tokens,
-    inference_suites.end_to_end,
-    inference_suites.end_to_end_objects,
-    inference_suites.precision,
-    inference_suites.growth,
-    training_suites.train_backbone,
-    training_suites.train_step,
-    training_suites.loader,
-)
-SUITES = {function.__name__.replace("_", "-"): function for function in FUNCTIONS}
+FUNCTIONS = vars(inference_suites) | vars(token_suites) | vars(training_suites)
+SUITES = {name: FUNCTIONS[name.replace("-", "_")] for name in NAMES}
 COLUMNS = {
     "median_ms": "{:10.1f} ms",
     "peak_memory_mb": "{:8.0f} MB",
@@ -55,9 +44,8 @@ def run(options: argparse.Namespace) -> None:
     options.dtype = getattr(torch, options.dtype)
     options.device = options.device or torch.device("cpu")
     suite = SUITES[options.suite](options)
-    measured = run_suite(
-        suite, repeats=options.repeats, warmup=options.warmup, device=options.device, dtype=options.dtype
-    )
+    how = {name: getattr(options, name) for name in ("repeats", "warmup", "device", "dtype")}
+    measured = run_suite(suite, **how)
     chosen = {"full": options.full, "batch_size": options.batch_size, "dtype": str(options.dtype)}
     machine = {"device": str(options.device), "threads": torch.get_num_threads()}
     if options.device.type == "cuda":

@@ -19,30 +19,33 @@ from ..tokens.convert import convert_tokenizer
 def run(options: argparse.Namespace) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    check_options(options)
-    if options.preset is not None:
-        model = convert_tokenizer(options.tokenizer[0], options.preset, options.output, options.overwrite)
-    else:
+    if options.preset is None:
         model = convert_model(options)
+    elif options.original or options.original_config or len(options.tokenizer) != 1:
+        raise ValueError("--preset converts a tokenizer alone: give it with one --tokenizer FILE and with --output.")
+    else:
+        model = convert_tokenizer(options.tokenizer[0], options.preset, options.output, options.overwrite)
     print(f"Wrote {model.num_parameters():,} parameters to {options.output}.")
 
 
-def check_options(options: argparse.Namespace) -> None:
-    if options.preset is None:
-        if options.original is None or options.original_config is None:
-            raise ValueError(
-                "give --original and --original-config, or --tokenizer and --preset for a tokenizer alone."
-            )
-    elif options.original or options.original_config or len(options.tokenizer) != 1:
-        raise ValueError("--preset converts a tokenizer alone: give it with one --tokenizer FILE and with --output.")
+def convert_model(options: argparse.Namespace) -> AiTForDenseTokenGeneration:
+    if options.original is None or options.original_config is None:
+        raise ValueError("give --original and --original-config, or --tokenizer and --preset for a tokenizer alone.")
+    if options.output.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
+    original_config, tokenizers = read_original_config(options.original_config), {}
+    for pair in options.tokenizer:
+        name, separator, file = pair.partition("=")
+        if not (name and separator and file):
+            raise ValueError(f"--tokenizer is NAME=FILE, such as depth=vqvae_depth.pt, not {pair!r}.")
+        tokenizers[name] = Path(file)
+    model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
+    write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
+    return model
 
 
 def read_original_config(path: Path) -> dict[str, Any]:
-    """The original model dictionary in a JSON file.
-
-    Raises:
-        ValueError: The file is no JSON or holds no such dictionary.
-    """
+    """The original model dictionary in a JSON file; `ValueError` if it is no JSON or holds no such dictionary."""
     content = read_json(path)
     candidates = [content, content.get("config"), content.get("model")] if isinstance(content, dict) else []
     for candidate in candidates:
@@ -52,23 +55,3 @@ def read_original_config(path: Path) -> dict[str, Any]:
         f"{path} holds no original model dictionary (with backbone, transformer and task_heads), neither itself nor "
         "in an entry config or model."
     )
-
-
-def parse_tokenizers(pairs: list[str]) -> dict[str, Path]:
-    tokenizers = {}
-    for pair in pairs:
-        name, separator, file = pair.partition("=")
-        if not (name and separator and file):
-            raise ValueError(f"--tokenizer is NAME=FILE, such as depth=vqvae_depth.pt, not {pair!r}.")
-        tokenizers[name] = Path(file)
-    return tokenizers
-
-
-def convert_model(options: argparse.Namespace) -> AiTForDenseTokenGeneration:
-    if options.output.exists() and not options.overwrite:
-        raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
-    original_config = read_original_config(options.original_config)
-    tokenizers = parse_tokenizers(options.tokenizer)
-    model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
-    write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
-    return model

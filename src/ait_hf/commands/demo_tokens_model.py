@@ -160,12 +160,9 @@ class LessonCollator:
     def __call__(self, rooms: Sequence[list[Question]]) -> transformers.BatchFeature:
         questions = [question for room in rooms for question in room]
         answers = [question.answer + self.processor.tokenizer.eos_token for question in questions]
-        batch = self.processor(
-            images=[question.image for question in questions],
-            text=[f"<image>{question.prompt} {answer}" for question, answer in zip(questions, answers)],
-            return_tensors="pt",
-            padding=True,
-        )
+        images = [question.image for question in questions]
+        text = [f"<image>{question.prompt} {answer}" for question, answer in zip(questions, answers)]
+        batch = self.processor(images=images, text=text, return_tensors="pt", padding=True)
         lengths = torch.tensor([len(ids) for ids in self.processor.tokenizer(answers).input_ids])
         left = batch["attention_mask"].flip(1).cumsum(1).flip(1)  # tokens from here to the end of the text
         is_answer = (batch["attention_mask"] == 1) & (left <= lengths[:, None])
@@ -205,27 +202,15 @@ class RoomModel:
 
     def train(self, output: Path, steps: int, seed: int) -> list[dict[str, float]]:
         """As one fine-tunes any model of the library; saves model and processor. Returns what the trainer logged."""
-        arguments = transformers.TrainingArguments(
-            str(output),
-            max_steps=steps,
-            per_device_train_batch_size=ROOMS_PER_STEP,
-            learning_rate=LEARNING_RATE,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.1,
-            weight_decay=0.05,
-            adam_beta2=0.95,
-            logging_steps=25,
-            save_strategy="no",
-            report_to="none",
-            remove_unused_columns=False,
-            dataloader_num_workers=1,
-            seed=seed,
-            use_cpu=True,
-        )
+        rate = {"learning_rate": LEARNING_RATE, "lr_scheduler_type": "cosine", "warmup_steps": 0.1}
+        decay = {"weight_decay": 0.05, "adam_beta2": 0.95}
+        size = {"max_steps": steps, "per_device_train_batch_size": ROOMS_PER_STEP, "dataloader_num_workers": 1}
+        log = {"logging_steps": 25, "save_strategy": "no", "report_to": "none"}
+        where = {"remove_unused_columns": False, "seed": seed, "use_cpu": True}
+        arguments = transformers.TrainingArguments(str(output), **rate, **decay, **size, **log, **where)
         lessons = RoomLessons(seed, steps * ROOMS_PER_STEP, self.depth, self.mask)
-        trainer = transformers.Trainer(
-            self.model, arguments, LessonCollator(self.processor, list(self.vocabularies.values())), lessons
-        )
+        collate = LessonCollator(self.processor, list(self.vocabularies.values()))
+        trainer = transformers.Trainer(self.model, arguments, collate, lessons)
         trainer.train()
         self.model.eval()
         for part in (self.model, self.processor):
@@ -246,27 +231,18 @@ class RoomModel:
         Returns:
             Tokens `(questions, steps)` and their logits `(questions, steps, vocabulary)`, 0 for beginnings.
         """
-        inputs = self.processor(
-            images=[question.image for question in questions],
-            text=[f"<image>{question.prompt}" for question in questions],
-            return_tensors="pt",
-        )
+        prompts = [f"<image>{question.prompt}" for question in questions]
+        inputs = self.processor([question.image for question in questions], prompts, return_tensors="pt")
         length, given = inputs["input_ids"].shape[1], 0
         if beginnings is not None:
             given = beginnings.shape[1]
             inputs["input_ids"] = torch.cat([inputs["input_ids"], beginnings], dim=1)
             inputs["attention_mask"] = F.pad(inputs["attention_mask"], (0, given), value=1)
-        rule = TokenFormatLogitsProcessor(
-            list(self.vocabularies.values()), max_blocks=1, prompt_length=length, max_length=length + LONGEST_ANSWER
-        )
-        outputs = self.model.generate(
-            **inputs,
-            max_new_tokens=LONGEST_ANSWER - given,
-            do_sample=False,
-            logits_processor=[rule] if constrained else [],
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
+        limits = {"max_blocks": 1, "prompt_length": length, "max_length": length + LONGEST_ANSWER}
+        rule = TokenFormatLogitsProcessor(list(self.vocabularies.values()), **limits)
+        how = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+        how |= {"max_new_tokens": LONGEST_ANSWER - given, "logits_processor": [rule] if constrained else []}
+        outputs = self.model.generate(**inputs, **how)
         return outputs.sequences[:, length:], F.pad(torch.stack(outputs.logits, dim=1), (0, 0, given, 0))
 
     @torch.no_grad()
@@ -315,12 +291,9 @@ def build_processor() -> transformers.LlavaProcessor:
     backend = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
     special = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "unk")}
-    text_tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        extra_special_tokens={"image_token": "<image>"},
-        model_input_names=["input_ids", "attention_mask"],
-        **special,
-    )
+    special["model_input_names"] = ["input_ids", "attention_mask"]
+    special["extra_special_tokens"] = {"image_token": "<image>"}
+    text_tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special)
     image_processor = transformers.SiglipImageProcessor(size={"height": SIZE[0], "width": SIZE[1]})
     return transformers.LlavaProcessor(
         image_processor, text_tokenizer, PATCH_SIZE, vision_feature_select_strategy="full"
@@ -329,28 +302,12 @@ def build_processor() -> transformers.LlavaProcessor:
 
 def build_model() -> transformers.FastVlmForConditionalGeneration:
     """Three layers above a small ResNet, which learns from nothing in a fraction of the images that a transformer needs."""
-    ids = {f"{name}_token_id": WORDS.index(f"<{name}>") for name in ("pad", "eos")}
-    text = {
-        "model_type": "qwen2",
-        "vocab_size": len(WORDS),
-        "hidden_size": WIDTH,
-        "intermediate_size": 2 * WIDTH,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 128,
-        "initializer_range": WIDTH**-0.5,
-        **ids,
-    }
-    vision = {
-        "model_type": "resnet",
-        "embedding_size": WIDTH // 8,
-        "hidden_sizes": [WIDTH // 4, WIDTH // 2, WIDTH],
-        "depths": [2, 2, 2],
-        "layer_type": "basic",
-        "hidden_size": WIDTH,
-    }
-    config = transformers.FastVlmConfig(
-        text_config=text, vision_config=vision, image_token_index=WORDS.index("<image>"), tie_word_embeddings=True
-    )
+    text = {f"{name}_token_id": WORDS.index(f"<{name}>") for name in ("pad", "eos")}
+    text |= {"model_type": "qwen2", "vocab_size": len(WORDS), "initializer_range": WIDTH**-0.5}
+    text |= {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "max_position_embeddings": 128}
+    text |= {"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+    vision = {"model_type": "resnet", "embedding_size": WIDTH // 8, "hidden_sizes": [WIDTH // 4, WIDTH // 2, WIDTH]}
+    vision |= {"depths": [2, 2, 2], "layer_type": "basic", "hidden_size": WIDTH}
+    tokens = {"image_token_index": WORDS.index("<image>"), "tie_word_embeddings": True}
+    config = transformers.FastVlmConfig(text_config=text, vision_config=vision, **tokens)
     return transformers.FastVlmForConditionalGeneration(config)

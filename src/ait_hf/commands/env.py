@@ -23,14 +23,12 @@ def versions() -> dict[str, str]:
     """Of Python, of this package and of all that it declares as its dependencies, extras included."""
     declared = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in requires(DISTRIBUTION)}
     found = {"platform": platform.platform(), "python": platform.python_version()}
-    return found | {name: installed_version(name) for name in [DISTRIBUTION, *sorted(declared - {DISTRIBUTION})]}
-
-
-def installed_version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+    for name in [DISTRIBUTION, *sorted(declared - {DISTRIBUTION})]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def devices() -> dict[str, str]:

@@ -9,7 +9,7 @@ import json
 from ait_hf_cli.plan import GPUS
 from ait_hf_cli.recipes import find_recipe
 
-from ..benchmarks.planning import Plan, make_plan, measure
+from ..benchmarks.planning import make_plan, measure
 from ..recipes.parsing import read_values
 from ..training.reading import read_recipe
 
@@ -22,27 +22,17 @@ def run(options: argparse.Namespace) -> None:
     recipe.train.mixed_precision = options.precision or recipe.train.mixed_precision
     recipe.train.max_steps = options.steps or recipe.train.max_steps
     measured = measure(recipe, folder) if options.measure else None
-    plan = make_plan(
-        recipe,
-        folder,
-        num_gpus=options.gpus,
-        gpu=gpu,
-        utilisation=options.utilisation if measured is None else measured["share_of_peak"],
-        sharded=options.sharded,
-    )
+    share = options.utilisation if measured is None else measured["share_of_peak"]
+    plan = make_plan(recipe, folder, num_gpus=options.gpus, gpu=gpu, utilisation=share, sharded=options.sharded)
     if options.json:
         print(json.dumps({**dataclasses.asdict(plan), "measured": measured}, indent=1))
-    else:
-        print_plan(plan, options.gpus, options.gpu, gpu.memory, measured)
-
-
-def print_plan(plan: Plan, num_gpus: int, gpu: str, memory: float, measured: dict[str, float] | None) -> None:
+        return
     samples = ", ".join(f"{count} of {name}" for name, count in plan.samples_per_gpu.items())
     print(f"{plan.parameters / 1e6:.1f} M parameters, {plan.trainable_parameters / 1e6:.1f} M of them trained")
-    print(f"{num_gpus} x {gpu}, samples per GPU and forward: {samples}")
+    print(f"{options.gpus} x {options.gpu}, samples per GPU and forward: {samples}")
     for name, size in plan.memory.items():
         print(f"  {name:18} {size:7.2f} GB")
-    print(f"  {'of':18} {memory:7.2f} GB: {'fits' if plan.fits else 'does not fit'}")
+    print(f"  {'of':18} {gpu.memory:7.2f} GB: {'fits' if plan.fits else 'does not fit'}")
     source = "an assumed" if measured is None else "a measured"
     print(
         f"{plan.flops_per_step / 1e12:.2f} TFLOP and {plan.kernels_per_step:.0f} kernels a step: "

@@ -8,13 +8,5 @@ from ..hub.push import push_folder
 
 
 def run(options: argparse.Namespace) -> None:
-    address = push_folder(
-        options.folder,
-        options.repo,
-        private=options.private,
-        license=options.license,
-        message=options.message,
-        card_only=options.card_only,
-        include=options.include,
-    )
-    print(f"Pushed: {address}")
+    given = vars(options)
+    print(f"Pushed: {push_folder(given.pop('folder'), given.pop('repo'), **given)}")
