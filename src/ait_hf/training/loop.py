@@ -198,26 +198,19 @@ class _Run:
                 self.average.to(accelerator.device)
         self.model.train()
         self.guard = StepGuard(self.model, self.optimizer, accelerator)
-        self.batches = mixed_batches(
-            task.streams,
-            accelerator,
-            num_steps=self.options.max_steps,
-            done=self.progress.step,
-            forwards_per_step=self.options.gradient_accumulation_steps,
-            num_workers=self.options.num_workers,
-            seed=recipe.seed,
-        )
+        pace = {"num_steps": self.options.max_steps, "done": self.progress.step}
+        pace["forwards_per_step"] = self.options.gradient_accumulation_steps
+        how = {"num_workers": self.options.num_workers, "seed": recipe.seed}
+        self.batches = mixed_batches(task.streams, accelerator, **pace, **how)
 
     def _share_out(self) -> None:
         """Says how processes and forwards share the samples of a step; `ValueError` if they cannot."""
-        num_processes, forwards = self.accelerator.num_processes, self.options.gradient_accumulation_steps
+        shares = self.accelerator.num_processes, self.options.gradient_accumulation_steps
         totals = {name: stream.data.batch_size for name, stream in self.task.streams.items()}
-        for name, size in shared_out(totals, num_processes, forwards).items():
+        for name, size in shared_out(totals, *shares).items():
             if self.accelerator.is_main_process:
-                logger.info(
-                    "A step has %d of %s: processes x forwards x samples = %d x %d x %d.",
-                    *(totals[name], name, num_processes, forwards, size),
-                )
+                said = "A step has %d of %s: processes x forwards x samples = %d x %d x %d."
+                logger.info(said, totals[name], name, *shares, size)
 
     def _check_resumed(self, resumed: Path | None) -> None:
         """Says where the recipe is not the one that the run was started with; `ValueError` if its batches are others."""
@@ -235,24 +228,25 @@ class _Run:
 
     def train(self) -> list[dict[str, float]]:
         accelerator, options, progress = self.accelerator, self.options, self.progress
-        if progress.step >= options.max_steps:  # resumed at its end
-            self._prepare_output()
+        is_done = progress.step >= options.max_steps  # resumed at its end
+        # Data that cannot be read show before anything is written.
+        first = [] if is_done else list(islice(self.batches, options.gradient_accumulation_steps))
+        if accelerator.is_main_process and self.recipe.hub is not None:
+            prepare_repository(self.recipe.hub)  # what is needed at the end is missed now, not after days
+        self._write("The recipe", lambda: self._write_recipe(self.folder))
+        if is_done:
             self._write_model()
-        else:
-            # Data that cannot be read show before anything is written.
-            first = list(islice(self.batches, options.gradient_accumulation_steps))
-            self._prepare_output()
-            if progress.step == 0:
-                with processes.uncompiled():
-                    self.task.start(self._unwrapped(), send_to_device(first, accelerator.device))
-            self.batches = chain(first, self.batches)
+        elif progress.step == 0:
+            with processes.uncompiled():
+                self.task.start(self._unwrapped(), send_to_device(first, accelerator.device))
+        self.batches = chain(first, self.batches)
         tracked = {key: str(value) for key, value in flatten(to_values(self.recipe)).items()}  # flat and plain
         accelerator.init_trackers("ait_hf", config=tracked)
         span = {"total": options.max_steps, "initial": progress.step}
         bar = tqdm(**span, desc=self.folder.name, mininterval=1, disable=not accelerator.is_main_process)
         meter = Meter(accelerator, sum(stream.data.batch_size / stream.every for stream in self.task.streams.values()))
         for values in self._steps():
-            meter.add(values)
+            meter.steps.append(values)
             progress.step += 1
             bar.update()
             last = progress.step == options.max_steps
@@ -265,26 +259,23 @@ class _Run:
                 runaway = self._find_runaway()
                 if "loss" in means:
                     bar.set_postfix(loss=f"{means['loss']:.4g}", refresh=False)
-            if last:  # before the evaluation, so that nothing that goes wrong there loses it
-                self._write_model()
-            if evaluates:
-                with meter.paused():
+            with meter.paused():
+                if last:  # before the evaluation, so that nothing that goes wrong there loses it
+                    self._write_model()
+                if evaluates:
                     self._evaluate()
-            if _is_due(progress.step, self.recipe.evaluation.pictures_every):
-                with meter.paused():
+                if _is_due(progress.step, self.recipe.evaluation.pictures_every):
                     self._draw()
-            if saves and runaway is None:  # else it would be no good state to go on from
-                with meter.paused():
-                    self.last_checkpoint = save_checkpoint(
-                        accelerator, self.checkpoints, progress.step, options.keep_checkpoints, self.last_checkpoint
-                    )
+                if saves and runaway is None:  # else it would be no good state to go on from
+                    kept = options.keep_checkpoints, self.last_checkpoint
+                    self.last_checkpoint = save_checkpoint(accelerator, self.checkpoints, progress.step, *kept)
         bar.close()
         if accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_folder(self.folder, **asdict(self.recipe.hub)))
         accelerator.end_training()
         return progress.history
 
-    def _steps(self) -> Iterator[dict[str, torch.Tensor]]:
+    def _steps(self) -> Iterator[Scalars]:
         """One optimiser step per item, whose scalars stay on the device: nothing here waits for it."""
         accelerator = self.accelerator
         largest_norm = math.inf if self.options.max_grad_norm is None else self.options.max_grad_norm
@@ -300,8 +291,9 @@ class _Run:
                         accelerator.backward(poison(values["loss"]))
                         losses.append({name: value.detach() for name, value in values.items()})
             processes.share_statistics(self.model, accelerator)
-            mean = {name: torch.stack([values[name] for values in losses]).mean() for name in losses[0]}
-            values = {**(mean if len(losses) > 1 else losses[0]), **of_step}
+            if len(losses) > 1:
+                losses = [{name: torch.stack([values[name] for values in losses]).mean() for name in losses[0]}]
+            values = {**losses[0], **of_step}
             norm = accelerator.clip_grad_norm_(self.parameters, largest_norm)
             values["grad_norm"] = norm.full_tensor() if isinstance(norm, DTensor) else norm  # of all shards
             values[SKIPPED] = self.guard.judge(values["grad_norm"])
@@ -361,7 +353,9 @@ class _Run:
             is_best = False
             if accelerator.is_main_process:
                 self._log({f"eval_{name}": value for name, value in metrics.items()})
-                is_best = self._is_best(metrics[self.task.best_metric]) and self.options.eval_every is not None
+                value, best, lower = metrics[self.task.best_metric], self.progress.best, self.task.lower_is_better
+                if not math.isnan(value) and (best is None or (value < best if lower else value > best)):
+                    self.progress.best, is_best = value, self.options.eval_every is not None
             save = partial(self._save, model)
             self._write("The best model", lambda: is_best and write_folder(self.folder / "best", save))
         self._write("The history", lambda: self._write_history(self.folder))
@@ -407,14 +401,6 @@ class _Run:
     def _unwrapped(self) -> nn.Module:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
-    def _is_best(self, value: float) -> bool:
-        """Whether it is better than all before, which is remembered."""
-        best, lower = self.progress.best, self.task.lower_is_better
-        is_best = not math.isnan(value) and (best is None or (value < best if lower else value > best))
-        if is_best:
-            self.progress.best = value
-        return is_best
-
     def _log(self, values: dict[str, float]) -> None:
         self.progress.history.append({"step": self.progress.step, **values})
         self.accelerator.log(values, step=self.progress.step)
@@ -427,12 +413,6 @@ class _Run:
     def _write_model(self) -> None:
         with self._finished_model() as model:
             self._write("The model", lambda: write_into_folder(self.folder, partial(self._save, model)))
-
-    def _prepare_output(self) -> None:
-        """What is needed at the end is missed now, not after days."""
-        if self.accelerator.is_main_process and self.recipe.hub is not None:
-            prepare_repository(self.recipe.hub)
-        self._write("The recipe", lambda: self._write_recipe(self.folder))
 
     def _write_recipe(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

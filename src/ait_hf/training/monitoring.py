@@ -26,6 +26,9 @@ class Meter:
 
     Args:
         samples_per_step (`float`): Of all processes.
+
+    Attributes:
+        steps: Where the loop adds the scalars of each step, `SKIPPED` among them: 1 if it was skipped, else 0.
     """
 
     def __init__(self, accelerator: Accelerator, samples_per_step: float):
@@ -33,10 +36,6 @@ class Meter:
         self.samples_per_step = samples_per_step
         self.steps: list[dict[str, torch.Tensor]] = []
         self.start = time.perf_counter()
-
-    def add(self, values: dict[str, torch.Tensor]) -> None:
-        """Scalars of one step, `SKIPPED` among them: 1 if it was skipped, else 0."""
-        self.steps.append(values)
 
     def read(self) -> tuple[dict[str, float], list[bool]]:
         """
