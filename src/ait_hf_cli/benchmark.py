@@ -23,20 +23,8 @@ from collections.abc import Sequence
 from .arguments import command_parser, device, seed
 
 
-SUITES = (
-    "backbone",
-    "decode",
-    "objects",
-    "tokenizer",
-    "tokens",
-    "end-to-end",
-    "end-to-end-objects",
-    "precision",
-    "growth",
-    "train-backbone",
-    "train-step",
-    "loader",
-)
+INFERENCE = ("backbone", "decode", "objects", "tokenizer", "tokens", "end-to-end", "end-to-end-objects")
+SUITES = (*INFERENCE, "precision", "growth", "train-backbone", "train-step", "loader")
 # Suites that an option has an effect on.
 APPLIES = {
     "--full": set(SUITES) - {"tokenizer", "tokens", "loader"},

@@ -18,7 +18,7 @@ from ait_hf.benchmarks.counting import PRECISIONS, count_step
 from ait_hf.benchmarks.planning import LAUNCH_SECONDS, count_cost, make_plan, planned_model
 from ait_hf.benchmarks.steps import random_draft
 from ait_hf.recipes.parsing import read_values
-from ait_hf.training.reading import read_recipe
+from ait_hf.training.solver import read_recipe
 from ait_hf_cli.plan import GPUS
 from ait_hf_cli.recipes import find_recipe
 

@@ -17,8 +17,7 @@ from ait_hf.recipes.batch_sizes import shared_out
 from ait_hf.recipes.parsing import flatten, read_values, to_values
 from ait_hf.training.checkpoints import MANIFEST, check_batch_sizes
 from ait_hf.training.processes import share_statistics
-from ait_hf.training.reading import read_recipe
-from ait_hf.training.solver import SolverRecipe
+from ait_hf.training.solver import SolverRecipe, read_recipe
 from ait_hf.training.tokenizer import train_tokenizer
 from ait_hf_cli.recipes import shipped_recipes
 

@@ -16,8 +16,7 @@ from sharded_runs import CONFIGS, train_sharded
 from torch.distributed import checkpoint
 from training_runs import run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements
 
-from ait_hf.training.averaging import AVERAGE
-from ait_hf.training.processes import is_sharded
+from ait_hf.training.processes import AVERAGE, is_sharded
 from ait_hf.training.solver import SolverTraining, train_solver
 
 

@@ -22,8 +22,7 @@ from ..recipes.batch_sizes import shared_out
 from ..recipes.parsing import build, read_values
 from ..tasks.base import Kind
 from ..training.lora import add_adapters
-from ..training.reading import AnyRecipe
-from ..training.solver import SolverRecipe
+from ..training.solver import AnyRecipe, SolverRecipe
 from ..training.solver_model import donated_backbone, largest_size, named_backbone, solver_config, trained_tokenizer
 from ..training.tokenizer import SAMPLES, TokenizerRecipe, build_tokenizer
 from .counting import PRECISIONS, StepCost, count_step

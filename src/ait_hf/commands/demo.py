@@ -29,7 +29,7 @@ from ..tasks.depth.evaluation import depth_gallery_rows, evaluate_depth, evaluat
 from ..tasks.joint_drawing import joint_gallery
 from ..tasks.maps.evaluation import reconstruct_map
 from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
-from ..training.reading import read_recipe
+from ..training.solver import read_recipe
 from . import demo_tokens
 from .demo_tokens import Row, mean_rmse, print_table
 

@@ -11,7 +11,7 @@ from ait_hf_cli.recipes import find_recipe
 
 from ..benchmarks.planning import make_plan, measure
 from ..recipes.parsing import read_values
-from ..training.reading import read_recipe
+from ..training.solver import read_recipe
 
 
 def run(options: argparse.Namespace) -> None:

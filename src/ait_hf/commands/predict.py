@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 from transformers import set_seed
 from transformers.utils import logging
@@ -19,11 +20,14 @@ from ..model.image_reading_ait import read_image
 from ..tasks.base import Kind
 from ..tasks.kinds import KINDS, kind_of_output
 from ..training.processes import set_tf32
-from .devices import best_device
 
 
 ALL_TASKS = "all"
 OVERVIEW_CELL = 320  # longer side of each picture, pixels
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def generation_settings(options: argparse.Namespace, parallel: bool) -> dict[str, bool | float]:

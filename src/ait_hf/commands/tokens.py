@@ -12,7 +12,7 @@ from ..model.tokenization_vq import VQTokenizer
 from ..tokens import TokenFormat
 from ..tokens.decoding import decode_source
 from ..tokens.encoding import encode_source
-from .devices import best_device
+from .predict import best_device
 
 
 ERRORS_SHOWN = 5

@@ -8,8 +8,7 @@ import logging
 from ait_hf_cli import run as run_command
 
 from ..recipes.parsing import read_values
-from ..training.reading import read_recipe
-from ..training.solver import SolverRecipe, train_solver
+from ..training.solver import SolverRecipe, read_recipe, train_solver
 from ..training.tokenizer import train_tokenizer
 
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 # What writing to a full disk raises: torch and safetensors have errors of their own.
 _WRITE_ERRORS = (OSError, SafetensorError, RuntimeError)
-_STEP = re.compile(r"^step-(\d+)$")
+_STEP = re.compile(r"^step-\d+$")
 
 
 class WriteError(OSError):
@@ -106,10 +106,8 @@ def save_checkpoint(
 
 def list_checkpoints(checkpoints: Path) -> list[Path]:
     """Checkpoints by their names, oldest first."""
-    if not checkpoints.is_dir():
-        return []
-    found = {int(match[1]): path for path in checkpoints.iterdir() if (match := _STEP.match(path.name))}
-    return [found[step] for step in sorted(found)]
+    found = (path for path in checkpoints.glob("step-*") if _STEP.match(path.name))
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def name_last_good(checkpoint: Path | None) -> str:
@@ -142,11 +140,9 @@ def checkpoint_to_resume(accelerator: Accelerator, checkpoints: Path, resume: st
         raise result
     if result is not None:
         manifest = json.loads((result / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["kind"] != _kind(accelerator):
-            raise ValueError(
-                f"{result} was saved with {manifest['kind']} and cannot be resumed with {_kind(accelerator)}: launch as before."
-            )
-        saved_by = manifest["num_processes"]
+        saved_by, before, now = manifest["num_processes"], manifest["kind"], _kind(accelerator)
+        if before != now:
+            raise ValueError(f"{result} was saved with {before} and cannot be resumed with {now}: launch as before.")
         if saved_by != accelerator.num_processes and accelerator.is_main_process:
             logger.warning(
                 "%s was saved by %d processes and is resumed by %d: random numbers, and batches of streamed data, will not "
@@ -207,11 +203,9 @@ def check_batch_sizes(before: Mapping[str, Any], now: Mapping[str, Any], resumed
 
 def _find(checkpoints: Path, resume: str) -> Path | None:
     found = list_checkpoints(checkpoints)
-    if resume == "never":
-        if found:
-            raise ValueError(f"{checkpoints} has checkpoints: remove it, choose another output_dir or resume=auto.")
-        return None
-    if resume != "auto":
+    if resume == "never" and found:
+        raise ValueError(f"{checkpoints} has checkpoints: remove it, choose another output_dir or resume=auto.")
+    if resume not in ("auto", "never"):
         if not Path(resume).is_dir():
             raise FileNotFoundError(f"There is no checkpoint at {resume} to resume from.")
         if problem := what_is_wrong(Path(resume)):
@@ -219,8 +213,7 @@ def _find(checkpoints: Path, resume: str) -> Path | None:
         return Path(resume)
     problems = {}
     for path in reversed(found):
-        problem = what_is_wrong(path)
-        if problem is None:
+        if (problem := what_is_wrong(path)) is None:
             for bad, reason in problems.items():
                 logger.warning("%s is skipped: %s. %s is used instead.", bad, reason, path)
             return path
@@ -239,11 +232,9 @@ def _kind(accelerator: Accelerator) -> str:
 
 def _write_manifest(folder: Path, step: int, accelerator: Accelerator) -> None:
     """Last of all: a folder with a manifest that agrees is a whole checkpoint."""
-    files = {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _digest(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    about = [{"size": path.stat().st_size, "sha256": _digest(path)} for path in paths]
+    files = dict(zip((path.relative_to(folder).as_posix() for path in paths), about))
     manifest = {"step": step, "num_processes": accelerator.num_processes, "kind": _kind(accelerator), "files": files}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
 

@@ -34,7 +34,6 @@ from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import build, dump_recipe, flatten, read_values, to_values
 from ..recipes.streams import Batch, Stream, evaluation_batches, mixed_batches
 from . import processes
-from .averaging import build_average
 from .checkpoints import check_batch_sizes, checkpoint_to_resume, name_last_good, save_checkpoint, write_together
 from .guard import StepGuard, poison
 from .monitoring import SKIPPED, Meter, Runaway, find_runaway
@@ -189,7 +188,9 @@ class _Run:
         self.parameters = _trained(self.model)
         self.average = None
         if self.options.ema_decay is not None:
-            self.average = build_average(self.parameters, self.options.ema_decay, accelerator, self.is_sharded)
+            self.average = processes.build_average(
+                self.parameters, self.options.ema_decay, accelerator, self.is_sharded
+            )
         set_seed(recipe.seed, device_specific=True)  # processes draw different dropout masks
         if resumed is not None:
             accelerator.load_state(str(resumed))

@@ -26,7 +26,9 @@ from accelerate.utils import (
     is_tensorboard_available,
     parse_flag_from_env,
 )
+from diffusers.training_utils import EMAModel
 from torch import nn
+from torch.distributed import checkpoint as sharded_checkpoint
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -37,6 +39,8 @@ from .settings import Recipe
 
 
 logger = logging.getLogger(__name__)
+
+AVERAGE = "average"  # folder of an average of sharded weights in a checkpoint
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:
@@ -141,6 +145,48 @@ def set_up_sharding(model: nn.Module, accelerator: Accelerator) -> None:
     # Precision by autocast, as without shards. FSDP2's own also casts what goes into the model, labels in pixels and
     # metres too.
     plugin.mixed_precision_policy = MixedPrecisionPolicy(cast_forward_inputs=False)
+
+
+class ShardedAverage(EMAModel):
+    """
+    The average of weights of FSDP2 (DTensors). Every process keeps its shards of it and writes them into checkpoints; any
+    number of processes can read these.
+    """
+
+    def save(self, models: list[nn.Module], weights: list, folder: str) -> None:
+        """A hook of Accelerate's `save_state`; `models` and `weights` are not used. All processes call it."""
+        sharded_checkpoint.save(self.state_dict(), checkpoint_id=Path(folder) / AVERAGE)
+
+    def load(self, models: list[nn.Module], folder: str) -> None:
+        """A hook of Accelerate's `load_state`, as [`~ShardedAverage.save`]."""
+        state = self.state_dict()
+        sharded_checkpoint.load(state, checkpoint_id=Path(folder) / AVERAGE)
+        self.load_state_dict(state)
+
+    @torch.no_grad()
+    def copy_to(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Gathers the average into weights of a whole model, in the order of the sharded ones. All processes call it."""
+        for whole, average in zip(parameters, self.shadow_params, strict=True):
+            whole.copy_(average.full_tensor())
+
+
+def build_average(parameters: list[nn.Parameter], decay: float, accelerator: Accelerator, sharded: bool) -> EMAModel:
+    """
+    The average of trained weights, which Accelerate saves and loads with its checkpoints.
+
+    Args:
+        parameters: As Accelerate prepared them.
+        decay (`float`): After step n it keeps `min(decay, n / (n + 9))` of itself.
+        sharded (`bool`): Whether they are shards of FSDP2.
+    """
+    if not sharded:
+        average = EMAModel(parameters, decay, foreach=True)
+        accelerator.register_for_checkpointing(average)
+        return average
+    average = ShardedAverage(parameters, decay, foreach=True)
+    accelerator.register_save_state_pre_hook(average.save)  # what is registered the main process writes alone
+    accelerator.register_load_state_pre_hook(average.load)
+    return average
 
 
 @torch.no_grad()

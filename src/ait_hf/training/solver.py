@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import torch
 from accelerate import Accelerator
@@ -18,12 +18,14 @@ from ..hub.remote_code import save_with_remote_code
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Objective
 from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.parsing import build
 from ..recipes.streams import Batch
 from ..tasks.classes import pair_task
 from ..tasks.kinds import KINDS, check_unit
 from .loop import Batches, Loaders, Recipe, Scalars, TrainingTask, train
 from .lora import merged, save_adapters
 from .solver_model import SolverModelRecipe, build_solver
+from .tokenizer import TokenizerRecipe
 
 
 @strict
@@ -152,3 +154,16 @@ def train_solver(recipe: SolverRecipe) -> list[dict[str, float]]:
     """Runs a recipe; result, files and errors as of [`~ait_hf.training.loop.train`]."""
     set_seed(recipe.seed)
     return train(SolverTraining(recipe), recipe)
+
+
+AnyRecipe = SolverRecipe | TokenizerRecipe
+
+
+def read_recipe(values: dict[str, Any]) -> AnyRecipe:
+    """The recipe of a task-solver or of a tokenizer, whichever it is; `ValueError` for what is neither."""
+    if not {"tasks", "data"} & values.keys():
+        raise ValueError(
+            "The recipe has neither tasks, as that of a task-solver has, nor data, as that of a tokenizer: its keys are "
+            f"{', '.join(map(str, values)) or 'none'}."
+        )
+    return build(SolverRecipe if "tasks" in values else TokenizerRecipe, values)
