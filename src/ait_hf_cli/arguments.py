@@ -74,9 +74,5 @@ def score(text: str) -> float:
 
 
 def add_tf32(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tf32",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="round products of float32 matrices to TF32 on a GPU that has it (default: yes)",
-    )
+    tf32 = "round products of float32 matrices to TF32 on a GPU that has it (default: yes)"
+    parser.add_argument("--tf32", action=argparse.BooleanOptionalAction, default=True, help=tf32)

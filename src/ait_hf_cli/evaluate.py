@@ -62,12 +62,8 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
     parser.add_argument("--split", help="which part of the data; a file of COCO annotations has none")
     parser.add_argument("--limit", type=int, help="at most so many examples, spread evenly over the split")
     parser.add_argument("--batch-size", type=int, default=8, help="images at a time and process (default: 8)")
-    parser.add_argument(
-        "--modes",
-        choices=("checkpoint", "all"),
-        default="checkpoint",
-        help="decode as the checkpoint says, or with every combination of hard and soft tokens",
-    )
+    modes = "decode as the checkpoint says, or with every combination of hard and soft tokens"
+    parser.add_argument("--modes", choices=("checkpoint", "all"), default="checkpoint", help=modes)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     add_tf32(parser)
     parser.add_argument("--seed", type=seed, default=0, help="of what --do-sample draws; nothing else is random")
@@ -79,23 +75,17 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
     return parser.parse_args(arguments)
 
 
+FLAG, COCO_JSON = {"action": "store_true"}, {"type": Path, "metavar": "FILE.json"}
+BY_ORDER = (
+    "objects, semantic segmentation: pair classes of the model and of the data by their order, as a model without names of "
+    "its classes needs (default: by name)"
+)
 # Options that several kinds of tasks have, though not all.
 SHARED = {
     "--images": {"metavar": "DIR", "help": "objects, poses: folder of the images of coco:ANNOTATIONS.json"},
-    "--people": {
-        "action": "store_true",
-        "help": "objects, semantic segmentation: synthetic rooms with people in them",
-    },
-    "--classes-by-order": {
-        "action": "store_true",
-        "help": "objects, semantic segmentation: pair classes of the model and of the data by their order, as a model "
-        "without names of its classes needs (default: by name)",
-    },
-    "--results": {
-        "type": Path,
-        "metavar": "FILE.json",
-        "help": "objects, poses: write what was found, in COCO's results format",
-    },
+    "--people": FLAG | {"help": "objects, semantic segmentation: synthetic rooms with people in them"},
+    "--classes-by-order": FLAG | {"help": BY_ORDER},
+    "--results": COCO_JSON | {"help": "objects, poses: write what was found, in COCO's results format"},
 }
 DEPTH = {
     "--root": {"metavar": "DIR", "help": "where the index's relative paths start (default: at the index)"},
@@ -105,10 +95,7 @@ DEPTH = {
         "default": "resize",
         "help": "squeeze the image into the model's input, or the published windows and mirroring (default: resize)",
     },
-    "--eigen-crop": {
-        "action": "store_true",
-        "help": "count the Eigen crop only, of 480x640 maps or others of that shape",
-    },
+    "--eigen-crop": FLAG | {"help": "count the Eigen crop only, of 480x640 maps or others of that shape"},
     "--min-depth": {"type": float, "default": 1e-3, "help": "metres (default: 0.001)"},
     "--max-depth": {"type": float, "default": 10.0, "help": "metres (default: 10)"},
 }
@@ -120,43 +107,29 @@ OBJECTS = {
         "help": "count the N likeliest pairs of an object and a class of an image (default: every object once, with its "
         "chosen class, as published)",
     },
-    "--do-sample": {"action": "store_true", "help": "draw boxes and classes instead of the likeliest"},
+    "--do-sample": FLAG | {"help": "draw boxes and classes instead of the likeliest"},
     "--top-p": {"type": float, "help": "draw among the likeliest that have this probability together"},
 }
+BOXES = "people that a detector found, in COCO's results format (default: the annotated boxes)"
 POSES = {
-    "--boxes": {
-        "type": Path,
-        "metavar": "FILE.json",
-        "help": "people that a detector found, in COCO's results format (default: the annotated boxes)",
-    },
-    "--flip-test": {"action": "store_true", "help": "predict people mirrored, too, and average the joints"},
+    "--boxes": COCO_JSON | {"help": BOXES},
+    "--flip-test": FLAG | {"help": "predict people mirrored, too, and average the joints"},
 }
+CLASS_IDS = "number of every class in the files, in order, where these do not follow one another"
+IGNORED_IDS = "numbers in the files of pixels that do not count (default: 255, unless that is a class's)"
 SEMANTICS = {
     "--classes": {"metavar": "FILE", "help": "names of the classes of labels:ROOT (default: those of the model)"},
     "--first-id": {"type": int, "default": 0, "help": "number of the first class in the files (default: 0)"},
-    "--class-ids": {
-        "type": int,
-        "nargs": "+",
-        "metavar": "ID",
-        "help": "number of every class in the files, in order, where these do not follow one another",
-    },
-    "--ignored-ids": {
-        "type": int,
-        "nargs": "*",
-        "metavar": "ID",
-        "help": "numbers in the files of pixels that do not count (default: 255, unless that is a class's)",
-    },
+    "--class-ids": {"type": int, "nargs": "+", "metavar": "ID", "help": CLASS_IDS},
+    "--ignored-ids": {"type": int, "nargs": "*", "metavar": "ID", "help": IGNORED_IDS},
 }
+NAMED = ("people", "classes_by_order")
 # Of every kind of task by its title: how the help calls its tasks, the options that only they have, and those that they share.
 KINDS = {
     "depth": ("depth", DEPTH, ()),
-    "objects": (
-        "object-detection and instance-segmentation",
-        OBJECTS,
-        ("images", "results", "people", "classes_by_order"),
-    ),
+    "objects": ("object-detection and instance-segmentation", OBJECTS, ("images", "results", *NAMED)),
     "poses": ("keypoint-detection", POSES, ("images", "results")),
-    "semantic segmentation": ("semantic-segmentation", SEMANTICS, ("people", "classes_by_order")),
+    "semantic segmentation": ("semantic-segmentation", SEMANTICS, NAMED),
     "dense tasks of one's own": (None, {}, ()),  # a recipe says what the data are
 }
 

@@ -48,12 +48,8 @@ def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argpar
         help="depth's published test protocol: square windows side by side, each also mirrored, averaged "
         "(by default the whole image is squeezed into the model's input)",
     )
-    parser.add_argument(
-        "--threshold",
-        type=score,
-        metavar="P",
-        help="least score, 0 to 1, of an object, or of a person whose pose is wanted (default: 0.3)",
-    )
+    threshold = "least score, 0 to 1, of an object, or of a person whose pose is wanted (default: 0.3)"
+    parser.add_argument("--threshold", type=score, metavar="P", help=threshold)
     parser.add_argument("--boxes", type=Path, metavar="FILE.json", help="where people are, for their poses")
     parser.add_argument("--flip-test", action="store_true", help="average poses with those of the mirrored image")
     parser.add_argument("--skeleton", metavar="NAME", help="what the joints of poses are (default: coco)")

@@ -54,13 +54,8 @@ ORDERINGS = [
     ("mask augmentation fills holes better (Figure 2)", "tokenizer, in holes", "tokenizer without, in holes"),
 ]
 # Columns of the tables, their heads and digits.
-DEPTH_COLUMNS = {
-    "rmse": ("RMSE [m]", 3),
-    "delta1": ("delta1", 3),
-    "abs_rel": ("abs rel", 3),
-    "token_distance": ("l2 token", 2),
-    "seconds": ("seconds", 1),
-}
+DEPTH_COLUMNS = {"rmse": ("RMSE [m]", 3), "delta1": ("delta1", 3), "abs_rel": ("abs rel", 3)}
+DEPTH_COLUMNS |= {"token_distance": ("l2 token", 2), "seconds": ("seconds", 1)}
 OBJECT_COLUMNS = {"box_ap50": ("box AP50", 3), "mask_ap50": ("mask AP50", 3), "mask_ap": ("mask AP", 3)}
 
 
@@ -115,10 +110,8 @@ def make_jobs(output: Path, overrides: list[str]) -> dict[str, list[str]]:
 def run_side_by_side(jobs: list[list[str]]) -> None:
     """Runs trainings at the same time, each with its share of the cores: small models gain little from more threads."""
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
-    environment, command = (
-        os.environ | {"OMP_NUM_THREADS": str(threads)},
-        [sys.executable, "-m", "ait_hf.commands.train"],
-    )
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "ait_hf.commands.train"]
     processes = [
         subprocess.Popen([*command, *arguments], env=environment | {"TQDM_POSITION": str(position)})
         for position, arguments in enumerate(jobs)

@@ -37,28 +37,14 @@ MEAN = "mean of 512 training rooms"
 NUM_DRAWN_ROOMS = 6
 CELL = 192  # pixels of a picture's side
 MODES = ("hard", "soft")
-TITLES = (
-    "image",
-    "depth: truth",
-    "answer, hard",
-    "answer, soft",
-    "uncertainty",
-    "segment: truth",
-    "answer, soft",
-    "answer, box given",
-)
+DEPTH_TITLES = ("depth: truth", "answer, hard", "answer, soft", "uncertainty")
+TITLES = ("image", *DEPTH_TITLES, "segment: truth", "answer, soft", "answer, box given")
 CODECS = {"depth": DepthCodec, "mask": MaskCodec}
 # Columns of the table, their heads and digits; shares and IoU are 0 to 1. Where an answer is no whole block, depth counts as the
 # mean map and masks as empty. "Box" is the filled box of the same answers, "given" where they begin with the true box.
-COLUMNS = {
-    "depth_valid": ("depth valid", 3),
-    "depth_rmse": ("RMSE [m]", 3),
-    "mask_valid": ("mask valid", 3),
-    "mask_iou": ("mask IoU", 3),
-    "box_iou": ("box IoU", 3),
-    "given_mask_iou": ("given mask", 3),
-    "given_box_iou": ("given box", 3),
-}
+COLUMNS = {"depth_valid": ("depth valid", 3), "depth_rmse": ("RMSE [m]", 3), "mask_valid": ("mask valid", 3)}
+COLUMNS |= {"mask_iou": ("mask IoU", 3), "box_iou": ("box IoU", 3)}
+COLUMNS |= {"given_mask_iou": ("given mask", 3), "given_box_iou": ("given box", 3)}
 
 
 @dataclass
@@ -139,13 +125,13 @@ def baselines(exam: Exam, depth: DepthCodec, mask: MaskCodec) -> list[Row]:
     """What needs no language model: the mean map, and the true codes."""
     maps = depth.decode([depth.true_block(question) for question in exam.depth])
     blocks = [mask.true_block(question) for question in exam.masks]
-    nothing = dict.fromkeys(COLUMNS)
-    return [
-        nothing | {"name": MEAN, "depth_rmse": exam.rmse([exam.mean] * len(exam.depth))},
-        nothing
-        | {"name": "the true codes", "depth_rmse": exam.rmse(maps)}
-        | {"mask_iou": exam.iou(mask.decode(blocks)), "box_iou": exam.iou(mask.boxes(blocks))},
-    ]
+    true = {
+        "depth_rmse": exam.rmse(maps),
+        "mask_iou": exam.iou(mask.decode(blocks)),
+        "box_iou": exam.iou(mask.boxes(blocks)),
+    }
+    rows = {MEAN: {"depth_rmse": exam.rmse([exam.mean] * len(exam.depth))}, "the true codes": true}
+    return [dict.fromkeys(COLUMNS) | {"name": name} | row for name, row in rows.items()]
 
 
 def take(exam: Exam, model: RoomModel, constrained: bool) -> dict[str, list[Answer | None]]:

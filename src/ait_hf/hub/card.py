@@ -68,22 +68,11 @@ def render_card(folder: str | Path, repo_id: str, license: str | None = None) ->
         model_name=name if results else None,
         eval_results=[entry for result in results for entry in result.entries()] or None,
     )
-    return ModelCard.from_template(
-        card_data,
-        template_str=template,
-        title=name,
-        repo_id=repo_id,
-        license=license,
-        recipe=recipe,
-        recipe_text=recipe_text,
-        sections=sections,
-        data=data,
-        results=results,
-        measured={result.task: result.num_images for result in results},
-        steps=history[-1]["step"] if history else None,
-        starts=[f"`{recipe['model'][key]}`" for key in _STARTS if recipe["model"].get(key)] if recipe else [],
-        **facts,
-    )
+    facts |= {"title": name, "repo_id": repo_id, "license": license, "data": data, "sections": sections}
+    facts |= {"recipe": recipe, "recipe_text": recipe_text, "steps": history[-1]["step"] if history else None}
+    facts |= {"results": results, "measured": {result.task: result.num_images for result in results}}
+    facts["starts"] = [f"`{recipe['model'][key]}`" for key in _STARTS if recipe["model"].get(key)] if recipe else []
+    return ModelCard.from_template(card_data, template_str=template, **facts)
 
 
 def read_template() -> str:
@@ -144,14 +133,15 @@ def read_results(folder: Path, history: list[dict], data: Mapping[str, str], spl
         name = f"{prefix}{colon}{PurePath(path).name}"
         for mode, values in measured["results"].items():
             found.append((measured["task"], name, measured["split"], mode, values))
-    # -1 is COCO's value where there is nothing to measure, such as no large object.
-    is_metric = lambda name, value: name not in _COUNTS and math.isfinite(value) and value != -1  # noqa: E731
-    return [
-        Result(
-            *about, values.get("num_images"), {name: value for name, value in values.items() if is_metric(name, value)}
-        )
-        for *about, values in found
-    ]
+    results = []
+    for *about, values in found:
+        # -1 is COCO's value where there is nothing to measure, such as no large object.
+        is_result = {
+            name: name not in _COUNTS and math.isfinite(value) and value != -1 for name, value in values.items()
+        }
+        finite = {name: value for name, value in values.items() if is_result[name]}
+        results.append(Result(*about, values.get("num_images"), finite))
+    return results
 
 
 def public_recipe(path: Path) -> str:

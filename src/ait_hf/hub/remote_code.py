@@ -10,15 +10,12 @@ from transformers.dynamic_module_utils import custom_object_save
 from ..model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation
 
 
+_HEADS = ("DepthEstimation", "InstanceSegmentation", "ObjectDetection", "PoseEstimation", "SemanticSegmentation")
 MODEL_AUTO_MAP = {
     "AutoConfig": "configuration_ait.AiTConfig",
     "AutoModel": "modeling_ait.AiTForDenseTokenGeneration",
-    "AutoModelForDepthEstimation": "modeling_ait.AiTForDepthEstimation",
+    **{f"AutoModelFor{head}": f"modeling_ait.AiTFor{head}" for head in _HEADS},
     "AutoModelForImageSegmentation": "modeling_ait.AiTForInstanceSegmentation",
-    "AutoModelForInstanceSegmentation": "modeling_ait.AiTForInstanceSegmentation",
-    "AutoModelForObjectDetection": "modeling_ait.AiTForObjectDetection",
-    "AutoModelForPoseEstimation": "modeling_ait.AiTForPoseEstimation",
-    "AutoModelForSemanticSegmentation": "modeling_ait.AiTForSemanticSegmentation",
     "AutoModelForUniversalSegmentation": "modeling_ait.AiTForInstanceSegmentation",
 }
 

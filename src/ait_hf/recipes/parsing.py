@@ -32,18 +32,13 @@ _JOINED = "joined"
 
 # Data sections as they were called before a section was a view (`of`) of a source (`name`). Where a view is left out, it is
 # the first of those that fit, which is what `synthetic`, `rgbd`, `label_maps`, ... always meant.
-FORMER_NAMES = {
-    "synthetic_normals": ("synthetic", "normals"),
-    "synthetic_objects": ("synthetic", "objects"),
-    "synthetic_masks": ("synthetic", "masks"),
-    "synthetic_people": ("synthetic", "people"),
-    "synthetic_poses": ("synthetic", "poses"),
-    "synthetic_labels": ("synthetic", "labels"),
-    "synthetic_class_masks": ("synthetic", "class_masks"),
-    "rgbd_normals": ("rgbd", "normals"),
-    "coco_masks": ("coco", "masks"),
+_REGULAR = {
+    "synthetic": ("normals", "objects", "masks", "people", "poses", "labels", "class_masks"),
+    "rgbd": ("normals",),
+    "coco": ("masks", "poses"),
+}
+FORMER_NAMES = {f"{name}_{view}": (name, view) for name, views in _REGULAR.items() for view in views} | {
     "coco_keypoints": ("coco", "people"),
-    "coco_poses": ("coco", "poses"),
     "coco_mask_shards": ("coco_shards", "masks"),
     "coco_keypoint_shards": ("coco_shards", "people"),
     "coco_pose_shards": ("coco_shards", "poses"),
@@ -73,13 +68,8 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    _FLOAT,
-    re.compile(
-        r"^[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+.0123456789"),
-)
+_NUMBER = r"^[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+_Loader.add_implicit_resolver(_FLOAT, re.compile(_NUMBER), list("-+.0123456789"))
 
 
 def load_recipe(path: str | Path, recipe_class: type[RecipeType], overrides: Sequence[str] = ()) -> RecipeType:

@@ -433,12 +433,9 @@ def _shards_to_share(dataset: datasets.IterableDataset, num_processes: int) -> i
 
 
 def _loader_arguments(num_workers: int) -> dict[str, Any]:
-    return {
-        "num_workers": num_workers,
-        "pin_memory": torch.cuda.is_available(),
-        # Without its own, a loader draws its workers' seed from the generator that dropout uses.
-        "generator": torch.Generator(),
-    }
+    # Without a generator of its own, a loader draws its workers' seed from the one that dropout uses.
+    own = torch.Generator()
+    return {"num_workers": num_workers, "pin_memory": torch.cuda.is_available(), "generator": own}
 
 
 def _seeded(make: Callable[[], Sample], seed: tuple[int, ...]) -> Sample:

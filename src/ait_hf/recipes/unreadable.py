@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
-import PIL.Image
+from PIL.Image import DecompressionBombError
 from torch.utils.data import Subset
 
 from ..data.classes import enumerated
@@ -26,15 +26,7 @@ logger = logging.getLogger(__name__)
 
 # What readers of files, and transforms that check what was read, raise for one bad sample: missing and truncated files,
 # broken pictures, depth without a valid pixel, images smaller than the crop. Errors in code are none of these.
-READING_ERRORS = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    struct.error,
-    zlib.error,
-    PIL.Image.DecompressionBombError,
-)
+READING_ERRORS = (OSError, ValueError, EOFError, SyntaxError, struct.error, zlib.error, DecompressionBombError)
 MOST_IN_A_ROW = 32  # so many one after the other, and it is not single files that are broken
 SMALLEST_COUNT = 1000  # a share of fewer samples says nothing
 _NUM_NAMED = 3

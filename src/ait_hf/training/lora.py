@@ -67,13 +67,8 @@ def add_adapters(model: AiTForDenseTokenGeneration, recipe: LoRARecipe, *, train
     alpha = 2 * recipe.rank if recipe.alpha is None else recipe.alpha
     targets = attention_projections(model)
     # Not by the library's `add_adapter`, which may ask for a newer peft than there is.
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=targets,
-        base_model_name_or_path=model.name_or_path,
-    )
+    size = {"r": recipe.rank, "lora_alpha": alpha, "lora_dropout": recipe.dropout}
+    config = LoraConfig(**size, target_modules=targets, base_model_name_or_path=model.name_or_path)
     inject_adapter_in_model(config, model, _ADAPTER)
     if train_tokens:
         for parameter in (model.model.decoder.embed_tokens.weight, model.lm_head.bias):
