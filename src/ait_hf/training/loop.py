@@ -82,11 +82,19 @@ class TrainingTask(ABC):
         """
 
     @abstractmethod
+    def counts(self, batches: Batches) -> Scalars:
+        """How many values the losses of one forward are over, by names; its batches are still on the host."""
+
     def divisors(self, forwards: Sequence[Batches], accelerator: Accelerator) -> Scalars:
         """
-        What the losses of one step are divided by, from the batches of all its forwards, which are still on the host, so
-        that accumulated gradients are those of one large batch.
+        What the losses of one step are divided by, so that accumulated gradients are those of one large batch: its counts,
+        averaged over its forwards and over processes, and at least 1.
         """
+        counts, means = [self.counts(batches) for batches in forwards], {}
+        for name in counts[0]:
+            mean = torch.stack([values[name] for values in counts]).mean()
+            means[name] = accelerator.reduce(mean.to(accelerator.device, non_blocking=True), "mean").clamp(min=1)
+        return means
 
     @contextmanager
     def step(self) -> Iterator[Scalars]:

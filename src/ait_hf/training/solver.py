@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of the task-solver on one task or several, its tokenizers being fixed (AiT paper, section 3.3)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -91,15 +90,9 @@ class SolverTraining(TrainingTask):
         if recipe.model.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
 
-    def divisors(self, forwards: Sequence[Batches], accelerator: Accelerator) -> Scalars:
-        """Supervised tokens of every task, averaged over the forwards of the step and over processes (at least 1)."""
-        means = {}
-        for name in forwards[0]:
-            drafts = [self.objectives[name].drafted(batches[name]["labels"]) for batches in forwards]
-            counts = torch.stack([draft.num_tokens for draft in drafts])
-            mean = accelerator.reduce(counts.mean().to(accelerator.device, non_blocking=True), "mean")
-            means[name] = mean.clamp(min=1)
-        return means
+    def counts(self, batches: Batches) -> Scalars:
+        """Supervised tokens of every task."""
+        return {name: self.objectives[name].drafted(batch["labels"]).num_tokens for name, batch in batches.items()}
 
     def loss(self, model: torch.nn.Module, batches: Batches, accelerator: Accelerator, divisors: Scalars) -> Scalars:
         """Every task's sum divided by its number of supervised tokens, weighted (reference §5)."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of tokenizers: of depth, masks, label maps, poses and one's own maps (AiT paper, sections 3.2 and 3.4)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
@@ -155,14 +155,10 @@ class TokenizerTraining(TrainingTask):
         if self.recipe.model.pretrained is None:
             model.init_codebook(*(batches[SAMPLES]["inputs"] for batches in forwards))
 
-    def divisors(self, forwards: Sequence[Batches], accelerator: Accelerator) -> Scalars:
-        """Known values of a forward, averaged over the forwards of the step and over processes. What is wrong with samples
-        is found here, where they are on the host."""
-        for batches in forwards:
-            self.model.check_samples(batches[SAMPLES]["inputs"])
-        counts = [self.model.num_targets(batches[SAMPLES]["labels"]) for batches in forwards]
-        mean = torch.stack(counts).mean().to(accelerator.device, non_blocking=True)
-        return {TARGETS: accelerator.reduce(mean, "mean").clamp(min=1)}
+    def counts(self, batches: Batches) -> Scalars:
+        """Known values. What is wrong with samples is found here, where they are on the host."""
+        self.model.check_samples(batches[SAMPLES]["inputs"])
+        return {TARGETS: self.model.num_targets(batches[SAMPLES]["labels"])}
 
     def loss(self, model: torch.nn.Module, batches: Batches, accelerator: Accelerator, divisors: Scalars) -> Scalars:
         inputs, samples = batches[SAMPLES]["inputs"], batches[SAMPLES]["labels"]
@@ -203,11 +199,17 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     """
     data, options, kind = recipe.data, recipe.model, recipe.kind
     given = kind.tokenizer_config(data)
+    tokenizer, config, where = None, options.config, "section model.config"
     if options.pretrained is not None:
         tokenizer = load_tokenizer(options.pretrained, [kind.tokenizer_class])
-        _check_agreement(data, given, tokenizer.config, options.pretrained)
+        config, where = tokenizer.config, options.pretrained
+    for key, value in given.items():
+        if config.get(key) not in (None, value):  # tokenizers of before have no names
+            raise ValueError(
+                f"{where} makes a tokenizer with {key} {config[key]!r}, but that of the data {data.name} is {value!r}."
+            )
+    if tokenizer is not None:
         return tokenizer
-    _check_agreement(data, given, options.config, "section model.config")
     assumed = {"sample_size": sample_size(data), **kind.tokenizer_defaults}
     try:
         config = TOKENIZER_CONFIGS[kind.tokenizer_class.tokenizer_type](**assumed | options.config | given)
@@ -271,11 +273,3 @@ def train_tokenizer(recipe: TokenizerRecipe) -> list[dict[str, float]]:
     """Runs a recipe; result, files and errors as of [`~ait_hf.training.loop.train`]."""
     set_seed(recipe.seed)
     return train(TokenizerTraining(recipe), recipe)
-
-
-def _check_agreement(data: DataRecipe, given: Mapping[str, Any], config: Mapping[str, Any], where: str) -> None:
-    for key, value in given.items():
-        if config.get(key) not in (None, value):  # tokenizers of before have no names
-            raise ValueError(
-                f"{where} makes a tokenizer with {key} {config[key]!r}, but that of the data {data.name} is {value!r}."
-            )
