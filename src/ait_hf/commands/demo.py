@@ -70,7 +70,10 @@ def run(options: argparse.Namespace) -> None:
     for names in STAGES:
         print(f"\n=== training: {' and '.join(names)} ===", flush=True)
         run_side_by_side([jobs[name] for name in names])
-    histories = {name: training_rows(Path(recipe.output_dir)) for name, recipe in recipes.items()}
+    histories = {}
+    for name, recipe in recipes.items():
+        history = json.loads((Path(recipe.output_dir) / "history.json").read_text())
+        histories[name] = [row for row in history if "loss" in row]  # its one evaluation makes no curve
     size = tuple(recipes["tokenizer"].data.source.size)
     rooms = list(synthetic_rooms("test", size=size, num_examples=NUM_TEST_ROOMS))
     print("\n=== evaluation ===", flush=True)
@@ -90,7 +93,15 @@ def run(options: argparse.Namespace) -> None:
     minutes = (time.perf_counter() - start) / 60
     report = {"rows": rows, "object_rows": object_rows, "orderings": findings, "minutes": minutes}
     write_text(output / "metrics.json", json.dumps(report, indent=2))
-    print_report(rows, object_rows, findings, output, minutes)
+    print_table("", rows, DEPTH_COLUMNS)
+    print_table("objects of the joint model", object_rows, OBJECT_COLUMNS)
+    print(f"\nThe paper's orderings, on {NUM_TEST_ROOMS} rendered rooms and one seed:")
+    for finding in findings:
+        print(f"  {'holds' if finding['holds'] else 'DOES NOT HOLD HERE':19} {finding['claim']}")
+    print(
+        f"\nWritten to {output}: ait/, joint/, tokenizer/, mask_tokenizer/, metrics.json, curves.png, gallery.png, "
+        f"gallery_ait.png, joint.png ({minutes:.1f} min)."
+    )
 
 
 def make_jobs(output: Path, overrides: list[str]) -> dict[str, list[str]]:
@@ -121,11 +132,7 @@ def run_side_by_side(jobs: list[list[str]]) -> None:
         sys.exit(f"Training failed with exit codes {codes}; see the messages above.")
 
 
-def training_rows(folder: Path) -> list[dict[str, float]]:
-    """What a run logged step by step; its one evaluation makes no curve."""
-    return [row for row in json.loads((folder / "history.json").read_text()) if "loss" in row]
-
-
+@torch.no_grad()
 def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list[Row]:
     """All lines of the table, on the test rooms."""
     batches = DataLoader(rooms, batch_size=BATCH_SIZE, collate_fn=rgbd_collator)
@@ -135,7 +142,10 @@ def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list
     for name, folder in ("tokenizer", "tokenizer"), ("tokenizer without", "tokenizer_without_mask_augmentation"):
         tokenizer = VQTokenizer.from_pretrained(output / folder).eval()
         rows.append({"name": folder.replace("_", " "), **evaluate_tokenizer(tokenizer, batches)})
-        rows.append({"name": f"{name}, in holes", "rmse": rmse_in_holes(tokenizer, rooms)})
+        # Rendered rooms know the truth where the sensor saw nothing, too.
+        maps = (reconstruct_map(tokenizer, torch.from_numpy(room["depth"])[None])[0][0].numpy() for room in rooms)
+        holes = ((rebuilt - room["depth_complete"])[room["depth"] == 0] for rebuilt, room in zip(maps, rooms))
+        rows.append({"name": f"{name}, in holes", "rmse": mean_rmse(holes)})
     for folder, name in SOLVERS.items():
         model, processor = load_model_and_processor(output / folder)
         for mode, settings in decoding_modes(model.config.parallel).items():
@@ -169,22 +179,3 @@ def joint_picture(folder: Path, rooms: list[dict], objects: list[dict]) -> Image
     for row, depth in zip(rows, maps, strict=True):
         row |= {"depth": depth["depth"], "predicted_depth": depth["prediction"]}
     return joint_gallery(rows, threshold=DRAWN_SCORE)
-
-
-@torch.no_grad()
-def rmse_in_holes(tokenizer: VQTokenizer, rooms: list[dict]) -> float:
-    """Mean error of the reconstruction where the sensor saw nothing; rendered rooms know the truth there."""
-    maps = (reconstruct_map(tokenizer, torch.from_numpy(room["depth"])[None])[0][0].numpy() for room in rooms)
-    return mean_rmse((rebuilt - room["depth_complete"])[room["depth"] == 0] for rebuilt, room in zip(maps, rooms))
-
-
-def print_report(rows: list[Row], object_rows: list[Row], findings: list[dict], output: Path, minutes: float) -> None:
-    print_table("", rows, DEPTH_COLUMNS)
-    print_table("objects of the joint model", object_rows, OBJECT_COLUMNS)
-    print(f"\nThe paper's orderings, on {NUM_TEST_ROOMS} rendered rooms and one seed:")
-    for finding in findings:
-        print(f"  {'holds' if finding['holds'] else 'DOES NOT HOLD HERE':19} {finding['claim']}")
-    print(
-        f"\nWritten to {output}: ait/, joint/, tokenizer/, mask_tokenizer/, metrics.json, curves.png, gallery.png, "
-        f"gallery_ait.png, joint.png ({minutes:.1f} min)."
-    )

@@ -90,10 +90,15 @@ def run(options: argparse.Namespace) -> None:
     model = RoomModel(depth, mask)
     losses = model.train(output / "model", options.steps, options.seed)
     print("\n=== evaluation ===", flush=True)
-    exam = make_exam(depth, mask)
+    rooms = list(examples(SyntheticDepth("test", SIZE), NUM_TEST_ROOMS))
+    asked = [mask.question(room, number, name) for number, room in enumerate(rooms) for name in visible_classes(room)]
+    of_depth = [depth.question(room, number) for number, room in enumerate(rooms)]
+    exam = Exam(of_depth, asked, mean_depth(SIZE, NUM_ROOMS_FOR_THE_MEAN))
     rows = baselines(exam, depth, mask)
     for name, constrained in (("unconstrained", False), ("constrained", True)):
-        answers = take(exam, model, constrained)
+        answers = {"depth": model.answer(depth, exam.depth, constrained)}
+        answers["masks"] = model.answer(mask, exam.masks, constrained)
+        answers["given"] = model.answer(mask, exam.masks, constrained, box_given=True)
         rows += [mark(exam, answers, mask, name, mode) for mode in MODES]
     save_image(answers_page(exam, answers), output / "answers.png")
     minutes = (time.perf_counter() - start) / 60
@@ -112,35 +117,13 @@ def trained_tokenizer(output: Path, name: str, options: argparse.Namespace) -> V
     return VQTokenizer.from_pretrained(folder)
 
 
-def make_exam(depth: DepthCodec, mask: MaskCodec) -> Exam:
-    rooms = list(examples(SyntheticDepth("test", SIZE), NUM_TEST_ROOMS))
-    return Exam(
-        [depth.question(room, number) for number, room in enumerate(rooms)],
-        [mask.question(room, number, name) for number, room in enumerate(rooms) for name in visible_classes(room)],
-        mean_depth(SIZE, NUM_ROOMS_FOR_THE_MEAN),
-    )
-
-
 def baselines(exam: Exam, depth: DepthCodec, mask: MaskCodec) -> list[Row]:
     """What needs no language model: the mean map, and the true codes."""
-    maps = depth.decode([depth.true_block(question) for question in exam.depth])
     blocks = [mask.true_block(question) for question in exam.masks]
-    true = {
-        "depth_rmse": exam.rmse(maps),
-        "mask_iou": exam.iou(mask.decode(blocks)),
-        "box_iou": exam.iou(mask.boxes(blocks)),
-    }
+    true = {"mask_iou": exam.iou(mask.decode(blocks)), "box_iou": exam.iou(mask.boxes(blocks))}
+    true["depth_rmse"] = exam.rmse(depth.decode([depth.true_block(question) for question in exam.depth]))
     rows = {MEAN: {"depth_rmse": exam.rmse([exam.mean] * len(exam.depth))}, "the true codes": true}
     return [dict.fromkeys(COLUMNS) | {"name": name} | row for name, row in rows.items()]
-
-
-def take(exam: Exam, model: RoomModel, constrained: bool) -> dict[str, list[Answer | None]]:
-    """A model's answers: to all questions, and to those of masks with the true box given."""
-    return {
-        "depth": model.answer(model.depth, exam.depth, constrained),
-        "masks": model.answer(model.mask, exam.masks, constrained),
-        "given": model.answer(model.mask, exam.masks, constrained, box_given=True),
-    }
 
 
 def mark(exam: Exam, answers: dict[str, list[Answer | None]], mask: MaskCodec, name: str, mode: str) -> Row:

@@ -96,7 +96,14 @@ def check_data(options: Namespace, kind: type[Kind]) -> None:
     if not is_recipe(options.data):
         given = next((form for start, form in kind.short_forms.items() if form.means(start, options.data)), None)
         if given is None:
-            raise ValueError(_what_to_give(options, kind))
+            if not kind.short_forms:
+                raise ValueError(
+                    f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data "
+                    "RECIPE.yaml, such as the recipe.yaml in the folder of a training."
+                )
+            *forms, last = (form.written for form in kind.short_forms.values())
+            forms = f"{', '.join(forms)} or {last}, or the data of a RECIPE.yaml"
+            raise ValueError(f"What {kind.title} can be evaluated on is {forms}, but not on {options.data}.")
     for form in kind.short_forms.values():
         if form is not given and any(getattr(options, name) not in (None, False) for name in form.options):
             names = _written(form.options)
@@ -112,19 +119,6 @@ def check_data(options: Namespace, kind: type[Kind]) -> None:
         raise ValueError("A file of COCO annotations is one split: leave out --split.")
     if is_synthetic and options.split == "train" and options.limit is None:
         raise ValueError("Synthetic training rooms have no end: give --limit.")
-
-
-def _what_to_give(options: Namespace, kind: type[Kind]) -> str:
-    if not kind.short_forms:
-        return (
-            f"{options.task!r} is a dense task of one's own, whose data are those of a recipe: give --data RECIPE.yaml, such "
-            "as the recipe.yaml in the folder of a training."
-        )
-    *forms, last = (form.written for form in kind.short_forms.values())
-    return (
-        f"What {kind.title} can be evaluated on is {', '.join(forms)} or {last}, or the data of a RECIPE.yaml, but not "
-        f"on {options.data}."
-    )
 
 
 def _written(names: Sequence[str]) -> str:
