@@ -40,23 +40,11 @@ MANY_STEPS = 10**9
 WARM_UP = 0.05
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="recipe of train.py with the task semantic-segmentation")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of the recipe with other values")
-    parser.add_argument("--minutes", type=float, required=True, help="of training")
-    parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate of AdamW (default: 0.001)")
-    parser.add_argument("--seed", type=seed, default=0)
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="where to write the values")
-    return parser
-
-
 def train(model: torch.nn.Module, task: Semantics, accelerator: Accelerator, options: argparse.Namespace) -> int:
     """Trains for `options.minutes`; how many steps that were."""
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
-    batches = training_batches(
-        task.data.stream(), accelerator, num_batches=MANY_STEPS, done=0, num_workers=0, seed=options.seed
-    )
+    order = {"num_batches": MANY_STEPS, "done": 0, "num_workers": 0, "seed": options.seed}
+    batches = training_batches(task.data.stream(), accelerator, **order)
     model.train()
     start, num_steps = time.monotonic(), 0
     while (share := (time.monotonic() - start) / (60 * options.minutes)) < 1:
@@ -90,7 +78,14 @@ def evaluate(
 
 @command("segformer_baseline.py")
 def main(arguments: list[str] | None = None) -> None:
-    options = make_parser().parse_intermixed_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="recipe of train.py with the task semantic-segmentation")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of the recipe with other values")
+    parser.add_argument("--minutes", type=float, required=True, help="of training")
+    parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate of AdamW (default: 0.001)")
+    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--output", type=Path, metavar="FILE.json", help="where to write the values")
+    options = parser.parse_intermixed_args(arguments)
     recipe = load_recipe(options.recipe, SolverRecipe, options.overrides)
     if SEMANTIC_TASK not in recipe.tasks:
         raise ValueError(f"{options.recipe} has no task {SEMANTIC_TASK}: it has {', '.join(recipe.tasks)}.")

@@ -11,7 +11,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
@@ -48,6 +48,7 @@ Drawn = tuple[Sample, tuple[Unreadable, ...]]  # a sample, and those that could 
 Candidate = tuple[Callable[[], Sample], Callable[[], str]]  # what reads a sample, and what says how it is called
 
 
+@dataclass
 class UnreadableLog:
     """
     The account of one source of samples.
@@ -61,12 +62,11 @@ class UnreadableLog:
         count (`int`): How many of them could not be read, and were replaced.
     """
 
-    def __init__(self, source: str, max_share: float):
-        self.source = source
-        self.max_share = max_share
-        self.drawn = 0
-        self.count = 0
-        self.named: dict[str, Unreadable] = {}
+    source: str
+    max_share: float
+    drawn: int = 0
+    count: int = 0
+    named: dict[str, Unreadable] = field(default_factory=dict)
 
     def add(self, failures: Iterable[tuple[Unreadable, ...]]) -> None:
         """

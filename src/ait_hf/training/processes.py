@@ -16,16 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import (
-    DistributedDataParallelKwargs,
-    DistributedType,
-    GradientAccumulationPlugin,
-    ProjectConfiguration,
-    TorchDynamoPlugin,
-    is_tensorboard_available,
-    parse_flag_from_env,
-)
+from accelerate import Accelerator, utils
 from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.distributed import checkpoint as sharded_checkpoint
@@ -47,22 +38,27 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     """What the recipe says beats what `accelerate launch` and its configuration file say."""
     trackers = recipe.train.trackers
     if trackers is None:
-        trackers = ["tensorboard"] if is_tensorboard_available() else []
-    accelerator_class, compiled = Accelerator, TorchDynamoPlugin(backend="no")  # it would compile the model as a whole
-    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
+        trackers = ["tensorboard"] if utils.is_tensorboard_available() else []
+    accelerator_class, compiled = (
+        Accelerator,
+        utils.TorchDynamoPlugin(backend="no"),
+    )  # it would compile the model as a whole
+    if utils.parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
         accelerator_class = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
         compiled = compilation(recipe)
     accelerator = accelerator_class(
         mixed_precision=recipe.train.mixed_precision,
         dynamo_plugin=compiled,
         # Forwards alone say when a step is done: streams of data may end before the training does.
-        gradient_accumulation_plugin=GradientAccumulationPlugin(
+        gradient_accumulation_plugin=utils.GradientAccumulationPlugin(
             num_steps=recipe.train.gradient_accumulation_steps, sync_with_dataloader=False
         ),
         # Codebooks move alike on all processes, and running statistics are shared once a step.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+        kwargs_handlers=[utils.DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
         log_with=trackers or None,
-        project_config=ProjectConfiguration(recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")),
+        project_config=utils.ProjectConfiguration(
+            recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")
+        ),
     )
     set_tf32(recipe.train.tf32)
     if accelerator.is_main_process:
@@ -91,12 +87,12 @@ def set_tf32(enabled: bool) -> None:
     torch.backends.cudnn.allow_tf32 = enabled
 
 
-def compilation(recipe: Recipe) -> TorchDynamoPlugin:
+def compilation(recipe: Recipe) -> utils.TorchDynamoPlugin:
     """How encoder and decoder are compiled: the recipe's backend, or what `accelerate launch` says."""
-    return TorchDynamoPlugin(backend=recipe.train.compile)
+    return utils.TorchDynamoPlugin(backend=recipe.train.compile)
 
 
-def compile_parts(parts: Iterable[nn.Module], plugin: TorchDynamoPlugin) -> None:
+def compile_parts(parts: Iterable[nn.Module], plugin: utils.TorchDynamoPlugin) -> None:
     """
     Compiles parts of a model in place, each as one graph; names in its state dictionary stay. Of parts that FSDP2 has
     sharded, the layers that it shards are compiled instead, each as one graph: weights are gathered between them.
@@ -127,8 +123,10 @@ def uncompiled() -> AbstractContextManager:
 
 def is_sharded(model: nn.Module, accelerator: Accelerator) -> bool:
     """Whether processes hold parts of the weights (FSDP2); `ValueError` for what training does not do."""
-    of_fsdp = accelerator.distributed_type == DistributedType.FSDP
-    if isinstance(model, TokenizerBase) and (of_fsdp or accelerator.distributed_type == DistributedType.DEEPSPEED):
+    of_fsdp = accelerator.distributed_type == utils.DistributedType.FSDP
+    if isinstance(model, TokenizerBase) and (
+        of_fsdp or accelerator.distributed_type == utils.DistributedType.DEEPSPEED
+    ):
         raise ValueError(
             "Tokenizers are small, and their codebooks are not sharded: train them without FSDP or DeepSpeed."
         )
