@@ -16,7 +16,8 @@ import copy
 import difflib
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -230,10 +231,17 @@ def build(section_class: type[RecipeType], values: dict[str, Any], section: str 
         raise ValueError(f"Missing key {missing[0]!r} in {where}.")
     keys = {name: ".".join(filter(None, (section, name if name != within else ""))) for name in values}
     arguments = {name: _convert(hints[name], value, keys[name]) for name, value in values.items()}
-    try:
+    with speaking_of(f"In {where}"):
         return section_class(**arguments)
+
+
+@contextmanager
+def speaking_of(where: str) -> Iterator[None]:
+    """What a strict dataclass says of its values becomes a `ValueError` that says where they are."""
+    try:
+        yield
     except StrictDataclassError as error:
-        raise ValueError(f"In {where}: {error.__cause__ or error}") from error
+        raise ValueError(f"{where}: {error.__cause__ or error}") from error
 
 
 def _check_section(values: Any, section: str) -> None:

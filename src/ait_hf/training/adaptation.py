@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub.errors import StrictDataclassError
 
 from ..data.classes import clean_name, enumerated
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config, AiTTaskConfig
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
+from ..recipes.parsing import speaking_of
 from ..tasks.base import Kind, class_table, classes_of_model, tokenizer_arguments
 
 
@@ -122,10 +122,8 @@ def _adapted_config(
         values["pad_images_to"] = largest if len(set(sizes)) > 1 else None
         if isinstance(old.backbone_config, AiTSwinv2Config):
             values["backbone_config"]["image_size"] = largest
-    try:
+    with speaking_of(f"{name} cannot be adapted to these data"):
         return AiTConfig.from_dict(values)
-    except StrictDataclassError as error:
-        raise ValueError(f"{name} cannot be adapted to these data: {error.__cause__ or error}") from error
 
 
 def _classes_after(

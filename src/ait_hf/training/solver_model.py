@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
-from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 from transformers.utils import cached_file
@@ -22,7 +21,7 @@ from ..inference.loading import load_solver, load_tokenizer, loading
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
-from ..recipes.parsing import check_keys
+from ..recipes.parsing import check_keys, speaking_of
 from ..tasks.base import RELEASED_CODEBOOKS, Kind, class_table, classes_of_model, tokenizer_arguments
 from ..tasks.classes import name_by_order
 from .adaptation import adapt_solver
@@ -118,10 +117,8 @@ def build_solver(tasks: Mapping[str, Kind], options: SolverModelRecipe) -> AiTFo
         backbone_config, backbone_weights = donated_backbone(options, size, donor.config), None
     else:
         backbone_config, backbone_weights = named_backbone(options, size)
-    try:
+    with speaking_of("In section model"):
         config = solver_config(tasks, options, size, tokenizers, backbone_config)
-    except StrictDataclassError as error:
-        raise ValueError(f"In section model: {error.__cause__ or error}") from error
     if donor is not None:
         _check_encoders(donor.config, config, options.initialize_from)
     model = model_class(config)
@@ -290,15 +287,13 @@ def _new_backbone(model_type: str, size: list[int], arguments: dict[str, Any]) -
         known = [AiTSwinv2Config.model_type, *MODEL_FOR_BACKBONE_MAPPING_NAMES]
         nearest = difflib.get_close_matches(str(model_type), known, n=1, cutoff=0)
         raise ValueError(f"model_type {model_type!r} of {section} is no backbone's: did you mean {nearest[0]}?")
-    try:
+    with speaking_of(f"In {section}"):
         if is_ours:
             check_keys(section, arguments, _SWINV2_KEYS)
             return AiTSwinv2Config(image_size=size, **arguments)
         known = {"out_features", "out_indices"} | AutoConfig.for_model(model_type).to_dict().keys()
         check_keys(section, arguments, known)
         return AutoConfig.for_model(model_type, **arguments)
-    except StrictDataclassError as error:
-        raise ValueError(f"In {section}: {error.__cause__ or error}") from error
 
 
 def _is_swinv2(name_or_path: str) -> bool:

@@ -13,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from huggingface_hub.dataclasses import strict
-from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -23,7 +22,7 @@ from ..metrics.reconstruction import ReconstructionMetric
 from ..model.configuration_ait import TOKENIZER_CONFIGS
 from ..model.objectives_ait import Tokenizer
 from ..recipes.evaluation import EvaluationRecipe
-from ..recipes.parsing import check_keys
+from ..recipes.parsing import check_keys, speaking_of
 from ..recipes.streams import Batch, DataRecipe, Sample, Stream
 from ..tasks.base import Kind, sample_size
 from ..tasks.kinds import KINDS, check_unit, kind_of_unit
@@ -211,10 +210,8 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     if tokenizer is not None:
         return tokenizer
     assumed = {"sample_size": sample_size(data), **kind.tokenizer_defaults}
-    try:
+    with speaking_of("In section model.config"):
         config = TOKENIZER_CONFIGS[kind.tokenizer_class.tokenizer_type](**assumed | options.config | given)
-    except StrictDataclassError as error:
-        raise ValueError(f"In section model.config: {error.__cause__ or error}") from error
     height, width = data.image_size
     if kind.has_patches and (height % config.downsample_ratio or width % config.downsample_ratio):
         raise ValueError(
