@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long the parts of the model take, and how much memory: the same as `ait benchmark`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "benchmark", prog="benchmark.py")
+main = script("benchmark", "benchmark.py")
 
 if __name__ == "__main__":
     main()

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A released AiT checkpoint, or a tokenizer alone, as a folder that `AutoModel` loads: the same as `ait convert`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "convert", prog="convert_original_checkpoint.py")
+main = script("convert", "convert_original_checkpoint.py")
 
 if __name__ == "__main__":
     main()

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small models of rendered rooms, trained and evaluated: the same as `ait demo`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "demo", prog="demo.py")
+main = script("demo", "demo.py")
 
 if __name__ == "__main__":
     main()

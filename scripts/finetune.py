@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A published or own model, trained on one's own images: the same as `ait finetune`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "finetune", prog="finetune.py")
+main = script("finetune", "finetune.py")
 
 if __name__ == "__main__":
     main()

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much memory a recipe takes on each GPU, and how many days: the same as `ait plan`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "plan", prog="plan.py")
+main = script("plan", "plan.py")
 
 if __name__ == "__main__":
     main()

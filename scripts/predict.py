@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a saved model sees in photographs: the same as `ait predict`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "predict", prog="predict.py")
+main = script("predict", "predict.py")
 
 if __name__ == "__main__":
     main()

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained or converted model, or a tokenizer, on the Hugging Face Hub: the same as `ait push`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "push", prog="push_to_hub.py")
+main = script("push", "push_to_hub.py")
 
 if __name__ == "__main__":
     main()

@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps and masks as text for vision-language models, and their answers back: the same as `ait tokens`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "tokens", prog="tokens.py")
+main = script("tokens", "tokens.py")
 
 if __name__ == "__main__":
     main()

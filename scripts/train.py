@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training from a recipe, of a task-solver or of a tokenizer: the same as `ait train`, see --help."""
 
-from functools import partial
-
-from ait_hf_cli import run
+from ait_hf_cli import script
 
 
-main = partial(run, "train", prog="train.py")
+main = script("train", "train.py")
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,8 @@ what they ask for. Only the latter imports `ait_hf` and torch, so that `--help` 
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 
 
@@ -53,3 +54,8 @@ def run(verb: str, arguments: Sequence[str] | None = None, prog: str | None = No
     options = import_module(f"{__name__}.{verb}").parse_arguments(arguments, prog)
     faults = import_module("ait_hf.recipes.faults")
     faults.command(prog)(import_module(f"ait_hf.commands.{verb}").run)(options)
+
+
+def script(verb: str, prog: str) -> Callable[..., None]:
+    """The `main` of a script: what [`run`] does of one verb."""
+    return partial(run, verb, prog=prog)

@@ -4,12 +4,14 @@
 
 import argparse
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .recipes import find_recipe
 
 
+Arguments = Sequence[str] | None  # of a verb; those of the process by default
+Options = argparse.Namespace
 SEEDS = range(2**32)  # what numpy takes
 
 

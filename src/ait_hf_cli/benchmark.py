@@ -17,10 +17,7 @@ the ratio to the baseline is the median of the ratios of the rounds, with their 
 machine's peak refers to the fastest of some matrix products in the same rounds. `docs/performance.md` has results.
 """
 
-import argparse
-from collections.abc import Sequence
-
-from .arguments import command_parser, device, seed
+from .arguments import Arguments, Options, command_parser, device, seed
 
 
 INFERENCE = ("backbone", "decode", "objects", "tokenizer", "tokens", "end-to-end", "end-to-end-objects")
@@ -36,7 +33,7 @@ APPLIES = {
 }
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("suite", choices=SUITES)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -14,17 +14,15 @@ A tokenizer alone, of a published model that uses AiT's, with its preprocessing 
     ait convert --tokenizer vae-oid.npz --preset paligemma-mask --output DIR
 """
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import command_parser
+from .arguments import Arguments, Options, command_parser
 
 
 PRESETS = ("paligemma-mask", "molmoact-depth", "molmoact2-depth", "aurora-depth")
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("--original", type=Path, metavar="FILE.pth", help="original checkpoint")
     parser.add_argument("--original-config", type=Path, metavar="CONFIG.json", help="its model dictionary")

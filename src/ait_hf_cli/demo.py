@@ -18,11 +18,9 @@ the instances that the one joint model sees in the same images.
 is another demo: a language model that learns to answer in tokens of depth and masks.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 
-from .arguments import command_parser, positive, seed
+from .arguments import Arguments, Options, command_parser, positive, seed
 
 
 TOKENS = """
@@ -38,7 +36,7 @@ Writes to the output folder: `model/` (a FastVLM and its processor), `depth_toke
 """
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     arguments = sys.argv[1:] if arguments is None else arguments
     of_tokens = list(arguments[:1]) == ["tokens"]
     parser = command_parser(TOKENS if of_tokens else __doc__, f"{prog or 'demo.py'} tokens" if of_tokens else prog)

@@ -6,11 +6,8 @@ Versions, devices and threads that a report of a bug should name.
     ait env
 """
 
-import argparse
-from collections.abc import Sequence
-
-from .arguments import command_parser
+from .arguments import Arguments, Options, command_parser
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     return command_parser(__doc__, prog).parse_args(arguments)

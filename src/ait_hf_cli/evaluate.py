@@ -32,17 +32,16 @@ device is Accelerate's choice.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_tf32, command_parser, seed
+from .arguments import Arguments, Options, add_tf32, command_parser, seed
 
 
 TASKS = ("depth", "object-detection", "instance-segmentation", "keypoint-detection", "semantic-segmentation")
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("--model", metavar="DIR", help="folder of a saved model")
     parser.add_argument("--tokenizer", metavar="DIR", help="folder of a tokenizer to measure by its reconstructions")

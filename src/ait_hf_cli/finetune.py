@@ -19,13 +19,10 @@ The same command again goes on where it was. Any key of the recipe that this wri
 as in `--override train.save_every=100 model.lora.alpha=8`.
 """
 
-import argparse
-from collections.abc import Sequence
-
-from .arguments import command_parser, seed
+from .arguments import Arguments, Options, command_parser, seed
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("--model", required=True, help="folder or Hub name of the model to start from")
     parser.add_argument("--task", required=True, help="depth, object-detection, keypoint-detection, ...")

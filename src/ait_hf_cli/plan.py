@@ -12,11 +12,9 @@ GPU: operations and memory are counted from shapes. The time follows from an ass
 (--utilisation), which --measure replaces by that of a few steps on this machine's GPU.
 """
 
-import argparse
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from .arguments import command_parser, recipe
+from .arguments import Arguments, Options, command_parser, recipe
 
 
 class GPU(NamedTuple):
@@ -37,7 +35,7 @@ class GPU(NamedTuple):
 GPUS = {"A100": GPU(80, 312, 19.5), "H100": GPU(80, 989, 67), "H200": GPU(141, 989, 67), "L40S": GPU(48, 362, 91.6)}
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("recipe", type=recipe, help="YAML file, or the name of a recipe that the package brings")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")

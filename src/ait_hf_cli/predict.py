@@ -29,14 +29,12 @@ For every image `NAME.*`, at its size:
   config.json. People need boxes.json, or a class "person" among the objects.
 """
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import add_tf32, command_parser, device, positive, score, seed
+from .arguments import Arguments, Options, add_tf32, command_parser, device, positive, score, seed
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")

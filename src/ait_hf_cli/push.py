@@ -14,13 +14,10 @@ recipe.yaml. A README.md in the folder is taken as it is. Checkpoints to resume 
 as in --include "logs/*".
 """
 
-import argparse
-from collections.abc import Sequence
-
-from .arguments import command_parser
+from .arguments import Arguments, Options, command_parser
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("--folder", required=True, metavar="DIR", help="of a saved model or tokenizer")
     parser.add_argument("--repo", required=True, metavar="USER/NAME", help="is made if missing")

@@ -13,13 +13,12 @@ run again.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import command_parser, device
+from .arguments import Arguments, Options, command_parser, device
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)

@@ -33,9 +33,8 @@ The same command again goes on from the newest checkpoint in output_dir, if `tra
 """
 
 import argparse
-from collections.abc import Sequence
 
-from .arguments import command_parser, recipe, seed
+from .arguments import Arguments, Options, command_parser, recipe, seed
 from .recipes import recipe_list
 
 
@@ -47,7 +46,7 @@ class ListAction(argparse.Action):
         parser.exit()
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("recipe", type=recipe, help="YAML file, or the name of a recipe that the package brings")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in the recipe")

@@ -7,7 +7,6 @@ import logging as std_logging
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import set_seed
 from transformers.utils import logging
 
-from ait_hf_cli import run as run_command
+from ait_hf_cli import script
 from ait_hf_cli.evaluate import foreign_options
 from ait_hf_cli.recipes import shipped_recipes
 
@@ -269,4 +268,4 @@ def run(options: Namespace) -> None:
     accelerator.end_training()
 
 
-main = partial(run_command, "evaluate", prog="evaluate.py")
+main = script("evaluate", "evaluate.py")

@@ -36,11 +36,9 @@ def generation_settings(options: argparse.Namespace, parallel: bool) -> dict[str
         raise ValueError("This is a parallel model, which feeds no tokens back: leave out --solver.")
     if options.detokenizer == "hard" and options.temperature is not None:
         raise ValueError("The temperature is that of soft tokens: leave out --temperature or --detokenizer hard.")
-    settings = {
-        "soft_solver": None if options.solver is None else options.solver == "soft",
-        "soft_detokenizer": None if options.detokenizer is None else options.detokenizer == "soft",
-        "soft_temperature": options.temperature,
-    }
+    soft = {None: None, "hard": False, "soft": True}
+    settings = {"soft_solver": soft[options.solver], "soft_detokenizer": soft[options.detokenizer]}
+    settings["soft_temperature"] = options.temperature
     return {name: value for name, value in settings.items() if value is not None}
 
 

@@ -154,12 +154,7 @@ def hub_splits(request: FineTuning) -> tuple[str, str]:
     return f"train[:{first}]", f"train[{first}:]"
 
 
-def all_images(content: CocoContent) -> set[int]:
-    """Their ids."""
-    return {image["id"] for image in content.content["images"]}
-
-
-def coco_splits(request: FineTuning, images_of: Callable[[CocoContent], Collection[int]] = all_images) -> Section:
+def coco_splits(request: FineTuning, images_of: Callable[[CocoContent], Collection[int]] | None = None) -> Section:
     """
     Files and images of the splits `train` and `validation`. A single file is divided by its images, and its parts are written
     to `data/` in the output folder.
@@ -171,6 +166,7 @@ def coco_splits(request: FineTuning, images_of: Callable[[CocoContent], Collecti
     if request.validation is not None:
         files = files[:1] + _annotation_files(Path(request.validation))[:1]
     contents = [read_coco_file(file) for file in files]  # what is wrong with a file shows before it is divided
+    images_of = images_of or (lambda content: {image["id"] for image in content.content["images"]})
     candidates = [images_of(content) for content in contents]
     given = None if request.images is None else Path(request.images)
     folders = [_image_folder(content) if given is None else given for content in contents]

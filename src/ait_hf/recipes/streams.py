@@ -16,8 +16,8 @@ many of these there are, and a resumed run reads, without decoding, past the row
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import datasets
@@ -152,9 +152,6 @@ class Stream:
         collate: From samples to a batch.
         draft: From a training batch, on the host, to what the loss takes; by default it is the batch.
         every: Takes part in every so-manieth step of the training, from the first on.
-
-    Attributes:
-        unreadable: Account of the training samples that this process drew.
     """
 
     data: DataRecipe
@@ -163,10 +160,11 @@ class Stream:
     collate: Callable[[Sequence[Sample]], Batch]
     every: int = 1
     draft: Callable[[Batch], Batch] | None = None
-    unreadable: UnreadableLog = field(init=False)
 
-    def __post_init__(self):
-        self.unreadable = UnreadableLog(self.data.name, self.data.max_unreadable_share)
+    @cached_property
+    def unreadable(self) -> UnreadableLog:
+        """Account of the training samples that this process drew."""
+        return UnreadableLog(self.data.name, self.data.max_unreadable_share)
 
     def steps_before(self, step: int) -> int:
         """In how many of the first `step` steps it takes part."""
@@ -355,7 +353,10 @@ def training_batches(
     dataset = stream.data.load_for_training()
     is_stream = isinstance(dataset, datasets.IterableDataset)
     if is_stream:
-        num_workers = min(num_workers, _shards_to_share(dataset, accelerator.num_processes))
+        # More workers than shards of this process would have nothing to read. Shards that cannot be shared out evenly are
+        # read by all processes, each of which takes its part of the rows.
+        shards, num_processes = dataset.num_shards, accelerator.num_processes
+        num_workers = min(num_workers, shards if shards % num_processes else shards // num_processes)
     loader_arguments = {"collate_fn": partial(_collate, stream), "batch_size": batch_size, "drop_last": True}
     loader_arguments |= _loader_arguments(num_workers)
     if is_stream:
@@ -423,13 +424,6 @@ def _counted(loader: Iterable[tuple[Batch, list]], log: UnreadableLog) -> Iterat
     for batch, failures in loader:
         log.add(failures)
         yield batch
-
-
-def _shards_to_share(dataset: datasets.IterableDataset, num_processes: int) -> int:
-    """Shards that a process has for its workers: more of these would have nothing to read. Shards that cannot be shared
-    out evenly are read by all processes, each of which takes its part of the rows."""
-    num_shards = dataset.num_shards
-    return num_shards if num_shards % num_processes else num_shards // num_processes
 
 
 def _loader_arguments(num_workers: int) -> dict[str, Any]:
