@@ -44,9 +44,7 @@ logger = std_logging.getLogger(__name__)
 
 GALLERY_ROWS = 6
 Results = dict[str, dict[str, float]]
-Section = tuple[
-    dict[str, Any], str
-]  # data of a recipe; and the name of its task's section, empty for a tokenizer's recipe
+Section = tuple[dict[str, Any], str]  # data of a recipe, and the name of its task; none for a tokenizer
 
 
 def check_options(options: Namespace, kind: type[Kind], foreign: dict[str, Any]) -> None:
