@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ait_hf.data.normals import normals_from_depth
-from ait_hf.data.rooms.depth import random_scene, render_room
+from ait_hf.data.rooms.depth import render_room
+from ait_hf.data.rooms.rooms import random_scene
 
 
 FOCAL = 60.0

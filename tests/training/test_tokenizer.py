@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from tokenizer_recipes import DATA, TINY_MAP, TINY_POSE, recipe
 
-from ait_hf.data.rooms.labels import LABEL_CLASSES
+from ait_hf.data.rooms.rendering import LABEL_CLASSES
 from ait_hf.model.tokenization_pose import PoseTokenizer
 from ait_hf.model.tokenization_vq import VQTokenizer
 from ait_hf.recipes.parsing import load_recipe

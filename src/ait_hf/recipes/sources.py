@@ -10,9 +10,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset
 
 from ..data.label_maps import check_class_names, read_class_names
-from ..data.rooms.depth import SyntheticDepth
-from ..data.rooms.labels import SyntheticLabelMaps
-from ..data.rooms.normals import SyntheticNormals
+from ..data.rooms.depth import SyntheticDepth, SyntheticLabelMaps, SyntheticNormals
 from ..data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
 from ..data.subset import examples

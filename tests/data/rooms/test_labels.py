@@ -5,9 +5,7 @@
 import numpy as np
 import pytest
 
-from ait_hf.data.rooms.depth import render_room
-from ait_hf.data.rooms.labels import SyntheticLabelMaps
-from ait_hf.data.rooms.normals import SyntheticNormals
+from ait_hf.data.rooms.depth import SyntheticLabelMaps, SyntheticNormals, render_room
 from ait_hf.data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ait_hf.data.rooms.rendering import LABEL_CLASSES
 

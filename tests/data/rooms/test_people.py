@@ -171,7 +171,7 @@ def test_portraits_are_fit_for_training():
 
 
 def test_portraits_depend_on_their_number_alone():
-    rows, kept = SyntheticPoses("test", (48, 48), seed=2), SyntheticPoses("test", (48, 48), seed=2, num_images=3)
+    rows, kept = SyntheticPoses("test", (48, 48), seed=2), SyntheticPoses("test", (48, 48), seed=2, num_rooms=3)
     for index in (4, 1, 0):
         np.testing.assert_array_equal(rows[index % 3]["image"], kept[index]["image"])
         np.testing.assert_array_equal(rows[index % 3]["keypoints"], kept[index]["keypoints"])

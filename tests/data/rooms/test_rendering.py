@@ -12,17 +12,21 @@ import torch
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
-from ait_hf.data.rooms.depth import (
+from ait_hf.data.rooms.depth import ENDLESS, NUM_SHARDS, SPLITS, render_room, synthetic_rooms
+from ait_hf.data.rooms.rendering import (
     CLASS_NAMES,
-    ENDLESS,
-    NUM_SHARDS,
-    SPLITS,
-    random_scene,
-    render_room,
-    synthetic_rooms,
+    HOLE_FRACTION,
+    LABEL_CLASSES,
+    STRUCTURE,
+    Camera,
+    Material,
+    Scene,
+    SceneObject,
+    render,
+    sensor_holes,
+    trace,
 )
-from ait_hf.data.rooms.depth_sensor import HOLE_FRACTION, sensor_holes
-from ait_hf.data.rooms.rendering import LABEL_CLASSES, STRUCTURE, Camera, Material, Scene, SceneObject, render, trace
+from ait_hf.data.rooms.rooms import random_scene
 from ait_hf.data.rooms.shapes import Box, Capsules, Cylinder, Plane, Sphere
 
 

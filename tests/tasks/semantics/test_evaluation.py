@@ -14,7 +14,7 @@ from tiny_dense import CLASSES, SEMANTICS, SIZE, dense_config, dense_model
 
 from ait_hf import AiTForSemanticSegmentation, VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
-from ait_hf.data.rooms.labels import LABEL_CLASSES
+from ait_hf.data.rooms.rendering import LABEL_CLASSES
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.metrics.semantic import SemanticMetric
 from ait_hf.tasks.semantics.drawing import semantic_gallery

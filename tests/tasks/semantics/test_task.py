@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from ait_hf import AiTForSemanticSegmentation, VQTokenizer
-from ait_hf.data.rooms.labels import LABEL_CLASSES
+from ait_hf.data.rooms.rendering import LABEL_CLASSES
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.recipes.streams import evaluation_batches, training_batches
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver

@@ -1,6 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Random rooms with known depth, made on the fly: an endless training set and fixed evaluation sets, no download."""
+"""Random rooms with known depth, classes and normals, made on the fly: endless training sets and fixed evaluation sets, no
+download."""
 
 import random
 from abc import ABC, abstractmethod
@@ -12,20 +13,9 @@ import numpy as np
 from datasets import IterableDataset
 from torch.utils.data import Dataset
 
-from .rendering import CLASS_NAMES, render
+from .rendering import render
 from .rooms import random_scene
 
-
-__all__ = [
-    "CLASS_NAMES",
-    "SPLITS",
-    "NumberedPictures",
-    "NumberedRooms",
-    "SyntheticDepth",
-    "random_scene",
-    "render_room",
-    "synthetic_rooms",
-]
 
 SPLITS = ("train", "validation", "test")
 NUM_SHARDS = 64  # the most processes times workers that can share a split
@@ -40,13 +30,6 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def room_key(split: str, seed: int) -> tuple[int, int]:
-    """First words of the seed of every room of a split; `ValueError` for an unknown one."""
-    if split not in SPLITS:
-        raise ValueError(f"Unknown split {split!r} of synthetic rooms; there are: {', '.join(SPLITS)}.")
-    return SPLITS.index(split), seed
-
-
 def render_room(
     seed: int | Sequence[int] | np.random.SeedSequence,
     size: tuple[int, int] = (64, 64),
@@ -59,34 +42,18 @@ def render_room(
 
     Args:
         seed: whatever `numpy.random.default_rng` takes as a seed; the same seed gives the same bytes.
-        size: (height, width), pixels.
-        people: puts up to three people into the room, and `keypoints` and `person_ids` into the result.
-        normals: adds `normals`.
-        sensor: `False` leaves out `depth`, which takes a fifth of the time for small pictures.
+        size: (height, width), pixels; `ValueError` if these are not two positive whole numbers.
+        people: puts up to three people into the room, and `keypoints` (of
+            [`~ait_hf.data.skeletons.COCO_SKELETON`]) and `person_ids` into the result.
+        normals, sensor: adds `normals`; `False` leaves out `depth`.
 
     Returns:
-        `image` uint8 (height, width, 3);
-        `depth` float32 (height, width), metres along the optical axis, 0 where the simulated sensor has no reading
-        (about 5 to 15 % of the pixels);
-        `depth_complete`, the same without holes;
-        `object_ids` uint8 (height, width), 0 for floor, ceiling and walls, 1..n for the visible objects;
-        `class_ids` int64 (n,), the class of object id k in entry k - 1, an index into `CLASS_NAMES`;
-        `label_map` uint8 (height, width), indices into [`LABEL_CLASSES`](~ait_hf.data.rooms.rendering);
-        `keypoints` float32 (people, 17, 3), of every visible person the joints of
-        [`~ait_hf.data.skeletons.COCO_SKELETON`]: x and y in pixels, whole numbers being the centres of pixels as in
-        COCO, and visibility, 2 seen, 1 hidden, 0 outside the image (x and y are then 0 as well);
-        `person_ids` uint8 (people,), their object ids;
-        `normals` float32 (height, width, 3), unit vectors in camera axes (right, down, forward) that point out of the
-        surface, so towards the camera.
-
-    Raises:
-        ValueError: if `size` is not two positive whole numbers.
+        The picture of [`~ait_hf.data.rooms.rendering.render`]; `depth` has no reading at about 5 to 15 % of the pixels.
     """
     size = check_size(size)
     rng = np.random.default_rng(seed)
     # The scene's many single numbers come from Python's generator, five times faster than numpy's for those.
-    scene = random_scene(random.Random(rng.bytes(16)), people)
-    return render(scene, size, rng, normals=normals, sensor=sensor)
+    return render(random_scene(random.Random(rng.bytes(16)), people), size, rng, normals=normals, sensor=sensor)
 
 
 def mean_depth(size: tuple[int, int], num_rooms: int) -> np.ndarray:
@@ -113,10 +80,10 @@ class NumberedPictures(Dataset, ABC):
     def __init__(self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None):
         if num_rooms is not None and num_rooms < 1:
             raise ValueError(f"num_rooms must be at least 1, got {num_rooms}.")
-        self.key = room_key(split, seed)
-        self.split = split
-        self.size = check_size(size)
-        self.num_rooms = num_rooms
+        if split not in SPLITS:
+            raise ValueError(f"Unknown split {split!r} of synthetic rooms; there are: {', '.join(SPLITS)}.")
+        self.key = SPLITS.index(split), seed  # first words of every room's seed
+        self.split, self.size, self.num_rooms = split, check_size(size), num_rooms
         self._kept: dict[int, dict[str, Any]] = {}
 
     @abstractmethod
@@ -133,12 +100,8 @@ class NumberedPictures(Dataset, ABC):
 
 
 class NumberedRooms(NumberedPictures):
-    """Random rooms by number, without end: those of [`synthetic_rooms`].
-
-    Args:
-        split, size, seed, num_rooms: see [`NumberedPictures`].
-        people (`bool`): with people in the rooms.
-    """
+    """Random rooms by number, without end: those of [`synthetic_rooms`]. Arguments as of [`NumberedPictures`], and `people`
+    (`bool`) puts people into them."""
 
     def __init__(
         self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
@@ -150,12 +113,34 @@ class NumberedRooms(NumberedPictures):
         """The room of that number, as of [`render_room`]."""
         return render_room((*self.key, index), self.size, people=self.people, **what)
 
+    def columns(self, index: int, *names: str, **what) -> dict[str, Any]:
+        """Of that room only these columns, and as its `path` a text that names it."""
+        room = self.render(index, sensor=False, **what)
+        return {name: room[name] for name in names} | {"path": f"room {self.split}/{index}"}
+
 
 class SyntheticDepth(NumberedRooms):
-    """As [`NumberedRooms`]; items as [`render_room`] gives them."""
+    """[`NumberedRooms`] with items as [`render_room`] gives them."""
 
     def picture(self, index: int) -> dict[str, Any]:
         return self.render(index)
+
+
+class SyntheticLabelMaps(NumberedRooms):
+    """[`NumberedRooms`] with items of `image` uint8 `(h, w, 3)`, `label_map` uint8 `(h, w)` (indices into
+    [`LABEL_CLASSES`](~ait_hf.data.rooms.rendering), of which the last, "person", is nowhere without people; no pixel is
+    ignored) and `path`."""
+
+    def picture(self, index: int) -> dict[str, Any]:
+        return self.columns(index, "image", "label_map")
+
+
+class SyntheticNormals(NumberedRooms):
+    """[`NumberedRooms`] with items of `image` uint8 `(h, w, 3)`, `normals` float32 `(h, w, 3)` (unit vectors in camera axes
+    right, down and forward that point towards the camera; every pixel has one) and `path`."""
+
+    def picture(self, index: int) -> dict[str, Any]:
+        return self.columns(index, "image", "normals", normals=True)
 
 
 def synthetic_rooms(
@@ -170,9 +155,7 @@ def synthetic_rooms(
     without rendering what came before. `set_epoch` changes the order of the shards.
 
     Args:
-        split: "train", "validation" or "test". No two splits share a room, whatever their seeds.
-        size: (height, width), pixels.
-        seed: which rooms; at least 0 and below 2**32.
+        split, size, seed: as of [`NumberedPictures`]. No two splits share a room, whatever their seeds.
         num_examples: how many rooms. Defaults to no end (no room comes twice) for "train", and 64 otherwise.
 
     Raises:
@@ -195,9 +178,7 @@ def synthetic_rooms(
 
 
 def _room_indices(shards: list[range]) -> Iterator[dict[str, int]]:
-    for shard in shards:
-        for index in shard:
-            yield {"index": index}
+    yield from ({"index": index} for shard in shards for index in shard)
 
 
 def _render_index(index: int, *, split: int, seed: int, size: tuple[int, int]) -> dict[str, np.ndarray]:

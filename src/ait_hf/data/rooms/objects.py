@@ -23,19 +23,12 @@ CROPS_PER_ROOM = 3  # about what a room has: 2 to 8 objects, some of them hidden
 
 
 def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The objects of one room that cover at least 1 % of its image, as columns like those of
-    [`~ait_hf.data.coco.load_coco`].
-
-    Args:
-        room: of [`~ait_hf.data.rooms.depth.render_room`].
-
-    Returns:
-        `image` uint8 `(h, w, 3)`, `height`, `width`, and of n objects `boxes` float32 `(n, 4)` (x1, y1, x2, y2 pixels,
-        tight around the mask), `class_labels` int64 `(n,)` (indices into `PEOPLE_CLASSES`, of which `OBJECT_CLASSES`
-        are the first), `iscrowd` bool `(n,)` (none is one) and `masks` uint8 `(n, h, w)`, 0 or 1.
-    """
-    ids = np.arange(1, len(room["class_ids"]) + 1)
-    masks = room["object_ids"] == ids[:, None, None]
+    """The objects of a room of [`~ait_hf.data.rooms.depth.render_room`] that cover at least 1 % of its image, as columns
+    like those of [`~ait_hf.data.coco.load_coco`]: `image` uint8 `(h, w, 3)`, `height`, `width`, and of n objects `boxes`
+    float32 `(n, 4)` (x1, y1, x2, y2 pixels, tight around the mask), `class_labels` int64 `(n,)` (indices into
+    `PEOPLE_CLASSES`, of which `OBJECT_CLASSES` are the first), `iscrowd` bool `(n,)` (none is one) and `masks` uint8
+    `(n, h, w)`, 0 or 1."""
+    masks = room["object_ids"] == np.arange(1, len(room["class_ids"]) + 1)[:, None, None]
     kept = masks.mean((1, 2)) >= SMALLEST_SHARE
     masks = masks[kept]
     return {
@@ -50,15 +43,8 @@ def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 class SyntheticObjects(NumberedRooms):
-    """Rooms with objects by number, without end: those of [`~ait_hf.data.rooms.depth.synthetic_rooms`].
-
-    Args:
-        split, size, seed, num_rooms: see [`~ait_hf.data.rooms.depth.NumberedRooms`].
-        people (`bool`): with people in the rooms; the classes are then `PEOPLE_CLASSES`.
-
-    Items:
-        As [`room_objects`] gives them, with `image_id` (the number) and `path` (text that names the room).
-    """
+    """[`NumberedRooms`] with items as [`room_objects`] gives them, `image_id` (the number) and `path` (text that names the
+    room). With people the classes are `PEOPLE_CLASSES`."""
 
     def picture(self, index: int) -> dict[str, Any]:
         row = room_objects(self.render(index, sensor=False))
@@ -66,17 +52,11 @@ class SyntheticObjects(NumberedRooms):
 
 
 class SyntheticMaskCrops(NumberedRooms):
-    """Masks of objects in random rooms, cut to their boxes, by number and without end; for the mask tokenizer.
+    """Masks of objects in random rooms, cut to their boxes, by number and without end, for the mask tokenizer: items are
+    `{"labels": float32 (mask_size, mask_size), 0 or 1}`. Arguments as of [`NumberedRooms`].
 
     Three crops in a row come from one room, which is rendered once if they are asked for one after the other. Which
     crop a number gives depends on nothing else.
-
-    Args:
-        split, size, seed, people, num_rooms: of the rooms, as in [`SyntheticObjects`].
-        mask_size (`int`): side of the crops, pixels.
-
-    Items:
-        `{"labels": float32 (mask_size, mask_size), 0 or 1}`.
     """
 
     def __init__(
@@ -96,7 +76,7 @@ class SyntheticMaskCrops(NumberedRooms):
         number, place = divmod(index, CROPS_PER_ROOM)
         if self._latest is None or self._latest[0] != number:
             self._latest = (number, super().__getitem__(number))
-        crops = self._latest[1]
+        _, crops = self._latest
         return {"labels": crops[place % len(crops)]}
 
     def picture(self, index: int) -> torch.Tensor:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..skeletons import COCO_SKELETON
-from .materials import random_material
-from .rendering import CLASS_NAMES, Joints, Material, SceneObject
+from .rendering import CLASS_NAMES, Joints, Material, SceneObject, random_material
 from .shapes import Box, Capsules
 
 
@@ -106,14 +105,8 @@ class Leg:
 
 @dataclass(frozen=True)
 class Posture:
-    """Angles in degrees of a whole figure, arms and legs by side.
-
-    Args:
-        lean: of the trunk, forward.
-        twist: of the shoulders against the pelvis, to the left.
-        turn, nod: of the head, to the left and down.
-        sits: puts a seat below.
-    """
+    """Angles in degrees of a whole figure, arms and legs by side: `lean` of the trunk, forward, `twist` of the shoulders
+    against the pelvis, to the left, `turn` and `nod` of the head, to the left and down. `sits` puts a seat below."""
 
     arms: Mapping[str, Arm]
     legs: Mapping[str, Leg]
@@ -126,17 +119,10 @@ class Posture:
 
 @dataclass(frozen=True)
 class Figure:
-    """A dressed person in some place.
-
-    Args:
-        starts, ends: (capsules, 3), metres, in the order of `CAPSULES`.
-        radii: (capsules,), metres.
-        points: (17, 3), the joints of [`~ait_hf.data.skeletons.COCO_SKELETON`], metres.
-        depths: (17,), see [`~ait_hf.data.rooms.rendering.Joints`].
-        clothes: materials, and the capsules that each covers.
-        seat: what it sits on, if it sits.
-        seat_material: of the seat.
-    """
+    """A dressed person in some place: `starts` and `ends` (capsules, 3) and `radii` (capsules,) in the order of `CAPSULES`,
+    metres; `points` (17, 3), the joints of [`~ait_hf.data.skeletons.COCO_SKELETON`], metres, and their `depths` (17,), see
+    [`~ait_hf.data.rooms.rendering.Joints`]; as `clothes` materials, and the capsules that each covers; and a `seat`, if
+    it sits."""
 
     starts: np.ndarray
     ends: np.ndarray
@@ -149,8 +135,7 @@ class Figure:
 
     def moved(self, x: float, y: float, yaw: float) -> "Figure":
         """Turned by `yaw` (radians, counterclockwise from above) and then moved by `x` and `y` metres."""
-        cosine, sine = math.cos(yaw), math.sin(yaw)
-        turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
+        turn = _turn(yaw)
         starts, ends, points = (part @ turn + (x, y, 0) for part in (self.starts, self.ends, self.points))
         seat = self.seat
         if seat is not None:
@@ -183,7 +168,9 @@ class Figure:
 
 def draw_figure(rng: random.Random) -> Figure:
     """A random person 1.5 to 1.9 m tall in a random posture, looking along x."""
-    height, posture = rng.uniform(*HEIGHT), draw_posture(rng)
+    height = rng.uniform(*HEIGHT)
+    draw_posture = rng.choices((_standing, _walking, _sitting, _crouching), weights=(4, 3, 2, 1))[0]
+    posture = draw_posture(rng)
     radii = height * rng.uniform(*BUILD) * RADII
     points = place_points(posture)
     places = height * np.array([points[end] for end in ENDS])
@@ -202,12 +189,6 @@ def draw_figure(rng: random.Random) -> Figure:
         seat=seat,
         seat_material=_cloth(rng),
     )
-
-
-def draw_posture(rng: random.Random) -> Posture:
-    """Standing, walking, sitting or crouching, with resting, bent or raised arms."""
-    draw = rng.choices((_standing, _walking, _sitting, _crouching), weights=(4, 3, 2, 1))[0]
-    return draw(rng)
 
 
 def _standing(rng: random.Random) -> Posture:
@@ -268,12 +249,13 @@ def place_points(posture: Posture) -> dict[str, np.ndarray]:
 
     trunk = _nod(posture.lean) @ upright
     points["chest"] = TRUNK * trunk[2]
-    shoulders = _turn(posture.twist) @ trunk
+    shoulders = _turn(math.radians(posture.twist)) @ trunk
     for side, sign in SIDES.items():
         shoulder = points["chest"] + sign * SHOULDER * shoulders[1]
         points |= _place_arm(posture.arms[side], side, shoulder, sign, shoulders)
 
-    head = _nod(posture.nod - 0.6 * posture.lean) @ _turn(posture.turn) @ shoulders  # people look up when they lean
+    nod = _nod(posture.nod - 0.6 * posture.lean)  # people look up when they lean
+    head = nod @ _turn(math.radians(posture.turn)) @ shoulders
     points["head"] = points["chest"] + NECK * (trunk[2] + head[2]) / 2
     return points | {name: points["head"] + HEAD * np.array(place) @ head for name, place in FACE.items()}
 
@@ -291,11 +273,10 @@ def _place_leg(leg: Leg, side: str, hip: np.ndarray, sign: int) -> dict[str, np.
 def _place_arm(arm: Arm, side: str, shoulder: np.ndarray, sign: int, frame: np.ndarray) -> dict[str, np.ndarray]:
     """`frame` (3, 3) has the shoulders' forward, left and up as its rows."""
     forward, left, up = frame
-    spread = math.radians(arm.spread)
+    spread, elbow_angle = math.radians(arm.spread), math.radians(arm.elbow)
     upper = math.cos(spread) * (_sagittal(arm.swing) @ frame) + math.sin(spread) * sign * left
     bent = forward - sign * arm.inward * left + arm.upward * up
     bent = _unit(bent - (bent @ upper) * upper)
-    elbow_angle = math.radians(arm.elbow)
     lower = math.cos(elbow_angle) * upper + math.sin(elbow_angle) * bent
     elbow = shoulder + UPPER_ARM * upper
     wrist = elbow + FOREARM * lower
@@ -314,9 +295,9 @@ def _nod(degrees: float) -> np.ndarray:
     return np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
 
 
-def _turn(degrees: float) -> np.ndarray:
+def _turn(radians: float) -> np.ndarray:
     """Turns the rows of a frame to the left; multiply from the left."""
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    cosine, sine = math.cos(radians), math.sin(radians)
     return np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
 
 
@@ -326,8 +307,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 def _dress(rng: random.Random) -> list[tuple[Material, list[int]]]:
     """`clothes` of a figure; sleeves and legs may be short and show the skin."""
-    share = rng.random()
-    pale, dark = SKIN_COLORS
+    share, (pale, dark) = rng.random(), SKIN_COLORS
     materials = {
         "skin": _plain(tuple(share * a + (1 - share) * b for a, b in zip(pale, dark, strict=True))),
         "hair": _plain(rng.choice(HAIR_COLORS)),
@@ -335,15 +315,10 @@ def _dress(rng: random.Random) -> list[tuple[Material, list[int]]]:
         "trousers": _cloth(rng),
         "shoes": _plain((rng.uniform(0.01, 0.5),) * 3),
     }
-    same = {
-        "sleeves": "shirt" if rng.random() < LONG_SLEEVES_SHARE else "skin",
-        "legs": "trousers" if rng.random() < LONG_TROUSERS_SHARE else "skin",
-    }
-    worn = [same.get(garment, garment) for garment in WORN]
-    return [
-        (material, [index for index, name in enumerate(worn) if name == garment])
-        for garment, material in materials.items()
-    ]
+    sleeves = "shirt" if rng.random() < LONG_SLEEVES_SHARE else "skin"
+    legs = "trousers" if rng.random() < LONG_TROUSERS_SHARE else "skin"
+    worn = [{"sleeves": sleeves, "legs": legs}.get(garment, garment) for garment in WORN]
+    return [(material, [k for k, name in enumerate(worn) if name == own]) for own, material in materials.items()]
 
 
 def _plain(color: tuple[float, float, float]) -> Material:

@@ -38,75 +38,42 @@ FEWEST_JOINTS = 6
 
 
 def room_persons(room: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The visible people of one room with a known joint, as rows like those of
-    [`~ait_hf.data.coco_keypoints.load_coco_keypoints`].
-
-    Args:
-        room: of [`~ait_hf.data.rooms.depth.render_room`] with `people=True`.
-
-    Returns:
-        Of every person `image` uint8 `(h, w, 3)`, `height`, `width`, `box` float32 `(4,)` (x1, y1, x2, y2 pixels, tight
-        around what is seen of the person), `keypoints` float32 `(17, 3)` (x, y in pixels, whole numbers being the
-        centres of pixels, and visibility: 2 seen; 1 hidden; 0 unknown, which are those outside the image and, as
-        nobody could place them, hidden ones outside the box), `area` (visible pixels) and `iscrowd` (never).
-    """
+    """The visible people with a known joint in a room of [`~ait_hf.data.rooms.depth.render_room`] with `people=True`, as
+    rows like those of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`]: `image` uint8 `(h, w, 3)`, `height`, `width`,
+    `box` float32 `(4,)` (x1, y1, x2, y2 pixels, tight around what is seen of the person), `keypoints` float32 `(17, 3)`
+    (x, y in pixels, whole numbers being the centres of pixels, and visibility: 2 seen; 1 hidden; 0 unknown, which are
+    those outside the image and, as nobody could place them, hidden ones outside the box), `area` (visible pixels) and
+    `iscrowd` (never)."""
     height, width = room["object_ids"].shape
     rows = []
     for number, keypoints in zip(room["person_ids"], room["keypoints"], strict=True):
         mask = room["object_ids"] == number
         box = np.array(tight_box(mask), dtype=np.float32)
-        keypoints = _known_joints(keypoints, box)
+        centres = keypoints[:, :2] + 0.5  # of pixels, where boxes count from their edges
+        is_known = ((centres >= box[:2]) & (centres <= box[2:])).all(1) | (keypoints[:, 2] == 2)
+        keypoints = np.where(is_known[:, None], keypoints, 0).astype(np.float32)
         if keypoints[:, 2].any():
             row = {"image": room["image"], "height": height, "width": width, "box": box, "keypoints": keypoints}
             rows.append(row | {"area": float(mask.sum()), "iscrowd": False})
     return rows
 
 
-def _known_joints(keypoints: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """`keypoints` (17, 3) without the hidden ones outside the box."""
-    centres = keypoints[:, :2] + 0.5  # of pixels, where boxes count from their edges
-    is_inside = ((centres >= box[:2]) & (centres <= box[2:])).all(1)
-    return np.where((is_inside | (keypoints[:, 2] == 2))[:, None], keypoints, 0).astype(np.float32)
-
-
 class SyntheticPoses(NumberedPictures):
-    """People by number, without end, each in a picture of its own that shows the person from near.
-
-    Args:
-        split, size, seed: see [`~ait_hf.data.rooms.depth.NumberedPictures`].
-        num_images (`int`, *optional*): as `num_rooms` there.
-
-    Items:
-        As [`room_persons`] gives them, with `image_id` and `id` (both the number) and `path` (text that names the
-        picture).
-    """
-
-    def __init__(self, split: str, size: tuple[int, int], seed: int = 0, num_images: int | None = None):
-        super().__init__(split, size, seed, num_images)
+    """People by number, without end, each in a picture of its own that shows the person from near: items as
+    [`room_persons`] gives them, with `image_id` and `id` (both the number) and `path` (text that names the picture)."""
 
     def picture(self, index: int) -> dict[str, Any]:
         for attempt in itertools.count():
             rng = np.random.default_rng((*self.key, index, attempt))
             picture = render(portrait_scene(random.Random(rng.bytes(16))), self.size, rng, sensor=False)
-            row = max(room_persons(picture), key=itemgetter("area"), default=None)
-            if row is not None and _is_worthwhile(row):
+            rows = [row for row in room_persons(picture) if row["area"] >= SMALLEST_SHARE * math.prod(self.size)]
+            row = max(rows, key=itemgetter("area"), default=None)
+            if row is not None and np.count_nonzero(row["keypoints"][:, 2]) >= FEWEST_JOINTS:
                 return row | {"image_id": index, "id": index, "path": f"person {self.split}/{index}"}
 
 
-def _is_worthwhile(row: dict[str, Any]) -> bool:
-    is_large = row["area"] >= SMALLEST_SHARE * row["height"] * row["width"]
-    return is_large and np.count_nonzero(row["keypoints"][:, 2]) >= FEWEST_JOINTS
-
-
 def portrait_scene(rng: random.Random) -> Scene:
-    """Draw a room in which the camera looks at a person; there may be furniture, and another person.
-
-    Args:
-        rng: the only source of randomness.
-
-    Returns:
-        A closed [`~ait_hf.data.rooms.rendering.Scene`] with joints.
-    """
+    """Draw a closed room, with joints, in which the camera looks at a person; there may be furniture, and another person."""
     room, person, camera = _meeting(rng)
     objects = furniture(room, camera, rng.randint(*NUM_OBJECTS), rng, others=person.parts(0))
     companions = []

@@ -8,12 +8,12 @@ Arrays of vectors have their three components first: (3, number of rays or point
 """
 
 import math
+import random
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..skeletons import COCO_SKELETON
-from .depth_sensor import sensor_holes
 from .shapes import INFINITY, Box, Capsules, Cylinder, Plane, Sphere, column, dot
 
 
@@ -26,32 +26,44 @@ AMBIENT_LIGHT = 0.34
 LIGHT_HALF_DISTANCE = 4.0  # metres at which the lamp's light has fallen to a half
 SENSOR_NOISE = 2.5  # standard deviation in grey levels of 255
 
+PROJECTOR_BASELINE = 0.075  # metres between the depth sensor's projector and its camera, as in a Kinect
+HOLE_FRACTION = (0.05, 0.15)
+HOLE_BLOB_CELLS = (7, 23)  # cells along the longer side of the noise whose peaks become holes: blobs and crumbs
+
 
 @dataclass(frozen=True)
 class Material:
-    """Two colours in a smooth wave pattern: a checkerboard, stripes, or one plain colour.
-
-    Args:
-        colors: two (red, green, blue), linear, each 0..1.
-        frequency: half waves per metre along the two texture coordinates; (0, 0) gives the first colour alone, one
-            zero gives stripes.
-    """
+    """Two colours (red, green, blue, linear, each 0..1) in a smooth wave pattern. `frequency` counts half waves per metre
+    along the two texture coordinates: (0, 0) gives the first colour alone, one zero stripes, none a checkerboard."""
 
     colors: tuple[tuple[float, float, float], tuple[float, float, float]]
     frequency: tuple[float, float] = (0.0, 0.0)
 
 
+def random_material(
+    rng: random.Random,
+    brightness: tuple[float, float],
+    saturation: float,
+    pattern_share: float,
+    tile: tuple[float, float],
+) -> Material:
+    """Plain, checkered or striped, in two shades of one random hue; `tile` is the range of tile widths, metres."""
+    hue, gray = rng.random(), 1 - rng.uniform(0.3, 1) * saturation
+    level, darker = rng.uniform(*brightness), rng.uniform(0.4, 0.8)
+    color = [level * (gray + (1 - gray) * (0.5 + 0.5 * math.cos(2 * math.pi * (hue + k / 3)))) for k in range(3)]
+    frequency = [0.0, 0.0]
+    if rng.random() < pattern_share:
+        frequency = [1 / rng.uniform(*tile)] * 2
+        if rng.random() < 0.5:
+            frequency[rng.randrange(2)] = 0.0
+    return Material((tuple(color), tuple(darker * value for value in color)), tuple(frequency))
+
+
 @dataclass(frozen=True)
 class SceneObject:
-    """One thing with one surface.
-
-    Args:
-        shape: a [`~ait_hf.data.rooms.shapes.Plane`], `Box`, `Sphere`, `Cylinder` or `Capsules`.
-        material: its [`Material`].
-        class_id: index into `CLASS_NAMES`; everything of class `STRUCTURE` shares object id 0.
-        figure: number of the figure that it is a part of. The parts of one figure follow each other in the scene, have
-            one object id, and cast no shadow on each other.
-    """
+    """One thing with one surface. `class_id` is an index into `CLASS_NAMES`; everything of class `STRUCTURE` shares object
+    id 0. `figure` is the number of the figure that it is a part of: the parts of one figure follow each other in the scene,
+    have one object id, and cast no shadow on each other."""
 
     shape: Plane | Box | Sphere | Cylinder | Capsules
     material: Material
@@ -69,13 +81,8 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Joints:
-    """Points of a figure whose places in the picture are wanted.
-
-    Args:
-        figure: number of the figure, see [`SceneObject`].
-        points: (joints, 3), world coordinates, metres.
-        depths: (joints,), how far a joint may lie behind the visible surface and count as seen, metres.
-    """
+    """Points of a figure (of that number, see [`SceneObject`]) whose places in the picture are wanted: `points` (joints, 3),
+    world coordinates, and `depths` (joints,), how far each may lie behind the visible surface and count as seen; metres."""
 
     figure: int
     points: np.ndarray
@@ -84,13 +91,9 @@ class Joints:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera without distortion; the principal point is the middle of the image.
-
-    Args:
-        position: (x, y, z), metres.
-        rotation: (3, 3); its columns are the camera's right, down and forward axes in world coordinates.
-        field_of_view: angle that the longer side of the image spans, radians.
-    """
+    """A pinhole camera without distortion; the principal point is the middle of the image. `position` is x, y, z, metres,
+    `rotation` (3, 3) has the camera's right, down and forward axes in world coordinates as its columns, `field_of_view` is
+    the angle that the longer side of the image spans, radians."""
 
     position: tuple[float, float, float]
     rotation: np.ndarray
@@ -123,16 +126,8 @@ class Camera:
         return axes[:, 0] * right + (axes[:, 1] * down[:, None] + axes[:, 2])
 
     def project(self, points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Where points in front of the camera appear.
-
-        Args:
-            points: (n, 3), world coordinates, metres.
-            size: (height, width), pixels.
-
-        Returns:
-            (n, 2) x and y in pixels, where the first pixel spans 0..1, and (n,) depth along the optical axis, metres;
-            places of points with a depth that is not above 0 mean nothing.
-        """
+        """Where `points` (n, 3), world coordinates, metres, appear: (n, 2) x and y in pixels, where the first pixel spans
+        0..1, and (n,) depth along the optical axis, metres; places with a depth that is not above 0 mean nothing."""
         local = (points - self.position) @ self.rotation
         with np.errstate(divide="ignore", invalid="ignore"):
             places = local[:, :2] / local[:, 2:] * self.focal_length(size)
@@ -142,36 +137,26 @@ class Camera:
         """Rows and columns that contain the picture of a ball; empty where it is out of sight."""
         right, down, forward = ((np.array(center) - self.position) @ self.rotation).tolist()
         focal = self.focal_length(size)
-        return _window(down, forward, radius, focal, size[0]), _window(right, forward, radius, focal, size[1])
 
+        def place(angle: float, pixels: int) -> float:
+            """Where along an image axis a line of sight ends, held to the image; one that points behind, at its border."""
+            angle = min(max(angle, -math.pi / 2), math.pi / 2)
+            return min(max(pixels / 2 + focal * math.tan(angle), 0.0), float(pixels))
 
-def _window(sideways: float, forward: float, radius: float, focal: float, pixels: int) -> slice:
-    """Pixels along one image axis that see a ball: those between its two tangents from the camera."""
-    distance = math.hypot(sideways, forward)
-    if distance <= radius:
-        return slice(0, pixels)
-    middle, half = math.atan2(sideways, forward), math.asin(radius / distance)
-    start, stop = (_column_at(angle, focal, pixels) for angle in (middle - half, middle + half))
-    return slice(math.floor(start), math.ceil(stop))
+        def between_tangents(sideways: float, pixels: int) -> slice:
+            distance = math.hypot(sideways, forward)
+            if distance <= radius:
+                return slice(0, pixels)
+            middle, half = math.atan2(sideways, forward), math.asin(radius / distance)
+            return slice(math.floor(place(middle - half, pixels)), math.ceil(place(middle + half, pixels)))
 
-
-def _column_at(angle: float, focal: float, pixels: int) -> float:
-    """Where along the image axis a line of sight ends, held to the image; lines that point behind end at its border."""
-    if abs(angle) >= math.pi / 2:
-        return 0.0 if angle < 0 else float(pixels)
-    return min(max(pixels / 2 + focal * math.tan(angle), 0.0), float(pixels))
+        return between_tangents(down, size[0]), between_tangents(right, size[1])
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that decides what a picture shows, apart from its size and noise.
-
-    Args:
-        camera: the [`Camera`].
-        objects: the [`SceneObject`]s, structure included.
-        light: (x, y, z) of the lamp, metres.
-        joints: of the figures, all with equally many; `None` if pictures shall not come with keypoints.
-    """
+    """Everything that decides what a picture shows, apart from its size and noise: `objects` with the structure, `light`, x,
+    y and z of the lamp, metres, and `joints` of the figures, all with equally many, or `None` for no keypoints."""
 
     camera: Camera
     objects: tuple[SceneObject, ...]
@@ -180,21 +165,14 @@ class Scene:
 
 
 def trace(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """What every pixel of an image of `size` (height, width) sees.
-
-    Returns:
-        depth float32 (height, width), metres along the optical axis, inf where nothing is hit, and the index of the
-        seen object in `scene.objects`, uint8 (height, width), 0 where nothing is hit.
-
-    Raises:
-        ValueError: if the scene has more objects than ids, 255.
-    """
+    """What every pixel of an image of `size` (height, width) sees: depth float32 (height, width), metres along the optical
+    axis, inf where nothing is hit, and the index of the seen object in `scene.objects`, uint8 (height, width), 0 where
+    nothing is hit. `ValueError` if the scene has more objects than ids, 255."""
     if len(scene.objects) > 255:
         raise ValueError(f"A scene may have at most 255 objects, but this one has {len(scene.objects)}.")
     origin = column(scene.camera.position)
     rays = scene.camera.rays(size)
-    depth = np.full(size, INFINITY)
-    seen = np.zeros(size, dtype=np.uint8)
+    depth, seen = np.full(size, INFINITY), np.zeros(size, dtype=np.uint8)
     with np.errstate(divide="ignore", invalid="ignore"):  # rays parallel to a face divide by zero, and miss it
         for index, item in enumerate(scene.objects):
             sphere = item.shape.bounding_sphere
@@ -222,15 +200,13 @@ def render(
     Returns:
         `image` uint8 (height, width, 3); `depth_complete` float32 (height, width), metres along the optical axis;
         `depth`, the same with 0 where the sensor has no reading; `object_ids` uint8 (height, width), 0 for structure
-        and 1..n for the visible objects; `class_ids` int64 (n,), where entry k - 1 is the class of object id k;
-        `label_map` uint8 (height, width), indices into `LABEL_CLASSES`.
-
-        With normals also `normals` float32 (height, width, 3), unit vectors in camera axes (right, down, forward) that
-        point out of the surface, so towards the camera.
-
-        If the scene has `joints`, of the m figures that are visible also `person_ids` uint8 (m,), their object ids, and
-        `keypoints` float32 (m, joints, 3): x and y in pixels, whole numbers being the centres of pixels as in COCO, and
-        visibility: 2 seen, 1 hidden, 0 outside the image (x and y are then 0 as well).
+        (floor, ceiling, walls) and 1..n for the visible objects; `class_ids` int64 (n,), where entry k - 1 is the class
+        of object id k, an index into `CLASS_NAMES`; `label_map` uint8 (height, width), indices into `LABEL_CLASSES`;
+        with normals also `normals` float32 (height, width, 3), unit vectors in camera axes (right, down, forward) that
+        point out of the surface, so towards the camera; and if the scene has `joints`, of the m figures that are visible
+        `person_ids` uint8 (m,), their object ids, and `keypoints` float32 (m, joints, 3): x and y in pixels, whole
+        numbers being the centres of pixels as in COCO, and visibility: 2 seen, 1 hidden, 0 outside the image (x and y
+        are then 0 as well).
 
     Raises:
         ValueError: if a ray hits nothing.
@@ -239,7 +215,9 @@ def render(
     if not np.isfinite(depth).all():
         raise ValueError("The scene is open: some pixels see nothing; close it with planes on all sides.")
     colors, facing, world_normals = _shade(scene, depth, seen, normals)
-    image = _photograph(colors, rng)
+    levels = 255 * np.sqrt(np.clip(colors, 0, 1))  # the square root is nearly the sRGB curve
+    levels += SENSOR_NOISE * rng.standard_normal(levels.shape, dtype=np.float32)
+    image = np.clip(levels, 0, 255).astype(np.uint8)
     ids, class_ids = _visible_objects(scene, seen)
     picture = {
         "image": image,
@@ -272,7 +250,8 @@ def _shade(
     points = rays * distance + column(scene.camera.position)
     footprint = distance / scene.camera.focal_length(depth.shape)
     normals, albedo = np.empty_like(points), np.empty_like(points)
-    pixels = _slices(seen, len(scene.objects))
+    ends = np.cumsum(np.bincount(seen.reshape(-1), minlength=len(scene.objects))).tolist()
+    pixels = [slice(start, stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
     for item, own in zip(scene.objects, pixels, strict=True):
         if own.start < own.stop:
             normals[:, own], texture = item.shape.surface(points[:, own])
@@ -287,12 +266,6 @@ def _shade(
         np.take(facing, place).reshape(depth.shape),
         np.take(normals.T, place, axis=0).reshape(*depth.shape, 3) if with_normals else None,
     )
-
-
-def _slices(seen: np.ndarray, num_objects: int) -> list[slice]:
-    """Where every object's pixels lie once sorted."""
-    ends = np.cumsum(np.bincount(seen.reshape(-1), minlength=num_objects)).tolist()
-    return [slice(start, stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _pattern(material: Material, texture: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -314,13 +287,9 @@ def _light(scene: Scene, pixels: list[slice], points: np.ndarray, normals: np.nd
     squared_distance = dot(to_light, to_light)
     lambert = np.maximum(dot(normals, to_light) / np.sqrt(squared_distance), 0)
     falloff = 1 / (1 + squared_distance / LIGHT_HALF_DISTANCE**2)
-    shadow = _shadow(scene, pixels, to_light, squared_distance)
-    return AMBIENT_LIGHT * (0.6 + 0.4 * shadow) + 1.1 * lambert * falloff * shadow
-
-
-def _shadow(scene: Scene, pixels: list[slice], to_light: np.ndarray, squared_distance: np.ndarray) -> np.ndarray:
-    """Part of the lamp (n,), 0..1, that every point sees past the other objects, taken as soft balls."""
-    shadow = np.ones_like(squared_distance)
+    shadow = np.ones_like(
+        squared_distance
+    )  # the part of the lamp that is seen past other objects, taken as soft balls
     for item, own in zip(scene.objects, _figure_slices(scene, pixels), strict=True):
         if item.shape.bounding_sphere is None:
             continue
@@ -332,14 +301,7 @@ def _shadow(scene: Scene, pixels: list[slice], to_light: np.ndarray, squared_dis
         lit[(along > squared_distance) | (along < 0)] = 1  # the point is nearer to the lamp, or on its other side
         lit[own] = 1
         shadow *= lit
-    return shadow
-
-
-def _photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Linear light (height, width, 3) to a noisy uint8 picture of the same shape."""
-    levels = 255 * np.sqrt(np.clip(light, 0, 1))  # the square root is nearly the sRGB curve
-    levels += SENSOR_NOISE * rng.standard_normal(levels.shape, dtype=np.float32)
-    return np.clip(levels, 0, 255).astype(np.uint8)
+    return AMBIENT_LIGHT * (0.6 + 0.4 * shadow) + 1.1 * lambert * falloff * shadow
 
 
 def _figure_slices(scene: Scene, pixels: list[slice]) -> list[slice]:
@@ -376,10 +338,8 @@ def _keypoints(scene: Scene, depth: np.ndarray, ids: np.ndarray) -> dict[str, np
         if max(own) > 0:
             keypoints.append(_joints_in_view(scene.camera, joints, depth)[None])
             person_ids.append(max(own))
-    return {
-        "keypoints": np.concatenate(keypoints).astype(np.float32),
-        "person_ids": np.array(person_ids, dtype=np.uint8),
-    }
+    keypoints = np.concatenate(keypoints).astype(np.float32)
+    return {"keypoints": keypoints, "person_ids": np.array(person_ids, dtype=np.uint8)}
 
 
 def _joints_in_view(camera: Camera, joints: Joints, depth: np.ndarray) -> np.ndarray:
@@ -391,3 +351,54 @@ def _joints_in_view(camera: Camera, joints: Joints, depth: np.ndarray) -> np.nda
     is_seen = own_depth - joints.depths <= depth[rows, columns]
     places = np.stack([x, y], axis=1) - 0.5  # from edges of pixels to their centres
     return np.column_stack([np.where(is_inside[:, None], places, 0), is_inside * (1 + is_seen)])
+
+
+def sensor_holes(
+    depth: np.ndarray, image: np.ndarray, facing: np.ndarray, focal: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Where a structured-light depth sensor such as a Kinect gives no reading.
+
+    What the projector, right of the camera, cannot reach past a nearer edge is always missing. The rest are blobs,
+    likelier where the surface is dark, turned away from the camera, or next to an edge; they fill up the holes to a
+    fraction drawn from `HOLE_FRACTION`.
+
+    Args:
+        depth: float32 (height, width), metres.
+        image: uint8 (height, width, 3).
+        facing: float32 (height, width), cosine of the angle between surface normal and line of sight.
+        focal: focal length, pixels.
+        rng: draws the fraction and the blobs.
+
+    Returns:
+        bool (height, width), True where the reading is missing.
+    """
+    score = sum(_smooth_noise(depth.shape, cells, rng) for cells in HOLE_BLOB_CELLS)
+    score += 1.5 * (image.mean(-1) < 50) + 1.5 * (facing < 0.25) + 1.0 * _depth_edges(depth)
+    # A pixel's column in the projector's view is its own less its disparity. A nearer surface further right in the picture
+    # that lands in the same or an earlier column has caught the light. Sloping surfaces do not shadow themselves.
+    columns = np.arange(depth.shape[1], dtype=np.float32) - focal * PROJECTOR_BASELINE / depth
+    shadow = columns > np.minimum.accumulate(columns[:, ::-1], axis=1)[:, ::-1] + 0.25
+    score += 100 * shadow
+    count = round(rng.uniform(*HOLE_FRACTION) * score.size)
+    return shadow | (score > np.partition(score, -count - 1, axis=None)[-count - 1])
+
+
+def _depth_edges(depth: np.ndarray) -> np.ndarray:
+    """Pixels on either side of a jump in depth by more than 8 %."""
+    edges = np.zeros(depth.shape, dtype=bool)
+    for values, found in ((depth, edges), (depth.T, edges.T)):
+        jump = np.abs(values[1:] - values[:-1]) > 0.08 * np.minimum(values[1:], values[:-1])
+        found[1:] |= jump
+        found[:-1] |= jump
+    return edges
+
+
+def _smooth_noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
+    """Normal noise (height, width), linear between the points of a grid with `cells` cells along the longer side."""
+    weights = []  # of the points for every row, and for every column
+    for length in size:
+        position = np.arange(length) / (max(size) / cells)
+        points = np.arange(int(position[-1]) + 2)
+        weights.append(np.maximum(1 - np.abs(position[:, None] - points), 0).astype(np.float32))
+    rows, columns = weights
+    return rows @ rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32) @ columns.T

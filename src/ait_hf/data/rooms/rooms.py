@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .materials import random_material
 from .people import Figure, draw_figure
-from .rendering import CLASS_NAMES, STRUCTURE, Camera, Scene, SceneObject
+from .rendering import CLASS_NAMES, STRUCTURE, Camera, Scene, SceneObject, random_material
 from .shapes import Box, Cylinder, Plane, Sphere
 
 
@@ -29,15 +28,8 @@ CAMERA_CLEARANCE = 0.3  # from the camera to the walls
 
 
 def random_scene(rng: random.Random, people: bool = False) -> Scene:
-    """Draw a furnished room and a camera in it.
-
-    Args:
-        rng: the only source of randomness.
-        people: adds up to three people where the furniture leaves room; the rest of the room stays what it is.
-
-    Returns:
-        A closed [`~ait_hf.data.rooms.rendering.Scene`] in which every depth lies between about 0.3 and 10 metres.
-    """
+    """Draw a furnished room and a camera in it: a closed scene in which every depth lies between about 0.3 and 10 metres.
+    `people` adds up to three people where the furniture leaves room; the rest of the room stays what it is."""
     room = random_extent(rng)
     camera = _random_camera(room, rng)
     light = random_light(room, rng)
@@ -103,9 +95,7 @@ def furniture(
         for _ in range(PLACEMENT_ATTEMPTS):
             shape = place(room, camera, rng)
             if shape is not None and _is_free(shape, [*others, *objects], camera):
-                material = random_material(
-                    rng, brightness=(0.1, 0.9), saturation=0.9, pattern_share=0.4, tile=(0.08, 0.3)
-                )
+                material = random_material(rng, (0.1, 0.9), saturation=0.9, pattern_share=0.4, tile=(0.08, 0.3))
                 objects.append(SceneObject(shape, material, CLASS_NAMES.index(type(shape).__name__.lower())))
                 break
     return objects

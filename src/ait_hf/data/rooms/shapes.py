@@ -4,7 +4,11 @@
 
 World coordinates are in metres: x and y span the floor, z points up. Rays are given by one origin (3, 1) and directions
 (3, n), which need not have length 1; the ray parameter counts in directions. Arrays of vectors have their three
-components first.
+components first. Every surface has
+
+- `bounding_sphere`: center and radius, metres; `None` of a plane;
+- `distance(origin, directions)`: ray parameters (n,) where rays first hit; inf where they miss;
+- `surface(points)`: unit normals (3, n) and texture coordinates in metres (2, n) of `points` (3, n) on it.
 """
 
 import math
@@ -52,13 +56,8 @@ def _first_hit(enter: np.ndarray, leave: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Plane:
-    """An infinite plane across one world axis.
-
-    Args:
-        axis: 0, 1 or 2, the axis (x, y, z) that the plane cuts.
-        offset: where it cuts it, metres.
-        facing: +1 or -1, the direction of the normal along the axis.
-    """
+    """An infinite plane that cuts the world axis of the number `axis` (x, y, z) at `offset` metres; its normal is along the
+    axis in the direction `facing`, +1 or -1."""
 
     axis: int
     offset: float
@@ -67,12 +66,10 @@ class Plane:
     bounding_sphere = None
 
     def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Ray parameters (n,) where rays `directions` (3, n) from `origin` (3, 1) first hit; inf where they miss."""
         distance = (self.offset - origin[self.axis]) / directions[self.axis]
         return np.where(distance > NEAREST_HIT, distance, INFINITY)
 
     def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Unit normals (3, n) and texture coordinates in metres (2, n) of `points` (3, n) on the surface."""
         normals = np.zeros_like(points)
         normals[self.axis] = self.facing
         return normals, points[[axis for axis in range(3) if axis != self.axis]]
@@ -80,13 +77,8 @@ class Plane:
 
 @dataclass(frozen=True)
 class Box:
-    """A box on the floor plane's axes, turned about the vertical.
-
-    Args:
-        center: (x, y, z), metres.
-        half_size: (along x, along y, along z) before turning, metres.
-        yaw: turn about the vertical, radians, counterclockwise from above.
-    """
+    """A box with `center` (x, y, z) and `half_size` (along x, y, z), metres, then turned about the vertical by `yaw`,
+    radians, counterclockwise from above."""
 
     center: tuple[float, float, float]
     half_size: tuple[float, float, float]
@@ -94,7 +86,6 @@ class Box:
 
     @property
     def bounding_sphere(self) -> tuple[tuple[float, float, float], float]:
-        """Center and radius, metres."""
         return self.center, math.hypot(*self.half_size)
 
     def _to_box(self) -> np.ndarray:
@@ -102,13 +93,11 @@ class Box:
         return np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]], dtype=np.float32)
 
     def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See [`Plane.distance`]."""
         to_box = self._to_box()
         enter, leave = _slab(to_box @ (origin - column(self.center)), to_box @ directions, column(self.half_size))
         return _first_hit(enter.max(0), leave.min(0))
 
     def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See [`Plane.surface`]."""
         to_box = self._to_box()
         local = to_box @ (points - column(self.center))
         inside = np.abs(local) * (1 / column(self.half_size))  # 1 on the point's own face, less on the others
@@ -127,15 +116,12 @@ class Sphere:
 
     @property
     def bounding_sphere(self) -> tuple[tuple[float, float, float], float]:
-        """Center and radius, metres."""
         return self.center, self.radius
 
     def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See [`Plane.distance`]."""
         return _first_hit(*_round_interval(origin - column(self.center), directions, self.radius))
 
     def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See [`Plane.surface`]."""
         offsets = points - column(self.center)
         around = np.arctan2(offsets[1], offsets[0]) * self.radius
         return offsets / self.radius, np.stack([around, offsets[2]])
@@ -151,18 +137,15 @@ class Cylinder:
 
     @property
     def bounding_sphere(self) -> tuple[tuple[float, float, float], float]:
-        """Center and radius, metres."""
         return self.center, math.hypot(self.radius, self.half_height)
 
     def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See [`Plane.distance`]."""
         local = origin - column(self.center)
         side_enter, side_leave = _round_interval(local[:2], directions[:2], self.radius)
         cap_enter, cap_leave = _slab(local[2], directions[2], self.half_height)
         return _first_hit(np.maximum(side_enter, cap_enter), np.minimum(side_leave, cap_leave))
 
     def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See [`Plane.surface`]."""
         offsets = points - column(self.center)
         from_axis = np.hypot(offsets[0], offsets[1])
         on_cap = np.abs(offsets[2]) / self.half_height > from_axis / self.radius
@@ -175,12 +158,8 @@ class Cylinder:
 
 @dataclass(frozen=True)
 class Capsules:
-    """Several capsules that make one surface: rods with half balls at both ends, and balls where both ends meet.
-
-    Args:
-        starts, ends: (capsules, 3), middles of the half balls, metres.
-        radii: (capsules,), metres.
-    """
+    """Several capsules that make one surface: rods with half balls at both ends, and balls where both ends meet. `starts`
+    and `ends` (capsules, 3) are the middles of the half balls, `radii` (capsules,) theirs, metres."""
 
     starts: np.ndarray
     ends: np.ndarray
@@ -188,14 +167,12 @@ class Capsules:
 
     @cached_property
     def bounding_sphere(self) -> tuple[tuple[float, float, float], float]:
-        """Center and radius, metres."""
         low = np.minimum(self.starts, self.ends) - self.radii[:, None]
         high = np.maximum(self.starts, self.ends) + self.radii[:, None]
         corner_low, corner_high = low.min(0), high.max(0)
         return tuple(((corner_low + corner_high) / 2).tolist()), float(np.linalg.norm(corner_high - corner_low)) / 2
 
     def distance(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """See [`Plane.distance`]."""
         is_rod = (self.starts != self.ends).any(1)
         balls = np.concatenate([self.starts, self.ends[is_rod]])
         hits = _balls_hit(origin, directions, balls, np.concatenate([self.radii, self.radii[is_rod]]))
@@ -203,7 +180,6 @@ class Capsules:
         return np.minimum(hits.min(0), rods.min(0, initial=INFINITY))
 
     def surface(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See [`Plane.surface`]."""
         axes = (self.ends - self.starts).astype(np.float32)
         from_start = points - self.starts.astype(np.float32)[:, :, None]  # (capsules, 3, n)
         squared_length = np.maximum(np.square(axes).sum(1), SHORTEST_AXIS**2)
