@@ -13,7 +13,7 @@ from ait_hf.data.classes import (
     pair_classes,
     pair_joints,
 )
-from ait_hf.data.shards import load_any, stored_names
+from ait_hf.data.tables import load_any, stored_names
 
 
 KNOWN = ["car", "traffic light", "caf\u00e9"]

@@ -27,7 +27,7 @@ from tiny import mixed_config
 from ait_hf.data.coco import decode_segmentation, load_coco
 from ait_hf.data.coco_keypoints import load_coco_keypoints
 from ait_hf.data.coco_shards import load_coco_shards
-from ait_hf.data.remarks import warn_once
+from ait_hf.data.tables import warn_once
 from ait_hf.metrics import CocoMetric, read_coco
 from ait_hf.model.tokenization_vq import VQTokenizer
 from ait_hf.tasks.objects.evaluation import coco_ground_truth, evaluate_mask_tokenizer

@@ -29,16 +29,15 @@ from quirky_pictures import (
 from ait_hf.data.coco import load_coco
 from ait_hf.data.coco_keypoints import load_coco_keypoints
 from ait_hf.data.coco_shards import load_coco_shards
-from ait_hf.data.label_map_shards import load_class_mask_shards, load_label_map_shards
-from ait_hf.data.label_maps import load_label_maps
+from ait_hf.data.label_maps import load_class_mask_shards, load_label_map_shards, load_label_maps
 from ait_hf.data.maps import MapFolder, load_hub_maps
 from ait_hf.data.object_transforms import ObjectTrainTransform
 from ait_hf.data.pixels import picture_of
-from ait_hf.data.remarks import warn_once
 from ait_hf.data.rgbd import load_hub_rgbd, load_rgbd
 from ait_hf.data.semantic_transforms import SemanticEvalTransform
 from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.data.stored_images import Picture
+from ait_hf.data.tables import warn_once
 from ait_hf.inference.images import image_height_and_width
 from ait_hf.inference.pipeline_images import load_picture
 from ait_hf.model.image_processing_ait import AiTImageProcessor

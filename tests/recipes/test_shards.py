@@ -34,7 +34,7 @@ from training_runs import TINY_RESNET, TINY_SOLVER, batches
 
 from ait_hf import VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
-from ait_hf.data.remarks import warn_once
+from ait_hf.data.tables import warn_once
 from ait_hf.recipes.parsing import load_recipe, to_values
 from ait_hf.recipes.streams import evaluation_batches, mixed_batches
 from ait_hf.training.solver import SolverRecipe, train_solver

@@ -15,7 +15,7 @@ from transformers import set_seed
 
 from ..data.rooms.depth import SyntheticDepth, mean_depth
 from ..data.rooms.objects import tight_box
-from ..data.subset import examples
+from ..data.tables import examples
 from ..data.writing import write_json
 from ..drawing.colors import UNCERTAINTY_COLORS, colorize_uncertainty, value_limits
 from ..drawing.figures import ColorBar, color_bars

@@ -23,7 +23,7 @@ from ait_hf_cli.recipes import shipped_recipes
 
 from ..data.pixels import height_and_width
 from ..data.rooms.depth import EVALUATION_EXAMPLES
-from ..data.subset import evenly
+from ..data.tables import evenly
 from ..data.writing import write_text
 from ..drawing.picture_files import save_image
 from ..inference.generating import decoding_modes

@@ -5,52 +5,40 @@
 Boxes are x1, y1, x2, y2 in pixels of the image, pixel (row, column) covering column..column + 1, row..row + 1.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import datasets
-import pyarrow.compute as pc
+from datasets import List, Value
 
-from .checked_tables import Rows, checked_table
 from .coco_files import (
     CocoContent,
     box_corners,
     category_names,
+    check_is_file,
     clipped_box,
     entries,
-    files_digest,
     read_annotations,
     read_coco_file,
 )
 from .picture_sizes import check_changed_pictures
-from .remarks import warn_once
-from .segmentations import decode_segmentation
+from .segmentations import decode_segmentation as decode_segmentation
 from .stored_images import Picture
+from .tables import Row, checked_table, warn_once
 
 
-__all__ = ["COCO_FEATURES", "coco_classes", "decode_segmentation", "load_coco", "shown_labels", "table_of_coco"]
-
-
+BOX = List(Value("float32"), length=4)
+IMAGE_FEATURES = {"image": Picture(), "path": Value("string"), "image_id": Value("int64")}
+IMAGE_FEATURES |= {"height": Value("int32"), "width": Value("int32")}
 COCO_FEATURES = datasets.Features(
-    {
-        "image": Picture(),
-        "path": datasets.Value("string"),
-        "image_id": datasets.Value("int64"),
-        "height": datasets.Value("int32"),
-        "width": datasets.Value("int32"),
-        "boxes": datasets.List(datasets.List(datasets.Value("float32"), length=4)),
-        "class_labels": datasets.List(datasets.Value("int64")),
-        "iscrowd": datasets.List(datasets.Value("bool")),
-        "area": datasets.List(datasets.Value("float32")),
-        "segmentation": datasets.List(datasets.Value("string")),
-        "annotation_id": datasets.List(datasets.Value("int64")),
-    }
+    IMAGE_FEATURES
+    | {"boxes": List(BOX), "class_labels": List(Value("int64")), "iscrowd": List(Value("bool"))}
+    | {"area": List(Value("float32")), "segmentation": List(Value("string")), "annotation_id": List(Value("int64"))}
 )
-
-
 RULES = "1.0.0"  # version of the rules of reading: other ones make a new table
 
 
@@ -65,8 +53,8 @@ def load_coco(
     """Loads the objects of a COCO json file, one row per image.
 
     The file is checked as a whole when its table is built, which is kept in the cache until the file changes; and that all
-    images exist and have the size that it says, whenever one of them has changed. Boxes are clipped to their image. Left out, and logged with their
-    numbers and first ids, are objects that nothing can be learnt from, see
+    images exist and have the size that it says, whenever one of them has changed. Boxes are clipped to their image. Left out,
+    and logged with their numbers and first ids, are objects that nothing can be learnt from, see
     [`~ait_hf.data.coco_files.clean_content`].
 
     Args:
@@ -91,32 +79,36 @@ def load_coco(
             polygon list nor RLE, an RLE or a picture of another size, boxes that are not x, y, width, height in pixels, or
             a picture that [`~ait_hf.model.image_reading_ait.read_image`] does not take.
     """
-    annotations, images = Path(annotations).absolute(), Path(images).absolute()
-
-    def read() -> tuple[Rows, list[str]]:
-        content = read_coco_file(annotations, with_masks=with_masks)
-        return _read_rows(content, images, keep_empty), content.messages()
-
-    return table_of_coco(annotations, images, COCO_FEATURES, read, (keep_empty, with_masks), cache_dir)
+    read = partial(_read_rows, keep_empty=keep_empty)
+    options = (keep_empty, with_masks)
+    return table_of_coco(annotations, images, COCO_FEATURES, read, options, cache_dir, with_masks=with_masks)
 
 
 def table_of_coco(
-    annotations: Path,
-    images: Path,
+    annotations: str | PathLike,
+    images: str | PathLike,
     features: datasets.Features,
-    read: Callable[[], tuple[Rows, list[str]]],
+    read_rows: Callable[[CocoContent, Path], list[Row]],
     options: tuple,
     cache_dir: str | PathLike | None,
+    *,
+    with_masks: bool = False,
 ) -> datasets.Dataset:
-    """
-    A [`~ait_hf.data.checked_tables.checked_table`] of an annotation file, whose pictures are checked, too, whenever one has
-    changed.
+    """A [`~ait_hf.data.tables.checked_table`] of an annotation file, whose pictures are checked, too, whenever one has changed:
+    the rows, of at least the columns `image`, `path`, `height` and `width`, that `read_rows` makes of the content and the
+    folder. `options` is what they depend on beside the files."""
+    annotations, images = Path(annotations).absolute(), Path(images).absolute()
+    check_is_file(annotations)
+    if not images.is_dir():
+        raise FileNotFoundError(f"Image folder {images} does not exist.")
+    with annotations.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
 
-    Args:
-        features: With the columns `image`, `path`, `height` and `width`.
-        options: What rows depend on beside the files.
-    """
-    made_of = (RULES, str(annotations), str(images), files_digest(annotations, images), *options)
+    def read() -> tuple[list[Row], list[str]]:
+        content = read_coco_file(annotations, with_masks=with_masks)
+        return read_rows(content, images), content.messages()
+
+    made_of = (RULES, str(annotations), str(images), digest, *options)
     table, notes = checked_table("coco", features, read, made_of, cache_dir)
     paths, *sizes = (table.with_format("arrow")[column].to_pylist() for column in ("path", "height", "width"))
     warn_once(check_changed_pictures(annotations, dict(zip(paths, zip(*sizes))), notes))
@@ -136,39 +128,29 @@ def coco_classes(annotations: str | PathLike) -> tuple[list[str], list[int]]:
     return list(names.values()), list(names)
 
 
-def shown_labels(rows: datasets.Dataset) -> set[int]:
-    """The class labels that there are objects of."""
-    labels = rows.with_format("arrow")["class_labels"]
-    return set(pc.unique(pc.list_flatten(labels)).to_pylist())
+def image_columns(image: Row, path: Path) -> Row:
+    """What the columns of `IMAGE_FEATURES` have of an image."""
+    own = {"image": str(path), "path": str(path), "image_id": image["id"]}
+    return own | {"height": image["height"], "width": image["width"]}
 
 
-def _read_rows(content: CocoContent, folder: Path, keep_empty: bool) -> list[dict[str, Any]]:
-    labels = {category: label for label, category in enumerate(content.category_names)}
+def _read_rows(content: CocoContent, folder: Path, keep_empty: bool) -> list[Row]:
+    categories = category_names(content.content["categories"], content.name)
+    labels = {category: label for label, category in enumerate(categories)}
     paths = content.pictures(folder)
-    rows = [
-        _row(image, paths[image["id"]], [_object(annotation, image, labels) for annotation in annotations])
-        for image, annotations in content.by_image()
-        if keep_empty or annotations
-    ]
+    rows = []
+    for image, objects in content.by_image():
+        if keep_empty or objects:
+            masks = [item.get("segmentation") for item in objects]
+            rows.append(image_columns(image, paths[image["id"]]))
+            rows[-1] |= {
+                "boxes": [clipped_box(box_corners(item), image) for item in objects],
+                "class_labels": [labels[item["category_id"]] for item in objects],
+                "iscrowd": [bool(item["iscrowd"]) for item in objects],
+                "area": [item["area"] for item in objects],
+                "segmentation": ["" if mask is None else json.dumps(mask) for mask in masks],
+                "annotation_id": [item["id"] for item in objects],
+            }
     if not rows:
         raise ValueError(f"{content.name} lists no images{'' if keep_empty else ' with objects'}.")
     return rows
-
-
-def _row(image: dict[str, Any], path: Path, objects: list[dict[str, Any]]) -> dict[str, Any]:
-    columns = ("boxes", "class_labels", "iscrowd", "area", "segmentation", "annotation_id")
-    own = {"image": str(path), "path": str(path), "image_id": image["id"]}
-    own |= {"height": image["height"], "width": image["width"]}
-    return own | {column: [item[column] for item in objects] for column in columns}
-
-
-def _object(annotation: dict[str, Any], image: dict[str, Any], labels: dict[int, int]) -> dict[str, Any]:
-    """The columns' entries for one annotation."""
-    return {
-        "boxes": clipped_box(box_corners(annotation), image),
-        "class_labels": labels[annotation["category_id"]],
-        "iscrowd": bool(annotation["iscrowd"]),
-        "area": annotation["area"],
-        "segmentation": json.dumps(annotation["segmentation"]) if "segmentation" in annotation else "",
-        "annotation_id": annotation["id"],
-    }

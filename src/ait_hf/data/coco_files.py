@@ -3,7 +3,6 @@
 """COCO's annotations as everything sees them that trains or measures: read, checked, and without what nothing can be
 learnt from. There is one rule for all of them, so that what is trained on is what is measured."""
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable
@@ -15,7 +14,6 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from .box_checks import check_box_format
 from .classes import check_different
 from .files import FileFinder, is_companion
 from .json_values import finite_number, finite_numbers, flag, name_text, pixel_count, read_json, whole_number
@@ -33,6 +31,8 @@ _REQUIRED = {
 _REQUIRED_IN_MEMORY = {"categories": ("id",), "images": ("id",), "annotations": ("image_id", "category_id")}
 
 _IDS_NAMED = 5  # how many annotations a warning names
+ODD_SHARE = 0.05  # of a file's boxes may be odd: annotators slip
+_FEW = 3  # so many odd boxes without any reason are chance
 VISIBILITIES = (0, 1, 2)  # of joints: not annotated, hidden, seen
 # An area of at most 1 cannot be that of a box of more than 4 square pixels: it was never measured, or is a share.
 _LARGEST_ODD_AREA, _SMALLEST_BOX = 1.0, 4.0
@@ -47,25 +47,14 @@ COMPANIONS = "annotations of ._ files, which are no pictures"
 
 @dataclass
 class CocoContent:
-    """
-    A COCO dictionary whose values have the right types.
-
-    Args:
-        name: Of the file, for messages.
-        content: All its sections; `annotations` are cleaned, see [`clean_content`].
-        dropped: Ids of the annotations that were left out, by reason.
-        mended_areas: Ids of those whose area was not that of their box.
-    """
+    """A COCO dictionary (its `name` is the file's, for messages) whose values have the right types; its `annotations` are
+    cleaned, see [`clean_content`]: `dropped` has the ids of those that were left out, by reason, `mended_areas` of those
+    whose area was not that of their box."""
 
     name: str
     content: Entry
     dropped: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     mended_areas: list[int] = field(default_factory=list)
-
-    @property
-    def category_names(self) -> dict[int, str]:
-        """Names by category id, in the order of the ids."""
-        return category_names(self.content["categories"], self.name)
 
     def by_image(self) -> list[tuple[Entry, list[Entry]]]:
         """Every image with its annotations."""
@@ -75,21 +64,14 @@ class CocoContent:
         return [(image, annotations[image["id"]]) for image in self.content["images"]]
 
     def pictures(self, folder: Path) -> dict[int, Path]:
-        """
-        The picture of every image, by the image's id.
-
-        Raises:
-            FileNotFoundError: One does not exist.
-            ValueError: An image has no name.
-        """
+        """The picture of every image, by the image's id; `FileNotFoundError` if one does not exist, `ValueError` if an image
+        has no name."""
         finder = FileFinder()
         names = {image["id"]: file_name(image, self.name) for image in self.content["images"]}
         found = {number: finder.find(folder, name) for number, name in names.items()}
         if missing := [number for number, path in found.items() if path is None]:
-            name = names[missing[0]]
-            more = f" ({len(missing)} are missing in all)" if len(missing) > 1 else ""
-            hint = finder.hint(folder, name)
-            raise FileNotFoundError(f"Image {folder / name} does not exist{hint}{more}.")
+            name, more = names[missing[0]], f" ({len(missing)} are missing in all)" if len(missing) > 1 else ""
+            raise FileNotFoundError(f"Image {folder / name} does not exist{finder.hint(folder, name)}{more}.")
         return found
 
     def has_pictures(self, folder: Path) -> bool:
@@ -108,19 +90,6 @@ class CocoContent:
                 f"area of the mask, else of the box (of people {_PERSON_SHARE} of it) ({_ids(self.mended_areas)})."
             )
         return messages
-
-
-def files_digest(annotations: Path, images: Path) -> str:
-    """Digest of the annotations' bytes.
-
-    Raises:
-        FileNotFoundError: the file or the folder of images does not exist.
-    """
-    check_is_file(annotations)
-    if not images.is_dir():
-        raise FileNotFoundError(f"Image folder {images} does not exist.")
-    with annotations.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_is_file(path: Path) -> None:
@@ -144,8 +113,7 @@ def read_coco_file(path: Path, *, with_masks: bool = False) -> CocoContent:
 
 
 def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_memory: bool = False) -> CocoContent:
-    """
-    Checks a COCO dictionary and leaves out what nothing can be learnt from: boxes without area or outside their image,
+    """Checks a COCO dictionary and leaves out what nothing can be learnt from: boxes without area or outside their image,
     objects all of whose polygons have fewer than three points, annotations of `._` files.
 
     Ids, sizes, boxes, areas, crowds, segmentations and joints are taken by their types. Joints in a category that has
@@ -160,7 +128,7 @@ def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_mem
 
     Raises:
         ValueError: A section, an entry or a value is not what it should be, with the file, the id and the key; or too many
-            boxes are odd, see [`~ait_hf.data.box_checks.check_box_format`].
+            boxes are odd, see [`check_box_format`].
     """
     required = _REQUIRED_IN_MEMORY if in_memory else _REQUIRED
     categories, images, annotations = (entries(content, section, name, required[section]) for section in _REQUIRED)
@@ -168,11 +136,9 @@ def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_mem
     known = {image["id"] for image in images}
     with_joints = {entry["id"]: len(entry["keypoints"]) for entry in categories if _has_joints(entry, name)}
     category_ids = {entry["id"] for entry in categories}
-    kept: list[Entry] = []
-    result = CocoContent(
-        name, content | {"categories": categories, "images": list(pictures.values()), "annotations": kept}
-    )
-    boxes, sizes = [], []
+    kept, boxes, sizes = [], [], []
+    sections = {"categories": categories, "images": list(pictures.values()), "annotations": kept}
+    result = CocoContent(name, content | sections)
     for number, annotation in enumerate(annotations):
         own_id = annotation.get("id", number)
         where = f"{name}: annotation {own_id}"
@@ -193,8 +159,8 @@ def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_mem
         if reason := _why_useless(clean, image, where, with_masks):
             result.dropped[reason].append(own_id)
             continue
-        if _is_odd_area(clean):
-            clean["area"] = _area(clean, image, is_person=num_joints is not None)
+        if (area := _mended_area(clean, image, is_person=num_joints is not None)) is not None:
+            clean["area"] = area
             result.mended_areas.append(own_id)
         kept.append(clean)
     if not in_memory:
@@ -242,10 +208,49 @@ def category_names(categories: list[Entry], name: str | Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
+def check_box_format(
+    boxes: np.ndarray, sizes: np.ndarray, name: str, *, detected: bool = False, wanted: str = "x, y, width, height"
+) -> None:
+    """
+    Refuses boxes of which too many leave their picture by more than a pixel or have a side under a pixel. (Boxes without
+    area are left out elsewhere.)
+
+    Args:
+        boxes: float `(n, 4)`, x, y, width, height as they are meant, pixels.
+        sizes: `(n, 2)`, width and height of the picture of each, pixels.
+        name: Of the file, for the message.
+        detected: Whether they are those of a detector, which may well leave the picture: then only boxes are refused that
+            make sense in another way, nearly all of them.
+        wanted: What the file has to hold, for the message.
+
+    Raises:
+        ValueError: with the likely reason.
+    """
+    boxes, sizes = (np.asarray(values, dtype=np.float64) for values in (boxes, sizes))
+    corners, extent = boxes[:, :2], boxes[:, 2:]
+    leaves = ((corners < -1) | (corners + extent > sizes + 1)).any(axis=1)
+    odd = leaves | ((extent > 0).all(axis=1) & (extent < 1).any(axis=1))
+    if odd.sum() <= ODD_SHARE * len(boxes):
+        return
+    explained, share = (slice(None), 1 - ODD_SHARE) if detected else (odd, 0.5)
+    reasons = {
+        "they were shares of the picture's sides (0 to 1)": ((boxes >= 0) & (boxes <= 1.001)).all(axis=1),
+        "they were corners (x1, y1, x2, y2)": ((corners >= -1) & (extent > corners) & (extent <= sizes + 1)).all(
+            axis=1
+        ),
+    }
+    reason = next((text for text, fits in reasons.items() if fits[explained].mean() >= share), None)
+    if reason is None and (detected or odd.sum() < _FEW):
+        return
+    raise ValueError(
+        f"{name}: {odd.sum()} of {len(boxes)} boxes leave their picture by more than a pixel or are under a pixel, as if "
+        f"{reason or 'they were drawn in pictures of another size'}; boxes must be {wanted} in pixels."
+    )
+
+
 def file_name(image: Entry, name: str) -> str:
     """The name of an image's file; `ValueError` if it has none. `name` is that of the annotations."""
-    given = image.get("file_name")
-    url = image.get("coco_url")
+    given, url = image.get("file_name"), image.get("coco_url")
     for key, value in {"file_name": given, "coco_url": url}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
             raise ValueError(f"{name}: image {image['id']} has {key} {value!r}, no text.")
@@ -314,15 +319,11 @@ def _why_useless(annotation: Entry, image: Entry, where: str, with_masks: bool) 
     return WITHOUT_MASK if with_masks and "segmentation" not in annotation else None
 
 
-def _is_odd_area(annotation: Entry) -> bool:
-    if annotation.get("area", math.inf) > _LARGEST_ODD_AREA or "bbox" not in annotation:
-        return False
-    return annotation["bbox"][2] * annotation["bbox"][3] > _SMALLEST_BOX
-
-
-def _area(annotation: Entry, image: Entry, is_person: bool) -> float:
+def _mended_area(annotation: Entry, image: Entry, is_person: bool) -> float | None:
     """Square pixels, of an annotation whose own area cannot be."""
-    _, _, width, height = annotation["bbox"]
+    _, _, width, height = annotation.get("bbox", (0, 0, 0, 0))
+    if annotation.get("area", math.inf) > _LARGEST_ODD_AREA or width * height <= _SMALLEST_BOX:
+        return None
     if is_person:
         return _PERSON_SHARE * width * height
     if "segmentation" not in annotation:

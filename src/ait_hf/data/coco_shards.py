@@ -11,35 +11,30 @@ from typing import Any
 import datasets
 import numpy as np
 
-from .box_checks import check_box_format
-from .coco import COCO_FEATURES
-from .coco_files import WITHOUT_AREA, WITHOUT_POLYGON
+from .coco import BOX, COCO_FEATURES, IMAGE_FEATURES
+from .coco_files import ODD_SHARE, WITHOUT_AREA, WITHOUT_POLYGON, check_box_format
 from .coco_keypoints import CROWDS, KEYPOINT_FEATURES, WITHOUT_JOINTS, has_joint_inside
 from .json_values import finite_number, finite_numbers, flag, pixel_count, whole_number
 from .object_transforms import MIN_CROP_SIDE
-from .remarks import warn_once
 from .segmentations import clean_segmentation, read_segmentation
-from .shards import AnyTable, check_columns, check_first_rows, choose_columns, load_any, some_rows, spread_rows
+from .tables import (
+    AnyTable,
+    Row,
+    check_first_rows,
+    choose_columns,
+    load_any,
+    load_columns,
+    some_rows,
+    spread_rows,
+    warn_once,
+)
 
-
-Row = dict[str, Any]
 
 OBJECT_FEATURES = {name: feature for name, feature in COCO_FEATURES.items() if name != "annotation_id"}
 _OF_OBJECTS = ("boxes", "class_labels", "iscrowd", "area", "segmentation")
 _OF_PEOPLE = ["path", "id", "box", "keypoints", "iscrowd"]
 _OF_IMAGES = ("image_id", "height", "width")
-_MASK_FEATURES = {
-    "path": datasets.Value("string"),
-    "height": datasets.Value("int32"),
-    "width": datasets.Value("int32"),
-    "box": datasets.List(datasets.Value("float32"), length=4),
-    "segmentation": datasets.Value("string"),
-}
-_ROWS_OF_BOXES = (
-    256  # of a table, spread over it, and of a stream the first few: whose boxes tell in which format they are
-)
-_ODD_SHARE = 0.05  # of the boxes may be so by mistake
-_HINT = " Shards are made of the rows of load_coco: see docs/data.md."
+_ROWS_OF_BOXES = 256  # of a table, spread over it (of a stream the first few), tell in which format boxes are
 
 
 def load_coco_shards(
@@ -72,41 +67,46 @@ def load_coco_shards(
     Raises:
         ValueError: if the split or a column does not exist, or none of the first rows can be used.
     """
+
+    def check(row: Row) -> None:
+        check_objects(row, num_classes)
+
     wanted = {name: feature for name, feature in OBJECT_FEATURES.items() if with_images or name != "image"}
-    if json_column is not None:
-        dataset = _unpacked(path_or_repo, split, image_column, json_column, streaming)
-        dataset = choose_columns(dataset, wanted)
+    if json_column is None:
+        hint = " Shards are made of the rows of load_coco: see docs/data.md."
+        columns = {"image": image_column}
+        dataset = load_columns(path_or_repo, split, streaming, wanted, columns, hint=hint, check=check)
     else:
-        stored_as = {"image": image_column}
-        dataset = load_any(path_or_repo, split, streaming)
-        check_columns(dataset, [stored_as.get(name, name) for name in wanted], path_or_repo, _HINT)
-        dataset = choose_columns(dataset, wanted, stored_as)
-    check_first_rows(dataset, lambda row: check_objects(row, num_classes))
+        dataset = choose_columns(_unpacked(path_or_repo, split, image_column, json_column, streaming), wanted)
+        check_first_rows(dataset, check)
     _check_first_boxes(dataset, path_or_repo)
     return dataset
 
 
-def load_mask_shards(
-    path_or_repo: str | PathLike,
-    split: str,
-    *,
-    json_column: str | None = None,
-    streaming: bool = False,
-    **columns: str,
-) -> AnyTable:
+def load_mask_shards(path_or_repo: str | PathLike, split: str, **options) -> AnyTable:
     """Loads every object by itself, for [`~ait_hf.data.object_transforms.CutMask`]; no crowds, no boxes thinner than two
     pixels.
 
-    Arguments and errors as in [`load_coco_shards`]; a row that is not as it should be raises `ValueError` on access.
+    Arguments, among them as `options` `image_column`, `json_column` and `streaming`, and errors as in [`load_coco_shards`]; a
+    row that is not as it should be raises `ValueError` on access.
 
     Returns:
         Rows with `path`, `height`, `width` (of the image, pixels), `box` (x1, y1, x2, y2, float32 pixels) and
         `segmentation` (JSON text).
     """
-    dataset = load_coco_shards(
-        path_or_repo, split, None, json_column=json_column, with_images=False, streaming=streaming, **columns
-    )
-    return spread_rows(dataset, _objects_of, datasets.Features(_MASK_FEATURES))
+
+    def objects_of(row: Row) -> list[Row]:
+        row = usable_objects(row, None)
+        image = {name: row[name] for name in of_image}
+        return [
+            image | {"box": box, "segmentation": segmentation}
+            for box, segmentation, is_crowd in zip(row["boxes"], row["segmentation"], row["iscrowd"])
+            if segmentation and not is_crowd and min(box[2] - box[0], box[3] - box[1]) >= MIN_CROP_SIDE
+        ]
+
+    of_image = {name: IMAGE_FEATURES[name] for name in ("path", "height", "width")}
+    features = datasets.Features(of_image | {"box": BOX, "segmentation": datasets.Value("string")})
+    return spread_rows(load_coco_shards(path_or_repo, split, None, with_images=False, **options), objects_of, features)
 
 
 def load_keypoint_shards(
@@ -125,11 +125,8 @@ def load_keypoint_shards(
         ValueError: if the split or a column does not exist, or none of the first rows can be read.
     """
     wanted = {name: feature for name, feature in KEYPOINT_FEATURES.items() if with_images or name != "image"}
-    dataset = load_any(path_or_repo, split, streaming)
     hint = " Shards are made of the rows of load_coco_keypoints: see docs/data.md."
-    check_columns(dataset, wanted, path_or_repo, hint)
-    dataset = choose_columns(dataset, wanted)
-    check_first_rows(dataset)
+    dataset = load_columns(path_or_repo, split, streaming, wanted, hint=hint)
     _check_first_boxes(dataset, path_or_repo)
     if streaming:
         undecoded = dataset.cast_column("image", datasets.Image(decode=False)) if with_images else dataset
@@ -170,25 +167,20 @@ def check_objects(row: Row, num_classes: int | None) -> None:
 
 
 def usable_objects(row: Row, num_classes: int | None) -> Row:
-    """
-    A row without the objects that nothing can be learnt from, as in files: boxes without area, and objects all of whose
-    polygons have fewer than three points. What is left out of a row is logged once.
-
-    Raises:
-        ValueError: As [`check_objects`], or a segmentation is neither polygons nor an RLE of the image's size.
-    """
+    """A row without the objects that nothing can be learnt from, as in files: boxes without area, and objects all of whose
+    polygons have fewer than three points. What is left out of a row is logged once. `ValueError` as of [`check_objects`], or
+    if a segmentation is neither polygons nor an RLE of the image's size."""
     check_objects(row, num_classes)
     where, kept, dropped = f"Sample {row['path']}", [], defaultdict(list)
     segmentations = list(row["segmentation"])
     for number, (box, text) in enumerate(zip(row["boxes"], segmentations)):
-        given = read_segmentation(text, f"{where}, object {number}")
+        own = f"{where}, object {number}"
+        given = read_segmentation(text, own)
         if given is None:
             segmentations[number] = ""
         if min(box[2] - box[0], box[3] - box[1]) <= 0:
             dropped[WITHOUT_AREA].append(number)
-        elif given is not None and not clean_segmentation(
-            given, row["height"], row["width"], f"{where}, object {number}"
-        ):
+        elif given is not None and not clean_segmentation(given, row["height"], row["width"], own):
             dropped[WITHOUT_POLYGON].append(number)
         else:
             kept.append(number)
@@ -261,7 +253,7 @@ def _check_first_boxes(dataset: AnyTable, name: str | PathLike) -> None:
     corners, sizes = (np.array(values, dtype=np.float64) for values in zip(*boxes))
     backwards = (corners[:, 2:] < corners[:, :2]).any(axis=1)
     fits_as_extents = (corners[:, :2] + corners[:, 2:] <= sizes + 1).all(axis=1)
-    if backwards.mean() > _ODD_SHARE and fits_as_extents.mean() >= 1 - _ODD_SHARE:
+    if backwards.mean() > ODD_SHARE and fits_as_extents.mean() >= 1 - ODD_SHARE:
         raise ValueError(
             f"{name}: {backwards.sum()} of {len(boxes)} boxes end before they begin, as if they were x, y, width, height; "
             "boxes must be x1, y1, x2, y2 in pixels."
@@ -284,13 +276,3 @@ def _is_usable_person(row: Row) -> bool:
         return True
     warn_once(f"Sample {row['path']}: left out 1 {reason} (person {row['id']}).")
     return False
-
-
-def _objects_of(row: Row) -> list[Row]:
-    row = usable_objects(row, None)
-    image = {name: row[name] for name in ("path", "height", "width")}
-    return [
-        image | {"box": box, "segmentation": segmentation}
-        for box, segmentation, is_crowd in zip(row["boxes"], row["segmentation"], row["iscrowd"])
-        if segmentation and not is_crowd and min(box[2] - box[0], box[3] - box[1]) >= MIN_CROP_SIDE
-    ]

@@ -17,9 +17,8 @@ from ..model.image_reading_ait import ImageHeader, read_image, read_image_header
 from .files import paired_files
 from .map_feature import MAP_COLUMN, StoredMap, decode_map, read_map
 from .picture_sizes import check_maps
-from .remarks import warn_once
-from .shards import check_columns, check_first_rows, choose_columns, load_any
 from .stored_images import Picture, open_array, stored_file
+from .tables import check_columns, check_first_rows, choose_columns, load_any, warn_once
 
 
 UNIT_VECTOR = "unit_vector"  # unit of maps of directions, in the camera's axes: right, down, forward

@@ -11,11 +11,10 @@ from typing import Any
 
 import datasets
 
-from .checked_tables import Rows, checked_table
 from .depth_feature import DepthMap
 from .rgbd_index import Frame, apply_depth_scale, check_frames, read_index, select_frames
-from .shards import check_columns, check_first_rows, choose_columns, load_any
 from .stored_images import Picture
+from .tables import Rows, check_columns, check_first_rows, checked_table, choose_columns, load_any
 
 
 _FEATURES = datasets.Features(

@@ -13,7 +13,7 @@ from pathlib import Path
 from .depth_feature import FLOATS, read_depth_header
 from .files import FileFinder, paired_files
 from .picture_sizes import check_maps
-from .remarks import warn_once
+from .tables import warn_once
 
 
 IMAGE_FOLDERS = ("rgb", "images", "image")

@@ -13,7 +13,7 @@ from ..data.label_maps import check_class_names, read_class_names
 from ..data.rooms.depth import SyntheticDepth, SyntheticLabelMaps, SyntheticNormals
 from ..data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
-from ..data.subset import examples
+from ..data.tables import examples
 from .streams import Source
 
 

@@ -30,7 +30,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ..data.classes import DataClasses
-from ..data.subset import examples
+from ..data.tables import examples
 from .batch_sizes import shared_out
 from .faults import SampleError
 from .parsing import section_name
@@ -137,7 +137,7 @@ class DataRecipe:
         return []
 
     def examples(self, split: str, number: int | None) -> Sequence | Dataset:
-        """The examples that stand for a split, by number, see [`~ait_hf.data.subset.examples`]."""
+        """The examples that stand for a split, by number, see [`~ait_hf.data.tables.examples`]."""
         return examples(self.load(split), number)
 
 

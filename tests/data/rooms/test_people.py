@@ -181,4 +181,4 @@ def test_portraits_depend_on_their_number_alone():
     with pytest.raises(ValueError, match="Unknown split 'val'"):
         SyntheticPoses("val", (48, 48))
     with pytest.raises(ValueError, match="at least 1"):
-        SyntheticPoses("test", (48, 48), num_images=0)
+        SyntheticPoses("test", (48, 48), num_rooms=0)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, default_collate
 from torchvision.transforms import v2
 
 from ...data.classes import DataClasses
-from ...data.coco import coco_classes, load_coco, shown_labels
+from ...data.coco import coco_classes, load_coco
 from ...data.coco_files import read_coco_file
 from ...data.coco_shards import load_coco_shards, load_mask_shards, usable_objects
 from ...data.collation import object_collator
@@ -27,8 +27,7 @@ from ...data.object_transforms import (
     ObjectTrainTransform,
 )
 from ...data.pixels import height_and_width
-from ...data.shards import AnyTable, stored_names
-from ...data.subset import examples
+from ...data.tables import AnyTable, examples, numbers_shown, stored_names
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
 from ...recipes.parsing import joined
@@ -168,7 +167,7 @@ class ObjectData(DataRecipe):
     def data_classes(self, split: str | None = None) -> DataClasses:
         """The classes of a split, by default of the rows to train on. Which of them are shown is known of tables."""
         rows = self.load_for_training() if split is None else self.load(split)
-        shown = shown_labels(rows) if isinstance(rows, datasets.Dataset) else None
+        shown = numbers_shown(rows, "class_labels") if isinstance(rows, datasets.Dataset) else None
         return DataClasses(self.source.title(split or self.split), self.categories(split)[0], shown)
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:

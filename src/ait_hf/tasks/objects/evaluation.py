@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from ...data.pixels import picture_of
 from ...data.segmentations import as_text, clean_segmentation, decode_segmentation
-from ...data.subset import only_columns
+from ...data.tables import only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, ReconstructionMetric, mask_reconstruction_errors, read_coco
 from ...metrics.measuring import Row, batches_of, evaluating, measure_all

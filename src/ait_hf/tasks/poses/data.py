@@ -18,9 +18,8 @@ from ...data.coco_shards import load_keypoint_shards
 from ...data.pixels import height_and_width
 from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, checked_person, pose_collator
 from ...data.rooms.poses import SyntheticPoses
-from ...data.shards import AnyTable
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
-from ...data.subset import evenly, examples
+from ...data.tables import AnyTable, evenly, examples
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
 from ...recipes.parsing import joined

@@ -14,16 +14,15 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 
-from ...data.box_checks import check_box_format
 from ...data.classes import ABSENT
-from ...data.coco_files import read_coco_file
+from ...data.coco_files import check_box_format, read_coco_file
 from ...data.coco_keypoints import person_category, with_joints_in_order
 from ...data.json_values import finite_number, finite_numbers, read_json, whole_number
 from ...data.picture_sizes import check_pictures
 from ...data.pixels import picture_of
 from ...data.pose_transforms import PoseEvalTransform
 from ...data.skeletons import COCO_SKELETON, Skeleton
-from ...data.subset import evenly, only_columns
+from ...data.tables import evenly, only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, read_coco
 from ...metrics.measuring import Row, batches_of, evaluating, measure_all

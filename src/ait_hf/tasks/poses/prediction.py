@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...data.box_checks import check_box_format
+from ...data.coco_files import check_box_format
 from ...data.files import name_key
 from ...data.json_values import finite_numbers, read_json
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton

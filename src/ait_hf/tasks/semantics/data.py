@@ -14,8 +14,15 @@ from torch.utils.data import Dataset, default_collate
 
 from ...data.classes import DataClasses, learning_warnings
 from ...data.collation import depth_collator
-from ...data.label_map_shards import load_class_mask_shards, load_label_map_shards, shown_in_label_maps
-from ...data.label_maps import ade20k_classes, load_ade20k, load_label_maps, shown_classes, split_folders
+from ...data.label_maps import (
+    ade20k_classes,
+    load_ade20k,
+    load_class_mask_shards,
+    load_label_map_shards,
+    load_label_maps,
+    shown_in_label_maps,
+    split_folders,
+)
 from ...data.pixels import height_and_width
 from ...data.semantic_transforms import (
     ClassMasks,
@@ -24,7 +31,7 @@ from ...data.semantic_transforms import (
     SemanticEvalTransform,
     SemanticTrainTransform,
 )
-from ...data.shards import AnyTable
+from ...data.tables import AnyTable, numbers_shown
 from ...model.configuration_ait import AiTConfig
 from ...model.tokenization_vq import IGNORED_LABEL
 from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, processor_of
@@ -74,7 +81,7 @@ class LabelMapFiles(Source):
 
     def shown_classes(self, table: datasets.Dataset) -> set[int]:
         """The classes that some label map has."""
-        return shown_classes(table)
+        return numbers_shown(table, "classes")
 
 
 @strict

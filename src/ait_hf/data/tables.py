@@ -1,21 +1,81 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Any 🤗 data set, as a table or as a stream, with the columns that a task takes: of the Hub, saved, or shards in a folder."""
+"""🤗 data sets, as tables or as streams: made of files that are checked as a whole, or any of the Hub, saved, or shards in a
+folder, with the columns that a task takes; parts of them; and what is to be said about them."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from torch.utils.data import Dataset, Subset
 
+
+logger = logging.getLogger(__name__)
 
 AnyTable = datasets.Dataset | datasets.IterableDataset
+Row = dict[str, Any]
 _NUMBERS = (datasets.Value, datasets.List)  # and text; what is not decoded
 _ROWS_CHECKED = 8
 _NEAR = 0.7  # least likeness of a slip, 0..1
+
+
+@cache
+def warn_once(message: str) -> None:
+    """A warning that a process gives once, however often data are loaded; none if there is no message."""
+    if message:
+        logger.warning("%s", message)
+
+
+@dataclass
+class TableConfig(datasets.BuilderConfig):
+    """`made_of` is all that the rows depend on: another one makes a new table."""
+
+    made_of: tuple = ()
+
+
+class CheckedTable(datasets.GeneratorBasedBuilder):
+    """`read` gives the rows, and what is to be said about them, which is kept with the table, one remark per line."""
+
+    BUILDER_CONFIG_CLASS = TableConfig
+    read: Callable[[], tuple[list[Row], Sequence[str]]]
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo()
+
+    def _split_generators(self, dl_manager) -> list[datasets.SplitGenerator]:
+        rows, remarks = self.read()
+        self.info.description = "\n".join(filter(None, remarks))
+        return [datasets.SplitGenerator(name=datasets.Split.TRAIN, gen_kwargs={"rows": rows})]
+
+    def _generate_examples(self, rows: list[Row]):
+        yield from enumerate(rows)
+
+
+def checked_table(
+    name: str,
+    features: datasets.Features,
+    read: Callable[[], tuple[list[Row], Sequence[str]]],
+    made_of: tuple,
+    cache_dir: str | PathLike | None,
+) -> tuple[datasets.Dataset, str]:
+    """The table that is checked as a whole before its first row is written, made or, until what it is `made_of` changes, found
+    in the cache, and the folder that it is kept in; logs the remarks, in either case."""
+    folder = None if cache_dir is None else str(cache_dir)
+    builder = CheckedTable(cache_dir=folder, dataset_name=name, features=features, made_of=made_of)
+    builder.read = read
+    builder.download_and_prepare()
+    for remark in builder.info.description.splitlines():
+        warn_once(remark)
+    return builder.as_dataset(datasets.Split.TRAIN), builder.cache_dir
 
 
 def load_any(
@@ -48,13 +108,9 @@ def load_any(
 
 
 def _named_as_stored(folder: Path, split: str) -> datasets.Features | None:
-    """
-    What the columns of a split are, where the parquet files of a folder name their classes in different orders:
-    `load_dataset` would give all splits the names of the first one's. `None` where they agree.
-
-    Raises:
-        ValueError: if files of the split itself do not agree.
-    """
+    """What the columns of a split are, where the parquet files of a folder name their classes in different orders:
+    `load_dataset` would give all splits the names of the first one's. `None` where they agree; `ValueError` if files of the
+    split itself do not."""
     files = datasets.load_dataset_builder(str(folder)).config.data_files or {}
     stored = {
         name: [datasets.Features.from_arrow_schema(pq.read_schema(file)) for file in of_split]
@@ -75,9 +131,7 @@ def _named_as_stored(folder: Path, split: str) -> datasets.Features | None:
 
 def _names_of_numbers(features: datasets.Features) -> dict[str, list[str]]:
     """Names of the classes by column, of columns of classes or of lists of them."""
-    kinds = {
-        name: feature.feature if isinstance(feature, datasets.List) else feature for name, feature in features.items()
-    }
+    kinds = {name: kind.feature if isinstance(kind, datasets.List) else kind for name, kind in features.items()}
     return {name: kind.names for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
 
 
@@ -99,20 +153,11 @@ def check_columns(dataset: AnyTable, columns: Iterable[str], name: str | PathLik
             raise ValueError(f"{name} has no column {column!r}; {meant} are: {', '.join(dataset.features)}.{hint}")
 
 
-def choose_columns(
-    dataset: AnyTable, features: Mapping[str, Any], stored_as: Mapping[str, str] | None = None
-) -> AnyTable:
-    """The columns of `features`, as what these say, and no others; of a stream no row is decoded for that.
-
-    Args:
-        dataset: that has them, see [`check_columns`].
-        features: 🤗 features by name.
-        stored_as: what columns are called in `dataset`, where that is another name.
-
-    Raises:
-        ValueError: if a column of pictures holds something else.
-    """
-    names = {(stored_as or {}).get(column, column): column for column in features}
+def choose_columns(dataset: AnyTable, features: Mapping[str, Any], stored_as: Mapping[str, str] = {}) -> AnyTable:
+    """The columns of a data set that `features` (🤗 features by name) say, and no others; of a stream no row is decoded for
+    that. `stored_as` says what columns are called there, where that is another name, see also [`check_columns`]. `ValueError`
+    if a column of pictures holds something else."""
+    names = {stored_as.get(column, column): column for column in features}
     dataset = dataset.select_columns(list(names))
     if isinstance(dataset, datasets.IterableDataset):  # which would decode every row, and encode it again, to rename
         dataset = dataset.decode(False)
@@ -135,16 +180,8 @@ def _may_be_pictures(stored: Any) -> bool:
     return isinstance(stored, datasets.Image) or (isinstance(stored, dict) and {"bytes", "path"} <= stored.keys())
 
 
-def spread_rows(
-    dataset: AnyTable, parts: Callable[[dict[str, Any]], list[dict[str, Any]]], features: datasets.Features
-) -> AnyTable:
-    """The parts of every row as rows of their own.
-
-    Args:
-        dataset: whose rows are not decoded.
-        parts: from a row to its parts, which are not decoded either.
-        features: what the columns of the parts are.
-    """
+def spread_rows(dataset: AnyTable, parts: Callable[[Row], list[Row]], features: datasets.Features) -> AnyTable:
+    """The `parts` of every row as rows of their own, with columns that are `features`; neither rows nor parts are decoded."""
 
     def spread(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         found = parts({column: value for column, (value,) in batch.items()})
@@ -156,22 +193,14 @@ def spread_rows(
     return choose_columns(spread_out, features)
 
 
-def first_rows(dataset: AnyTable, number: int) -> list[dict[str, Any]]:
-    """So many rows, or all if there are fewer; not decoded."""
-    if isinstance(dataset, datasets.IterableDataset):
-        return list(dataset.decode(False).take(number))
-    return dataset.with_format("arrow")[:number].to_pylist()
-
-
-def some_rows(dataset: AnyTable, number: int) -> list[dict[str, Any]]:
+def some_rows(dataset: AnyTable, number: int) -> list[Row]:
     """So many rows at most, spread evenly over a table; of a stream the first few. Not decoded."""
     if isinstance(dataset, datasets.IterableDataset):
-        return first_rows(dataset, min(number, _ROWS_CHECKED))
-    chosen = range(0, len(dataset), max(1, len(dataset) // number))
-    return dataset.with_format("arrow")[chosen].to_pylist()
+        return list(dataset.decode(False).take(min(number, _ROWS_CHECKED)))
+    return dataset.with_format("arrow")[range(0, len(dataset), max(1, len(dataset) // number))].to_pylist()
 
 
-def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
+def check_first_rows(dataset: AnyTable, check: Callable[[Row], None] = lambda row: None) -> None:
     """A wrong column or setting shows in the first examples, before long work starts. One broken file is none of these.
 
     Args:
@@ -180,8 +209,9 @@ def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] 
     Raises:
         ValueError, OSError, SyntaxError: what the first row raised, if none of the first eight can be used.
     """
-    first_error = None
-    for row in first_rows(dataset, _ROWS_CHECKED):
+    is_stream, first_error = isinstance(dataset, datasets.IterableDataset), None
+    rows = some_rows(dataset, _ROWS_CHECKED) if is_stream else dataset.with_format("arrow")[:_ROWS_CHECKED].to_pylist()
+    for row in rows:
         try:
             for column, feature in dataset.features.items():
                 if isinstance(feature, datasets.Image) and row[column] is None:
@@ -192,3 +222,66 @@ def check_first_rows(dataset: AnyTable, check: Callable[[dict[str, Any]], None] 
             first_error = first_error or error
     if first_error is not None:
         raise first_error
+
+
+def load_columns(
+    path_or_repo: str | PathLike,
+    split: str,
+    streaming: bool,
+    features: Mapping[str, Any],
+    stored_as: Mapping[str, str] = {},
+    *,
+    hint: str = "",
+    check: Callable[[Row], None] = lambda row: None,
+) -> AnyTable:
+    """One split as of [`load_any`] with the columns of [`choose_columns`], if these are there ([`check_columns`]) and some of
+    the first rows can be used ([`check_first_rows`])."""
+    dataset = load_any(path_or_repo, split, streaming)
+    check_columns(dataset, [stored_as.get(column, column) for column in features], path_or_repo, hint)
+    dataset = choose_columns(dataset, features, stored_as)
+    check_first_rows(dataset, check)
+    return dataset
+
+
+def numbers_shown(rows: datasets.Dataset, column: str) -> set[int]:
+    """All numbers in a column of lists of them."""
+    return set(pc.unique(pc.list_flatten(rows.with_format("arrow")[column])).to_pylist())
+
+
+class EncodedRows(Dataset):
+    """The rows of a finite stream, decoded when they are asked for."""
+
+    def __init__(self, dataset: datasets.IterableDataset):
+        self.rows, self.features = list(dataset.decode(False)), dataset.features
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.features.decode_example(self.rows[index])
+
+
+def evenly(samples: Sequence, count: int | None) -> Sequence:
+    """`count` of the samples, spread evenly from the first to the last; all if `None` or too many."""
+    if count is None or count >= len(samples):
+        return samples
+    return Subset(samples, np.linspace(0, len(samples) - 1, count).round().astype(int).tolist())
+
+
+def examples(dataset: Dataset | datasets.Dataset | datasets.IterableDataset, count: int | None) -> Sequence | Dataset:
+    """As [`evenly`]; of a stream, and of a data set without end (and so without length), the first `count`. `ValueError` if
+    all are asked of a data set without end."""
+    if isinstance(dataset, datasets.IterableDataset):
+        return EncodedRows(dataset if count is None else dataset.take(count))
+    if isinstance(dataset, Sized):
+        return evenly(dataset, count)
+    if count is None:
+        raise ValueError("Set evaluation.num_samples (of a command --limit): synthetic rooms have no end.")
+    return Subset(dataset, range(count))
+
+
+def only_columns(rows: Iterable, columns: Sequence[str]) -> Iterable:
+    """The same rows, but those of a table have only these columns: pictures that nobody looks at are not decoded."""
+    if isinstance(rows, Subset):
+        return Subset(only_columns(rows.dataset, columns), rows.indices)
+    return rows.select_columns(list(columns)) if isinstance(rows, datasets.Dataset) else rows
