@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision import tv_tensors
 
-from ait_hf.data.collation import depth_collator
-from ait_hf.data.color_transforms import (
-    RandomBrightnessContrast,
-    RandomGamma,
-    RandomHueSaturationValue,
-    shift_saturation_and_value,
-)
 from ait_hf.data.depth_transforms import (
     DepthEvalTransform,
     DepthTrainTransform,
     RandomCutDepth,
     cut_depth,
 )
+from ait_hf.data.map_transforms import (
+    RandomBrightnessContrast,
+    RandomGamma,
+    RandomHueSaturationValue,
+    shift_saturation_and_value,
+)
+from ait_hf.data.pixels import depth_collator
 
 
 HEIGHT, WIDTH = 60, 80

@@ -17,7 +17,6 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from ait_hf.data.coco import load_coco
-from ait_hf.data.collation import object_collator
 from ait_hf.data.object_transforms import (
     LargeScaleJitter,
     MaskCrops,
@@ -26,6 +25,7 @@ from ait_hf.data.object_transforms import (
     ObjectTrainTransform,
     fitted_size,
 )
+from ait_hf.data.pixels import object_collator
 from ait_hf.model.image_processing_ait import AiTImageProcessor
 
 

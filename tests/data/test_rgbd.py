@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ait_hf.data.depth_feature import DepthMap
-from ait_hf.data.rgbd import load_hub_rgbd, load_rgbd
-from ait_hf.data.rgbd_index import Frame, read_index
+from ait_hf.data.rgbd import Frame, load_hub_rgbd, load_rgbd, read_index
 
 
 HEIGHT, WIDTH = 6, 8

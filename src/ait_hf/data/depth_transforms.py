@@ -40,15 +40,7 @@ class _DepthSamples:
 
 
 class DepthEvalTransform(_DepthSamples, MapEvalTransform):
-    """Turns one RGB-D sample into tensors without chance.
-
-    Args:
-        size (`int` or `(height, width)`, *optional*): the sample is resized until it just covers this size and cut to
-            it at the centre; depth by nearest neighbour. By default the whole frame is kept.
-
-    Call:
-        Gives the same dictionary as [`DepthTrainTransform`].
-    """
+    """[`~ait_hf.data.map_transforms.MapEvalTransform`] of one RGB-D sample; gives what [`DepthTrainTransform`] does."""
 
     def __init__(self, size: int | tuple[int, int] | None = None):
         super().__init__(*DEPTH_MAP, size)
@@ -58,19 +50,15 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
     """Random augmentation of one RGB-D sample.
 
     Args:
-        crop_size (`int` or `(height, width)`): size of the random crop in pixels.
-        flip_p (`float`): probability of a horizontal flip.
+        crop_size, flip_p, color_p, resize: as of [`~ait_hf.data.map_transforms.MapTrainTransform`].
         cut_depth_p (`float`): CutDepth's `p`, the largest share of the columns right of the strip's left edge that the
             strip may cover; see [`cut_depth`].
         cut_depth_every (`int`, *optional*): one sample in so many gets CutDepth; `None` for none. Every sample draws
             on its own with probability `1 / cut_depth_every`. The published code counts samples in each data worker
             instead, which gives the same share but would have to be saved to resume.
         cut_depth_max (`float`): depth in metres that CutDepth shows as white.
-        color_p (`float`): probability of each of the three changes of colour.
         columns (`(start, stop)`, *optional*): cuts image and depth to these columns first, as the depth tokenizer's
             recipe does with `(41, 601)` for NYU Depth v2.
-        resize (`int`, *optional*): resizes the shorter side to so many pixels before the crop, for models of small
-            input; depth by nearest neighbour, so that missing pixels stay missing and none are invented.
 
     Call:
         Gives `{"pixel_values": float32 (3, h, w) in [0, 1], "labels": float32 (h, w) in metres, 0 = missing}`, and
@@ -124,12 +112,8 @@ def cut_depth(
     byte, a sawtooth of 256 mm. The scaled depth here is what CutDepth (Ishii and Yamashita, arXiv:2107.07684)
     describes, and it stays in the range that the changes of colour expect.
 
-    Args:
-        image: float `(3, H, W)` in [0, 1].
-        depth: float `(1, H, W)` in metres.
-        alpha, beta: numbers in [0, 1), in training drawn uniformly.
-        p: largest share of the columns from `l` on that the strip may cover.
-        max_depth: depth in metres that becomes 1.
+    The image is float `(3, H, W)` in [0, 1], depth float `(1, H, W)` and `max_depth` in metres; `alpha` and `beta` are in
+    [0, 1), in training drawn uniformly; `p` is the largest share of the columns from `l` on that the strip may cover.
     """
     width = image.shape[-1]
     left = int(alpha * width)
@@ -146,8 +130,7 @@ class RandomCutDepth(v2.Transform):
         super().__init__()
         if not 0 < p <= 1:
             raise ValueError(f"CutDepth's p must be above 0 and at most 1, not {p}.")
-        self.p = p
-        self.max_depth = max_depth
+        self.p, self.max_depth = p, max_depth
 
     def forward(self, image: tv_tensors.Image, depth: tv_tensors.Mask) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
         alpha, beta = torch.rand(2).tolist()

@@ -7,7 +7,7 @@ map is unknown where all channels are 0. Random numbers come from torch's global
 so `torch.manual_seed`, the seeds that `DataLoader` gives its workers and a restored generator state repeat a run.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from .color_transforms import random_colors
 from .maps import UNIT_VECTOR
 from .pixels import check_same_size, height_and_width, rgb_pixels, sample_name, with_path
 
@@ -41,8 +40,7 @@ class MapEvalTransform:
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         image, values = self.tensors(sample)
         if self.size is not None:
-            sides = image.shape[-2:]
-            scale = max(target / side for target, side in zip(self.size, sides))
+            scale = max(target / side for target, side in zip(self.size, image.shape[-2:]))
             image, values = self.scaled(image, values, scale)
             image, values = (F.center_crop(tensor, list(self.size)) for tensor in (image, values))
         return self.output(image, values, sample)
@@ -137,20 +135,14 @@ class MapTrainTransform(MapEvalTransform):
 
 
 class RandomMirror(v2.Transform):
-    """
-    Mirrors `(image, map)` from left to right.
-
-    Args:
-        p: How often.
-        negate_x: Whether the map holds vectors whose first component points to the right.
-    """
+    """Mirrors `(image, map)` from left to right with probability `p`. `negate_x` says that the map holds vectors whose first
+    component points to the right."""
 
     def __init__(self, p: float, negate_x: bool):
         super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"The share of mirrored samples must be between 0 and 1, got {p}.")
-        self.p = p
-        self.negate_x = negate_x
+        self.p, self.negate_x = p, negate_x
 
     def forward(self, image: tv_tensors.Image, values: tv_tensors.Mask) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
         if torch.rand(()) >= self.p:
@@ -181,3 +173,63 @@ def _normalize(values: np.ndarray, name: str) -> np.ndarray:
             "vectors: does it need another scale and offset?"
         )
     return values / np.where(known, lengths, 1)
+
+
+def random_colors(p: float) -> list[v2.Transform]:
+    """Changes of brightness and contrast, of gamma, and of hue, saturation and value, as of GLPDepth (Kim et al., 2022,
+    arXiv:2201.07436): each with this probability. They leave the map alone."""
+    colors = (RandomBrightnessContrast(), RandomGamma(), RandomHueSaturationValue())
+    return [v2.RandomApply([color], p=p) for color in colors]
+
+
+class _ColorTransform(v2.Transform):
+    """Changes float images in [0, 1], by numbers that are uniform in `ranges`, and leaves maps alone."""
+
+    _transformed_types = (tv_tensors.Image,)
+    ranges: ClassVar[dict[str, tuple[float, float]]]
+
+    def make_params(self, flat_inputs: list) -> dict[str, float]:
+        return {name: torch.empty(()).uniform_(low, high).item() for name, (low, high) in self.ranges.items()}
+
+    def transform(self, inpt: tv_tensors.Image, params: dict[str, float]) -> tv_tensors.Image:
+        return tv_tensors.wrap(self.change(inpt.as_subclass(torch.Tensor), **params).clamp(0, 1), like=inpt)
+
+
+class RandomBrightnessContrast(_ColorTransform):
+    """`contrast * image + brightness`."""
+
+    ranges = {"contrast": (0.8, 1.2), "brightness": (-0.2, 0.2)}
+
+    def change(self, image: torch.Tensor, contrast: float, brightness: float) -> torch.Tensor:
+        return contrast * image + brightness
+
+
+class RandomGamma(_ColorTransform):
+    """`image ** gamma`."""
+
+    ranges = {"gamma": (0.8, 1.2)}
+
+    def change(self, image: torch.Tensor, gamma: float) -> torch.Tensor:
+        return image**gamma
+
+
+class RandomHueSaturationValue(_ColorTransform):
+    """Shifts hue, saturation and value by up to 20, 30 and 20 levels of an 8-bit HSV image, whose hue has 180 steps."""
+
+    ranges = {"hue": (-20 / 180, 20 / 180), "saturation": (-30 / 255, 30 / 255), "value": (-20 / 255, 20 / 255)}
+
+    def change(self, image: torch.Tensor, hue: float, saturation: float, value: float) -> torch.Tensor:
+        return shift_saturation_and_value(F.adjust_hue(image, hue), saturation, value)
+
+
+def shift_saturation_and_value(image: torch.Tensor, saturation: float, value: float) -> torch.Tensor:
+    """Adds to the saturation and value of an RGB image, float `(3, H, W)` in [0, 1], both clipped to [0, 1], and keeps its hue.
+
+    With value V (the largest channel) and saturation S, every channel is `V * (1 - S * k)` where k in [0, 1] depends
+    on the hue only. Grey pixels have no hue and stay grey.
+    """
+    largest, smallest = image.amax(-3, keepdim=True), image.amin(-3, keepdim=True)
+    spread = largest - smallest
+    share = (largest - image) / spread.clamp_min(torch.finfo(image.dtype).tiny)
+    new_saturation = (spread / largest.clamp_min(torch.finfo(image.dtype).tiny) + saturation).clamp(0, 1)
+    return (largest + value).clamp(0, 1) * (1 - new_saturation * share)

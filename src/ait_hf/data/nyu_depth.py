@@ -15,8 +15,7 @@ from pathlib import Path, PureWindowsPath
 
 import datasets
 
-from .rgbd import load_frames
-from .rgbd_index import Frame
+from .rgbd import Frame, load_frames
 
 
 logger = logging.getLogger(__name__)

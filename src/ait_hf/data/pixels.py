@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What the transforms of all tasks do with pixels and sizes."""
+"""What the transforms of all tasks do with pixels and sizes, and batches of their samples."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,8 @@ from .picture_sizes import swapped_sides
 
 
 def picture_of(row: dict[str, Any]) -> np.ndarray:
-    """
-    The `image` of a row, PIL of any mode or already an array, as uint8 `(height, width, 3)`.
-
-    Raises:
-        ValueError: Its size is not the row's `height` and `width`, if it has these.
-    """
+    """The `image` of a row, PIL of any mode or already an array, as uint8 `(height, width, 3)`; `ValueError` if its size is not
+    the row's `height` and `width`, if it has these."""
     image = row["image"]
     pixels = np.array(rgb_image(upright_image(image))) if isinstance(image, Image.Image) else image
     size = (row["height"], row["width"]) if "height" in row else pixels.shape[:2]
@@ -71,16 +67,9 @@ def with_path(row: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
-    """
-    An image as a model sees it, by the same operations as in transformers' image processors, for the same floats.
-
-    Args:
-        image (`torch.Tensor` of shape `(3, height, width)`): 0..255, of any dtype.
-        normalize (`bool`): Subtract ImageNet's mean and divide by its standard deviation; else pixels are 0..1.
-
-    Returns:
-        `torch.FloatTensor` of shape `(3, height, width)`.
-    """
+    """An image `(3, height, width)`, 0..255, of any dtype, as a model sees it, float32 of the same shape, by the same operations
+    as in transformers' image processors, for the same floats: 0..1 or, to `normalize`, less ImageNet's mean and divided by
+    its standard deviation."""
     image = image.as_subclass(torch.Tensor).float()
     if not normalize:
         return image * (1 / 255)
@@ -110,3 +99,53 @@ def finite_map(values: np.ndarray, name: str) -> np.ndarray:
 def without_channel(values: np.ndarray) -> np.ndarray:
     """(height, width) of a map that may have one channel, (1, height, width)."""
     return values.reshape(values.shape[-2:])
+
+
+def pad_to_frame(values: torch.Tensor, frame: tuple[int, int], fill: int = 0) -> torch.Tensor:
+    """Values `(..., h, w)` filled up at the right and bottom to the frame's height and width."""
+    height, width = values.shape[-2:]
+    return F.pad(values.as_subclass(torch.Tensor), [0, 0, frame[1] - width, frame[0] - height], fill=fill)
+
+
+def depth_collator(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Stacks the samples that the transforms of depth and of other maps give.
+
+    Args:
+        samples: each with `pixel_values` float32 `(3, H, W)` in [0, 1], `labels` float32 `(H, W)` in metres with
+            0 = missing, or `(C, H, W)`, and perhaps `path`, which errors name.
+
+    Returns:
+        `{"pixel_values": float32 (B, 3, H, W), "labels": float32 (B, H, W)}`.
+
+    Raises:
+        ValueError: if there is no sample, a sample has NaN or infinite values, or sizes differ.
+    """
+    return {key: _stack(samples, key) for key in ("pixel_values", "labels")}
+
+
+def object_collator(
+    samples: Sequence[dict[str, Any]], first_class: int = 0
+) -> dict[str, torch.Tensor | list[dict[str, torch.Tensor]]]:
+    """As [`depth_collator`], of the images that the object transforms give: their `labels` (dictionaries, see
+    [`~ait_hf.data.object_transforms.ObjectTrainTransform`]) differ in length and stay a list. `first_class` is added to
+    `class_labels`, for models of several tasks with classes of their own."""
+    pixel_values, labels = _stack(samples, "pixel_values"), [sample["labels"] for sample in samples]
+    if first_class:
+        labels = [
+            image | {"class_labels": image["class_labels"] + first_class} if "class_labels" in image else image
+            for image in labels
+        ]
+    return {"pixel_values": pixel_values, "labels": labels}
+
+
+def _stack(samples: Sequence[dict[str, Any]], key: str) -> torch.Tensor:
+    if not samples:
+        raise ValueError("A batch needs at least one sample.")
+    for number, sample in enumerate(samples):
+        name = sample.get("path", f"number {number} of the batch")
+        if not torch.isfinite(sample[key]).all():
+            raise ValueError(f"Sample {name} has NaN or infinite {key}.")
+        if sample[key].shape != samples[0][key].shape:
+            shapes = f"{tuple(sample[key].shape)}, the first sample {tuple(samples[0][key].shape)}"
+            raise ValueError(f"Sample {name} has {key} of shape {shapes}: crop or resize all to one size.")
+    return torch.stack([sample[key] for sample in samples])

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from ..model.poses_ait import crop_to_image, cut_out, joints_in_crop
-from .collation import depth_collator
-from .pixels import annotated_pixels, height_and_width, pixel_values, sample_name, with_path
+from .pixels import annotated_pixels, depth_collator, height_and_width, pixel_values, sample_name, with_path
 from .skeletons import COCO_SKELETON, Skeleton
 
 

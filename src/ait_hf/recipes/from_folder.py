@@ -34,7 +34,7 @@ class FineTuning:
     Args:
         model (`str`): Folder or Hub name of an AiT model.
         task (`str`): One of its tasks.
-        data (`str`): depth: an index or a folder of pairs ([`~ait_hf.data.rgbd_index.read_index`]), or a folder of
+        data (`str`): depth: an index or a folder of pairs ([`~ait_hf.data.rgbd.read_index`]), or a folder of
             parquet or WebDataset shards or a Hub name ([`~ait_hf.data.rgbd.load_hub_rgbd`]); objects and poses: a COCO json
             file, a folder that holds one, or a folder whose folders `train` and `valid` hold one each, as Roboflow writes
             them; semantic: a folder ([`~ait_hf.data.label_maps.split_folders`]); a dense task of one's own: a folder with

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from ait_hf.data.collation import object_collator
 from ait_hf.data.object_transforms import ObjectEvalTransform, ObjectTrainTransform
+from ait_hf.data.pixels import object_collator
 from ait_hf.data.rooms.depth import render_room
 from ait_hf.data.rooms.objects import OBJECT_CLASSES, SyntheticMaskCrops, SyntheticObjects, room_objects
 from ait_hf.data.rooms.rendering import CLASS_NAMES

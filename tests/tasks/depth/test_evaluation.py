@@ -8,7 +8,7 @@ import torch
 from saved_model import picture, tiny_model
 
 from ait_hf import VQTokenizer
-from ait_hf.data.collation import depth_collator
+from ait_hf.data.pixels import depth_collator
 from ait_hf.inference.generating import decoding_modes
 from ait_hf.tasks.depth.drawing import depth_gallery
 from ait_hf.tasks.depth.evaluation import depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator

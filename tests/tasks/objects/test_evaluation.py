@@ -19,8 +19,8 @@ from tiny import mixed_config
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor, AiTTaskConfig, VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.coco import coco_classes, load_coco
-from ait_hf.data.collation import object_collator
 from ait_hf.data.object_transforms import ObjectEvalTransform
+from ait_hf.data.pixels import object_collator
 from ait_hf.data.rooms.objects import OBJECT_CLASSES, SyntheticObjects
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.metrics import read_coco

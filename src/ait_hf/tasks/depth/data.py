@@ -12,8 +12,7 @@ from torch.utils.data import Dataset
 
 from ...data.depth_transforms import DepthEvalTransform, DepthTrainTransform
 from ...data.nyu_depth import load_nyu_depth
-from ...data.rgbd import load_hub_rgbd
-from ...data.rgbd_index import IMAGE_FOLDERS, INDEX_SUFFIXES, apply_depth_scale, read_index
+from ...data.rgbd import IMAGE_FOLDERS, INDEX_SUFFIXES, apply_depth_scale, load_hub_rgbd, read_index
 from ...model.configuration_ait import AiTConfig
 from ...model.image_reading_ait import read_picture_header
 from ...recipes.from_folder import FineTuning, Section, covering, held_out, validation_split, write_data

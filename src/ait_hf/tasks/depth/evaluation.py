@@ -77,7 +77,7 @@ def evaluate_depth(
 
     Args:
         model, processor, accelerator, description, settings: As for [`~ait_hf.tasks.maps.evaluation.evaluate_maps`].
-        batches: As there, with `labels` `(H, W)`, as [`rgbd_collator`] or [`~ait_hf.data.collation.depth_collator`] make them.
+        batches: As there, with `labels` `(H, W)`, as [`rgbd_collator`] or [`~ait_hf.data.pixels.depth_collator`] make them.
         task (`str`): Of the model; its output is depth.
         tta (`bool`): The published test protocol; see [`predict_depth`].
         min_depth, max_depth, crop: Which pixels count; see [`~ait_hf.metrics.depth_errors`].

@@ -10,11 +10,9 @@ import datasets
 from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset
 
-from ...data.collation import depth_collator
-from ...data.map_feature import MAP_COLUMN
 from ...data.map_transforms import MapEvalTransform, MapTrainTransform
-from ...data.maps import UNIT_VECTOR, HubMaps, MapFolder, load_hub_maps
-from ...data.pixels import height_and_width
+from ...data.maps import MAP_COLUMN, UNIT_VECTOR, HubMaps, MapFolder, load_hub_maps
+from ...data.pixels import depth_collator, height_and_width
 from ...data.rgbd import load_rgbd
 from ...data.rgbd_normals import load_rgbd_normals
 from ...model.configuration_ait import AiTConfig

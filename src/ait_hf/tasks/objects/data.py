@@ -18,7 +18,6 @@ from ...data.classes import DataClasses
 from ...data.coco import coco_classes, load_coco
 from ...data.coco_files import read_coco_file
 from ...data.coco_shards import load_coco_shards, load_mask_shards, usable_objects
-from ...data.collation import object_collator
 from ...data.object_transforms import (
     CutMask,
     MaskCrops,
@@ -26,7 +25,7 @@ from ...data.object_transforms import (
     ObjectEvalTransform,
     ObjectTrainTransform,
 )
-from ...data.pixels import height_and_width
+from ...data.pixels import height_and_width, object_collator
 from ...data.tables import AnyTable, examples, numbers_shown, stored_names
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of

@@ -69,7 +69,7 @@ def evaluate_objects(
 
     Args:
         model, processor: The model (not wrapped for training) and the image processor of its task.
-        batches: Batches of [`~ait_hf.data.collation.object_collator`]: `pixel_values` `(batch, 3, height, width)` as
+        batches: Batches of [`~ait_hf.data.pixels.object_collator`]: `pixel_values` `(batch, 3, height, width)` as
             the processor makes them, and `labels` whose dictionaries have `image_id` and `orig_size` (height, width);
             with several processes a loader that `accelerator.prepare` has made.
         ground_truth: A COCO dictionary, see [`coco_ground_truth`], or the path of an official JSON file. Of a task with

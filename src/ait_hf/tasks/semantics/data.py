@@ -13,7 +13,6 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
 from ...data.classes import DataClasses, learning_warnings
-from ...data.collation import depth_collator
 from ...data.label_maps import (
     ade20k_classes,
     load_ade20k,
@@ -23,7 +22,7 @@ from ...data.label_maps import (
     shown_in_label_maps,
     split_folders,
 )
-from ...data.pixels import height_and_width
+from ...data.pixels import depth_collator, height_and_width
 from ...data.semantic_transforms import (
     ClassMasks,
     ClassMaskTransform,
@@ -264,7 +263,7 @@ class SemanticData(LabelData):
 def semantic_collator(samples: Sequence[Sample]) -> Batch:
     """Stacks `pixel_values` (float32 `(B, 3, H, W)`) and `labels` (int64 `(B, H, W)`), in training also `seeds` (int64
     `(B,)`); `label_map`, where the samples have it, differs in size and stays a list, `label_maps`. Errors as
-    [`~ait_hf.data.collation.depth_collator`]."""
+    [`~ait_hf.data.pixels.depth_collator`]."""
     batch = depth_collator(samples)
     if "seed" in samples[0]:
         batch["seeds"] = torch.stack([sample["seed"] for sample in samples])
