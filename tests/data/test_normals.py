@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ait_hf.data.normals import normals_from_depth
+from ait_hf.data.rgbd_normals import normals_from_depth
 from ait_hf.data.rooms.depth import render_room
 from ait_hf.data.rooms.rooms import random_scene
 

@@ -16,7 +16,16 @@ from pycocotools import mask as coco_mask
 
 from .classes import check_different
 from .files import FileFinder, is_companion
-from .json_values import finite_number, finite_numbers, flag, name_text, pixel_count, read_json, whole_number
+from .json_values import (
+    check_box_format,
+    finite_number,
+    finite_numbers,
+    flag,
+    name_text,
+    pixel_count,
+    read_json,
+    whole_number,
+)
 from .segmentations import NONE_GIVEN, clean_segmentation, encoded
 
 
@@ -31,8 +40,6 @@ _REQUIRED = {
 _REQUIRED_IN_MEMORY = {"categories": ("id",), "images": ("id",), "annotations": ("image_id", "category_id")}
 
 _IDS_NAMED = 5  # how many annotations a warning names
-ODD_SHARE = 0.05  # of a file's boxes may be odd: annotators slip
-_FEW = 3  # so many odd boxes without any reason are chance
 VISIBILITIES = (0, 1, 2)  # of joints: not annotated, hidden, seen
 # An area of at most 1 cannot be that of a box of more than 4 square pixels: it was never measured, or is a share.
 _LARGEST_ODD_AREA, _SMALLEST_BOX = 1.0, 4.0
@@ -128,7 +135,7 @@ def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_mem
 
     Raises:
         ValueError: A section, an entry or a value is not what it should be, with the file, the id and the key; or too many
-            boxes are odd, see [`check_box_format`].
+            boxes are odd, see [`~ait_hf.data.json_values.check_box_format`].
     """
     required = _REQUIRED_IN_MEMORY if in_memory else _REQUIRED
     categories, images, annotations = (entries(content, section, name, required[section]) for section in _REQUIRED)
@@ -206,46 +213,6 @@ def category_names(categories: list[Entry], name: str | Path) -> dict[int, str]:
     names = {entry["id"]: entry["name"].strip() for entry in categories}
     check_different(list(names.values()), str(name))
     return dict(sorted(names.items()))
-
-
-def check_box_format(
-    boxes: np.ndarray, sizes: np.ndarray, name: str, *, detected: bool = False, wanted: str = "x, y, width, height"
-) -> None:
-    """
-    Refuses boxes of which too many leave their picture by more than a pixel or have a side under a pixel. (Boxes without
-    area are left out elsewhere.)
-
-    Args:
-        boxes: float `(n, 4)`, x, y, width, height as they are meant, pixels.
-        sizes: `(n, 2)`, width and height of the picture of each, pixels.
-        name: Of the file, for the message.
-        detected: Whether they are those of a detector, which may well leave the picture: then only boxes are refused that
-            make sense in another way, nearly all of them.
-        wanted: What the file has to hold, for the message.
-
-    Raises:
-        ValueError: with the likely reason.
-    """
-    boxes, sizes = (np.asarray(values, dtype=np.float64) for values in (boxes, sizes))
-    corners, extent = boxes[:, :2], boxes[:, 2:]
-    leaves = ((corners < -1) | (corners + extent > sizes + 1)).any(axis=1)
-    odd = leaves | ((extent > 0).all(axis=1) & (extent < 1).any(axis=1))
-    if odd.sum() <= ODD_SHARE * len(boxes):
-        return
-    explained, share = (slice(None), 1 - ODD_SHARE) if detected else (odd, 0.5)
-    reasons = {
-        "they were shares of the picture's sides (0 to 1)": ((boxes >= 0) & (boxes <= 1.001)).all(axis=1),
-        "they were corners (x1, y1, x2, y2)": ((corners >= -1) & (extent > corners) & (extent <= sizes + 1)).all(
-            axis=1
-        ),
-    }
-    reason = next((text for text, fits in reasons.items() if fits[explained].mean() >= share), None)
-    if reason is None and (detected or odd.sum() < _FEW):
-        return
-    raise ValueError(
-        f"{name}: {odd.sum()} of {len(boxes)} boxes leave their picture by more than a pixel or are under a pixel, as if "
-        f"{reason or 'they were drawn in pictures of another size'}; boxes must be {wanted} in pixels."
-    )
 
 
 def file_name(image: Entry, name: str) -> str:

@@ -12,9 +12,9 @@ import datasets
 import numpy as np
 
 from .coco import BOX, COCO_FEATURES, IMAGE_FEATURES
-from .coco_files import ODD_SHARE, WITHOUT_AREA, WITHOUT_POLYGON, check_box_format
+from .coco_files import WITHOUT_AREA, WITHOUT_POLYGON
 from .coco_keypoints import CROWDS, KEYPOINT_FEATURES, WITHOUT_JOINTS, has_joint_inside
-from .json_values import finite_number, finite_numbers, flag, pixel_count, whole_number
+from .json_values import ODD_SHARE, check_box_format, finite_number, finite_numbers, flag, pixel_count, whole_number
 from .object_transforms import MIN_CROP_SIDE
 from .segmentations import clean_segmentation, read_segmentation
 from .tables import (

@@ -1,6 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Values of JSON files, taken by their types: text that looks like a number is no number, and neither is `true`.
+"""Values of JSON files, taken by their types: text that looks like a number is no number, and neither is `true`; and whether
+boxes are of the format that they should have.
 
 Every function gives the value, or raises `ValueError` with `what` (the file, the entry and the key) at the beginning.
 """
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 
+ODD_SHARE = 0.05  # of a file's boxes may be odd: annotators slip
+_FEW = 3  # so many odd boxes without any reason are chance
 _LARGEST_ID = 2**63 - 1  # what tables hold
 _NUMBERS = {int, float}
 
@@ -72,6 +75,46 @@ def name_text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{what} {_shown(value)}, no text.")
     return value
+
+
+def check_box_format(
+    boxes: np.ndarray, sizes: np.ndarray, name: str, *, detected: bool = False, wanted: str = "x, y, width, height"
+) -> None:
+    """
+    Refuses boxes of which too many leave their picture by more than a pixel or have a side under a pixel. (Boxes without
+    area are left out elsewhere.)
+
+    Args:
+        boxes: float `(n, 4)`, x, y, width, height as they are meant, pixels.
+        sizes: `(n, 2)`, width and height of the picture of each, pixels.
+        name: Of the file, for the message.
+        detected: Whether they are those of a detector, which may well leave the picture: then only boxes are refused that
+            make sense in another way, nearly all of them.
+        wanted: What the file has to hold, for the message.
+
+    Raises:
+        ValueError: with the likely reason.
+    """
+    boxes, sizes = (np.asarray(values, dtype=np.float64) for values in (boxes, sizes))
+    corners, extent = boxes[:, :2], boxes[:, 2:]
+    leaves = ((corners < -1) | (corners + extent > sizes + 1)).any(axis=1)
+    odd = leaves | ((extent > 0).all(axis=1) & (extent < 1).any(axis=1))
+    if odd.sum() <= ODD_SHARE * len(boxes):
+        return
+    explained, share = (slice(None), 1 - ODD_SHARE) if detected else (odd, 0.5)
+    reasons = {
+        "they were shares of the picture's sides (0 to 1)": ((boxes >= 0) & (boxes <= 1.001)).all(axis=1),
+        "they were corners (x1, y1, x2, y2)": ((corners >= -1) & (extent > corners) & (extent <= sizes + 1)).all(
+            axis=1
+        ),
+    }
+    reason = next((text for text, fits in reasons.items() if fits[explained].mean() >= share), None)
+    if reason is None and (detected or odd.sum() < _FEW):
+        return
+    raise ValueError(
+        f"{name}: {odd.sum()} of {len(boxes)} boxes leave their picture by more than a pixel or are under a pixel, as if "
+        f"{reason or 'they were drawn in pictures of another size'}; boxes must be {wanted} in pixels."
+    )
 
 
 def _finite(values: Any, count: int) -> list[float] | None:

@@ -22,7 +22,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ..model.image_processing_ait import fitted_size
 from ..model.masks_ait import crop_masks
-from .pixels import annotated_pixels, height_and_width, pixel_values, sample_name, with_path
+from .pixels import annotated_pixels, height_and_width, pad_to_frame, pixel_values, sample_name, with_path
 from .segmentations import decode_segmentation
 
 
@@ -33,7 +33,46 @@ MIN_CROP_SIDE = 2  # pixels: the mask in a thinner box has no shape
 MOST_DRAWS = 50  # of a part that shows an object
 
 
-class ObjectTrainTransform:
+class ObjectEvalTransform:
+    """Resizes one image so that it just fits the frame, without chance; zeros right and bottom.
+
+    The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
+    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
+
+    Args:
+        image_size (`int` or `(height, width)`): the frame in pixels.
+        normalize, with_masks (`bool`): as in [`ObjectTrainTransform`].
+
+    Call:
+        Gives the same dictionary as [`ObjectTrainTransform`], the labels of which have no `seed`, but
+
+        - `image_id` int64 `()`;
+        - `orig_size` int64 `(2,)`: height and width of the image before the resize.
+    """
+
+    def __init__(self, image_size: int | tuple[int, int], normalize: bool = True, with_masks: bool = False):
+        self.image_size = height_and_width(image_size, "image_size")
+        self.normalize, self.with_masks = normalize, with_masks
+        self.augment = FitFrame(self.image_size)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        objects = _objects(row, self.with_masks)
+        original_size = torch.tensor(objects["image"].shape[-2:])
+        sample = self._in_frame(self.augment(objects))
+        sample["labels"] |= {"image_id": torch.tensor(row["image_id"]), "orig_size": original_size}
+        return with_path(row, sample)
+
+    def _in_frame(self, objects: dict[str, Any]) -> dict[str, Any]:
+        """Pixels as floats, and image and masks with zeros at the right and bottom up to the frame's size."""
+        pixels = pixel_values(objects["image"], self.normalize)
+        boxes, size = objects["boxes"].as_subclass(torch.Tensor), torch.tensor(pixels.shape[-2:])
+        labels = {"boxes": boxes, "class_labels": objects["class_labels"], "size": size}
+        if "masks" in objects:
+            labels["masks"] = pad_to_frame(objects["masks"], self.image_size)
+        return {"pixel_values": pad_to_frame(pixels, self.image_size), "labels": labels}
+
+
+class ObjectTrainTransform(ObjectEvalTransform):
     """Random augmentation of one image with objects, by large-scale jitter (Ghiasi et al., 2021, arXiv:2012.07177).
 
     The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
@@ -81,10 +120,8 @@ class ObjectTrainTransform:
     ):
         if max_objects < 1:
             raise ValueError(f"max_objects must be at least 1, not {max_objects}.")
-        self.image_size = height_and_width(image_size, "image_size")
+        super().__init__(image_size, normalize, with_masks)
         self.max_objects = max_objects
-        self.normalize = normalize
-        self.with_masks = with_masks
         self.class_numbers = None if class_numbers is None else torch.tensor(class_numbers)
         self.num_dropped = 0
         self.augment = v2.Compose(
@@ -97,19 +134,16 @@ class ObjectTrainTransform:
         )
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        objects = self._largest(self._augmented(_objects(row, self.with_masks)), row)
-        sample = _in_frame(objects, self.image_size, self.normalize)
-        if self.class_numbers is not None:
-            sample["labels"]["class_labels"] = self.class_numbers[sample["labels"]["class_labels"]]
-        sample["labels"]["seed"] = torch.randint(NUM_SEEDS, ())
-        return with_path(row, sample)
-
-    def _augmented(self, objects: dict[str, Any]) -> dict[str, Any]:
+        objects = _objects(row, self.with_masks)
         for _ in range(MOST_DRAWS):  # an object may be too thin at every scale
             augmented = self.augment(objects)
             if len(augmented["boxes"]) or not len(objects["boxes"]):
                 break
-        return augmented
+        sample = self._in_frame(self._largest(augmented, row))
+        if self.class_numbers is not None:
+            sample["labels"]["class_labels"] = self.class_numbers[sample["labels"]["class_labels"]]
+        sample["labels"]["seed"] = torch.randint(NUM_SEEDS, ())
+        return with_path(row, sample)
 
     def _largest(self, objects: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         boxes = objects["boxes"]
@@ -130,64 +164,10 @@ class ObjectTrainTransform:
         return {"image": objects["image"]} | per_object
 
 
-class ObjectEvalTransform:
-    """Resizes one image so that it just fits the frame, without chance; zeros right and bottom.
-
-    The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
-    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
-
-    Args:
-        image_size (`int` or `(height, width)`): the frame in pixels.
-        normalize, with_masks (`bool`): as in [`ObjectTrainTransform`].
-
-    Call:
-        Gives the same dictionary as [`ObjectTrainTransform`], the labels of which have no `seed`, but
-
-        - `image_id` int64 `()`;
-        - `orig_size` int64 `(2,)`: height and width of the image before the resize.
-    """
-
-    def __init__(self, image_size: int | tuple[int, int], normalize: bool = True, with_masks: bool = False):
-        self.image_size = height_and_width(image_size, "image_size")
-        self.normalize = normalize
-        self.with_masks = with_masks
-        self.fit = FitFrame(self.image_size)
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        objects = _objects(row, self.with_masks)
-        original_size = tuple(objects["image"].shape[-2:])
-        sample = _in_frame(self.fit(objects), self.image_size, self.normalize)
-        sample["labels"] |= {"image_id": torch.tensor(row["image_id"]), "orig_size": torch.tensor(original_size)}
-        return with_path(row, sample)
-
-
-class MaskTrainTransform:
-    """Flips a mask crop at random; `{"labels": float32 (s, s)}` to the same.
-
-    Args:
-        flip_p (`float`): probability of a horizontal flip.
-    """
-
-    def __init__(self, flip_p: float = 0.5):
-        self.flip = v2.RandomHorizontalFlip(flip_p)
-
-    def __call__(self, sample: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {"labels": self.flip(sample["labels"])}
-
-
 class CutMask:
-    """The mask of one object cut to its box.
-
-    Args:
-        size (`int`): side of the crop, pixels.
-
-    Call:
-        Takes a row of [`~ait_hf.data.coco_shards.load_mask_shards`], gives `{"labels": float32 (size, size), 0 or 1}`; a
-        mask that is cut already, as those of [`MaskCrops`], stays as it is.
-
-    Raises:
-        ValueError: if the object has no segmentation, or a broken one.
-    """
+    """The mask of one object cut to its box: takes a row of [`~ait_hf.data.coco_shards.load_mask_shards`], gives
+    `{"labels": float32 (size, size), 0 or 1}`; a mask that is cut already, as those of [`MaskCrops`], stays as it is.
+    `ValueError` if the object has no segmentation, or a broken one."""
 
     def __init__(self, size: int):
         self.size = size
@@ -200,19 +180,9 @@ class CutMask:
 
 
 class MaskCrops(Dataset):
-    """Every object's mask cut to its box, for the mask tokenizer; no crowds, no boxes thinner than two pixels.
-
-    Args:
-        dataset (`datasets.Dataset`): rows of [`~ait_hf.data.coco.load_coco`].
-        size (`int`): side of the crops, pixels.
-        source (`str`): what the rows are of, for messages.
-
-    Items:
-        `{"labels": float32 (size, size), 0 or 1}`, decoded when asked for.
-
-    Raises:
-        ValueError: if there is no such object, or one has no segmentation.
-    """
+    """Every object's mask in rows of [`~ait_hf.data.coco.load_coco`], cut to its box, for the mask tokenizer; no crowds, no
+    boxes thinner than two pixels. Items are `{"labels": float32 (size, size), 0 or 1}`, decoded when asked for. `ValueError`
+    if there is no such object (in `source`, for the message), or one has no segmentation."""
 
     def __init__(self, dataset: datasets.Dataset, size: int = 64, source: str = "The data set"):
         self.rows = dataset.select_columns(["path", "height", "width", "boxes", "segmentation"])
@@ -334,18 +304,3 @@ def _cut_mask(row: dict[str, Any], number: int, box: list[float], size: int) -> 
     """The mask float32 `(size, size)` of a row's object, cut to its box."""
     mask = torch.from_numpy(_mask(row, number))[None]
     return crop_masks(mask, torch.tensor([box]), torch.tensor([0]), size)[0]
-
-
-def _in_frame(objects: dict[str, Any], image_size: tuple[int, int], normalize: bool) -> dict[str, Any]:
-    """Pixels as floats, and image and masks with zeros at the right and bottom up to the frame's size."""
-    pixels = pixel_values(objects["image"], normalize)
-    height, width = pixels.shape[-2:]
-    padding = [0, 0, image_size[1] - width, image_size[0] - height]
-    labels = {
-        "boxes": objects["boxes"].as_subclass(torch.Tensor),
-        "class_labels": objects["class_labels"],
-        "size": torch.tensor([height, width]),
-    }
-    if "masks" in objects:
-        labels["masks"] = F.pad(objects["masks"].as_subclass(torch.Tensor), padding)
-    return {"pixel_values": F.pad(pixels, padding), "labels": labels}

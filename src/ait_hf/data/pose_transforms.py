@@ -51,27 +51,26 @@ class PoseEvalTransform:
         self.image_size = height_and_width(image_size, "image_size")
         if not box_scale > 0:
             raise ValueError(f"box_scale must be above 0, not {box_scale}.")
-        self.box_scale = box_scale
-        self.normalize = normalize
-        self.skeleton = skeleton
-        self.with_images = with_images
+        self.box_scale, self.normalize, self.skeleton, self.with_images = box_scale, normalize, skeleton, with_images
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         joints, box = _joints(row, self.skeleton), _box(row)
-        to_image = self._exact_map(row, box)
-        labels = joints_in_crop(joints, to_image, self.image_size)
-        if not (labels[:, 2] > 0).any():
-            raise ValueError(f"{_name(row)} has no known joint inside its crop: leave it out.")
         person = {"image_id": torch.tensor(row["image_id"]), "id": torch.tensor(row["id"]), "box": box.float()}
-        return self._sample(row, to_image, labels) | {"person": person}
+        return self._sample(row, *self._crop(row, joints, box)) | {"person": person}
 
-    def _exact_map(self, row: dict[str, Any], box: torch.Tensor, **changes) -> torch.Tensor:
+    def _crop(
+        self, row: dict[str, Any], joints: torch.Tensor, box: torch.Tensor, **changes
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the pixels of the crop are in the image, and the joints in the crop."""
         try:
-            return crop_to_image(box, self.image_size, self.box_scale, **changes)
+            to_image = crop_to_image(box, self.image_size, self.box_scale, **changes)
         except ValueError as error:
             raise ValueError(f"{_name(row)}: {error}") from error
+        return to_image, joints_in_crop(joints, to_image, self.image_size)
 
     def _sample(self, row: dict[str, Any], to_image: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+        if not (labels[:, 2] > 0).any():
+            raise ValueError(f"{_name(row)} has no known joint inside its crop: leave it out.")
         sample = with_path(row, {})
         if self.with_images:
             image = torch.tensor(annotated_pixels(row, _name(row))).permute(2, 0, 1)
@@ -117,36 +116,25 @@ class PoseTrainTransform(PoseEvalTransform):
             raise ValueError(f"shift and rotation must be at least 0, not {shift} and {rotation}.")
         if not (0 <= rotation_p <= 1 and 0 <= flip_p <= 1):
             raise ValueError(f"rotation_p and flip_p must lie in 0..1, not {rotation_p} and {flip_p}.")
-        self.scale_range = tuple(scale_range)
-        self.shift = shift
-        self.rotation = rotation
-        self.rotation_p = rotation_p
-        self.flip_p = flip_p
+        self.scale_range, self.shift = tuple(scale_range), shift
+        self.rotation, self.rotation_p, self.flip_p = rotation, rotation_p, flip_p
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         joints, box = _joints(row, self.skeleton), _box(row)
         flip = bool(torch.rand(()) < self.flip_p)
         if flip:
             joints = joints[self.skeleton.flip_order]
-        to_image = self._exact_map(row, self._random_box(box), rotation=self._random_rotation(), flip=flip)
-        labels = joints_in_crop(joints, to_image, self.image_size)
-        if not (labels[:, 2] > 0).any():
-            to_image = self._exact_map(row, box, flip=flip)
-            labels = joints_in_crop(joints, to_image, self.image_size)
-        if not (labels[:, 2] > 0).any():
-            raise ValueError(f"{_name(row)} has no known joint inside its crop: leave it out.")
-        return self._sample(row, to_image, labels)
-
-    def _random_box(self, box: torch.Tensor) -> torch.Tensor:
         scale = torch.empty(()).uniform_(*self.scale_range).double()
         shift = torch.empty(2).uniform_(-self.shift, self.shift).double()
+        angle = torch.empty(()).uniform_(-self.rotation, self.rotation).item()
+        angle = angle if torch.rand(()) < self.rotation_p else 0.0
         sides = box[2:] - box[:2]
         center = (box[:2] + box[2:]) / 2 + shift * sides
-        return torch.cat([center - scale * sides / 2, center + scale * sides / 2])
-
-    def _random_rotation(self) -> float:
-        angle = torch.empty(()).uniform_(-self.rotation, self.rotation).item()
-        return angle if torch.rand(()) < self.rotation_p else 0.0
+        part = torch.cat([center - scale * sides / 2, center + scale * sides / 2])
+        crop = self._crop(row, joints, part, rotation=angle, flip=flip)
+        if not (crop[1][:, 2] > 0).any():
+            crop = self._crop(row, joints, box, flip=flip)
+        return self._sample(row, *crop)
 
 
 def pose_collator(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -20,13 +20,52 @@ from torchvision.transforms.v2 import functional as F
 
 from ..model.tokenization_vq import IGNORED_LABEL
 from .object_transforms import NUM_SEEDS, FitFrame, LargeScaleJitter
-from .pixels import check_same_size, pixel_values, rgb_pixels, sample_name, with_path
+from .pixels import check_same_size, pad_to_frame, pixel_values, rgb_pixels, sample_name, with_path
 
 
 COLOR_JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05}
 
 
-class SemanticTrainTransform:
+class SemanticEvalTransform:
+    """Resizes one image and its label map so that they just fit the frame, without chance; zeros, and ignored pixels,
+    right and bottom.
+
+    The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
+    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
+
+    Args:
+        image_size, normalize, first_class, class_numbers: as in [`SemanticTrainTransform`].
+
+    Call:
+        Gives the same dictionary as [`SemanticTrainTransform`] without `seed`, with `label_map` uint8 `(h, w)`, that of
+        the row.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        normalize: bool = True,
+        first_class: int = 0,
+        class_numbers: Sequence[int] | None = None,
+    ):
+        self.image_size, self.normalize = tuple(image_size), normalize
+        numbers = torch.arange(IGNORED_LABEL) if class_numbers is None else torch.tensor(class_numbers)
+        self.label_of = torch.full((IGNORED_LABEL + 1,), IGNORED_LABEL)  # every number in a row's label map
+        self.label_of[: len(numbers)] = first_class + numbers
+        self.augment = FitFrame(self.image_size)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        image, label_map = _image_and_labels(row)
+        sample = self._in_frame(*self.augment(image, label_map))
+        return with_path(row, sample | {"label_map": label_map.as_subclass(torch.Tensor)[0]})
+
+    def _in_frame(self, image: tv_tensors.Image, label_map: tv_tensors.Mask) -> dict[str, torch.Tensor]:
+        """Pixels as floats, labels in the model's numbers, both filled up to the frame."""
+        labels = self.label_of[pad_to_frame(label_map, self.image_size, IGNORED_LABEL)[0].long()]
+        return {"pixel_values": pad_to_frame(pixel_values(image, self.normalize), self.image_size), "labels": labels}
+
+
+class SemanticTrainTransform(SemanticEvalTransform):
     """Random augmentation of one image with its label map.
 
     The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
@@ -62,9 +101,7 @@ class SemanticTrainTransform:
         first_class: int = 0,
         class_numbers: Sequence[int] | None = None,
     ):
-        self.image_size = tuple(image_size)
-        self.normalize = normalize
-        self.label_of = _label_table(first_class, class_numbers)
+        super().__init__(image_size, normalize, first_class, class_numbers)
         self.augment = v2.Compose(
             [
                 LargeScaleJitter(self.image_size, scale_range),
@@ -74,56 +111,15 @@ class SemanticTrainTransform:
         )
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        image, label_map = self.augment(*_image_and_labels(row))
-        sample = _in_frame(image, label_map, self.image_size, self.normalize, self.label_of)
+        sample = self._in_frame(*self.augment(*_image_and_labels(row)))
         return with_path(row, sample | {"seed": torch.randint(NUM_SEEDS, ())})
 
 
-class SemanticEvalTransform:
-    """Resizes one image and its label map so that they just fit the frame, without chance; zeros, and ignored pixels,
-    right and bottom.
-
-    The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
-    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
-
-    Args:
-        image_size, normalize, first_class, class_numbers: as in [`SemanticTrainTransform`].
-
-    Call:
-        Gives the same dictionary as [`SemanticTrainTransform`] without `seed`, with `label_map` uint8 `(h, w)`, that of
-        the row.
-    """
-
-    def __init__(
-        self,
-        image_size: tuple[int, int],
-        normalize: bool = True,
-        first_class: int = 0,
-        class_numbers: Sequence[int] | None = None,
-    ):
-        self.image_size = tuple(image_size)
-        self.normalize = normalize
-        self.label_of = _label_table(first_class, class_numbers)
-        self.fit = FitFrame(self.image_size)
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        image, label_map = _image_and_labels(row)
-        sample = _in_frame(*self.fit(image, label_map), self.image_size, self.normalize, self.label_of)
-        return with_path(row, sample | {"label_map": label_map.as_subclass(torch.Tensor)[0]})
-
-
 class ClassMaskTransform:
-    """The mask of one class in an augmented label map, squeezed into a square, for the tokenizer of such masks.
-
-    Args:
-        image_size (`(height, width)`): the frame that label maps are fitted into, pixels.
-        mask_size (`int`): side of the masks, pixels; by nearest neighbour, as the model's objective does.
-        scale_range, flip_p: as in [`SemanticTrainTransform`]; (1, 1) and 0 are the plain fit.
-
-    Call:
-        Takes `label_map` and `class_number`, gives `{"labels": float32 (mask_size, mask_size), 0 or 1}`; all 0 if the
-        class was cut away.
-    """
+    """The mask of one class in an augmented label map, squeezed into a square by nearest neighbour, as the model's objective
+    does, for the tokenizer of such masks: takes `label_map` and `class_number`, gives `{"labels": float32 (mask_size,
+    mask_size), 0 or 1}`; all 0 if the class was cut away. Other arguments as in [`SemanticTrainTransform`]; the default of
+    `scale_range` and `flip_p` is the plain fit."""
 
     def __init__(
         self,
@@ -132,32 +128,24 @@ class ClassMaskTransform:
         scale_range: tuple[float, float] = (1.0, 1.0),
         flip_p: float = 0.0,
     ):
-        self.image_size = tuple(image_size)
-        self.mask_size = mask_size
+        self.image_size, self.mask_size = tuple(image_size), mask_size
         self.augment = v2.Compose([LargeScaleJitter(self.image_size, scale_range), v2.RandomHorizontalFlip(flip_p)])
 
     def __call__(self, row: dict[str, Any]) -> dict[str, torch.Tensor]:
         label_map = self.augment(tv_tensors.Mask(torch.tensor(row["label_map"])[None]))
-        mask = (_pad(label_map, self.image_size, IGNORED_LABEL) == row["class_number"]).float()
-        size = [self.mask_size, self.mask_size]
-        return {"labels": F.resize(mask, size, interpolation=InterpolationMode.NEAREST_EXACT)[0]}
+        mask = (pad_to_frame(label_map, self.image_size, IGNORED_LABEL) == row["class_number"]).float()
+        exact = InterpolationMode.NEAREST_EXACT
+        return {"labels": F.resize(mask, [self.mask_size, self.mask_size], interpolation=exact)[0]}
 
 
 class ClassMasks(Dataset):
-    """Every class of every label map, for [`ClassMaskTransform`].
-
-    Args:
-        dataset (`datasets.Dataset`): rows of [`~ait_hf.data.label_maps.load_label_maps`].
-
-    Items:
-        `{"label_map": uint8 (h, w), "class_number": int}`.
-    """
+    """Every class of every label map in rows of [`~ait_hf.data.label_maps.load_label_maps`], for [`ClassMaskTransform`]: items
+    `{"label_map": uint8 (h, w), "class_number": int}`."""
 
     def __init__(self, dataset):
         self.rows = dataset.select_columns("label_map")
-        self.pairs = [
-            (row, number) for row, classes in enumerate(dataset.with_format(None)["classes"]) for number in classes
-        ]
+        classes = dataset.with_format(None)["classes"]
+        self.pairs = [(row, number) for row, numbers in enumerate(classes) for number in numbers]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -168,11 +156,8 @@ class ClassMasks(Dataset):
 
 
 class EndlessClassMasks(Dataset):
-    """One class of each of the label maps that have no end, as [`ClassMasks`]; classes that an image shows take turns.
-
-    Args:
-        dataset (`torch.utils.data.Dataset`): rows with `label_map` by number.
-    """
+    """One class of each of the label maps in a data set without end, as [`ClassMasks`]; classes that an image shows take
+    turns."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -191,28 +176,3 @@ def _image_and_labels(row: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors
         raise TypeError(f"{name} has a label map {label_map.dtype} {label_map.shape}; uint8 (H, W) is needed.")
     check_same_size(image, label_map, "a label map", name)
     return tv_tensors.Image(torch.tensor(image).permute(2, 0, 1)), tv_tensors.Mask(torch.tensor(label_map)[None])
-
-
-def _in_frame(
-    image: tv_tensors.Image,
-    label_map: tv_tensors.Mask,
-    frame: tuple[int, int],
-    normalize: bool,
-    label_of: torch.LongTensor,
-) -> dict[str, torch.Tensor]:
-    """Pixels as floats, labels in the model's numbers, both filled up to the frame."""
-    labels = label_of[_pad(label_map, frame, IGNORED_LABEL)[0].long()]
-    return {"pixel_values": _pad(pixel_values(image, normalize), frame, 0), "labels": labels}
-
-
-def _label_table(first_class: int, class_numbers: Sequence[int] | None) -> torch.LongTensor:
-    """The label of every number in a row's label map, int64 `(256,)`."""
-    numbers = torch.arange(IGNORED_LABEL) if class_numbers is None else torch.tensor(class_numbers)
-    table = torch.full((IGNORED_LABEL + 1,), IGNORED_LABEL)
-    table[: len(numbers)] = first_class + numbers
-    return table
-
-
-def _pad(values: torch.Tensor, frame: tuple[int, int], fill: int) -> torch.Tensor:
-    height, width = values.shape[-2:]
-    return F.pad(values.as_subclass(torch.Tensor), [0, 0, frame[1] - width, frame[0] - height], fill=fill)

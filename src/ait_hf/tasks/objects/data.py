@@ -21,7 +21,6 @@ from ...data.coco_shards import load_coco_shards, load_mask_shards, usable_objec
 from ...data.object_transforms import (
     CutMask,
     MaskCrops,
-    MaskTrainTransform,
     ObjectEvalTransform,
     ObjectTrainTransform,
 )
@@ -248,7 +247,7 @@ class MaskData(DataRecipe):
     def stream(self, every: int = 1) -> Stream:
         """Samples with `labels`, 0 or 1."""
         cut = CutMask(self.mask_size)
-        return Stream(self, v2.Compose([cut, MaskTrainTransform(self.flip_p)]), cut, default_collate, every)
+        return Stream(self, v2.Compose([cut, v2.RandomHorizontalFlip(self.flip_p)]), cut, default_collate, every)
 
 
 def objects_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:

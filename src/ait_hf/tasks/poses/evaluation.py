@@ -15,9 +15,9 @@ from accelerate import Accelerator
 from PIL import Image
 
 from ...data.classes import ABSENT
-from ...data.coco_files import check_box_format, read_coco_file
+from ...data.coco_files import read_coco_file
 from ...data.coco_keypoints import person_category, with_joints_in_order
-from ...data.json_values import finite_number, finite_numbers, read_json, whole_number
+from ...data.json_values import check_box_format, finite_number, finite_numbers, read_json, whole_number
 from ...data.picture_sizes import check_pictures
 from ...data.pixels import picture_of
 from ...data.pose_transforms import PoseEvalTransform

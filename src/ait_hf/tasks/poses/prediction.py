@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...data.coco_files import check_box_format
 from ...data.files import name_key
-from ...data.json_values import finite_numbers, read_json
+from ...data.json_values import check_box_format, finite_numbers, read_json
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ...data.writing import write_json
 from ...drawing.picture_files import save_image
