@@ -22,33 +22,19 @@ _NEAR = 0.6  # least likeness of a near miss, 0..1
 
 @dataclass(frozen=True)
 class DataClasses:
-    """
-    The classes, or joints, of some data.
-
-    Args:
-        source: what messages call the data.
-        names: in the order of the numbers in the data's rows.
-        shown: numbers of those that are there at all; `None` where that is not known before everything is read.
-    """
+    """The classes, or joints, of some data: `source` is what messages call these, `names` are in the order of the numbers in
+    the data's rows, `shown` are the numbers of those that are there at all, `None` where that is not known before everything
+    is read."""
 
     source: str
     names: Sequence[str]
     shown: Collection[int] | None = None
 
-    def never_shown(self) -> list[str]:
-        """Names of the classes that there is nothing of."""
-        return [] if self.shown is None else [name for k, name in enumerate(self.names) if k not in self.shown]
-
 
 @dataclass(frozen=True)
 class Pairs:
-    """
-    Which class of the data is which of a model.
-
-    Args:
-        names: the model's, in the order of its numbers.
-        numbers: for every class of the data its number among `names`, or -1 if there is none (and nothing of it).
-    """
+    """Which class of the data is which of a model: `names` are the model's, in the order of its numbers, `numbers` say for
+    every class of the data its number among these, or -1 if there is none (and nothing of it)."""
 
     names: Sequence[str]
     numbers: Sequence[int]
@@ -86,16 +72,9 @@ def are_unnamed(names: Sequence[str]) -> bool:
 def pair_classes(
     known: Sequence[str], data: DataClasses, model: str, *, option: str, by_order: bool = False, advice: str = ""
 ) -> Pairs:
-    """
-    Pairs classes of data with those of a model by their names.
-
-    Args:
-        known: names of the model's classes.
-        data: the classes of the data.
-        model: what messages call the model.
-        option: what a user sets to pair by order, for messages.
-        by_order: pairs by order, as a model without names needs.
-        advice: what else can be done if the data show a class that the model lacks.
+    """Pairs classes of data with the `known` ones of a model by their names or, as a model without names needs, `by_order`.
+    Messages call the model `model`, and say which `option` a user sets to pair by order, and as `advice` what else can be
+    done if the data show a class that the model lacks.
 
     Raises:
         ValueError: two classes of one name; the data show a class that the model lacks; the model has no names, or
@@ -141,7 +120,8 @@ def measuring_warnings(pairs: Pairs, data: DataClasses, model: str) -> list[str]
 
 def learning_warnings(data: DataClasses, lacking: Sequence[str] = ()) -> list[str]:
     """What to tell before a model with classes that the data are `lacking`, or never show, is trained on them."""
-    nothing_of = [*data.never_shown(), *lacking]
+    unseen = [] if data.shown is None else [name for k, name in enumerate(data.names) if k not in data.shown]
+    nothing_of = [*unseen, *lacking]
     return [f"{data.source} shows nothing of {_listed(nothing_of)}: it cannot be learnt."] if nothing_of else []
 
 
@@ -153,18 +133,15 @@ def _paired(known: Sequence[str], data: DataClasses, model: str, one: str, sever
     shown = range(len(numbers)) if data.shown is None else data.shown
     foreign = [data.names[k] for k, number in enumerate(numbers) if number == ABSENT and k in shown]
     if foreign:
-        near = [_with_near_miss(name, known) for name in foreign]
+        plain, near = {_plain(name): name for name in known}, []
+        for name in foreign:
+            close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=_NEAR)
+            near.append(f"{name!r} (is it {plain[close[0]]!r}?)" if close else repr(name))
         raise ValueError(
             f"{data.source} shows the {one if len(foreign) == 1 else several} {enumerated(near)}, which {model} does not "
             f"have. Names of {several} have to be the same, letter by letter.{advice}"
         )
     return Pairs(list(known), numbers)
-
-
-def _with_near_miss(name: str, known: Sequence[str]) -> str:
-    plain = {_plain(other): other for other in known}
-    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=_NEAR)
-    return f"{name!r} (is it {plain[near[0]]!r}?)" if near else repr(name)
 
 
 def _plain(name: str) -> str:

@@ -9,11 +9,12 @@ Like `datasets.Image`, the Arrow table keeps a path (or the file's bytes) and th
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from datasets.table import array_cast
+from numpy.lib.format import MAGIC_PREFIX
 
 from ..model.image_reading_ait import ImageHeader, read_image_header
 from .stored_images import open_array, open_numbers, register, stored_file, stored_numbers
@@ -23,22 +24,16 @@ from .stored_images import open_array, open_numbers, register, stored_file, stor
 FLOATS = "F"
 _INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _SATURATED = np.iinfo(np.uint16).max
-_NPY_MAGIC = b"\x93NUMPY"
 
 
 def read_depth_header(path: str | Path) -> ImageHeader:
-    """Reads a depth file's size, checks that it can hold metric depth, and says as its mode whether it has floats (`"F"`).
-
-    Args:
-        path: a 16-bit PNG, an integer or float TIFF, or a two-dimensional `.npy` array.
-
-    Raises:
-        ValueError: if the file cannot be read, has several channels, or has 8 bits per pixel.
-    """
+    """Reads the size of a 16-bit PNG, an integer or float TIFF, or a two-dimensional `.npy` array, checks that it can hold
+    metric depth, and says as its mode whether it has floats (`"F"`). `ValueError` if the file cannot be read, has several
+    channels, or has 8 bits per pixel."""
     if Path(path).suffix.lower() == ".npy":
         array = open_array(path)
-        is_float = _is_float_array(array, str(path))
-        return ImageHeader(*array.shape, orientation=1, mode=FLOATS if is_float else "I")
+        mode = FLOATS if _is_float_array(array, str(path)) else "I"
+        return ImageHeader(*array.shape, orientation=1, mode=mode)
     header = read_image_header(path)
     _is_float_image(header.mode, str(path))
     return header
@@ -77,26 +72,36 @@ class DepthMap:
 
     def encode_example(self, value: str | Path | dict | list | np.ndarray) -> dict[str, Any]:
         """Gives the dictionary that the Arrow table stores."""
-        if isinstance(value, (list, np.ndarray)):  # streamed arrays come as lists of rows
-            array = _one_channel(np.asarray(value))
-            is_whole = array.dtype.kind in "iu"
-            buffer = io.BytesIO()
-            np.save(buffer, _narrow(array) if is_whole else array.astype(np.float32))
-            # Floats are metres; so are decoded maps, which come back here after `Dataset.map`.
-            return {"bytes": buffer.getvalue(), "path": None, "depth_scale": self.depth_scale if is_whole else 1.0}
+        stored = {"bytes": None, "path": None, "depth_scale": self.depth_scale}
         if isinstance(value, dict):
-            return {
-                "bytes": value.get("bytes"),
-                "path": value.get("path"),
-                "depth_scale": value.get("depth_scale", self.depth_scale),
-            }
-        return {"bytes": None, "path": str(value), "depth_scale": self.depth_scale}
+            return {key: value.get(key, default) for key, default in stored.items()}
+        if not isinstance(value, (list, np.ndarray)):  # streamed arrays come as lists of rows
+            return stored | {"path": str(value)}
+        array = np.asarray(value)
+        if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):  # one channel, before or behind
+            array = array[0] if array.shape[0] == 1 else array[..., 0]
+        if array.dtype.kind not in "iu":
+            # Floats are metres; so are decoded maps, which come back here after `Dataset.map`.
+            array, stored["depth_scale"] = array.astype(np.float32), 1.0
+        elif array.size and array.min() >= 0 and array.max() <= _SATURATED:
+            array = array.astype(np.uint16)
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        return stored | {"bytes": buffer.getvalue()}
 
     def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> np.ndarray:
         """Reads the file and gives float32 metres of shape `(height, width)`."""
         name = value["path"] or "without a path"
         with stored_file(value) as file:
-            stored, is_float = _read_depth(file, name)
+            is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+            file.seek(0)
+            if is_array:
+                stored = np.load(file, allow_pickle=False)
+                is_float = _is_float_array(stored, name)
+            else:
+                with open_numbers(file, name) as image:
+                    is_float = _is_float_image(image.mode, name)
+                    stored = stored_numbers(image, name)
         scale = value["depth_scale"]
         if scale is None and not is_float:
             raise ValueError(f"Depth map {name} holds integers: give depth_scale, their divisor to metres.")
@@ -130,31 +135,6 @@ def _is_array_type(kind: pa.DataType) -> bool:
     while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         kind, levels = kind.value_type, levels + 1
     return levels in (2, 3) and (pa.types.is_floating(kind) or pa.types.is_integer(kind))
-
-
-def _narrow(array: np.ndarray) -> np.ndarray:
-    """Whole numbers that fit 16 bits, in 16 bits."""
-    fits = array.size and array.min() >= 0 and array.max() <= _SATURATED
-    return array.astype(np.uint16) if fits else array
-
-
-def _read_depth(file: BinaryIO, name: str) -> tuple[np.ndarray, bool]:
-    """Reads stored values of shape (H, W) and whether they are floats."""
-    if file.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
-        file.seek(0)
-        array = np.load(file, allow_pickle=False)
-        return array, _is_float_array(array, name)
-    file.seek(0)
-    with open_numbers(file, name) as image:
-        is_float = _is_float_image(image.mode, name)
-        return stored_numbers(image, name), is_float
-
-
-def _one_channel(array: np.ndarray) -> np.ndarray:
-    """(1, height, width) and (height, width, 1) as (height, width)."""
-    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
-        return array[0] if array.shape[0] == 1 else array[..., 0]
-    return array
 
 
 def _is_float_array(array: np.ndarray, name: str) -> bool:

@@ -34,11 +34,7 @@ def save_depth_png(depth: np.ndarray, path: str | os.PathLike, scale: float = 10
 
 
 def load_depth_png(path: str | os.PathLike, scale: float = 1000) -> np.ndarray:
-    """Read a 16-bit grey PNG as depth, float32 (height, width), in metres, 0 where missing.
-
-    Args:
-        path: the file.
-        scale: grey levels per metre; 1000 reads millimetres.
+    """Read a 16-bit grey PNG as depth, float32 (height, width), in metres, 0 where missing; `scale` as in [`save_depth_png`].
 
     Raises:
         FileNotFoundError: if there is no such file.

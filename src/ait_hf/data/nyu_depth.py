@@ -57,41 +57,27 @@ def load_nyu_depth(
         raise FileNotFoundError(
             f"{file_list} does not exist: pass as file_list the {split} list that comes with the BTS or GLPDepth code."
         )
-    folder = _split_folder(root, split)
+    folder = root / "official_splits" / "test" if split == "test" else root / "sync"
+    if not folder.is_dir() and split == "train":
+        folder = root
     pairs = parse_file_list(file_list.read_text(encoding="utf-8-sig"), str(file_list))
     if len(pairs) != NUM_FRAMES[split]:
         logger.warning(
-            "%s lists %d frames where the published %s split of NYU Depth v2 has %d: do not compare with its numbers.",
-            file_list,
-            len(pairs),
-            split,
-            NUM_FRAMES[split],
+            f"{file_list} lists {len(pairs)} frames where the published {split} split of NYU Depth v2 has "
+            f"{NUM_FRAMES[split]}: do not compare with its numbers."
         )
+    scenes = [PureWindowsPath(rgb).parent.name for rgb, _ in pairs]
     frames = [
-        Frame(
-            str(folder / rgb),
-            str(folder / depth),
-            DEPTH_SCALE,
-            split,
-            scene=PureWindowsPath(rgb).parent.name,
-            kind="real",
-        )
-        for rgb, depth in pairs
+        Frame(str(folder / rgb), str(folder / depth), DEPTH_SCALE, split, scene, kind="real")
+        for (rgb, depth), scene in zip(pairs, scenes)
     ]
     return load_frames(frames, streaming=streaming, cache_dir=cache_dir)
 
 
 def parse_file_list(text: str, name: str) -> list[tuple[str, str]]:
-    """Parses lines of `image depth [focal length]` to pairs of relative paths; blank lines are skipped.
-
-    Args:
-        text: the list.
-        name: what to call the list in errors.
-
-    Raises:
-        ValueError: if a line has another number of fields or the word None for a missing file, as lists of other data
-            sets have, or if there is no line.
-    """
+    """Parses lines of `image depth [focal length]` to pairs of relative paths; blank lines are skipped. `ValueError`, with the
+    `name` of the list, if a line has another number of fields or the word None for a missing file, as lists of other data
+    sets have, or if there is no line."""
     pairs = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
@@ -105,9 +91,3 @@ def parse_file_list(text: str, name: str) -> list[tuple[str, str]]:
     if not pairs:
         raise ValueError(f"{name} lists no frames.")
     return pairs
-
-
-def _split_folder(root: Path, split: str) -> Path:
-    if split == "test":
-        return root / "official_splits" / "test"
-    return root / "sync" if (root / "sync").is_dir() else root

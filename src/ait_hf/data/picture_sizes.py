@@ -16,13 +16,8 @@ _READERS = 16  # headers read at a time, for disks that are far away
 
 
 def check_pictures(annotations: str | PathLike, sizes: Mapping[str, tuple[int, int]]) -> str:
-    """
-    Compares pictures, by their headers, with the sizes that their annotations are for. Files that are no images are left to
-    those who decode them.
-
-    Args:
-        annotations: file, for messages.
-        sizes: height and width by the pictures' paths.
+    """Compares pictures, by their headers, with the sizes (height and width by the pictures' paths) that their annotations, a
+    file that messages name, are for. Files that are no images are left to those who decode them.
 
     Returns:
         A remark, see [`turned_pictures`], or nothing.
@@ -30,32 +25,22 @@ def check_pictures(annotations: str | PathLike, sizes: Mapping[str, tuple[int, i
     Raises:
         ValueError: a picture has another size, is too large, or has one channel of more than 8 bits.
     """
-    turned = []
     with ThreadPoolExecutor(_READERS) as pool:
-        for (path, size), header in zip(sizes.items(), pool.map(_header, sizes)):
-            if header is None:
-                continue
-            if header.size != size:
-                raise ValueError(
-                    f"{path} has height and width {header.size}, but {annotations} says {size}: give the pictures that "
-                    f"were annotated.{swapped_sides(header.size, size)}"
-                )
-            turned.append((path, header))
-    return turned_pictures(turned)
+        headers = {path: header for path, header in zip(sizes, pool.map(_header, sizes)) if header is not None}
+    for path, header in headers.items():
+        if header.size != sizes[path]:
+            raise ValueError(
+                f"{path} has height and width {header.size}, but {annotations} says {sizes[path]}: give the pictures that "
+                f"were annotated.{swapped_sides(header.size, sizes[path])}"
+            )
+    return turned_pictures(headers.items())
 
 
 def check_changed_pictures(
     annotations: str | PathLike, sizes: Mapping[str, tuple[int, int]], notes: str | PathLike
 ) -> str:
-    """
-    As [`check_pictures`], but headers are read only where a file is another one than when they were read last.
-
-    Args:
-        notes: folder that remembers it.
-
-    Raises:
-        FileNotFoundError: a picture does not exist.
-    """
+    """As [`check_pictures`], but headers are read only where a file is another one than when they were read last, which the
+    folder `notes` remembers. `FileNotFoundError` if a picture does not exist."""
     note = Path(notes) / f"pictures-{state_of_files(sizes)}.txt"
     if not note.is_file():
         note.write_text(check_pictures(annotations, sizes), encoding="utf-8")
@@ -63,12 +48,7 @@ def check_changed_pictures(
 
 
 def state_of_files(paths: Iterable[str | PathLike]) -> str:
-    """
-    A digest of the names, sizes and times of change of files, in their order.
-
-    Raises:
-        FileNotFoundError: one does not exist.
-    """
+    """A digest of the names, sizes and times of change of files, in their order; `FileNotFoundError` if one does not exist."""
     digest = hashlib.sha256()
     with ThreadPoolExecutor(_READERS) as pool:
         for name in pool.map(_state, paths):
@@ -77,16 +57,9 @@ def state_of_files(paths: Iterable[str | PathLike]) -> str:
 
 
 def check_maps(maps: Iterable[tuple[str | PathLike, str | PathLike, ImageHeader]], what: str) -> str:
-    """
-    Compares pictures, by their headers, with the maps that belong to them; gives a remark, see [`turned_pictures`], or nothing.
-
-    Args:
-        maps: picture, file of its map, and the map's header.
-        what: a map is, for messages.
-
-    Raises:
-        ValueError: a map has another size than its picture.
-    """
+    """Compares pictures, by their headers, with the maps that belong to them (picture, file of its map, and the map's header);
+    gives a remark, see [`turned_pictures`], or nothing. `ValueError`, which calls a map `what`, if one has another size than
+    its picture."""
     turned = []
     for picture, path, of_map in maps:
         header = read_picture_header(picture)

@@ -20,19 +20,11 @@ _FARTHEST = 1e12  # pixels; what lies farther is moved there, so that all number
 
 
 def clean_segmentation(segmentation: Any, height: int, width: int, where: str) -> list | dict[str, Any] | None:
-    """
-    A segmentation that can be decoded, with the same pixels, or `None` if there is none.
+    """A segmentation (list of polygons, RLE, or `None`) that can be decoded, with the same pixels, or `None` if there is none.
 
-    Polygons of fewer than three points are left out. Outlines that run far outside of the image, which pycocotools
-    would follow step by step, become run lengths.
-
-    Args:
-        segmentation: List of polygons, RLE, or `None`.
-        height, width: Size of the image, pixels.
-        where: Beginning of messages.
-
-    Raises:
-        ValueError: It is neither polygons nor an RLE of the image's size.
+    Polygons of fewer than three points are left out. Outlines that run far outside of the image (of that size, pixels), which
+    pycocotools would follow step by step, become run lengths. `ValueError`, which begins with `where`, if it is neither
+    polygons nor an RLE of the image's size.
     """
     if segmentation in NONE_GIVEN:
         return None
@@ -49,19 +41,9 @@ def clean_segmentation(segmentation: Any, height: int, width: int, where: str) -
 
 
 def decode_segmentation(segmentation: str, height: int, width: int) -> np.ndarray:
-    """The mask of one object.
-
-    Args:
-        segmentation: JSON text of a list of polygons `[x, y, x, y, ...]` in pixels, or of an RLE
-            `{"size": [height, width], "counts": ...}`, compressed (a string) or not (a list).
-        height, width: size of the image, pixels.
-
-    Returns:
-        uint8 `(height, width)`, 0 or 1.
-
-    Raises:
-        ValueError: if the object has no segmentation, or as [`clean_segmentation`].
-    """
+    """The mask of one object, uint8 `(height, width)` as the image, 0 or 1, from the JSON text of a list of polygons
+    `[x, y, x, y, ...]` in pixels, or of an RLE `{"size": [height, width], "counts": ...}`, compressed (a string) or not (a
+    list). `ValueError` if the object has no segmentation, or as [`clean_segmentation`]."""
     given = read_segmentation(segmentation, "The object")
     if given is None:
         raise ValueError("An object has only a box and no segmentation: leave out masks, or annotate them.")
@@ -119,8 +101,7 @@ def _check_rle(rle: Any, height: int, width: int, where: str) -> None:
 
 def _uncompressed(counts: str, where: str) -> Iterator[int]:
     """Run lengths of a compressed RLE: base-32 digits, low ones first; from the fourth on, differences to two before."""
-    earlier = [0, 0]
-    value = shift = number = 0
+    earlier, value, shift, number = [0, 0], 0, 0, 0
     for character in counts:
         digit = ord(character) - 48
         if not 0 <= digit < 64:
@@ -153,8 +134,7 @@ def _outline_steps(polygon: list[float]) -> float:
 
 
 def _polygon_mask(polygon: list[float], height: int, width: int) -> np.ndarray:
-    """
-    The mask bool `(height, width)` of a polygon, the pixels being those of pycocotools (`rleFrPoly`).
+    """The mask bool `(height, width)` of a polygon, the pixels being those of pycocotools (`rleFrPoly`).
 
     It follows every edge in steps along its longer side, and notes at which height the edge enters each column of
     pixels; between an odd and an even one of these heights lies the object. Here only the steps that enter a column of

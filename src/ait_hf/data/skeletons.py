@@ -7,38 +7,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Skeleton:
-    """
-    Args:
-        name: what recipes and models call it.
-        joints: names, in the order of the annotations.
-        flip_pairs: numbers of joints (left, right) that change places in a mirrored image; every other stays.
-        edges: numbers of joints that a bone connects, for drawings.
-        sigmas: per joint, the spread of human annotations relative to the root of the person's area, which object
-            keypoint similarity divides by (COCO's evaluation).
+    """`ValueError` if a joint number is out of range, stands in two flip pairs, or there is not one sigma per joint."""
 
-    Raises:
-        ValueError: a joint number is out of range, stands in two flip pairs, or there is not one sigma per joint.
-    """
-
-    name: str
-    joints: tuple[str, ...]
-    flip_pairs: tuple[tuple[int, int], ...]
-    edges: tuple[tuple[int, int], ...]
+    name: str  # what recipes and models call it
+    joints: tuple[str, ...]  # names, in the order of the annotations
+    flip_pairs: tuple[tuple[int, int], ...]  # joints (left, right) that change places in a mirrored image; others stay
+    edges: tuple[tuple[int, int], ...]  # joints that a bone connects, for drawings
+    # Of every joint the spread of human annotations relative to the root of the person's area, which object keypoint
+    # similarity divides by (COCO's evaluation).
     sigmas: tuple[float, ...]
 
     def __post_init__(self):
         flipped = [joint for pair in self.flip_pairs for joint in pair]
         named = flipped + [joint for edge in self.edges for joint in edge]
-        if any(not 0 <= joint < len(self.joints) for joint in named):
-            raise ValueError(
-                f"The skeleton {self.name} has joints 0..{len(self.joints) - 1}, but {max(named)} is used."
-            )
+        count = len(self.joints)
+        if any(not 0 <= joint < count for joint in named):
+            raise ValueError(f"The skeleton {self.name} has joints 0..{count - 1}, but {max(named)} is used.")
         if len(set(flipped)) != len(flipped):
             raise ValueError(f"A joint of the skeleton {self.name} stands twice in flip_pairs.")
-        if len(self.sigmas) != len(self.joints) or min(self.sigmas) <= 0:
-            raise ValueError(
-                f"The skeleton {self.name} needs one sigma above 0 for each of {len(self.joints)} joints."
-            )
+        if len(self.sigmas) != count or min(self.sigmas) <= 0:
+            raise ValueError(f"The skeleton {self.name} needs one sigma above 0 for each of {count} joints.")
 
     @property
     def flip_order(self) -> list[int]:

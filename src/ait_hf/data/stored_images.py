@@ -75,8 +75,7 @@ def open_numbers(source: str | PathLike | BinaryIO, name: str) -> PIL.Image.Imag
 
 
 def stored_numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
-    """
-    The numbers that an image's file holds, not those that make a picture of them: Pillow stretches pixels of 2 and 4 bits to
+    """The numbers that an image's file holds, not those that make a picture of them: Pillow stretches pixels of 2 and 4 bits to
     8, and makes white of 0 where a file says so.
 
     Args:
@@ -89,40 +88,33 @@ def stored_numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
     Raises:
         ValueError: pixels are broken or missing, or have 16 bits of which Pillow would drop the lower 8.
     """
-    packing = _packing(image)  # which loading forgets
-    if packing.is_cut:
+    is_cut, is_inverted, stretch = _packing(image)  # which loading forgets
+    if is_cut:
         raise ValueError(f"{name} has pixels of 16 bits, of which Pillow keeps 8: store the numbers as .npy.")
     with reading(name):
         numbers = np.asarray(upright_image(image))
     if numbers.dtype == bool:
         numbers = numbers.astype(np.uint8)
-    if packing.is_inverted:
+    if is_inverted:
         numbers = (1 if image.mode == "1" else 255) - numbers
-    if packing.stretch != 1:
-        numbers = np.round(numbers / packing.stretch).astype(numbers.dtype)
+    if stretch != 1:
+        numbers = np.round(numbers / stretch).astype(numbers.dtype)
     return numbers
 
 
-@dataclass(frozen=True)
-class _Packing:
-    """What Pillow makes of the numbers in a file: it drops the lower half of their bits, inverts them, multiplies them."""
-
-    is_cut: bool = False
-    is_inverted: bool = False
-    stretch: float = 1.0
-
-
-def _packing(image: PIL.Image.Image) -> _Packing:
+def _packing(image: PIL.Image.Image) -> tuple[bool, bool, float]:
+    """What Pillow makes of the numbers in a file: whether it drops the lower half of their bits, whether it inverts them, and
+    what it multiplies them by."""
     if not image.tile:
-        return _Packing()
+        return False, False, 1
     codec, arguments = image.tile[0].codec_name, image.tile[0].args
     raw_mode, *others = [arguments] if isinstance(arguments, str) else arguments or [""]
     is_wide = image.mode.startswith("I")
     if codec in ("ppm", "ppm_plain") and others:  # stretched to all of 8 or 16 bits
         (most,) = others
-        return _Packing(is_cut=most > 255 and not is_wide, stretch=(65535 if is_wide else 255) / most)
+        return most > 255 and not is_wide, False, (65535 if is_wide else 255) / most
     packed = _PACKED.fullmatch(str(raw_mode))
     if packed is None:
-        return _Packing(is_cut=";16" in str(raw_mode) and not is_wide)
-    bits, is_inverted = packed.groups()
-    return _Packing(is_inverted=is_inverted is not None, stretch=_STRETCH.get(bits, 1))
+        return ";16" in str(raw_mode) and not is_wide, False, 1
+    bits, inverted = packed.groups()
+    return False, inverted is not None, _STRETCH.get(bits, 1)
