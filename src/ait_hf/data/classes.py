@@ -1,7 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""
-Classes of data and of a model, or joints, paired by their names, whatever numbers either gives them.
+"""Classes of data and of a model, or joints, paired by their names, whatever numbers either gives them.
 
 Names are compared exactly but for what nobody sees: surrounding white space, and whether an accent is part of its letter
 (Unicode's NFC and NFD).

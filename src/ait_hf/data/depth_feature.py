@@ -49,9 +49,8 @@ class DepthMap:
     like 0: 7-Scenes marks pixels without depth so, and elsewhere the sensor was saturated.
 
     Args:
-        depth_scale (`float`, *optional*):
-            Divisor from stored values to metres for examples that do not carry their own. Integer files need one;
-            float files are metres (a divisor of 1) unless told otherwise.
+        depth_scale (`float`, *optional*): Divisor from stored values to metres for examples that do not carry their
+            own. Integer files need one; float files are metres (a divisor of 1) unless told otherwise.
         decode (`bool`, defaults to `True`):
             `False` gives the stored dictionary with `bytes`, `path` and `depth_scale`.
 

@@ -80,8 +80,7 @@ def name_text(value: Any, what: str) -> str:
 def check_box_format(
     boxes: np.ndarray, sizes: np.ndarray, name: str, *, detected: bool = False, wanted: str = "x, y, width, height"
 ) -> None:
-    """
-    Refuses boxes of which too many leave their picture by more than a pixel or have a side under a pixel. (Boxes without
+    """Refuses boxes of which too many leave their picture by more than a pixel or have a side under a pixel. (Boxes without
     area are left out elsewhere.)
 
     Args:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ait_hf.data.pose_transforms import PoseEvalTransform
 from ait_hf.data.rooms.depth import render_room
+from ait_hf.data.rooms.objects import SyntheticPoses, room_persons
 from ait_hf.data.rooms.people import HEIGHT, draw_figure
-from ait_hf.data.rooms.poses import SyntheticPoses, room_persons
 from ait_hf.data.rooms.rendering import CLASS_NAMES, STRUCTURE, Camera, Material, Scene, SceneObject, render
 from ait_hf.data.rooms.rooms import with_figures
 from ait_hf.data.rooms.shapes import Box, Plane

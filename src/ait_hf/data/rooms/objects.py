@@ -1,8 +1,12 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The random rooms of [`~ait_hf.data.rooms.depth`] as images with objects: boxes, classes and masks, no download."""
+"""The random rooms of [`~ait_hf.data.rooms.depth`] as images with objects (boxes, classes and masks), and people with 17
+joints in such rooms, seen from near; no download."""
 
 import itertools
+import math
+import random
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -10,8 +14,9 @@ import torch
 
 from ...model.masks_ait import crop_masks
 from ..object_transforms import MIN_CROP_SIDE
-from .depth import NumberedRooms, render_room
-from .rendering import CLASS_NAMES, STRUCTURE
+from .depth import NumberedPictures, NumberedRooms, render_room
+from .rendering import CLASS_NAMES, STRUCTURE, render
+from .rooms import portrait_scene
 
 
 PEOPLE_CLASSES = tuple(name for number, name in enumerate(CLASS_NAMES) if number != STRUCTURE)
@@ -19,6 +24,8 @@ OBJECT_CLASSES = PEOPLE_CLASSES[:-1]  # of rooms without people
 # Of the image; what covers less is no object. At the sizes that a CPU trains on it is a handful of pixels, whose box no
 # one can draw to half its overlap.
 SMALLEST_SHARE = 0.01
+# Who covers less of the image, or shows fewer joints, stands behind furniture or beside the frame, and is drawn again.
+SMALLEST_PERSON_SHARE, FEWEST_JOINTS = 0.02, 6
 CROPS_PER_ROOM = 3  # about what a room has: 2 to 8 objects, some of them hidden
 
 
@@ -96,3 +103,40 @@ def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     """x1, y1, x2, y2 in pixels around the set pixels of a mask `(h, w)`, which has some."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+def room_persons(room: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The visible people with a known joint in a room of [`~ait_hf.data.rooms.depth.render_room`] with `people=True`, as
+    rows like those of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`]: `image` uint8 `(h, w, 3)`, `height`, `width`,
+    `box` float32 `(4,)` (x1, y1, x2, y2 pixels, tight around what is seen of the person), `keypoints` float32 `(17, 3)`
+    (x, y in pixels, whole numbers being the centres of pixels, and visibility: 2 seen; 1 hidden; 0 unknown, which are
+    those outside the image and, as nobody could place them, hidden ones outside the box), `area` (visible pixels) and
+    `iscrowd` (never)."""
+    height, width = room["object_ids"].shape
+    rows = []
+    for number, keypoints in zip(room["person_ids"], room["keypoints"], strict=True):
+        mask = room["object_ids"] == number
+        box = np.array(tight_box(mask), dtype=np.float32)
+        centres = keypoints[:, :2] + 0.5  # of pixels, where boxes count from their edges
+        is_known = ((centres >= box[:2]) & (centres <= box[2:])).all(1) | (keypoints[:, 2] == 2)
+        keypoints = np.where(is_known[:, None], keypoints, 0).astype(np.float32)
+        if keypoints[:, 2].any():
+            row = {"image": room["image"], "height": height, "width": width, "box": box, "keypoints": keypoints}
+            rows.append(row | {"area": float(mask.sum()), "iscrowd": False})
+    return rows
+
+
+class SyntheticPoses(NumberedPictures):
+    """People by number, without end, each in a picture of its own that shows the person from near: items as
+    [`room_persons`] gives them, with `image_id` and `id` (both the number) and `path` (text that names the picture)."""
+
+    def picture(self, index: int) -> dict[str, Any]:
+        for attempt in itertools.count():
+            rng = np.random.default_rng((*self.key, index, attempt))
+            picture = render(portrait_scene(random.Random(rng.bytes(16))), self.size, rng, sensor=False)
+            rows = [
+                row for row in room_persons(picture) if row["area"] >= SMALLEST_PERSON_SHARE * math.prod(self.size)
+            ]
+            row = max(rows, key=itemgetter("area"), default=None)
+            if row is not None and np.count_nonzero(row["keypoints"][:, 2]) >= FEWEST_JOINTS:
+                return row | {"image_id": index, "id": index, "path": f"person {self.split}/{index}"}

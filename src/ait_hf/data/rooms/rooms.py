@@ -18,13 +18,19 @@ Extent = tuple[float, float, float]  # width along x, length along y, height alo
 
 # All metres. No corner is farther from the camera than 10 m, the farthest that NYUv2's sensor reads.
 ROOM_WIDTH, ROOM_LENGTH, ROOM_HEIGHT = (2.5, 6.5), (2.8, 7.6), (2.3, 3.2)
-NUM_OBJECTS = (2, 8)
+NUM_OBJECTS, NUM_PORTRAIT_OBJECTS = (2, 8), (0, 3)
 NUM_PEOPLE = (1, 3)
 NEAREST_PERSON = 2.0  # from the camera to a person's middle: nearer ones lose their heads
 WALL_OBJECT_SHARE = 0.3
 PLACEMENT_ATTEMPTS = 24
 NEAREST_OBJECT = 0.6  # from the camera to an object's nearest point
 CAMERA_CLEARANCE = 0.3  # from the camera to the walls
+
+# Of portraits. Metres, too.
+DISTANCE = (1.9, 4.2)  # from the camera to the person
+EYE_HEIGHT = (0.8, 1.7)
+COMPANION_SHARE = 0.25  # of the pictures with a second person
+PERSON_CLEARANCE = 0.4  # from a person's middle to the walls
 
 
 def random_scene(rng: random.Random, people: bool = False) -> Scene:
@@ -38,6 +44,40 @@ def random_scene(rng: random.Random, people: bool = False) -> Scene:
     if not people:
         return scene
     return with_figures(scene, crowd(room, camera, rng.randint(*NUM_PEOPLE), objects, rng))
+
+
+def portrait_scene(rng: random.Random) -> Scene:
+    """Draw a closed room, with joints, in which the camera looks at a person; there may be furniture, and another person."""
+    room, person, camera = _meeting(rng)
+    objects = furniture(room, camera, rng.randint(*NUM_PORTRAIT_OBJECTS), rng, others=person.parts(0))
+    companions = []
+    if rng.random() < COMPANION_SHARE:
+        companions = crowd(room, camera, 1, [*objects, *person.parts(0)], rng)
+    scene = Scene(camera, (*room_structure(room, rng), *objects), random_light(room, rng))
+    return with_figures(scene, [person, *companions])
+
+
+def _meeting(rng: random.Random) -> tuple[Extent, Figure, Camera]:
+    """A room, a person in it, who is likelier to face the camera than not, and the camera."""
+    figure = draw_figure(rng)
+    while True:  # not every place in a room has another in the right distance, and not every posture fits there
+        room = random_extent(rng)
+        x, y = (rng.uniform(PERSON_CLEARANCE, length - PERSON_CLEARANCE) for length in room[:2])
+        distance, angle = rng.uniform(*DISTANCE), rng.uniform(-math.pi, math.pi)
+        eye = (x + distance * math.cos(angle), y + distance * math.sin(angle), rng.uniform(*EYE_HEIGHT))
+        if any(not CAMERA_CLEARANCE < eye[axis] < room[axis] - CAMERA_CLEARANCE for axis in (0, 1)):
+            continue
+        person = figure.moved(x, y, angle + rng.triangular(-math.pi, math.pi))
+        middle = 0.5 * person.points[:, 2].max()
+        camera = Camera.looking(
+            eye,
+            yaw=angle + math.pi / 2 + rng.gauss(0, 0.08),
+            pitch=math.atan2(middle - eye[2], distance) + rng.gauss(0, 0.06),
+            roll=math.radians(rng.gauss(0, 2)),
+            field_of_view=math.radians(rng.uniform(50, 68)),
+        )
+        if figure_fits(person, room, camera, ()):
+            return room, person, camera
 
 
 def with_figures(scene: Scene, figures: Sequence[Figure]) -> Scene:

@@ -17,7 +17,7 @@ from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints, person
 from ...data.coco_shards import load_keypoint_shards
 from ...data.pixels import height_and_width
 from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, checked_person, pose_collator
-from ...data.rooms.poses import SyntheticPoses
+from ...data.rooms.objects import SyntheticPoses
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ...data.tables import AnyTable, evenly, examples
 from ...model.configuration_ait import AiTConfig
@@ -101,7 +101,7 @@ class ShardsOfPeople(Shards, AnnotatedPeople):
 @dataclass(kw_only=True)
 class Portraits(People):
     """
-    People in rooms rendered on the fly, see [`~ait_hf.data.rooms.poses.SyntheticPoses`]. (They are rendered for poses alone,
+    People in rooms rendered on the fly, see [`~ait_hf.data.rooms.objects.SyntheticPoses`]. (They are rendered for poses alone,
     too, which tells what is seen.)
 
     Args:
