@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ait_hf.data.nyu_depth import load_nyu_depth, parse_file_list
+from ait_hf.data.rgbd import load_nyu_depth, parse_file_list
 
 
 def write_frame(folder, number, depth=1234):

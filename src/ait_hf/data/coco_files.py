@@ -139,7 +139,8 @@ def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_mem
     """
     required = _REQUIRED_IN_MEMORY if in_memory else _REQUIRED
     categories, images, annotations = (entries(content, section, name, required[section]) for section in _REQUIRED)
-    pictures = {image["id"]: image for image in images if not is_companion(_base_name(image))}
+    names = [str(image.get("file_name")).replace("\\", "/").rpartition("/")[2] for image in images]
+    pictures = {image["id"]: image for image, own in zip(images, names) if not is_companion(own)}
     known = {image["id"] for image in images}
     with_joints = {entry["id"]: len(entry["keypoints"]) for entry in categories if _has_joints(entry, name)}
     category_ids = {entry["id"] for entry in categories}
@@ -163,7 +164,7 @@ def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_mem
         if "bbox" in clean:
             boxes.append(clean["bbox"])
             sizes.append(_sides(image))
-        if reason := _why_useless(clean, image, where, with_masks):
+        if reason := _why_useless(clean, image, with_masks):
             result.dropped[reason].append(own_id)
             continue
         if (area := _mended_area(clean, image, is_person=num_joints is not None)) is not None:
@@ -273,7 +274,7 @@ def _typed(annotation: Entry, image: Entry, num_joints: int | None, where: str, 
     return typed
 
 
-def _why_useless(annotation: Entry, image: Entry, where: str, with_masks: bool) -> str | None:
+def _why_useless(annotation: Entry, image: Entry, with_masks: bool) -> str | None:
     """The reason why an annotation is left out, if there is one."""
     if "bbox" in annotation:
         corners = box_corners(annotation)
@@ -318,10 +319,6 @@ def _has_joints(category: Entry, name: str) -> bool:
 def _sides(image: Entry) -> tuple[float, float]:
     """Width and height, pixels; without end where a dictionary in memory does not say."""
     return image.get("width", math.inf), image.get("height", math.inf)
-
-
-def _base_name(image: Entry) -> str:
-    return str(image.get("file_name")).replace("\\", "/").rpartition("/")[2]
 
 
 def _ids(ids: list[int]) -> str:

@@ -5,6 +5,7 @@
 
 import json
 from collections import defaultdict
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -50,15 +51,12 @@ def load_coco_shards(
     """Loads images with their objects.
 
     Args:
-        path_or_repo: a folder of shards or another that `load_dataset` understands, a Hub repository, or one folder that
-            `save_to_disk` wrote.
-        split: split to load.
+        path_or_repo, split, streaming: as of [`~ait_hf.data.tables.load_any`].
         num_classes: number of classes; `None` if it is not known.
         image_column: column of the images; of WebDataset the files' ending, such as `"jpg"`.
         json_column: of WebDataset, the ending of the files that hold all other columns but `path` as a JSON object. Left
             out, these are columns of their own.
         with_images: `False` leaves out the images.
-        streaming: `True` gives an `IterableDataset`.
 
     Returns:
         Rows as of [`~ait_hf.data.coco.load_coco`], without `annotation_id`. Those that are not as they should be, see
@@ -67,10 +65,7 @@ def load_coco_shards(
     Raises:
         ValueError: if the split or a column does not exist, or none of the first rows can be used.
     """
-
-    def check(row: Row) -> None:
-        check_objects(row, num_classes)
-
+    check = partial(check_objects, num_classes=num_classes)
     wanted = {name: feature for name, feature in OBJECT_FEATURES.items() if with_images or name != "image"}
     if json_column is None:
         hint = " Shards are made of the rows of load_coco: see docs/data.md."

@@ -280,11 +280,8 @@ def load_label_map_shards(
     """Loads any 🤗 data set that has a column of images and one of label maps.
 
     Args:
-        path_or_repo: a Hub repository, a folder of shards or another that `load_dataset` understands, or one that
-            `save_to_disk` wrote.
-        split: split to load.
+        path_or_repo, split, streaming: as of [`~ait_hf.data.tables.load_any`].
         image_column, label_map_column: names of the columns; of WebDataset the files' endings.
-        streaming: `True` gives an `IterableDataset`.
         num_classes, numbers: `first_id`, `ignored_ids` and `class_ids` as in [`load_label_maps`], of the stored numbers.
 
     Returns:

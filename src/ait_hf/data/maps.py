@@ -36,10 +36,8 @@ class StoredMap(datasets.Image):
     Takes what `datasets.Image` does, and arrays `(H, W)` or `(H, W, C)`, which it keeps as `.npy`.
 
     Args:
-        scale, offset (`float`): values are `stored * scale + offset`.
-
-    Raises:
-        ValueError: on access, naming the file, if these are no numbers of a map.
+        scale, offset (`float`): values are `stored * scale + offset`; `ValueError` on access, naming the file, if these
+            are no numbers of a map.
     """
 
     scale: float = 1.0
@@ -63,10 +61,7 @@ class StoredMap(datasets.Image):
         else:
             with stored_file(value) as file:
                 stored = read_map(file, name)
-        try:
-            return decode_map(stored, self.scale, self.offset)
-        except ValueError as error:
-            raise ValueError(f"The map {name}: {error}") from error
+        return decode_map(stored, self.scale, self.offset, f"The map {name}: ")
 
     def cast_storage(self, storage: pa.Array) -> pa.StructArray:
         """Takes over the storage of a `datasets.Image` column, which rewrites no file, or of arrays."""
@@ -79,13 +74,13 @@ class StoredMap(datasets.Image):
 register(StoredMap)
 
 
-def decode_map(stored: np.ndarray, scale: float = 1.0, offset: float = 0.0) -> np.ndarray:
+def decode_map(stored: np.ndarray, scale: float = 1.0, offset: float = 0.0, where: str = "") -> np.ndarray:
     """Values of a stored map (numbers `(H, W)` or `(H, W, C)`), `stored * scale + offset`: float32 `(H, W, C)`. A pixel whose
-    channels are all stored as 0 is unknown, whatever the offset, and all 0. `ValueError` if it has another shape."""
+    channels are all stored as 0 is unknown, whatever the offset, and all 0. `ValueError`, which begins with `where`, if it has
+    another shape."""
     if stored.ndim not in (2, 3) or stored.dtype.kind not in "iuf":
-        raise ValueError(
-            f"A map must be numbers (height, width) or (height, width, channels), got {stored.dtype} {stored.shape}."
-        )
+        wanted = "numbers (height, width) or (height, width, channels)"
+        raise ValueError(f"{where}A map must be {wanted}, got {stored.dtype} {stored.shape}.")
     stored = stored.reshape(*stored.shape[:2], -1)
     known = (stored != 0).any(2, keepdims=True)
     return np.where(known, stored.astype(np.float32) * np.float32(scale) + np.float32(offset), np.float32(0))
@@ -120,10 +115,7 @@ class HubMaps(Dataset):
         if isinstance(stored, dict):  # an image
             with stored_file(stored) as file:
                 stored = read_map(file, name)
-        try:
-            values = decode_map(np.asarray(stored), self.scale, self.offset)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        values = decode_map(np.asarray(stored), self.scale, self.offset, f"{name}: ")
         return {"image": row[self.image_column], MAP_COLUMN: values, "path": name}
 
 
@@ -140,12 +132,10 @@ def load_hub_maps(
     """Images with maps of any 🤗 data set.
 
     Args:
-        path_or_repo: A Hub repository, a folder that `load_dataset` understands, or one that `save_to_disk` wrote.
-        split: Split to load.
+        path_or_repo, split, streaming: As of [`~ait_hf.data.tables.load_any`].
         map_column: Column of the maps: arrays `(H, W)` or `(H, W, C)`, or images of 8, 16 or 32 bits.
         image_column: Column of the images.
         scale, offset: Values are `stored * scale + offset`; for surface normals in an 8-bit picture 2/255 and -1.
-        streaming: `True` gives an `IterableDataset`.
 
     Returns:
         Examples with `image` (PIL, RGB), `map` (float32 `(H, W, C)`) and, but in a stream, `path` (what errors call the

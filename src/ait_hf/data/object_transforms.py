@@ -152,10 +152,8 @@ class ObjectTrainTransform(ObjectEvalTransform):
             return objects
         if not self.num_dropped:
             logger.warning(
-                "%s has %d objects, more than max_objects=%d: the largest are kept. num_dropped counts all such.",
-                sample_name(row),
-                len(boxes),
-                self.max_objects,
+                f"{sample_name(row)} has {len(boxes)} objects, more than max_objects={self.max_objects}: the largest are "
+                "kept. num_dropped counts all such."
             )
         self.num_dropped += excess
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)

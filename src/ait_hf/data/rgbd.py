@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """RGB-D data sets as 🤗 datasets: from an `index.json`, a CSV file or a folder of pairs, checked against the files on disk, or
-any data set with image and depth columns.
+any data set with image and depth columns; and NYU Depth v2.
 
 Every example is `{"image": PIL RGB, "depth": float32 (H, W) metres with 0 = missing, ...}`.
 """
@@ -9,11 +9,12 @@ Every example is `{"image": PIL RGB, "depth": float32 (H, W) metres with 0 = mis
 import csv
 import io
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import datasets
@@ -22,9 +23,12 @@ from .depth_feature import FLOATS, DepthMap, read_depth_header
 from .files import FileFinder, paired_files
 from .picture_sizes import check_maps
 from .stored_images import Picture
-from .tables import Row, check_columns, check_first_rows, checked_table, choose_columns, load_any, warn_once
+from .tables import check_columns, check_first_rows, checked_table, choose_columns, load_any, warn_once
 
 
+logger = logging.getLogger(__name__)
+
+NYU_FRAMES = {"train": 24_231, "test": 654}  # of the published lists, which all published numbers use
 IMAGE_FOLDERS = ("rgb", "images", "image")
 INDEX_SUFFIXES = (".json", ".csv")
 _DEPTH_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy"})
@@ -138,9 +142,8 @@ def load_rgbd(
     streaming: bool = False,
     cache_dir: str | PathLike | None = None,
 ) -> datasets.Dataset | datasets.IterableDataset:
-    """Loads RGB-D pairs listed by an index or found in a folder.
-
-    All files of the split are checked before anything else happens, by their headers.
+    """Loads RGB-D pairs listed by an index or found in a folder. All files of the split are checked before anything else
+    happens, by their headers.
 
     Args:
         index: an `index.json`, a CSV file or a folder of pairs; see [`read_index`].
@@ -171,17 +174,89 @@ def load_frames(
     """Checks frames of one split and makes a data set of them; arguments, result and errors as in [`load_rgbd`]."""
     frames = check_frames(frames)
 
-    def read() -> tuple[list[Row], list[str]]:
-        depth = [{"path": frame.depth, "depth_scale": frame.depth_scale} for frame in frames]
-        images = [{"image": frame.rgb, "path": frame.rgb, "scene": frame.scene} for frame in frames]
-        return [image | {"depth": own} for image, own in zip(images, depth)], []
-
+    depth = [{"path": frame.depth, "depth_scale": frame.depth_scale} for frame in frames]
+    rows = [{"image": f.rgb, "depth": own, "path": f.rgb, "scene": f.scene} for f, own in zip(frames, depth)]
     text = datasets.Value("string")
     features = datasets.Features({"image": Picture(), "depth": DepthMap(), "path": text, "scene": text})
-    table, _ = checked_table("rgbd", features, read, tuple(frames), cache_dir)
+    table, _ = checked_table("rgbd", features, lambda: (rows, []), tuple(frames), cache_dir)
     table = table.cast_column("image", Picture())
     # A shard each: streamed frames can be shuffled and shared out to workers one by one.
     return table.to_iterable_dataset(num_shards=len(frames)) if streaming else table
+
+
+def load_nyu_depth(
+    root: str | PathLike,
+    split: str,
+    file_list: str | PathLike | None = None,
+    streaming: bool = False,
+    cache_dir: str | PathLike | None = None,
+) -> datasets.Dataset | datasets.IterableDataset:
+    """Loads NYU Depth v2 in the folder layout and with the file lists that monocular depth estimation uses.
+
+    ```
+    root/sync/<scene>/rgb_00045.jpg, sync_depth_00045.png           training frames (also without the folder sync/)
+    root/official_splits/test/<scene>/rgb_00045.jpg, ...            test frames
+    root/train_list.txt, root/test_list.txt                         lists: image, depth and perhaps focal length per line
+    ```
+
+    Args:
+        root: folder with `sync/` (or the scenes themselves) and `official_splits/`.
+        split: "train" (24,231 frames of 480×640 pixels in the published list) or "test" (654).
+        file_list: text file with `image depth [focal length]` per line, relative to the split's folder, with or
+            without a leading slash; by default `root/train_list.txt` or `root/test_list.txt`.
+        streaming: `True` gives an `IterableDataset`.
+        cache_dir: where the table of paths is cached; by default that of 🤗 datasets.
+
+    Returns:
+        Examples as of [`load_rgbd`]: `image`, `depth` in metres, `path`, `scene`. A number of frames
+        other than the published one is logged as a warning, because published numbers then do not compare.
+
+    Raises:
+        FileNotFoundError: if the list or a listed file is missing.
+        ValueError: if the split is unknown, a line of the list is malformed, or files cannot be used.
+    """
+    if split not in NYU_FRAMES:
+        raise ValueError(f"Unknown split {split!r} of NYU Depth v2; there are: {', '.join(NYU_FRAMES)}.")
+    root = Path(root).absolute()
+    file_list = root / f"{split}_list.txt" if file_list is None else Path(file_list)
+    if not file_list.is_file():
+        raise FileNotFoundError(
+            f"{file_list} does not exist: pass as file_list the {split} list that comes with the BTS or GLPDepth code."
+        )
+    folder = root / "official_splits" / "test" if split == "test" else root / "sync"
+    if not folder.is_dir() and split == "train":
+        folder = root
+    pairs = parse_file_list(file_list.read_text(encoding="utf-8-sig"), str(file_list))
+    if len(pairs) != NYU_FRAMES[split]:
+        logger.warning(
+            f"{file_list} lists {len(pairs)} frames where the published {split} split of NYU Depth v2 has "
+            f"{NYU_FRAMES[split]}: do not compare with its numbers."
+        )
+    scenes = [PureWindowsPath(rgb).parent.name for rgb, _ in pairs]
+    frames = [
+        Frame(str(folder / rgb), str(folder / depth), 1000.0, split, scene, kind="real")
+        for (rgb, depth), scene in zip(pairs, scenes)
+    ]
+    return load_frames(frames, streaming=streaming, cache_dir=cache_dir)
+
+
+def parse_file_list(text: str, name: str) -> list[tuple[str, str]]:
+    """Parses lines of `image depth [focal length]` to pairs of relative paths; blank lines are skipped. `ValueError`, with the
+    `name` of the list, if a line has another number of fields or the word None for a missing file, as lists of other data
+    sets have, or if there is no line."""
+    pairs = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) not in (2, 3):
+            raise ValueError(f"{name}, line {number}: expected image, depth and perhaps focal length, found {line!r}.")
+        if "None" in fields:
+            raise ValueError(f"{name}, line {number}: None stands for a missing value in {line!r}: remove the line.")
+        pairs.append((fields[0].lstrip("/\\"), fields[1].lstrip("/\\")))
+    if not pairs:
+        raise ValueError(f"{name} lists no frames.")
+    return pairs
 
 
 def load_hub_rgbd(
@@ -195,12 +270,10 @@ def load_hub_rgbd(
     """Loads any 🤗 data set that has an image column and a depth column.
 
     Args:
-        path_or_repo: a Hub repository, a folder that `load_dataset` understands, or one that `save_to_disk` wrote.
-        split: split to load.
+        path_or_repo, split, streaming: as of [`~ait_hf.data.tables.load_any`].
         image_column, depth_column: names of the columns. The depth column stores images (16-bit PNG, TIFF) or arrays
             (height, width), perhaps with one channel before or behind.
         depth_scale: divisor from stored depth to metres; whole numbers need one, floats are metres without.
-        streaming: `True` gives an `IterableDataset`.
 
     Returns:
         Examples with `image` (PIL, RGB) and `depth` (float32 `(H, W)` array, metres, 0 = missing).

@@ -3,7 +3,6 @@
 """Surface normals from depth maps, and RGB-D data sets as images with them, computed once and kept as pictures of 8 bits."""
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -96,10 +95,7 @@ def load_rgbd_normals(
     field_of_view: float,
     shorter_side: int | None = None,
     window: int = 5,
-    root: str | PathLike | None = None,
-    depth_scale: float | None = None,
-    kinds: Sequence[str] | None = None,
-    cache_dir: str | PathLike | None = None,
+    **options,
 ) -> HubMaps:
     """Images with the normals of the surfaces in them, from RGB-D frames.
 
@@ -107,7 +103,7 @@ def load_rgbd_normals(
     frame of 144x192 pixels and seconds for one of 480x640; 🤗 datasets keeps them in its cache.
 
     Args:
-        index, split, root, depth_scale, kinds, cache_dir: See [`~ait_hf.data.rgbd.load_rgbd`].
+        index, split, options: `root`, `depth_scale`, `kinds` and `cache_dir`, see [`~ait_hf.data.rgbd.load_rgbd`].
         field_of_view: Angle that the longer side of the images spans, degrees, the same for all frames.
         shorter_side: Larger frames are shrunk to this first, pixels.
         window: See [`normals_from_depth`].
@@ -122,7 +118,7 @@ def load_rgbd_normals(
     """
     if not 0 < field_of_view < 180:
         raise ValueError(f"field_of_view must be above 0 and below 180 degrees, but is {field_of_view}.")
-    frames = load_rgbd(index, split, root=root, depth_scale=depth_scale, kinds=kinds, cache_dir=cache_dir)
+    frames = load_rgbd(index, split, **options)
     pictures = frames.map(
         partial(_to_pictures, field_of_view=field_of_view, shorter_side=shorter_side, window=window),
         remove_columns=frames.column_names,

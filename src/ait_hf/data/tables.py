@@ -84,7 +84,8 @@ def load_any(
     """Loads one split.
 
     Args:
-        path_or_repo: a Hub repository, a folder that `load_dataset` understands, or one that `save_to_disk` wrote.
+        path_or_repo: a Hub repository, a folder that `load_dataset` understands, such as one of shards, or one that
+            `save_to_disk` wrote.
         split: split to load.
         streaming: `True` gives an `IterableDataset`.
         features: what the columns are, where `load_dataset` would guess wrongly.

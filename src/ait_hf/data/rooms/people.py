@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..skeletons import COCO_SKELETON
-from .rendering import CLASS_NAMES, Joints, Material, SceneObject, random_material
+from .rendering import CLASS_NAMES, Material, SceneObject, random_material
 from .shapes import Box, Capsules
 
 
@@ -152,10 +152,6 @@ class Figure:
         if self.seat is not None:
             parts.append(SceneObject(self.seat, self.seat_material, CLASS_NAMES.index("box")))
         return parts
-
-    def joints(self, number: int) -> Joints:
-        """The joints of the figure of that number."""
-        return Joints(number, self.points, self.depths)
 
     def balls(self) -> tuple[np.ndarray, np.ndarray]:
         """Centers (n, 3) and radii (n,), metres, of balls around the ends of the capsules, and around the seat."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from .people import Figure, draw_figure
-from .rendering import CLASS_NAMES, STRUCTURE, Camera, Scene, SceneObject, random_material
+from .rendering import CLASS_NAMES, STRUCTURE, Camera, Joints, Scene, SceneObject, random_material
 from .shapes import Box, Cylinder, Plane, Sphere
 
 
@@ -83,7 +83,7 @@ def _meeting(rng: random.Random) -> tuple[Extent, Figure, Camera]:
 def with_figures(scene: Scene, figures: Sequence[Figure]) -> Scene:
     """The scene and the figures in it, numbered in their order."""
     parts = [part for number, figure in enumerate(figures) for part in figure.parts(number)]
-    joints = tuple(figure.joints(number) for number, figure in enumerate(figures))
+    joints = tuple(Joints(number, figure.points, figure.depths) for number, figure in enumerate(figures))
     return replace(scene, objects=(*scene.objects, *parts), joints=joints)
 
 

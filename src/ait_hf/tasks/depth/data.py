@@ -11,8 +11,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset
 
 from ...data.depth_transforms import DepthEvalTransform, DepthTrainTransform
-from ...data.nyu_depth import load_nyu_depth
-from ...data.rgbd import IMAGE_FOLDERS, INDEX_SUFFIXES, apply_depth_scale, load_hub_rgbd, read_index
+from ...data.rgbd import IMAGE_FOLDERS, INDEX_SUFFIXES, apply_depth_scale, load_hub_rgbd, load_nyu_depth, read_index
 from ...model.configuration_ait import AiTConfig
 from ...model.image_reading_ait import read_picture_header
 from ...recipes.from_folder import FineTuning, Section, covering, held_out, validation_split, write_data
@@ -25,7 +24,7 @@ from ..maps.data import MapData, MapTransformRecipe, RGBDFrames, shards_from_hub
 @strict
 @dataclass(kw_only=True)
 class NYUDepth(Source):
-    """NYU Depth v2 in the folder `root`, see [`~ait_hf.data.nyu_depth.load_nyu_depth`]."""
+    """NYU Depth v2 in the folder `root`, see [`~ait_hf.data.rgbd.load_nyu_depth`]."""
 
     name: Literal["nyu_depth"] = "nyu_depth"
     root: str
