@@ -70,7 +70,6 @@ class DepthMap:
         return self.pa_type
 
     def encode_example(self, value: str | Path | dict | list | np.ndarray) -> dict[str, Any]:
-        """Gives the dictionary that the Arrow table stores."""
         stored = {"bytes": None, "path": None, "depth_scale": self.depth_scale}
         if isinstance(value, dict):
             return {key: value.get(key, default) for key, default in stored.items()}
@@ -89,7 +88,6 @@ class DepthMap:
         return stored | {"bytes": buffer.getvalue()}
 
     def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> np.ndarray:
-        """Reads the file and gives float32 metres of shape `(height, width)`."""
         name = value["path"] or "without a path"
         with stored_file(value) as file:
             is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX

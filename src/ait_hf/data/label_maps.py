@@ -55,7 +55,6 @@ class LabelMap(datasets.Image):
     _type: str = field(default="LabelMap", init=False, repr=False)
 
     def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> np.ndarray:
-        """Reads the file and gives its classes."""
         name = stored_name(value)
         with stored_file(value) as file:
             numbers = read_label_map(file, name)
@@ -133,10 +132,8 @@ def label_map_feature(
         ignored_ids = {IGNORED_LABEL} - set(class_ids)
     for number in ignored_ids:
         if not 0 <= number <= _LARGEST or number in class_ids:
-            raise ValueError(
-                f"ignored_ids must be numbers of label maps (0 to 255) that are no class ({_listed(class_ids)}), got "
-                f"{number}."
-            )
+            wanted = f"numbers of label maps (0 to 255) that are no class ({_listed(class_ids)})"
+            raise ValueError(f"ignored_ids must be {wanted}, got {number}.")
     return LabelMap(class_ids=tuple(class_ids), ignored_ids=tuple(ignored_ids))
 
 

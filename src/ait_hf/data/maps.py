@@ -46,7 +46,6 @@ class StoredMap(datasets.Image):
     _type: str = field(default="StoredMap", init=False, repr=False)
 
     def encode_example(self, value: Any) -> dict[str, Any]:
-        """Gives the dictionary that the Arrow table stores."""
         if not isinstance(value, (list, np.ndarray)):
             return super().encode_example(value)
         buffer = io.BytesIO()
@@ -54,7 +53,6 @@ class StoredMap(datasets.Image):
         return {"bytes": buffer.getvalue(), "path": None}
 
     def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> np.ndarray:
-        """Reads the file and gives its values."""
         name = value["path"] or "in a row"
         if value["bytes"] is not None and value["bytes"].startswith(np.lib.format.MAGIC_PREFIX):
             stored = np.load(io.BytesIO(value["bytes"]), allow_pickle=False)

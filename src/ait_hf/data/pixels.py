@@ -20,13 +20,7 @@ def picture_of(row: dict[str, Any]) -> np.ndarray:
     the row's `height` and `width`, if it has these."""
     image = row["image"]
     pixels = np.array(rgb_image(upright_image(image))) if isinstance(image, Image.Image) else image
-    size = (row["height"], row["width"]) if "height" in row else pixels.shape[:2]
-    if pixels.shape[:2] != size:
-        raise ValueError(
-            f"The image {row.get('path', '')} has {pixels.shape[:2]} pixels, but its annotations say {size}."
-            f"{swapped_sides(pixels.shape[:2], size)}"
-        )
-    return pixels
+    return _as_annotated(pixels, row, f"The image {row.get('path', '')}") if "height" in row else pixels
 
 
 def sample_name(row: dict[str, Any]) -> str:
@@ -44,7 +38,11 @@ def rgb_pixels(row: dict[str, Any], name: str) -> np.ndarray:
 
 def annotated_pixels(row: dict[str, Any], name: str) -> np.ndarray:
     """As [`rgb_pixels`], and `ValueError` if the image has not the row's `height` and `width`."""
-    image, size = rgb_pixels(row, name), (row["height"], row["width"])
+    return _as_annotated(rgb_pixels(row, name), row, name)
+
+
+def _as_annotated(image: np.ndarray, row: dict[str, Any], name: str) -> np.ndarray:
+    size = (row["height"], row["width"])
     if image.shape[:2] != size:
         raise ValueError(
             f"{name} has {image.shape[:2]} pixels, but its annotations say {size}.{swapped_sides(image.shape[:2], size)}"

@@ -35,7 +35,6 @@ class Picture(datasets.Image):
     mode: str | None = "RGB"
 
     def decode_example(self, value: dict[str, Any], token_per_repo_id: dict | None = None) -> PIL.Image.Image:
-        """Reads the file."""
         with stored_file(value) as file:
             return read_image(file, stored_name(value))
 

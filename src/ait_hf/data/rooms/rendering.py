@@ -240,11 +240,8 @@ def _shade(
     scene: Scene, depth: np.ndarray, seen: np.ndarray, with_normals: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Linear colours (height, width, 3), the cosine (height, width) between normal and line of sight, and, if wanted,
-    the normals (height, width, 3) in world axes.
-
-    Pixels are sorted by what they see, so that every object's are one slice.
-    """
-    order = np.argsort(seen, axis=None, kind="stable")
+    the normals (height, width, 3) in world axes."""
+    order = np.argsort(seen, axis=None, kind="stable")  # by what pixels see, so that every object's are one slice
     rays = np.take(scene.camera.rays(depth.shape).reshape(3, -1), order, axis=1)
     distance = np.take(depth, order)
     points = rays * distance + column(scene.camera.position)
@@ -356,21 +353,12 @@ def _joints_in_view(camera: Camera, joints: Joints, depth: np.ndarray) -> np.nda
 def sensor_holes(
     depth: np.ndarray, image: np.ndarray, facing: np.ndarray, focal: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Where a structured-light depth sensor such as a Kinect gives no reading.
+    """Where a structured-light depth sensor such as a Kinect gives no reading, bool (height, width).
 
     What the projector, right of the camera, cannot reach past a nearer edge is always missing. The rest are blobs,
-    likelier where the surface is dark, turned away from the camera, or next to an edge; they fill up the holes to a
-    fraction drawn from `HOLE_FRACTION`.
-
-    Args:
-        depth: float32 (height, width), metres.
-        image: uint8 (height, width, 3).
-        facing: float32 (height, width), cosine of the angle between surface normal and line of sight.
-        focal: focal length, pixels.
-        rng: draws the fraction and the blobs.
-
-    Returns:
-        bool (height, width), True where the reading is missing.
+    likelier where the surface (`depth` float32 (height, width), metres, `image` uint8 (height, width, 3)) is dark, turned
+    away from the camera (`facing` float32 (height, width) is the cosine of the angle between normal and line of sight), or
+    next to an edge; they fill up the holes to a fraction drawn from `HOLE_FRACTION`. `focal` is in pixels.
     """
     score = sum(_smooth_noise(depth.shape, cells, rng) for cells in HOLE_BLOB_CELLS)
     score += 1.5 * (image.mean(-1) < 50) + 1.5 * (facing < 0.25) + 1.0 * _depth_edges(depth)
