@@ -16,7 +16,7 @@ from transformers import (
     AutoModelForUniversalSegmentation,
 )
 
-from .data.depth_png import load_depth_png, save_depth_png
+from .data.pixels import load_depth_png, save_depth_png
 from .model.configuration_ait import (
     AiTConfig,
     AiTPoseTokenizerConfig,

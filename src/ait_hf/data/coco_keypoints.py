@@ -6,6 +6,7 @@ Boxes are x1, y1, x2, y2 in pixels of the image, pixel (row, column) covering co
 are as annotated: whole numbers are the centres of pixels.
 """
 
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,7 @@ def load_coco_keypoints(
             keypoints or several, a joint that the skeleton lacks, or a visibility other than 0, 1, 2; if nobody is left;
             or if the skeleton is unknown.
     """
-
-    def read_rows(content: CocoContent, folder: Path) -> list[Row]:
-        return _read_rows(content, folder, skeletons.skeleton(skeleton))
-
+    read_rows = partial(_read_rows, name=skeleton)
     return table_of_coco(annotations, images, KEYPOINT_FEATURES, read_rows, (skeleton,), cache_dir)
 
 
@@ -135,7 +133,8 @@ def _in_order(values: list[float], numbers: list[int], skeleton: Skeleton) -> np
     return ordered
 
 
-def _read_rows(content: CocoContent, folder: Path, skeleton: Skeleton) -> list[Row]:
+def _read_rows(content: CocoContent, folder: Path, name: str) -> list[Row]:
+    skeleton = skeletons.skeleton(name)
     person, numbers = person_category(content.content, content.name, skeleton)
     paths = content.pictures(folder)
     rows = []

@@ -18,17 +18,7 @@ from .coco_keypoints import CROWDS, KEYPOINT_FEATURES, WITHOUT_JOINTS, has_joint
 from .json_values import ODD_SHARE, check_box_format, finite_number, finite_numbers, flag, pixel_count, whole_number
 from .object_transforms import MIN_CROP_SIDE
 from .segmentations import clean_segmentation, read_segmentation
-from .tables import (
-    AnyTable,
-    Row,
-    check_first_rows,
-    choose_columns,
-    load_any,
-    load_columns,
-    some_rows,
-    spread_rows,
-    warn_once,
-)
+from .tables import AnyTable, Row, checked_columns, load_any, some_rows, spread_rows, warn_once
 
 
 OBJECT_FEATURES = {name: feature for name, feature in COCO_FEATURES.items() if name != "annotation_id"}
@@ -68,12 +58,12 @@ def load_coco_shards(
     check = partial(check_objects, num_classes=num_classes)
     wanted = {name: feature for name, feature in OBJECT_FEATURES.items() if with_images or name != "image"}
     if json_column is None:
-        hint = " Shards are made of the rows of load_coco: see docs/data.md."
-        columns = {"image": image_column}
-        dataset = load_columns(path_or_repo, split, streaming, wanted, columns, hint=hint, check=check)
+        hint, columns = " Shards are made of the rows of load_coco: see docs/data.md.", {"image": image_column}
+        dataset = load_any(path_or_repo, split, streaming)
     else:
-        dataset = choose_columns(_unpacked(path_or_repo, split, image_column, json_column, streaming), wanted)
-        check_first_rows(dataset, check)
+        hint, columns = "", {}
+        dataset = _unpacked(path_or_repo, split, image_column, json_column, streaming)
+    dataset = checked_columns(dataset, wanted, path_or_repo, columns, hint=hint, check=check)
     _check_first_boxes(dataset, path_or_repo)
     return dataset
 
@@ -121,7 +111,7 @@ def load_keypoint_shards(
     """
     wanted = {name: feature for name, feature in KEYPOINT_FEATURES.items() if with_images or name != "image"}
     hint = " Shards are made of the rows of load_coco_keypoints: see docs/data.md."
-    dataset = load_columns(path_or_repo, split, streaming, wanted, hint=hint)
+    dataset = checked_columns(load_any(path_or_repo, split, streaming), wanted, path_or_repo, hint=hint)
     _check_first_boxes(dataset, path_or_repo)
     if streaming:
         undecoded = dataset.cast_column("image", datasets.Image(decode=False)) if with_images else dataset

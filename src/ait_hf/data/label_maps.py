@@ -22,7 +22,7 @@ from .classes import check_different
 from .files import is_hidden, paired_files
 from .picture_sizes import state_of_files, swapped_sides, turned_pictures
 from .stored_images import Picture, open_numbers, register, stored_file, stored_name, stored_numbers
-from .tables import AnyTable, Row, checked_table, load_columns, numbers_shown, spread_rows, warn_once
+from .tables import AnyTable, Row, checked_columns, checked_table, load_any, numbers_shown, spread_rows, warn_once
 
 
 ADE20K_SPLITS = {"train": "training", "validation": "validation"}
@@ -378,7 +378,7 @@ def _read_rows(pairs: list[tuple[Path, Path]], folder: Path, meaning: LabelMap) 
 def _load(
     path_or_repo: str | PathLike, split: str, features: dict[str, Any], stored_as: dict[str, str], streaming: bool
 ) -> AnyTable:
-    dataset = load_columns(path_or_repo, split, streaming, features, stored_as)
+    dataset = checked_columns(load_any(path_or_repo, split, streaming), features, path_or_repo, stored_as)
     warn_once(features["label_map"].check_found(_numbers_found(dataset), path_or_repo))
     return dataset
 

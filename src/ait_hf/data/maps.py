@@ -21,7 +21,7 @@ from ..model.image_reading_ait import ImageHeader, read_image, read_image_header
 from .files import paired_files
 from .picture_sizes import check_maps
 from .stored_images import Picture, open_array, open_numbers, register, stored_file, stored_numbers
-from .tables import check_columns, load_any, load_columns, warn_once
+from .tables import check_columns, checked_columns, load_any, warn_once
 
 
 MAP_COLUMN = "map"
@@ -142,10 +142,10 @@ def load_hub_maps(
     Raises:
         ValueError: The split or a column does not exist, or the first map (of a stream: none of the first) can be read.
     """
+    table = load_any(path_or_repo, split, streaming)
     if streaming:
         features = {"image": Picture(), MAP_COLUMN: StoredMap(scale=scale, offset=offset)}
-        return load_columns(path_or_repo, split, True, features, {"image": image_column, MAP_COLUMN: map_column})
-    table = load_any(path_or_repo, split, streaming=False)
+        return checked_columns(table, features, path_or_repo, {"image": image_column, MAP_COLUMN: map_column})
     check_columns(table, (image_column, map_column), path_or_repo)
     maps = HubMaps(table.select_columns([image_column, map_column]), image_column, map_column, scale, offset)
     maps[0]  # a wrong column shows in the first example, before long work starts

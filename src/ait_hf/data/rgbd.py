@@ -23,7 +23,7 @@ from .depth_feature import FLOATS, DepthMap, read_depth_header
 from .files import FileFinder, paired_files
 from .picture_sizes import check_maps
 from .stored_images import Picture
-from .tables import check_columns, check_first_rows, checked_table, choose_columns, load_any, warn_once
+from .tables import checked_columns, checked_table, load_any, warn_once
 
 
 logger = logging.getLogger(__name__)
@@ -283,15 +283,11 @@ def load_hub_rgbd(
         TypeError: if the depth column stores something else.
     """
     dataset = load_any(path_or_repo, split, streaming)
-    columns = {"image": image_column, "depth": depth_column}
-    check_columns(dataset, columns.values(), path_or_repo)
-    stored = dataset.features[depth_column]
-    if depth_scale is not None and not (isinstance(stored, datasets.Image) or _are_whole(stored)):
+    stored = (dataset.features or {}).get(depth_column)
+    if depth_scale is not None and stored and not (isinstance(stored, datasets.Image) or _are_whole(stored)):
         raise ValueError(f"Column {depth_column!r} stores no images but metres: leave out depth_scale.")
     features = {"image": Picture(), "depth": DepthMap(depth_scale=depth_scale)}
-    dataset = choose_columns(dataset, features, columns)
-    check_first_rows(dataset)
-    return dataset
+    return checked_columns(dataset, features, path_or_repo, {"image": image_column, "depth": depth_column})
 
 
 def _are_whole(feature: Any) -> bool:

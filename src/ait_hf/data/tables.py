@@ -225,20 +225,18 @@ def check_first_rows(dataset: AnyTable, check: Callable[[Row], None] = lambda ro
         raise first_error
 
 
-def load_columns(
-    path_or_repo: str | PathLike,
-    split: str,
-    streaming: bool,
+def checked_columns(
+    dataset: AnyTable,
     features: Mapping[str, Any],
+    name: str | PathLike,
     stored_as: Mapping[str, str] = {},
     *,
     hint: str = "",
     check: Callable[[Row], None] = lambda row: None,
 ) -> AnyTable:
-    """One split as of [`load_any`] with the columns of [`choose_columns`], if these are there ([`check_columns`]) and some of
-    the first rows can be used ([`check_first_rows`])."""
-    dataset = load_any(path_or_repo, split, streaming)
-    check_columns(dataset, [stored_as.get(column, column) for column in features], path_or_repo, hint)
+    """The columns of [`choose_columns`], if these are there ([`check_columns`]) and some of the first rows can be used
+    ([`check_first_rows`])."""
+    check_columns(dataset, [stored_as.get(column, column) for column in features], name, hint)
     dataset = choose_columns(dataset, features, stored_as)
     check_first_rows(dataset, check)
     return dataset

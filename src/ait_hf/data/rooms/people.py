@@ -29,13 +29,9 @@ THIGH, SHIN, ANKLE, FOOT = 0.245, 0.24, 0.03, 0.09
 
 # In head radii along the head's forward, left and up.
 FACE = {
-    "nose": (1.05, 0.0, -0.1),
-    "left_eye": (0.88, 0.36, 0.25),
-    "right_eye": (0.88, -0.36, 0.25),
-    "left_ear": (0.0, 1.0, 0.0),
-    "right_ear": (0.0, -1.0, 0.0),
-    "hair": (-0.25, 0.0, 0.3),
-}
+    "nose": (1.05, 0.0, -0.1), "left_eye": (0.88, 0.36, 0.25), "right_eye": (0.88, -0.36, 0.25),
+    "left_ear": (0.0, 1.0, 0.0), "right_ear": (0.0, -1.0, 0.0), "hair": (-0.25, 0.0, 0.3),
+}  # fmt: skip
 
 # Capsules: between which two points, radius, and what they are dressed in. Names without a side stand for both sides.
 BODY = (

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from PIL import Image
 
-from ...data.depth_png import save_depth_png
+from ...data.pixels import save_depth_png
 from ...drawing.colors import colorize_uncertainty
 from ...drawing.picture_files import save_image
 from ...inference.images import image_height_and_width, prepare_images
