@@ -116,14 +116,8 @@ def table_of_coco(
 
 
 def coco_classes(annotations: str | PathLike) -> tuple[list[str], list[int]]:
-    """The classes of a COCO json file.
-
-    Returns:
-        Names and category ids, both in the order of the ids: entry k belongs to class label k.
-
-    Raises:
-        FileNotFoundError, ValueError: as in [`load_coco`], or two classes have one name.
-    """
+    """The classes of a COCO json file: names and category ids, both in the order of the ids, so that entry k belongs to class
+    label k. `FileNotFoundError` and `ValueError` as in [`load_coco`], or if two classes have one name."""
     names = category_names(entries(read_annotations(Path(annotations)), "categories", annotations), annotations)
     return list(names.values()), list(names)
 

@@ -84,15 +84,11 @@ def check_box_format(
     area are left out elsewhere.)
 
     Args:
-        boxes: float `(n, 4)`, x, y, width, height as they are meant, pixels.
-        sizes: `(n, 2)`, width and height of the picture of each, pixels.
-        name: Of the file, for the message.
-        detected: Whether they are those of a detector, which may well leave the picture: then only boxes are refused that
+        boxes, sizes: float `(n, 4)`, x, y, width, height as they are meant, and `(n, 2)`, width and height of the picture of
+            each, pixels.
+        name, wanted: of the file, and what it has to hold, for the message, a `ValueError` with the likely reason.
+        detected: whether they are those of a detector, which may well leave the picture: then only boxes are refused that
             make sense in another way, nearly all of them.
-        wanted: What the file has to hold, for the message.
-
-    Raises:
-        ValueError: with the likely reason.
     """
     boxes, sizes = (np.asarray(values, dtype=np.float64) for values in (boxes, sizes))
     corners, extent = boxes[:, :2], boxes[:, 2:]

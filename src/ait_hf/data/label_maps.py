@@ -188,15 +188,9 @@ def load_label_maps(
 
 
 def load_ade20k(root: str | PathLike, split: str, *, cache_dir: str | PathLike | None = None) -> datasets.Dataset:
-    """Loads ADE20K's scene parsing benchmark (150 classes; number 0 in the files is ignored).
-
-    Args:
-        root: folder with `images/training`, `annotations/training`, the same for `validation`, and
-            `objectInfo150.txt`; a sample without such subfolders is the split "train".
-        split: "train" (20,210 images) or "validation" (2,000).
-
-    Returns, raises: as [`load_label_maps`], and `ValueError` for an unknown split.
-    """
+    """Loads ADE20K's scene parsing benchmark (150 classes; number 0 in the files is ignored), "train" (20,210 images) or
+    "validation" (2,000): result and errors as of [`load_label_maps`]. The folder `root` has `images/training`,
+    `annotations/training`, the same for `validation`, and `objectInfo150.txt`; a sample without such subfolders is "train"."""
     if split not in ADE20K_SPLITS:
         raise ValueError(f"Unknown split {split!r} of ADE20K; there are: {', '.join(ADE20K_SPLITS)}.")
     name = ADE20K_SPLITS[split] if (Path(root) / "images" / ADE20K_SPLITS[split]).is_dir() else split

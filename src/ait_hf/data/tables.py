@@ -130,7 +130,7 @@ def _named_as_stored(folder: Path, split: str) -> datasets.Features | None:
     return own[0]
 
 
-def _names_of_numbers(features: datasets.Features) -> dict[str, list[str]]:
+def _names_of_numbers(features: Mapping[str, Any]) -> dict[str, list[str]]:
     """Names of the classes by column, of columns of classes or of lists of them."""
     kinds = {name: kind.feature if isinstance(kind, datasets.List) else kind for name, kind in features.items()}
     return {name: kind.names for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)}
@@ -139,8 +139,7 @@ def _names_of_numbers(features: datasets.Features) -> dict[str, list[str]]:
 def stored_names(path_or_repo: str | PathLike, split: str, column: str) -> list[str] | None:
     """Names of the numbers in a column of lists, where the data set has them (a feature `ClassLabel`)."""
     feature = (load_any(path_or_repo, split, streaming=True).features or {}).get(column)
-    is_named = isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.ClassLabel)
-    return feature.feature.names if is_named else None
+    return _names_of_numbers({column: feature}).get(column) if isinstance(feature, datasets.List) else None
 
 
 def check_columns(dataset: AnyTable, columns: Iterable[str], name: str | PathLike, hint: str = "") -> None:

@@ -154,12 +154,9 @@ def synthetic_rooms(
     (`split_dataset_by_node`) and `DataLoader` workers see different rooms, and it resumes from `state_dict()`
     without rendering what came before. `set_epoch` changes the order of the shards.
 
-    Args:
-        split, size, seed: as of [`NumberedPictures`]. No two splits share a room, whatever their seeds.
-        num_examples: how many rooms. Defaults to no end (no room comes twice) for "train", and 64 otherwise.
-
-    Raises:
-        ValueError: if an argument is not one of these.
+    Arguments are those of [`NumberedPictures`], and how many rooms: by default without end (no room comes twice) for
+    "train", and 64 otherwise. No two splits share a room, whatever their seeds. `ValueError` if an argument is not one of
+    these.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, but is {split!r}.")
