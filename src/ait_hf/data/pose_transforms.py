@@ -84,7 +84,7 @@ class PoseTrainTransform(PoseEvalTransform):
     If no known joint lies in the random part, the part of [`PoseEvalTransform`] (flipped or not) takes its place.
 
     Args:
-        image_size, box_scale, normalize, skeleton, with_images: as in [`PoseEvalTransform`].
+        image_size, box_scale, common: arguments of [`PoseEvalTransform`].
         scale_range (`(lowest, highest)`): the part is larger than that of the evaluation by a uniform factor in this
             range; above 1 the person looks smaller.
         shift (`float`): the part moves by up to this share of the box's sides, in x and y.
@@ -105,11 +105,9 @@ class PoseTrainTransform(PoseEvalTransform):
         rotation: float = 40.0,
         rotation_p: float = 0.6,
         flip_p: float = 0.5,
-        normalize: bool = True,
-        skeleton: Skeleton = COCO_SKELETON,
-        with_images: bool = True,
+        **common,
     ):
-        super().__init__(image_size, box_scale, normalize, skeleton, with_images)
+        super().__init__(image_size, box_scale, **common)
         if not 0 < scale_range[0] <= scale_range[1]:
             raise ValueError(f"scale_range must be (lowest, highest) above 0, not {tuple(scale_range)}.")
         if shift < 0 or rotation < 0:

@@ -34,7 +34,11 @@ class SemanticEvalTransform:
     pad_size={"height": H, "width": W}, do_normalize=normalize)`.
 
     Args:
-        image_size, normalize, first_class, class_numbers: as in [`SemanticTrainTransform`].
+        image_size (`(height, width)`): the frame in pixels.
+        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
+        first_class (`int`): number, in `labels`, of the first of the task's classes.
+        class_numbers (`list[int]`, *optional*): for every class of the data set its number among the task's; by default
+            the same.
 
     Call:
         Gives the same dictionary as [`SemanticTrainTransform`] without `seed`, with `label_map` uint8 `(h, w)`, that of
@@ -73,14 +77,10 @@ class SemanticTrainTransform(SemanticEvalTransform):
     right and bottom, is zero in the image and ignored in the label map.
 
     Args:
-        image_size (`(height, width)`): the frame in pixels.
         scale_range (`(lowest, highest)`): the scale is uniform in this range.
         flip_p (`float`): probability of a horizontal flip.
         color_p (`float`): probability of a change of brightness, contrast, saturation and hue.
-        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
-        first_class (`int`): number, in `labels`, of the first of the task's classes.
-        class_numbers (`list[int]`, *optional*): for every class of the data set its number among the task's; by default
-            the same.
+        image_size, common: arguments of [`SemanticEvalTransform`].
 
     Call:
         Gives `{"pixel_values": float32 (3, H, W), "labels": int64 (H, W), 255 = ignored, "seed": int64 ()}`, with `path`
@@ -97,11 +97,9 @@ class SemanticTrainTransform(SemanticEvalTransform):
         scale_range: tuple[float, float] = (0.5, 2.0),
         flip_p: float = 0.5,
         color_p: float = 0.5,
-        normalize: bool = True,
-        first_class: int = 0,
-        class_numbers: Sequence[int] | None = None,
+        **common,
     ):
-        super().__init__(image_size, normalize, first_class, class_numbers)
+        super().__init__(image_size, **common)
         self.augment = v2.Compose(
             [
                 LargeScaleJitter(self.image_size, scale_range),
