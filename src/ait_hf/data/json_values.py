@@ -7,7 +7,6 @@ Every function gives the value, or raises `ValueError` with `what` (the file, th
 """
 
 import json
-from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -114,7 +113,9 @@ def check_box_format(
 
 def _finite(values: Any, count: int) -> list[float] | None:
     numbers = values.tolist() if isinstance(values, np.ndarray) else values
-    if isinstance(numbers, list | tuple) and len(numbers) == count and _are_numbers(numbers):
+    if not isinstance(numbers, list | tuple) or len(numbers) != count:
+        return None
+    if set(map(type, numbers)) <= _NUMBERS or all(map(_is_number, numbers)):
         try:
             array = np.array(numbers, dtype=np.float64)
         except OverflowError:  # a whole number beyond what floats hold
@@ -122,10 +123,6 @@ def _finite(values: Any, count: int) -> list[float] | None:
         if np.isfinite(array).all():
             return array.tolist()
     return None
-
-
-def _are_numbers(values: Sequence[Any]) -> bool:
-    return set(map(type, values)) <= _NUMBERS or all(map(_is_number, values))
 
 
 def _is_number(value: Any) -> bool:

@@ -185,8 +185,16 @@ class MaskCrops(Dataset):
     def __init__(self, dataset: datasets.Dataset, size: int = 64, source: str = "The data set"):
         self.rows = dataset.select_columns(["path", "height", "width", "boxes", "segmentation"])
         self.size = size
+        columns = dataset.select_columns(["boxes", "iscrowd"]).with_format("arrow")[:]
+        boxes, crowds = columns["boxes"].combine_chunks(), columns["iscrowd"].combine_chunks()
+        counts = crowds.value_lengths().to_numpy(zero_copy_only=False)
+        corners = boxes.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
+        thinnest = (corners[:, 2:] - corners[:, :2]).min(axis=1)
+        kept = ~crowds.flatten().to_numpy(zero_copy_only=False) & (thinnest >= MIN_CROP_SIDE)
+        rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        numbers = np.arange(len(rows), dtype=np.int32) - np.repeat(counts.cumsum() - counts, counts).astype(np.int32)
         # Of every object its row and its number there, as arrays, which data workers share: COCO has 860,000 objects.
-        self.row_numbers, self.numbers = _cuttable(dataset)
+        self.row_numbers, self.numbers = rows[kept], numbers[kept]
         if not len(self.numbers):
             raise ValueError(f"{source} has no object with a box of at least two pixels: there is no mask to cut.")
 
@@ -216,10 +224,16 @@ class FitFrame(v2.Transform):
         return {"size": size, "top": 0, "left": 0, "height": size[0], "width": size[1]}
 
     def transform(self, inpt: tv_tensors.TVTensor, params: dict[str, Any]) -> tv_tensors.TVTensor:
-        if isinstance(inpt, tv_tensors.Mask):
-            return _resized_part(inpt, **params)
-        resized = F.resize(inpt, params["size"], antialias=True)
-        return F.crop(resized, params["top"], params["left"], params["height"], params["width"])
+        size, starts, lengths = params["size"], (params["top"], params["left"]), (params["height"], params["width"])
+        if not isinstance(inpt, tv_tensors.Mask):
+            return F.crop(F.resize(inpt, size, antialias=True), *starts, *lengths)
+        # Only the pixels of the part are made: at scale 3 there are nine times as many. In whole numbers: pixel i of the target
+        # lies at (i + 1/2) * source / target in the source, rounded down.
+        rows, columns = (
+            (2 * torch.arange(start, start + length) + 1) * source // (2 * target)
+            for start, length, source, target in zip(starts, lengths, inpt.shape[-2:], size)
+        )
+        return tv_tensors.Mask(inpt[:, rows[:, None], columns])
 
 
 class LargeScaleJitter(FitFrame):
@@ -239,31 +253,6 @@ class LargeScaleJitter(FitFrame):
         height, width = (min(side, frame) for side, frame in zip(size, self.image_size))
         top, left = (int(torch.randint(full - part + 1, ())) for full, part in zip(size, (height, width)))
         return {"size": size, "top": top, "left": left, "height": height, "width": width}
-
-
-def _cuttable(dataset: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Of every object whose mask can be cut to its box its row and its number in the row, int32."""
-    columns = dataset.select_columns(["boxes", "iscrowd"]).with_format("arrow")[:]
-    boxes, crowds = columns["boxes"].combine_chunks(), columns["iscrowd"].combine_chunks()
-    counts = crowds.value_lengths().to_numpy(zero_copy_only=False)
-    corners = boxes.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
-    thinnest = (corners[:, 2:] - corners[:, :2]).min(axis=1)
-    kept = ~crowds.flatten().to_numpy(zero_copy_only=False) & (thinnest >= MIN_CROP_SIDE)
-    rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    numbers = np.arange(len(rows), dtype=np.int32) - np.repeat(counts.cumsum() - counts, counts).astype(np.int32)
-    return rows[kept], numbers[kept]
-
-
-def _resized_part(
-    masks: tv_tensors.Mask, size: tuple[int, int], top: int, left: int, height: int, width: int
-) -> tv_tensors.Mask:
-    """Resizes by nearest neighbour, but makes only the pixels of the part: at scale 3 there are nine times as many."""
-    # In whole numbers: pixel i of the target lies at (i + 1/2) * source / target in the source, rounded down.
-    rows, columns = (
-        (2 * torch.arange(start, start + length) + 1) * source // (2 * target)
-        for start, length, source, target in zip((top, left), (height, width), masks.shape[-2:], size)
-    )
-    return tv_tensors.Mask(masks[:, rows[:, None], columns])
 
 
 def _objects(row: dict[str, Any], with_masks: bool) -> dict[str, Any]:

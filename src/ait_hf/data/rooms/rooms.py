@@ -173,9 +173,7 @@ def figure_fits(figure: Figure, room: Extent, camera: Camera, objects: Sequence[
 
 def _is_free(shape: Box | Sphere | Cylinder, objects: list[SceneObject], camera: Camera) -> bool:
     center, radius = shape.bounding_sphere
-    if math.dist(center, camera.position) < radius + NEAREST_OBJECT:
-        return False
-    others = (item.shape.bounding_sphere for item in objects)
+    others = [(camera.position, NEAREST_OBJECT), *(item.shape.bounding_sphere for item in objects)]
     return all(math.dist(center, other) > radius + other_radius for other, other_radius in others)
 
 
