@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classes of data and of a model, or joints, paired by their names, whatever numbers either gives them.
 
-Names are compared exactly but for what nobody sees: surrounding white space, and whether an accent is part of its letter
-(Unicode's NFC and NFD).
+Names are compared exactly but for what nobody sees: surrounding white space, and whether an accent is part of its
+letter (Unicode's NFC and NFD).
 """
 
 import difflib
@@ -21,9 +21,9 @@ _NEAR = 0.6  # least likeness of a near miss, 0..1
 
 @dataclass(frozen=True)
 class DataClasses:
-    """The classes, or joints, of some data: `source` is what messages call these, `names` are in the order of the numbers in
-    the data's rows, `shown` are the numbers of those that are there at all, `None` where that is not known before everything
-    is read."""
+    """The classes, or joints, of some data: `source` is what messages call these, `names` are in the order of the
+    numbers in the data's rows, `shown` are the numbers of those that are there at all, `None` where that is not known
+    before everything is read."""
 
     source: str
     names: Sequence[str]
@@ -32,8 +32,8 @@ class DataClasses:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Which class of the data is which of a model: `names` are the model's, in the order of its numbers, `numbers` say for
-    every class of the data its number among these, or -1 if there is none (and nothing of it)."""
+    """Which class of the data is which of a model: `names` are the model's, in the order of its numbers, `numbers` say
+    for every class of the data its number among these, or -1 if there is none (and nothing of it)."""
 
     names: Sequence[str]
     numbers: Sequence[int]
@@ -71,9 +71,9 @@ def are_unnamed(names: Sequence[str]) -> bool:
 def pair_classes(
     known: Sequence[str], data: DataClasses, model: str, *, option: str, by_order: bool = False, advice: str = ""
 ) -> Pairs:
-    """Pairs classes of data with the `known` ones of a model by their names or, as a model without names needs, `by_order`.
-    Messages call the model `model`, and say which `option` a user sets to pair by order, and as `advice` what else can be
-    done if the data show a class that the model lacks.
+    """Pairs classes of data with the `known` ones of a model by their names or, as a model without names needs,
+    `by_order`. Messages call the model `model`, and say which `option` a user sets to pair by order, and as `advice`
+    what else can be done if the data show a class that the model lacks.
 
     Raises:
         ValueError: two classes of one name; the data show a class that the model lacks; the model has no names, or

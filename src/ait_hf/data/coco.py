@@ -52,9 +52,9 @@ def load_coco(
 ) -> datasets.Dataset:
     """Loads the objects of a COCO json file, one row per image.
 
-    The file is checked as a whole when its table is built, which is kept in the cache until the file changes; and that all
-    images exist and have the size that it says, whenever one of them has changed. Boxes are clipped to their image. Left out,
-    and logged with their numbers and first ids, are objects that nothing can be learnt from, see
+    The file is checked as a whole when its table is built, which is kept in the cache until the file changes; and that
+    all images exist and have the size that it says, whenever one of them has changed. Boxes are clipped to their
+    image. Left out, and logged with their numbers and first ids, are objects that nothing can be learnt from, see
     [`~ait_hf.data.coco_files.clean_content`].
 
     Args:
@@ -75,9 +75,9 @@ def load_coco(
     Raises:
         FileNotFoundError: if the json file, the folder or an image does not exist.
         ValueError: if the file is malformed: not JSON, a section or key missing, an id given twice, an unknown image
-            or category, two categories of one name, a value of another type than it should be, a segmentation that is no
-            polygon list nor RLE, an RLE or a picture of another size, boxes that are not x, y, width, height in pixels, or
-            a picture that [`~ait_hf.model.image_reading_ait.read_image`] does not take.
+            or category, two categories of one name, a value of another type than it should be, a segmentation that is
+            no polygon list nor RLE, an RLE or a picture of another size, boxes that are not x, y, width, height in
+            pixels, or a picture that [`~ait_hf.model.image_reading_ait.read_image`] does not take.
     """
     read = partial(_read_rows, keep_empty=keep_empty)
     options = (keep_empty, with_masks)
@@ -94,9 +94,9 @@ def table_of_coco(
     *,
     with_masks: bool = False,
 ) -> datasets.Dataset:
-    """A [`~ait_hf.data.tables.checked_table`] of an annotation file, whose pictures are checked, too, whenever one has changed:
-    the rows, of at least the columns `image`, `path`, `height` and `width`, that `read_rows` makes of the content and the
-    folder. `options` is what they depend on beside the files."""
+    """A [`~ait_hf.data.tables.checked_table`] of an annotation file, whose pictures are checked, too, whenever one has
+    changed: the rows, of at least the columns `image`, `path`, `height` and `width`, that `read_rows` makes of the
+    content and the folder. `options` is what they depend on beside the files."""
     annotations, images = Path(annotations).absolute(), Path(images).absolute()
     check_is_file(annotations)
     if not images.is_dir():
@@ -116,8 +116,8 @@ def table_of_coco(
 
 
 def coco_classes(annotations: str | PathLike) -> tuple[list[str], list[int]]:
-    """The classes of a COCO json file: names and category ids, both in the order of the ids, so that entry k belongs to class
-    label k. `FileNotFoundError` and `ValueError` as in [`load_coco`], or if two classes have one name."""
+    """The classes of a COCO json file: names and category ids, both in the order of the ids, so that entry k belongs
+    to class label k. `FileNotFoundError` and `ValueError` as in [`load_coco`], or if two classes have one name."""
     names = category_names(entries(read_annotations(Path(annotations)), "categories", annotations), annotations)
     return list(names.values()), list(names)
 

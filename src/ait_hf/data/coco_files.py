@@ -54,9 +54,9 @@ COMPANIONS = "annotations of ._ files, which are no pictures"
 
 @dataclass
 class CocoContent:
-    """A COCO dictionary (its `name` is the file's, for messages) whose values have the right types; its `annotations` are
-    cleaned, see [`clean_content`]: `dropped` has the ids of those that were left out, by reason, `mended_areas` of those
-    whose area was not that of their box."""
+    """A COCO dictionary (its `name` is the file's, for messages) whose values have the right types; its `annotations`
+    are cleaned, see [`clean_content`]: `dropped` has the ids of those that were left out, by reason, `mended_areas` of
+    those whose area was not that of their box."""
 
     name: str
     content: Entry
@@ -71,8 +71,8 @@ class CocoContent:
         return [(image, annotations[image["id"]]) for image in self.content["images"]]
 
     def pictures(self, folder: Path) -> dict[int, Path]:
-        """The picture of every image, by the image's id; `FileNotFoundError` if one does not exist, `ValueError` if an image
-        has no name."""
+        """The picture of every image, by the image's id; `FileNotFoundError` if one does not exist, `ValueError` if an
+        image has no name."""
         finder = FileFinder()
         names = {image["id"]: file_name(image, self.name) for image in self.content["images"]}
         found = {number: finder.find(folder, name) for number, name in names.items()}
@@ -120,8 +120,8 @@ def read_coco_file(path: Path, *, with_masks: bool = False) -> CocoContent:
 
 
 def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_memory: bool = False) -> CocoContent:
-    """Checks a COCO dictionary and leaves out what nothing can be learnt from: boxes without area or outside their image,
-    objects all of whose polygons have fewer than three points, annotations of `._` files.
+    """Checks a COCO dictionary and leaves out what nothing can be learnt from: boxes without area or outside their
+    image, objects all of whose polygons have fewer than three points, annotations of `._` files.
 
     Ids, sizes, boxes, areas, crowds, segmentations and joints are taken by their types. Joints in a category that has
     `keypoints` are counted anew; an empty list are as many that are not annotated.
@@ -130,12 +130,12 @@ def clean_content(content: Entry, name: str, *, with_masks: bool = False, in_mem
         content: Sections `images`, `annotations` and `categories`. It is not changed.
         name: Of the file, for messages.
         with_masks: Leave out objects without a segmentation, too.
-        in_memory: Whether it was never a file: then entries need ids only, may be of other images and categories, a joint
-            may have any visibility, and `num_keypoints` is not made up.
+        in_memory: Whether it was never a file: then entries need ids only, may be of other images and categories, a
+            joint may have any visibility, and `num_keypoints` is not made up.
 
     Raises:
-        ValueError: A section, an entry or a value is not what it should be, with the file, the id and the key; or too many
-            boxes are odd, see [`~ait_hf.data.json_values.check_box_format`].
+        ValueError: A section, an entry or a value is not what it should be, with the file, the id and the key; or too
+            many boxes are odd, see [`~ait_hf.data.json_values.check_box_format`].
     """
     required = _REQUIRED_IN_MEMORY if in_memory else _REQUIRED
     categories, images, annotations = (entries(content, section, name, required[section]) for section in _REQUIRED)
@@ -247,8 +247,8 @@ def clipped_box(corners: list[float], image: Entry) -> list[float] | None:
 
 
 def _typed(annotation: Entry, image: Entry, num_joints: int | None, where: str, in_memory: bool) -> Entry:
-    """The annotation with values of the right types; without `segmentation` if it has none, with `None` if nothing is left
-    of it."""
+    """The annotation with values of the right types; without `segmentation` if it has none, with `None` if nothing is
+    left of it."""
     typed = annotation | {"iscrowd": int(flag(annotation.get("iscrowd", 0), f"{where} has iscrowd"))}
     if "bbox" in annotation:
         typed["bbox"] = finite_numbers(annotation["bbox"], 4, f"{where} has a bbox")

@@ -42,13 +42,13 @@ def load_coco_keypoints(
 ) -> datasets.Dataset:
     """Loads the people of a COCO keypoint file, one row per person with at least one annotated joint.
 
-    File, table, pictures and boxes are treated as by [`~ait_hf.data.coco.load_coco`]. Left out, and logged with their numbers
-    and first ids, are crowds and people that nothing can be learnt from: without an annotated joint inside their box, or as
-    in [`~ait_hf.data.coco_files.clean_content`].
+    File, table, pictures and boxes are treated as by [`~ait_hf.data.coco.load_coco`]. Left out, and logged with their
+    numbers and first ids, are crowds and people that nothing can be learnt from: without an annotated joint inside
+    their box, or as in [`~ait_hf.data.coco_files.clean_content`].
 
     Args:
-        annotations: json file with the sections `images`, `annotations` and `categories`; one category has `keypoints`,
-            the names of joints, which may be in any order.
+        annotations: json file with the sections `images`, `annotations` and `categories`; one category has
+            `keypoints`, the names of joints, which may be in any order.
         images: folder that the image names start from.
         skeleton: name of the joints, see [`~ait_hf.data.skeletons.skeleton`].
         cache_dir: where the table is cached; by default that of 🤗 datasets.
@@ -56,13 +56,13 @@ def load_coco_keypoints(
     Returns:
         Rows with `image` (PIL, RGB), `path` (of the image), `image_id`, `height` and `width` (pixels), `id` (of the
         annotation), `box` (x1, y1, x2, y2, float32 pixels), `keypoints` (joints x 3 float32: x, y in pixels and
-        visibility 0 not annotated, 1 hidden, 2 seen; where 0, all three are 0; in the skeleton's order), `area` (of the
-        person's mask, square pixels, which the evaluation measures distances by) and `iscrowd` (always false).
+        visibility 0 not annotated, 1 hidden, 2 seen; where 0, all three are 0; in the skeleton's order), `area` (of
+        the person's mask, square pixels, which the evaluation measures distances by) and `iscrowd` (always false).
 
     Raises:
-        FileNotFoundError, ValueError: as [`~ait_hf.data.coco.load_coco`]; and `ValueError` if there is no category with
-            keypoints or several, a joint that the skeleton lacks, or a visibility other than 0, 1, 2; if nobody is left;
-            or if the skeleton is unknown.
+        FileNotFoundError, ValueError: as [`~ait_hf.data.coco.load_coco`]; and `ValueError` if there is no category
+            with keypoints or several, a joint that the skeleton lacks, or a visibility other than 0, 1, 2; if nobody
+            is left; or if the skeleton is unknown.
     """
     read_rows = partial(_read_rows, name=skeleton)
     return table_of_coco(annotations, images, KEYPOINT_FEATURES, read_rows, (skeleton,), cache_dir)
@@ -94,10 +94,10 @@ def with_joints_in_order(content: dict[str, Any], name: str, joints: Skeleton) -
 
 
 def person_category(content: dict[str, Any], name: str, joints: Skeleton) -> tuple[int, list[int]]:
-    """The category of a COCO dictionary (of the file `name`, for messages) whose objects have the joints of a skeleton, in any
-    order: its id, and for every joint of the file its number in the skeleton, or -1 if it is not there (and annotated
-    nowhere). `ValueError` if no category has keypoints, several do, a joint comes twice, or one is annotated that the
-    skeleton does not have."""
+    """The category of a COCO dictionary (of the file `name`, for messages) whose objects have the joints of a
+    skeleton, in any order: its id, and for every joint of the file its number in the skeleton, or -1 if it is not
+    there (and annotated nowhere). `ValueError` if no category has keypoints, several do, a joint comes twice, or one
+    is annotated that the skeleton does not have."""
     found = [entry for entry in content["categories"] if entry.get("keypoints")]
     if len(found) != 1:
         raise ValueError(

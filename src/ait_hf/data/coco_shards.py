@@ -44,8 +44,8 @@ def load_coco_shards(
         path_or_repo, split, streaming: as of [`~ait_hf.data.tables.load_any`].
         num_classes: number of classes; `None` if it is not known.
         image_column: column of the images; of WebDataset the files' ending, such as `"jpg"`.
-        json_column: of WebDataset, the ending of the files that hold all other columns but `path` as a JSON object. Left
-            out, these are columns of their own.
+        json_column: of WebDataset, the ending of the files that hold all other columns but `path` as a JSON object.
+            Left out, these are columns of their own.
         with_images: `False` leaves out the images.
 
     Returns:
@@ -69,11 +69,11 @@ def load_coco_shards(
 
 
 def load_mask_shards(path_or_repo: str | PathLike, split: str, **options) -> AnyTable:
-    """Loads every object by itself, for [`~ait_hf.data.object_transforms.CutMask`]; no crowds, no boxes thinner than two
-    pixels.
+    """Loads every object by itself, for [`~ait_hf.data.object_transforms.CutMask`]; no crowds, no boxes thinner than
+    two pixels.
 
-    Arguments, among them as `options` `image_column`, `json_column` and `streaming`, and errors as in [`load_coco_shards`]; a
-    row that is not as it should be raises `ValueError` on access.
+    Arguments, among them as `options` `image_column`, `json_column` and `streaming`, and errors as in
+    [`load_coco_shards`]; a row that is not as it should be raises `ValueError` on access.
 
     Returns:
         Rows with `path`, `height`, `width` (of the image, pixels), `box` (x1, y1, x2, y2, float32 pixels) and
@@ -103,8 +103,8 @@ def load_keypoint_shards(
         path_or_repo, split, with_images, streaming: as in [`load_coco_shards`].
 
     Returns:
-        Rows as of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], without people that nothing can be learnt from, who
-        are left out as there.
+        Rows as of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], without people that nothing can be learnt from,
+        who are left out as there.
 
     Raises:
         ValueError: if the split or a column does not exist, or none of the first rows can be read.
@@ -129,8 +129,8 @@ def load_keypoint_shards(
 
 
 def check_objects(row: Row, num_classes: int | None) -> None:
-    """`ValueError`, which names the row's `path`, if a column is empty, the lists of its objects differ in length, a class
-    is not among the `num_classes`, or a box ends before it begins or leaves the image."""
+    """`ValueError`, which names the row's `path`, if a column is empty, the lists of its objects differ in length, a
+    class is not among the `num_classes`, or a box ends before it begins or leaves the image."""
     where = f"Sample {row['path']}"
     for column in (*_OF_IMAGES, *_OF_OBJECTS):
         if row[column] is None:
@@ -152,9 +152,9 @@ def check_objects(row: Row, num_classes: int | None) -> None:
 
 
 def usable_objects(row: Row, num_classes: int | None) -> Row:
-    """A row without the objects that nothing can be learnt from, as in files: boxes without area, and objects all of whose
-    polygons have fewer than three points. What is left out of a row is logged once. `ValueError` as of [`check_objects`], or
-    if a segmentation is neither polygons nor an RLE of the image's size."""
+    """A row without the objects that nothing can be learnt from, as in files: boxes without area, and objects all of
+    whose polygons have fewer than three points. What is left out of a row is logged once. `ValueError` as of
+    [`check_objects`], or if a segmentation is neither polygons nor an RLE of the image's size."""
     check_objects(row, num_classes)
     where, kept, dropped = f"Sample {row['path']}", [], defaultdict(list)
     segmentations = list(row["segmentation"])
@@ -178,8 +178,8 @@ def usable_objects(row: Row, num_classes: int | None) -> Row:
 def _unpacked(
     path_or_repo: str | PathLike, split: str, image_column: str, json_column: str, streaming: bool
 ) -> AnyTable:
-    """WebDataset with the contents of its JSON files as columns. What these are is said, as it would be guessed from the
-    first five files, where numbers may be whole by chance."""
+    """WebDataset with the contents of its JSON files as columns. What these are is said, as it would be guessed from
+    the first five files, where numbers may be whole by chance."""
     text = datasets.Value("string")
     packed = {image_column: datasets.Image(), json_column: datasets.Json(), "__key__": text, "__url__": text}
     dataset = load_any(path_or_repo, split, streaming, datasets.Features(packed))
@@ -248,8 +248,8 @@ def _check_first_boxes(dataset: AnyTable, name: str | PathLike) -> None:
 
 
 def _is_usable_person(row: Row) -> bool:
-    """Whether something can be learnt from a person, else it is logged why not. Rows that are not as they should be are left
-    to those who use them."""
+    """Whether something can be learnt from a person, else it is logged why not. Rows that are not as they should be
+    are left to those who use them."""
     box, joints = row["box"], np.array(row["keypoints"] or [[0, 0, 0]], dtype=np.float64).reshape(-1, 3)
     if row["iscrowd"]:
         reason = CROWDS

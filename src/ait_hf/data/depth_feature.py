@@ -27,9 +27,9 @@ _SATURATED = np.iinfo(np.uint16).max
 
 
 def read_depth_header(path: str | Path) -> ImageHeader:
-    """Reads the size of a 16-bit PNG, an integer or float TIFF, or a two-dimensional `.npy` array, checks that it can hold
-    metric depth, and says as its mode whether it has floats (`"F"`). `ValueError` if the file cannot be read, has several
-    channels, or has 8 bits per pixel."""
+    """Reads the size of a 16-bit PNG, an integer or float TIFF, or a two-dimensional `.npy` array, checks that it can
+    hold metric depth, and says as its mode whether it has floats (`"F"`). `ValueError` if the file cannot be read, has
+    several channels, or has 8 bits per pixel."""
     if Path(path).suffix.lower() == ".npy":
         array = open_array(path)
         mode = FLOATS if _is_float_array(array, str(path)) else "I"
@@ -43,10 +43,10 @@ def read_depth_header(path: str | Path) -> ImageHeader:
 class DepthMap:
     """Depth map feature: on access a float32 array of shape `(height, width)` in metres, 0 = missing.
 
-    Accepts as input a path, a dictionary with `path` or `bytes` and perhaps `depth_scale`, or an array: of metres if its
-    numbers are floats, of whole numbers otherwise, (height, width), perhaps with one channel before or behind. Files are
-    16-bit PNG, integer or float TIFF, or two-dimensional `.npy`. In 16 bits the largest value, 65535, counts as missing
-    like 0: 7-Scenes marks pixels without depth so, and elsewhere the sensor was saturated.
+    Accepts as input a path, a dictionary with `path` or `bytes` and perhaps `depth_scale`, or an array: of metres if
+    its numbers are floats, of whole numbers otherwise, (height, width), perhaps with one channel before or behind.
+    Files are 16-bit PNG, integer or float TIFF, or two-dimensional `.npy`. In 16 bits the largest value, 65535, counts
+    as missing like 0: 7-Scenes marks pixels without depth so, and elsewhere the sensor was saturated.
 
     Args:
         depth_scale (`float`, *optional*): Divisor from stored values to metres for examples that do not carry their

@@ -40,7 +40,7 @@ class _DepthSamples:
 
 
 class DepthEvalTransform(_DepthSamples, MapEvalTransform):
-    """[`~ait_hf.data.map_transforms.MapEvalTransform`] of one RGB-D sample; gives what [`DepthTrainTransform`] does."""
+    """[`~ait_hf.data.map_transforms.MapEvalTransform`] of an RGB-D sample; gives what [`DepthTrainTransform`] does."""
 
     def __init__(self, size: int | tuple[int, int] | None = None):
         super().__init__(*DEPTH_MAP, size)
@@ -104,16 +104,16 @@ def cut_depth(
 ) -> torch.Tensor:
     """Vertical CutDepth: replaces a strip of the image's columns by depth.
 
-    As in GLPDepth, the strip starts at column `l = floor(alpha * W)` and is
-    `floor(max((W - alpha * W) * beta * p, 1))` columns wide. All three channels become `depth / max_depth`, clipped to
-    [0, 1]; missing depth is black.
+    As in GLPDepth, the strip starts at column `l = floor(alpha * W)` and is `floor(max((W - alpha * W) * beta * p,
+    1))` columns wide. All three channels become `depth / max_depth`, clipped to [0, 1]; missing depth is black.
 
     GLPDepth's code writes depth in millimetres into an 8-bit image, where it overflows: what is left is the lowest
     byte, a sawtooth of 256 mm. The scaled depth here is what CutDepth (Ishii and Yamashita, arXiv:2107.07684)
     describes, and it stays in the range that the changes of colour expect.
 
-    The image is float `(3, H, W)` in [0, 1], depth float `(1, H, W)` and `max_depth` in metres; `alpha` and `beta` are in
-    [0, 1), in training drawn uniformly; `p` is the largest share of the columns from `l` on that the strip may cover.
+    The image is float `(3, H, W)` in [0, 1], depth float `(1, H, W)` and `max_depth` in metres; `alpha` and `beta` are
+    in [0, 1), in training drawn uniformly; `p` is the largest share of the columns from `l` on that the strip may
+    cover.
     """
     width = image.shape[-1]
     left = int(alpha * width)

@@ -30,15 +30,15 @@ def is_hidden(name: str) -> bool:
 
 
 def files_with_suffix(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """The files of a folder with one of the suffixes (lower case, with dot), sorted. Hidden ones are left out, see also
-    [`is_companion`]."""
+    """The files of a folder with one of the suffixes (lower case, with dot), sorted. Hidden ones are left out, see
+    also [`is_companion`]."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not is_hidden(entry.name) and entry.is_file())
     return [folder / name for name in names if Path(name).suffix.lower() in suffixes]
 
 
 def files_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
-    """The files of [`files_with_suffix`] by their stems, with composed characters; `ValueError` if two have the same stem."""
+    """The files of [`files_with_suffix`] by their stems (NFC); `ValueError` if two have the same stem."""
     files: dict[str, Path] = {}
     for path in files_with_suffix(folder, suffixes):
         stem = unicodedata.normalize("NFC", path.stem)
@@ -51,9 +51,10 @@ def files_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
 def paired_files(
     images: Path, others: Path, suffixes: Collection[str], who: str = "files", where: str = ""
 ) -> dict[str, tuple[Path, Path]]:
-    """The images of one folder with the files of another, of these suffixes, that have the same stems, by these, in the order
-    of the images' names. `FileNotFoundError` if a folder does not exist, `ValueError` if a file has no partner (`who` and
-    `where` are what the message calls the files, and what a pair is, or where), or two have one stem."""
+    """The images of one folder with the files of another, of these suffixes, that have the same stems, by these, in
+    the order of the images' names. `FileNotFoundError` if a folder does not exist, `ValueError` if a file has no
+    partner (`who` and `where` are what the message calls the files, and what a pair is, or where), or two have one
+    stem."""
     for place in (images, others):
         if not place.is_dir():
             raise FileNotFoundError(f"The folder {place} does not exist.")
@@ -66,9 +67,9 @@ def paired_files(
 
 
 class FileFinder:
-    """Finds the files that a list names, also where a name is spelled in another way than the file's: with back-slashes,
-    with é as one character instead of two (or the other way round), with a suffix in capitals, or without any. Folders
-    are read once."""
+    """Finds the files that a list names, also where a name is spelled in another way than the file's: with
+    back-slashes, with é as one character instead of two (or the other way round), with a suffix in capitals, or
+    without any. Folders are read once."""
 
     def __init__(self):
         self._folders: dict[Path, dict[str, list[str]]] = {}

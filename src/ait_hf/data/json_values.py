@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Values of JSON files, taken by their types: text that looks like a number is no number, and neither is `true`; and whether
-boxes are of the format that they should have.
+"""Values of JSON files, taken by their types: text that looks like a number is no number, and neither is `true`; and
+whether boxes are of the format that they should have.
 
 Every function gives the value, or raises `ValueError` with `what` (the file, the entry and the key) at the beginning.
 """
@@ -79,15 +79,15 @@ def name_text(value: Any, what: str) -> str:
 def check_box_format(
     boxes: np.ndarray, sizes: np.ndarray, name: str, *, detected: bool = False, wanted: str = "x, y, width, height"
 ) -> None:
-    """Refuses boxes of which too many leave their picture by more than a pixel or have a side under a pixel. (Boxes without
-    area are left out elsewhere.)
+    """Refuses boxes of which too many leave their picture by more than a pixel or have a side under a pixel. (Boxes
+    without area are left out elsewhere.)
 
     Args:
-        boxes, sizes: float `(n, 4)`, x, y, width, height as they are meant, and `(n, 2)`, width and height of the picture of
-            each, pixels.
+        boxes, sizes: float `(n, 4)`, x, y, width, height as they are meant, and `(n, 2)`, width and height of the
+            picture of each, pixels.
         name, wanted: of the file, and what it has to hold, for the message, a `ValueError` with the likely reason.
-        detected: whether they are those of a detector, which may well leave the picture: then only boxes are refused that
-            make sense in another way, nearly all of them.
+        detected: whether they are those of a detector, which may well leave the picture: then only boxes are refused
+            that make sense in another way, nearly all of them.
     """
     boxes, sizes = (np.asarray(values, dtype=np.float64) for values in (boxes, sizes))
     corners, extent = boxes[:, :2], boxes[:, 2:]

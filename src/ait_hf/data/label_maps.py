@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Images with label maps (the class of every pixel), in folders or in any 🤗 data set, and the feature that decodes them.
+"""Images with label maps (the class of every pixel), in folders or any 🤗 data set, and the feature that decodes them.
 
 In a row, `label_map` counts classes 0..n-1 and 255 is ignored, whatever numbers the files use.
 """
@@ -37,16 +37,16 @@ _ROWS_LOOKED_AT = 64  # of a stream, which may have no end
 
 @dataclass
 class LabelMap(datasets.Image):
-    """Label map feature: stored as `datasets.Image`, on access a uint8 array `(height, width)` of classes 0..n-1, 255 =
-    ignored.
+    """Label map feature: stored as `datasets.Image`, on access a uint8 array `(height, width)` of classes 0..n-1, 255
+    = ignored.
 
     Args:
         class_ids: number in the files of every class, in the order of the classes.
         ignored_ids: numbers of pixels that do not count.
 
     Raises:
-        ValueError: on access, naming the file, if it has not one channel of at most 8 bits, a number that is neither a class
-            nor ignored, or no pixel of a class.
+        ValueError: on access, naming the file, if it has not one channel of at most 8 bits, a number that is neither a
+            class nor ignored, or no pixel of a class.
     """
 
     class_ids: Sequence[int] = (0,)
@@ -70,8 +70,8 @@ class LabelMap(datasets.Image):
         return labels.astype(np.uint8)
 
     def classes_of(self, found: Collection[int], name: str) -> list[int]:
-        """The classes that the numbers found in a label map are, ascending; `ValueError`, with its `name`, for one that is
-        neither a class nor ignored."""
+        """The classes that the numbers found in a label map are, ascending; `ValueError`, with its `name`, for one
+        that is neither a class nor ignored."""
         for number in found:
             if number not in self.class_ids and number not in self.ignored_ids:
                 raise ValueError(
@@ -82,9 +82,9 @@ class LabelMap(datasets.Image):
         return [label for label, number in enumerate(self.class_ids) if number in found]
 
     def check_found(self, found: Collection[int], where: str | PathLike) -> str:
-        """A remark, or nothing, about all numbers found in the label maps of `where`: with a single class nothing but ignored
-        pixels are left beside it. `ValueError` if of several classes all but one are ignored: everything would be that class,
-        and be right."""
+        """A remark, or nothing, about all numbers found in the label maps of `where`: with a single class nothing but
+        ignored pixels are left beside it. `ValueError` if of several classes all but one are ignored: everything would
+        be that class, and be right."""
         ignored = sorted(set(found) & set(self.ignored_ids))
         if not ignored or len(set(found) & set(self.class_ids)) > 1:
             return ""
@@ -111,8 +111,8 @@ def label_map_feature(
     ignored_ids: Sequence[int] | None = None,
     class_ids: Sequence[int] | None = None,
 ) -> LabelMap:
-    """Arguments as of [`load_label_maps`]; `ValueError` if there are not so many numbers, one is given twice, or an ignored
-    one is that of a class."""
+    """Arguments as of [`load_label_maps`]; `ValueError` if there are not so many numbers, one is given twice, or an
+    ignored one is that of a class."""
     if class_ids is None:
         class_ids = range(first_id, first_id + num_classes)
         if not 1 <= num_classes <= MAX_CLASSES or first_id < 0 or class_ids[-1] > _LARGEST:
@@ -158,8 +158,8 @@ def load_label_maps(
         num_classes: number of classes, 1 to 255.
         first_id: number in the files of the first class (ADE20K: 1); the others follow.
         ignored_ids: numbers in the files of pixels that do not count; by default 255, unless that is a class's.
-        class_ids: number in the files of every class, in their order, where these do not follow one another: 0 and 255 of
-            black and white masks.
+        class_ids: number in the files of every class, in their order, where these do not follow one another: 0 and 255
+            of black and white masks.
         cache_dir: where the table is cached; by default that of 🤗 datasets.
 
     Returns:
@@ -188,9 +188,10 @@ def load_label_maps(
 
 
 def load_ade20k(root: str | PathLike, split: str, *, cache_dir: str | PathLike | None = None) -> datasets.Dataset:
-    """Loads ADE20K's scene parsing benchmark (150 classes; number 0 in the files is ignored), "train" (20,210 images) or
-    "validation" (2,000): result and errors as of [`load_label_maps`]. The folder `root` has `images/training`,
-    `annotations/training`, the same for `validation`, and `objectInfo150.txt`; a sample without such subfolders is "train"."""
+    """Loads ADE20K's scene parsing benchmark (150 classes; number 0 in the files is ignored), "train" (20,210 images)
+    or "validation" (2,000): result and errors as of [`load_label_maps`]. The folder `root` has `images/training`,
+    `annotations/training`, the same for `validation`, and `objectInfo150.txt`; a sample without such subfolders is
+    "train"."""
     if split not in ADE20K_SPLITS:
         raise ValueError(f"Unknown split {split!r} of ADE20K; there are: {', '.join(ADE20K_SPLITS)}.")
     name = ADE20K_SPLITS[split] if (Path(root) / "images" / ADE20K_SPLITS[split]).is_dir() else split
@@ -273,14 +274,14 @@ def load_label_map_shards(
     Args:
         path_or_repo, split, streaming: as of [`~ait_hf.data.tables.load_any`].
         image_column, label_map_column: names of the columns; of WebDataset the files' endings.
-        num_classes, numbers: `first_id`, `ignored_ids` and `class_ids` as in [`load_label_maps`], of the stored numbers.
+        num_classes, numbers: `first_id`, `ignored_ids`, `class_ids` as in [`load_label_maps`], of what is stored.
 
     Returns:
         Examples with `image` (PIL, RGB) and `label_map` (uint8 array `(height, width)`, classes 0..n-1, 255 = ignored).
 
     Raises:
-        ValueError: if the split or a column does not exist, the numbers make no sense, none of the first label maps can be
-            used, or of several classes all but one are ignored (of a stream, in its first label maps).
+        ValueError: if the split or a column does not exist, the numbers make no sense, none of the first label maps
+            can be used, or of several classes all but one are ignored (of a stream, in its first label maps).
     """
     features = {"image": Picture(), "label_map": label_map_feature(num_classes, **numbers)}
     columns = {"image": image_column, "label_map": label_map_column}
@@ -299,8 +300,8 @@ def load_class_mask_shards(
     """Loads the label maps of any 🤗 data set once for each of their classes, for
     [`~ait_hf.data.semantic_transforms.ClassMaskTransform`].
 
-    Arguments and errors as in [`load_label_map_shards`]; the data set needs a column `classes`, the list of the classes in
-    each label map (0..n-1), as [`load_label_maps`] makes it.
+    Arguments and errors as in [`load_label_map_shards`]; the data set needs a column `classes`, the list of the
+    classes in each label map (0..n-1), as [`load_label_maps`] makes it.
 
     Returns:
         Examples with `label_map`, as there, and `class_number`, one of its classes.
@@ -317,15 +318,15 @@ def load_class_mask_shards(
 
 
 def shown_in_label_maps(table: datasets.Dataset) -> set[int]:
-    """The classes that some label map of [`load_label_map_shards`] has. They are read once, whole; 🤗 datasets keeps what it
-    finds. Label maps that cannot be read count for nothing."""
+    """The classes that some label map of [`load_label_map_shards`] has. They are read once, whole; 🤗 datasets keeps
+    what it finds. Label maps that cannot be read count for nothing."""
     found = _numbers_found(table)
     return {label for label, number in enumerate(table.features["label_map"].class_ids) if number in found}
 
 
 def read_label_map(source: str | PathLike | BinaryIO, name: str) -> np.ndarray:
-    """The numbers in a label map, uint8 `(height, width)`; `ValueError`, with its `name`, if it has not one channel of at most
-    8 bits."""
+    """The numbers in a label map, uint8 `(height, width)`; `ValueError`, with its `name`, if it has not one channel of
+    at most 8 bits."""
     with open_numbers(source, name) as image:
         if image.mode not in _LABEL_MODES:
             raise ValueError(

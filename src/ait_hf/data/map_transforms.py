@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmentation of images with a map of any number of channels, and the matching transform for evaluation.
 
-A sample is `{"image": PIL RGB or uint8 (H, W, 3) array, "<column>": float32 (H, W) or (H, W, C) array}`; a pixel of the
-map is unknown where all channels are 0. Random numbers come from torch's global generator only and no transform keeps state,
-so `torch.manual_seed`, the seeds that `DataLoader` gives its workers and a restored generator state repeat a run.
+A sample is `{"image": PIL RGB or uint8 (H, W, 3) array, "<column>": float32 (H, W) or (H, W, C) array}`; a pixel of
+the map is unknown where all channels are 0. Random numbers come from torch's global generator only and no transform
+keeps state, so `torch.manual_seed`, the seeds that `DataLoader` gives its workers and a restored generator state
+repeat a run.
 """
 
 from typing import Any, ClassVar
@@ -87,8 +88,9 @@ class MapTrainTransform(MapEvalTransform):
 
     Args:
         column (`str`): Which field of a sample is the map.
-        unit (`str`): What the map's values are. The vectors of a `"unit_vector"` map are in the camera's axes, the first
-            of which points to the right: a mirrored image negates it, and every known vector is brought to length 1.
+        unit (`str`): What the map's values are. The vectors of a `"unit_vector"` map are in the camera's axes, the
+            first of which points to the right: a mirrored image negates it, and every known vector is brought to
+            length 1.
         num_channels (`int`): Channels of the map.
         crop_size (`(height, width)`): Of the random crop, pixels.
         flip_p (`float`): Share of mirrored samples.
@@ -135,8 +137,8 @@ class MapTrainTransform(MapEvalTransform):
 
 
 class RandomMirror(v2.Transform):
-    """Mirrors `(image, map)` from left to right with probability `p`. `negate_x` says that the map holds vectors whose first
-    component points to the right."""
+    """Mirrors `(image, map)` from left to right with probability `p`. `negate_x` says that the map holds vectors whose
+    first component points to the right."""
 
     def __init__(self, p: float, negate_x: bool):
         super().__init__()
@@ -176,8 +178,8 @@ def _normalize(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def random_colors(p: float) -> list[v2.Transform]:
-    """Changes of brightness and contrast, of gamma, and of hue, saturation and value, as of GLPDepth (Kim et al., 2022,
-    arXiv:2201.07436): each with this probability. They leave the map alone."""
+    """Changes of brightness and contrast, of gamma, and of hue, saturation and value, as of GLPDepth (Kim et al.,
+    2022, arXiv:2201.07436): each with this probability. They leave the map alone."""
     colors = (RandomBrightnessContrast(), RandomGamma(), RandomHueSaturationValue())
     return [v2.RandomApply([color], p=p) for color in colors]
 
@@ -214,7 +216,7 @@ class RandomGamma(_ColorTransform):
 
 
 class RandomHueSaturationValue(_ColorTransform):
-    """Shifts hue, saturation and value by up to 20, 30 and 20 levels of an 8-bit HSV image, whose hue has 180 steps."""
+    """Shifts hue, saturation, value by up to 20, 30 and 20 levels of an 8-bit HSV image, whose hue has 180 steps."""
 
     ranges = {"hue": (-20 / 180, 20 / 180), "saturation": (-30 / 255, 30 / 255), "value": (-20 / 255, 20 / 255)}
 
@@ -223,7 +225,7 @@ class RandomHueSaturationValue(_ColorTransform):
 
 
 def shift_saturation_and_value(image: torch.Tensor, saturation: float, value: float) -> torch.Tensor:
-    """Adds to the saturation and value of an RGB image, float `(3, H, W)` in [0, 1], both clipped to [0, 1], and keeps its hue.
+    """Adds to saturation and value of an RGB image, float `(3, H, W)` in [0, 1], both clipped to that, and keeps its hue.
 
     With value V (the largest channel) and saturation S, every channel is `V * (1 - S * k)` where k in [0, 1] depends
     on the hue only. Grey pixels have no hue and stay grey.

@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Images with a dense map of any kind, from any 🤗 data set or from two folders of files with the same names, and the feature
-that decodes maps.
+"""Images with a dense map of any kind, from any 🤗 data set or from two folders of files with the same names, and the
+feature that decodes maps.
 
 Every example is `{"image": PIL RGB, "map": float32 (H, W, C), "path": str}`; a pixel is unknown where all channels are 0.
 """
@@ -36,8 +36,8 @@ class StoredMap(datasets.Image):
     Takes what `datasets.Image` does, and arrays `(H, W)` or `(H, W, C)`, which it keeps as `.npy`.
 
     Args:
-        scale, offset (`float`): values are `stored * scale + offset`; `ValueError` on access, naming the file, if these
-            are no numbers of a map.
+        scale, offset (`float`): values are `stored * scale + offset`; `ValueError` on access, naming the file, if
+            these are no numbers of a map.
     """
 
     scale: float = 1.0
@@ -73,9 +73,9 @@ register(StoredMap)
 
 
 def decode_map(stored: np.ndarray, scale: float = 1.0, offset: float = 0.0, where: str = "") -> np.ndarray:
-    """Values of a stored map (numbers `(H, W)` or `(H, W, C)`), `stored * scale + offset`: float32 `(H, W, C)`. A pixel whose
-    channels are all stored as 0 is unknown, whatever the offset, and all 0. `ValueError`, which begins with `where`, if it has
-    another shape."""
+    """Values of a stored map (numbers `(H, W)` or `(H, W, C)`), `stored * scale + offset`: float32 `(H, W, C)`. A
+    pixel whose channels are all stored as 0 is unknown, whatever the offset, and all 0. `ValueError`, which begins
+    with `where`, if it has another shape."""
     if stored.ndim not in (2, 3) or stored.dtype.kind not in "iuf":
         wanted = "numbers (height, width) or (height, width, channels)"
         raise ValueError(f"{where}A map must be {wanted}, got {stored.dtype} {stored.shape}.")
@@ -85,8 +85,8 @@ def decode_map(stored: np.ndarray, scale: float = 1.0, offset: float = 0.0, wher
 
 
 def read_map(source: str | PathLike | BinaryIO, name: str) -> np.ndarray:
-    """The numbers `(H, W)` or `(H, W, C)` of a map that is stored as an image; `ValueError`, with its `name`, if they are none
-    of a map."""
+    """The numbers `(H, W)` or `(H, W, C)` of a map that is stored as an image; `ValueError`, with its `name`, if they
+    are none of a map."""
     with open_numbers(source, name) as image:
         if image.mode not in _NUMBER_MODES:
             raise ValueError(f"{name} has Pillow's mode {image.mode}, whose pixels are no values of a map.")
@@ -136,8 +136,8 @@ def load_hub_maps(
         scale, offset: Values are `stored * scale + offset`; for surface normals in an 8-bit picture 2/255 and -1.
 
     Returns:
-        Examples with `image` (PIL, RGB), `map` (float32 `(H, W, C)`) and, but in a stream, `path` (what errors call the
-        row).
+        Examples with `image` (PIL, RGB), `map` (float32 `(H, W, C)`) and, but in a stream, `path` (what errors call
+        the row).
 
     Raises:
         ValueError: The split or a column does not exist, or the first map (of a stream: none of the first) can be read.
@@ -153,8 +153,8 @@ def load_hub_maps(
 
 
 class MapFolder(Dataset):
-    """Pairs `images/NAME.*` and `maps/NAME.png` or `maps/NAME.npy` of a folder, in the order of their names: items with
-    `image` (PIL, RGB), `map` (float32 `(H, W, C)`, `stored * scale + offset`) and `path` (of the map).
+    """Pairs `images/NAME.*` and `maps/NAME.png` or `maps/NAME.npy` of a folder, in the order of their names: items
+    with `image` (PIL, RGB), `map` (float32 `(H, W, C)`, `stored * scale + offset`) and `path` (of the map).
 
     Raises:
         FileNotFoundError: The folder, or one of the two in it, does not exist.

@@ -75,11 +75,11 @@ class ObjectEvalTransform:
 class ObjectTrainTransform(ObjectEvalTransform):
     """Random augmentation of one image with objects, by large-scale jitter (Ghiasi et al., 2021, arXiv:2012.07177).
 
-    The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
-    to a random part of the frame's size, then flipped at random. The rest of the frame, right and bottom, is zero.
-    Crowds are left out, where masks are wanted objects that have none, and objects of which too little lies in the part.
-    Boxes are the annotated ones, clipped to the part. Where none is left of an image's objects, scale and part are drawn
-    again.
+    The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is
+    cut to a random part of the frame's size, then flipped at random. The rest of the frame, right and bottom, is zero.
+    Crowds are left out, where masks are wanted objects that have none, and objects of which too little lies in the
+    part. Boxes are the annotated ones, clipped to the part. Where none is left of an image's objects, scale and part
+    are drawn again.
 
     Args:
         image_size (`int` or `(height, width)`): the frame in pixels.
@@ -178,9 +178,9 @@ class CutMask:
 
 
 class MaskCrops(Dataset):
-    """Every object's mask in rows of [`~ait_hf.data.coco.load_coco`], cut to its box, for the mask tokenizer; no crowds, no
-    boxes thinner than two pixels. Items are `{"labels": float32 (size, size), 0 or 1}`, decoded when asked for. `ValueError`
-    if there is no such object (in `source`, for the message), or one has no segmentation."""
+    """Every object's mask in rows of [`~ait_hf.data.coco.load_coco`], cut to its box, for the mask tokenizer; no
+    crowds, no boxes thinner than two pixels. Items are `{"labels": float32 (size, size), 0 or 1}`, decoded when asked
+    for. `ValueError` if there is no such object (in `source`, for the message), or one has no segmentation."""
 
     def __init__(self, dataset: datasets.Dataset, size: int = 64, source: str = "The data set"):
         self.rows = dataset.select_columns(["path", "height", "width", "boxes", "segmentation"])
@@ -227,8 +227,8 @@ class FitFrame(v2.Transform):
         size, starts, lengths = params["size"], (params["top"], params["left"]), (params["height"], params["width"])
         if not isinstance(inpt, tv_tensors.Mask):
             return F.crop(F.resize(inpt, size, antialias=True), *starts, *lengths)
-        # Only the pixels of the part are made: at scale 3 there are nine times as many. In whole numbers: pixel i of the target
-        # lies at (i + 1/2) * source / target in the source, rounded down.
+        # Only the pixels of the part are made: at scale 3 there are nine times as many. In whole numbers: pixel i of the
+        # target lies at (i + 1/2) * source / target in the source, rounded down.
         rows, columns = (
             (2 * torch.arange(start, start + length) + 1) * source // (2 * target)
             for start, length, source, target in zip(starts, lengths, inpt.shape[-2:], size)

@@ -16,8 +16,8 @@ _READERS = 16  # headers read at a time, for disks that are far away
 
 
 def check_pictures(annotations: str | PathLike, sizes: Mapping[str, tuple[int, int]]) -> str:
-    """Compares pictures, by their headers, with the sizes (height and width by the pictures' paths) that their annotations, a
-    file that messages name, are for. Files that are no images are left to those who decode them.
+    """Compares pictures, by their headers, with the sizes (height and width by the pictures' paths) that their
+    annotations, a file that messages name, are for. Files that are no images are left to those who decode them.
 
     Returns:
         A remark, see [`turned_pictures`], or nothing.
@@ -39,8 +39,8 @@ def check_pictures(annotations: str | PathLike, sizes: Mapping[str, tuple[int, i
 def check_changed_pictures(
     annotations: str | PathLike, sizes: Mapping[str, tuple[int, int]], notes: str | PathLike
 ) -> str:
-    """As [`check_pictures`], but headers are read only where a file is another one than when they were read last, which the
-    folder `notes` remembers. `FileNotFoundError` if a picture does not exist."""
+    """As [`check_pictures`], but headers are read only where a file is another one than when they were read last,
+    which the folder `notes` remembers. `FileNotFoundError` if a picture does not exist."""
     note = Path(notes) / f"pictures-{state_of_files(sizes)}.txt"
     if not note.is_file():
         note.write_text(check_pictures(annotations, sizes), encoding="utf-8")
@@ -48,7 +48,7 @@ def check_changed_pictures(
 
 
 def state_of_files(paths: Iterable[str | PathLike]) -> str:
-    """A digest of the names, sizes and times of change of files, in their order; `FileNotFoundError` if one does not exist."""
+    """A digest of files' names, sizes and times of change, in their order; `FileNotFoundError` if one does not exist."""
     digest = hashlib.sha256()
     with ThreadPoolExecutor(_READERS) as pool:
         for name in pool.map(_state, paths):
@@ -57,9 +57,9 @@ def state_of_files(paths: Iterable[str | PathLike]) -> str:
 
 
 def check_maps(maps: Iterable[tuple[str | PathLike, str | PathLike, ImageHeader]], what: str) -> str:
-    """Compares pictures, by their headers, with the maps that belong to them (picture, file of its map, and the map's header);
-    gives a remark, see [`turned_pictures`], or nothing. `ValueError`, which calls a map `what`, if one has another size than
-    its picture."""
+    """Compares pictures, by their headers, with the maps that belong to them (picture, file of its map, and the map's
+    header); gives a remark, see [`turned_pictures`], or nothing. `ValueError`, which calls a map `what`, if one has
+    another size than its picture."""
     turned = []
     for picture, path, of_map in maps:
         header = read_picture_header(picture)
@@ -84,8 +84,8 @@ def swapped_sides(size: tuple[int, ...], expected: tuple[int, ...]) -> str:
 
 
 def turned_pictures(pictures: Iterable[tuple[str | PathLike, ImageHeader]]) -> str:
-    """A remark, or nothing if there is no reason for one: an EXIF orientation that leaves the size as it is does not show
-    where what belongs to the pictures was made for them as they are stored."""
+    """A remark, or nothing if there is no reason for one: an EXIF orientation that leaves the size as it is does not
+    show where what belongs to the pictures was made for them as they are stored."""
     turned = [str(path) for path, header in pictures if header.is_turned_in_silence]
     if not turned:
         return ""

@@ -19,8 +19,8 @@ from .writing import write_file
 
 
 def picture_of(row: dict[str, Any]) -> np.ndarray:
-    """The `image` of a row, PIL of any mode or already an array, as uint8 `(height, width, 3)`; `ValueError` if its size is not
-    the row's `height` and `width`, if it has these."""
+    """The `image` of a row, PIL of any mode or already an array, as uint8 `(height, width, 3)`; `ValueError` if its
+    size is not the row's `height` and `width`, if it has these."""
     image = row["image"]
     pixels = np.array(rgb_image(upright_image(image))) if isinstance(image, Image.Image) else image
     return _as_annotated(pixels, row, f"The image {row.get('path', '')}") if "height" in row else pixels
@@ -68,9 +68,9 @@ def with_path(row: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
-    """An image `(3, height, width)`, 0..255, of any dtype, as a model sees it, float32 of the same shape, by the same operations
-    as in transformers' image processors, for the same floats: 0..1 or, to `normalize`, less ImageNet's mean and divided by
-    its standard deviation."""
+    """An image `(3, height, width)`, 0..255, of any dtype, as a model sees it, float32 of the same shape, by the same
+    operations as in transformers' image processors, for the same floats: 0..1 or, to `normalize`, less ImageNet's mean
+    and divided by its standard deviation."""
     image = image.as_subclass(torch.Tensor).float()
     if not normalize:
         return image * (1 / 255)
@@ -79,8 +79,8 @@ def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
 
 
 def height_and_width(size: int | Sequence[int], name: str = "A size") -> tuple[int, int]:
-    """A size as recipes give it, one number for a square, as height and width; `ValueError`, which calls it `name`, if it is
-    none."""
+    """A size as recipes give it, one number for a square, as height and width; `ValueError`, which calls it `name`, if
+    it is none."""
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or min(sides) < 1:
         raise ValueError(f"{name} must be at least one pixel high and wide, got {size}.")
@@ -119,7 +119,7 @@ def save_depth_png(depth: np.ndarray, path: str | os.PathLike, scale: float = 10
 
 
 def load_depth_png(path: str | os.PathLike, scale: float = 1000) -> np.ndarray:
-    """Read a 16-bit grey PNG as depth, float32 (height, width), in metres, 0 where missing; `scale` as in [`save_depth_png`].
+    """Read a 16-bit grey PNG as depth, float32 (height, width), metres, 0 missing; `scale` as in [`save_depth_png`].
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -171,8 +171,8 @@ def object_collator(
     samples: Sequence[dict[str, Any]], first_class: int = 0
 ) -> dict[str, torch.Tensor | list[dict[str, torch.Tensor]]]:
     """As [`depth_collator`], of the images that the object transforms give: their `labels` (dictionaries, see
-    [`~ait_hf.data.object_transforms.ObjectTrainTransform`]) differ in length and stay a list. `first_class` is added to
-    `class_labels`, for models of several tasks with classes of their own."""
+    [`~ait_hf.data.object_transforms.ObjectTrainTransform`]) differ in length and stay a list. `first_class` is added
+    to `class_labels`, for models of several tasks with classes of their own."""
     pixel_values, labels = _stack(samples, "pixel_values"), [sample["labels"] for sample in samples]
     if first_class:
         labels = [

@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""RGB-D data sets as 🤗 datasets: from an `index.json`, a CSV file or a folder of pairs, checked against the files on disk, or
-any data set with image and depth columns; and NYU Depth v2.
+"""RGB-D data sets as 🤗 datasets: from an `index.json`, a CSV file or a folder of pairs, checked against the files on
+disk, or any data set with image and depth columns; and NYU Depth v2.
 
 Every example is `{"image": PIL RGB, "depth": float32 (H, W) metres with 0 = missing, ...}`.
 """
@@ -37,9 +37,9 @@ _TEXTS = ("split", "scene", "kind")
 
 @dataclass(frozen=True)
 class Frame:
-    """One image and its depth file: absolute paths; the divisor from stored depth to metres, `None` if the index names none;
-    the split, "train" where the index has none, as everywhere in 🤗 datasets; and free text of the index ("real" or
-    "synthetic" for `kind`), empty where it has none."""
+    """One image and its depth file: absolute paths; the divisor from stored depth to metres, `None` if the index names
+    none; the split, "train" where the index has none, as everywhere in 🤗 datasets; and free text of the index ("real"
+    or "synthetic" for `kind`), empty where it has none."""
 
     rgb: str
     depth: str
@@ -90,8 +90,8 @@ def read_index(index: str | Path, root: str | Path | None = None) -> list[Frame]
 
 
 def select_frames(frames: list[Frame], split: str, kinds: Sequence[str] | None = None) -> list[Frame]:
-    """Keeps the frames of one split and, if `kinds` is given, of these kinds ("real", "synthetic"); `ValueError` if the split
-    or a kind does not occur, listing those that do."""
+    """Keeps the frames of one split and, if `kinds` is given, of these kinds ("real", "synthetic"); `ValueError` if
+    the split or a kind does not occur, listing those that do."""
     if isinstance(kinds, str):
         raise TypeError(f'kinds must be a list such as ["{kinds}"], not a string.')
     splits = sorted({frame.split for frame in frames})
@@ -108,8 +108,8 @@ def select_frames(frames: list[Frame], split: str, kinds: Sequence[str] | None =
 
 
 def apply_depth_scale(frames: list[Frame], depth_scale: float | None) -> list[Frame]:
-    """Gives frames without a divisor to metres this one; `ValueError` if it is not a positive number, or if every frame names
-    its own, so that it would do nothing."""
+    """Gives frames without a divisor to metres this one; `ValueError` if it is not a positive number, or if every
+    frame names its own, so that it would do nothing."""
     if depth_scale is None:
         return frames
     depth_scale = _positive_number(depth_scale, "The argument")
@@ -119,9 +119,9 @@ def apply_depth_scale(frames: list[Frame], depth_scale: float | None) -> list[Fr
 
 
 def check_frames(frames: list[Frame]) -> list[Frame]:
-    """Checks, by file headers only, that every file is there, that image and depth have one size and that depth can be turned
-    into metres: `FileNotFoundError` or `ValueError`, naming the first file, if not. Returns the frames with the files that
-    their names mean, see [`~ait_hf.data.files.FileFinder`]."""
+    """Checks, by file headers only, that every file is there, that image and depth have one size and that depth can be
+    turned into metres: `FileNotFoundError` or `ValueError`, naming the first file, if not. Returns the frames with the
+    files that their names mean, see [`~ait_hf.data.files.FileFinder`]."""
     finder = FileFinder()
     frames = [replace(f, rgb=_found(f.rgb, finder), depth=_found(f.depth, finder)) for f in frames]
     headers = [read_depth_header(frame.depth) for frame in frames]
@@ -142,8 +142,8 @@ def load_rgbd(
     streaming: bool = False,
     cache_dir: str | PathLike | None = None,
 ) -> datasets.Dataset | datasets.IterableDataset:
-    """Loads RGB-D pairs listed by an index or found in a folder. All files of the split are checked before anything else
-    happens, by their headers.
+    """Loads RGB-D pairs listed by an index or found in a folder. All files of the split are checked before anything
+    else happens, by their headers.
 
     Args:
         index: an `index.json`, a CSV file or a folder of pairs; see [`read_index`].
@@ -196,7 +196,7 @@ def load_nyu_depth(
     ```
     root/sync/<scene>/rgb_00045.jpg, sync_depth_00045.png           training frames (also without the folder sync/)
     root/official_splits/test/<scene>/rgb_00045.jpg, ...            test frames
-    root/train_list.txt, root/test_list.txt                         lists: image, depth and perhaps focal length per line
+    root/train_list.txt, root/test_list.txt                         image, depth and perhaps focal length per line
     ```
 
     Args:
@@ -241,9 +241,9 @@ def load_nyu_depth(
 
 
 def parse_file_list(text: str, name: str) -> list[tuple[str, str]]:
-    """Parses lines of `image depth [focal length]` to pairs of relative paths; blank lines are skipped. `ValueError`, with the
-    `name` of the list, if a line has another number of fields or the word None for a missing file, as lists of other data
-    sets have, or if there is no line."""
+    """Parses lines of `image depth [focal length]` to pairs of relative paths; blank lines are skipped. `ValueError`,
+    with the `name` of the list, if a line has another number of fields or the word None for a missing file, as lists
+    of other data sets have, or if there is no line."""
     pairs = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()

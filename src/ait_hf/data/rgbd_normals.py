@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Surface normals from depth maps, and RGB-D data sets as images with them, computed once and kept as pictures of 8 bits."""
+"""Surface normals from depth, and RGB-D data sets as images with them, computed once and kept as 8-bit pictures."""
 
 import math
 from functools import partial
@@ -67,9 +67,9 @@ def normals_from_depth(depth: np.ndarray, focal_length: float, window: int = 9) 
 
 
 def _sums(inverse: np.ndarray, focal_length: float, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """What least squares need of every pixel's neighbours up to `reach` pixels away on the same surface: moments (h, w, 3, 3)
-    of the neighbours' places (x, y, 1) as seen from the pixel, and sums (h, w, 3) of these places times the change of inverse
-    depth, all float64."""
+    """What least squares need of every pixel's neighbours up to `reach` pixels away on the same surface: moments (h,
+    w, 3, 3) of the neighbours' places (x, y, 1) as seen from the pixel, and sums (h, w, 3) of these places times the
+    change of inverse depth, all float64."""
     height, width = inverse.shape
     padded = np.pad(inverse, reach)
     moments, targets = (np.zeros((k, height, width), dtype=np.float32) for k in (6, 3))

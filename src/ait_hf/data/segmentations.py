@@ -20,11 +20,11 @@ _FARTHEST = 1e12  # pixels; what lies farther is moved there, so that all number
 
 
 def clean_segmentation(segmentation: Any, height: int, width: int, where: str) -> list | dict[str, Any] | None:
-    """A segmentation (list of polygons, RLE, or `None`) that can be decoded, with the same pixels, or `None` if there is none.
+    """A segmentation (polygons, RLE or `None`) that can be decoded, with the same pixels, or `None` if there is none.
 
-    Polygons of fewer than three points are left out. Outlines that run far outside of the image (of that size, pixels), which
-    pycocotools would follow step by step, become run lengths. `ValueError`, which begins with `where`, if it is neither
-    polygons nor an RLE of the image's size.
+    Polygons of fewer than three points are left out. Outlines that run far outside of the image (of that size,
+    pixels), which pycocotools would follow step by step, become run lengths. `ValueError`, which begins with `where`,
+    if it is neither polygons nor an RLE of the image's size.
     """
     if segmentation in NONE_GIVEN:
         return None
@@ -42,8 +42,8 @@ def clean_segmentation(segmentation: Any, height: int, width: int, where: str) -
 
 def decode_segmentation(segmentation: str, height: int, width: int) -> np.ndarray:
     """The mask of one object, uint8 `(height, width)` as the image, 0 or 1, from the JSON text of a list of polygons
-    `[x, y, x, y, ...]` in pixels, or of an RLE `{"size": [height, width], "counts": ...}`, compressed (a string) or not (a
-    list). `ValueError` if the object has no segmentation, or as [`clean_segmentation`]."""
+    `[x, y, x, y, ...]` in pixels, or of an RLE `{"size": [height, width], "counts": ...}`, compressed (a string) or
+    not (a list). `ValueError` if the object has no segmentation, or as [`clean_segmentation`]."""
     given = read_segmentation(segmentation, "The object")
     if given is None:
         raise ValueError("An object has only a box and no segmentation: leave out masks, or annotate them.")
@@ -54,8 +54,8 @@ def decode_segmentation(segmentation: str, height: int, width: int) -> np.ndarra
 
 
 def read_segmentation(text: str, where: str) -> Any:
-    """The content of a segmentation's JSON text, `None` for an object that has only a box; `ValueError`, which begins with
-    `where`, if it is no JSON."""
+    """The content of a segmentation's JSON text, `None` for an object that has only a box; `ValueError`, which begins
+    with `where`, if it is no JSON."""
     try:
         content = json.loads(text) if text else None
     except ValueError:

@@ -37,12 +37,12 @@ class SemanticEvalTransform:
         image_size (`(height, width)`): the frame in pixels.
         normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
         first_class (`int`): number, in `labels`, of the first of the task's classes.
-        class_numbers (`list[int]`, *optional*): for every class of the data set its number among the task's; by default
-            the same.
+        class_numbers (`list[int]`, *optional*): for every class of the data set its number among the task's; by
+            default the same.
 
     Call:
-        Gives the same dictionary as [`SemanticTrainTransform`] without `seed`, with `label_map` uint8 `(h, w)`, that of
-        the row.
+        Gives the same dictionary as [`SemanticTrainTransform`] without `seed`, with `label_map` uint8 `(h, w)`, that
+        of the row.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class SemanticEvalTransform:
 class SemanticTrainTransform(SemanticEvalTransform):
     """Random augmentation of one image with its label map.
 
-    The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is cut
-    to a random part of the frame's size, then flipped at random, its colours changed at random. The rest of the frame,
-    right and bottom, is zero in the image and ignored in the label map.
+    The image is resized by a random scale, of which 1 just fits it into the frame; what is larger than the frame is
+    cut to a random part of the frame's size, then flipped at random, its colours changed at random. The rest of the
+    frame, right and bottom, is zero in the image and ignored in the label map.
 
     Args:
         scale_range (`(lowest, highest)`): the scale is uniform in this range.
@@ -83,8 +83,8 @@ class SemanticTrainTransform(SemanticEvalTransform):
         image_size, common: arguments of [`SemanticEvalTransform`].
 
     Call:
-        Gives `{"pixel_values": float32 (3, H, W), "labels": int64 (H, W), 255 = ignored, "seed": int64 ()}`, with `path`
-        where the row has one. The seed is random, for whatever else is drawn for this sample.
+        Gives `{"pixel_values": float32 (3, H, W), "labels": int64 (H, W), 255 = ignored, "seed": int64 ()}`, with
+        `path` where the row has one. The seed is random, for whatever else is drawn for this sample.
 
     Raises:
         TypeError: if the image is not 8-bit RGB or the label map not uint8 `(h, w)`.
@@ -114,10 +114,10 @@ class SemanticTrainTransform(SemanticEvalTransform):
 
 
 class ClassMaskTransform:
-    """The mask of one class in an augmented label map, squeezed into a square by nearest neighbour, as the model's objective
-    does, for the tokenizer of such masks: takes `label_map` and `class_number`, gives `{"labels": float32 (mask_size,
-    mask_size), 0 or 1}`; all 0 if the class was cut away. Other arguments as in [`SemanticTrainTransform`]; the default of
-    `scale_range` and `flip_p` is the plain fit."""
+    """The mask of one class in an augmented label map, squeezed into a square by nearest neighbour, as the model's
+    objective does, for the tokenizer of such masks: takes `label_map` and `class_number`, gives `{"labels": float32
+    (mask_size, mask_size), 0 or 1}`; all 0 if the class was cut away. Other arguments as in
+    [`SemanticTrainTransform`]; the default of `scale_range` and `flip_p` is the plain fit."""
 
     def __init__(
         self,
@@ -137,8 +137,8 @@ class ClassMaskTransform:
 
 
 class ClassMasks(Dataset):
-    """Every class of every label map in rows of [`~ait_hf.data.label_maps.load_label_maps`], for [`ClassMaskTransform`]: items
-    `{"label_map": uint8 (h, w), "class_number": int}`."""
+    """Every class of every label map in rows of [`~ait_hf.data.label_maps.load_label_maps`], for
+    [`ClassMaskTransform`]: items `{"label_map": uint8 (h, w), "class_number": int}`."""
 
     def __init__(self, dataset):
         self.rows = dataset.select_columns("label_map")
@@ -154,8 +154,8 @@ class ClassMasks(Dataset):
 
 
 class EndlessClassMasks(Dataset):
-    """One class of each of the label maps in a data set without end, as [`ClassMasks`]; classes that an image shows take
-    turns."""
+    """One class of each of the label maps in a data set without end, as [`ClassMasks`]; classes that an image shows
+    take turns."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Skeleton:
-    """`ValueError` if a joint number is out of range, stands in two flip pairs, or there is not one sigma per joint."""
+    """`ValueError` if a joint number is out of range or in two flip pairs, or there is not one sigma per joint."""
 
     name: str  # what recipes and models call it
     joints: tuple[str, ...]  # names, in the order of the annotations

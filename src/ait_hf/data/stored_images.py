@@ -74,8 +74,8 @@ def open_numbers(source: str | PathLike | BinaryIO, name: str) -> PIL.Image.Imag
 
 
 def stored_numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
-    """The numbers that an image's file holds, not those that make a picture of them: Pillow stretches pixels of 2 and 4 bits to
-    8, and makes white of 0 where a file says so.
+    """The numbers that an image's file holds, not those that make a picture of them: Pillow stretches pixels of 2 and
+    4 bits to 8, and makes white of 0 where a file says so.
 
     Args:
         image: as [`open_numbers`] gives it, not loaded yet. Of a palette these are the numbers of its colours.
@@ -102,8 +102,8 @@ def stored_numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
 
 
 def _packing(image: PIL.Image.Image) -> tuple[bool, bool, float]:
-    """What Pillow makes of the numbers in a file: whether it drops the lower half of their bits, whether it inverts them, and
-    what it multiplies them by."""
+    """What Pillow makes of the numbers in a file: whether it drops the lower half of their bits, whether it inverts
+    them, and what it multiplies them by."""
     if not image.tile:
         return False, False, 1
     codec, arguments = image.tile[0].codec_name, image.tile[0].args

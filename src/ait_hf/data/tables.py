@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""🤗 data sets, as tables or as streams: made of files that are checked as a whole, or any of the Hub, saved, or shards in a
-folder, with the columns that a task takes; parts of them; and what is to be said about them."""
+"""🤗 data sets, as tables or as streams: made of files that are checked as a whole, or any of the Hub, saved, or shards
+in a folder, with the columns that a task takes; parts of them; and what is to be said about them."""
 
 import difflib
 import logging
@@ -67,8 +67,8 @@ def checked_table(
     made_of: tuple,
     cache_dir: str | PathLike | None,
 ) -> tuple[datasets.Dataset, str]:
-    """The table that is checked as a whole before its first row is written, made or, until what it is `made_of` changes, found
-    in the cache, and the folder that it is kept in; logs the remarks, in either case."""
+    """The table that is checked as a whole before its first row is written, made or, until what it is `made_of`
+    changes, found in the cache, and the folder that it is kept in; logs the remarks, in either case."""
     folder = None if cache_dir is None else str(cache_dir)
     builder = CheckedTable(cache_dir=folder, dataset_name=name, features=features, made_of=made_of)
     builder.read = read
@@ -110,8 +110,8 @@ def load_any(
 
 def _named_as_stored(folder: Path, split: str) -> datasets.Features | None:
     """What the columns of a split are, where the parquet files of a folder name their classes in different orders:
-    `load_dataset` would give all splits the names of the first one's. `None` where they agree; `ValueError` if files of the
-    split itself do not."""
+    `load_dataset` would give all splits the names of the first one's. `None` where they agree; `ValueError` if files
+    of the split itself do not."""
     files = datasets.load_dataset_builder(str(folder)).config.data_files or {}
     stored = {
         name: [datasets.Features.from_arrow_schema(pq.read_schema(file)) for file in of_split]
@@ -154,9 +154,9 @@ def check_columns(dataset: AnyTable, columns: Iterable[str], name: str | PathLik
 
 
 def choose_columns(dataset: AnyTable, features: Mapping[str, Any], stored_as: Mapping[str, str] = {}) -> AnyTable:
-    """The columns of a data set that `features` (🤗 features by name) say, and no others; of a stream no row is decoded for
-    that. `stored_as` says what columns are called there, where that is another name, see also [`check_columns`]. `ValueError`
-    if a column of pictures holds something else."""
+    """The columns of a data set that `features` (🤗 features by name) say, and no others; of a stream no row is decoded
+    for that. `stored_as` says what columns are called there, where that is another name, see also [`check_columns`].
+    `ValueError` if a column of pictures holds something else."""
     names = {stored_as.get(column, column): column for column in features}
     dataset = dataset.select_columns(list(names))
     if isinstance(dataset, datasets.IterableDataset):  # which would decode every row, and encode it again, to rename
@@ -181,7 +181,7 @@ def _may_be_pictures(stored: Any) -> bool:
 
 
 def spread_rows(dataset: AnyTable, parts: Callable[[Row], list[Row]], features: datasets.Features) -> AnyTable:
-    """The `parts` of every row as rows of their own, with columns that are `features`; neither rows nor parts are decoded."""
+    """The `parts` of every row as rows, with columns that are `features`; neither rows nor parts are decoded."""
 
     def spread(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         found = parts({column: value for column, (value,) in batch.items()})
@@ -267,8 +267,8 @@ def evenly(samples: Sequence, count: int | None) -> Sequence:
 
 
 def examples(dataset: Dataset | datasets.Dataset | datasets.IterableDataset, count: int | None) -> Sequence | Dataset:
-    """As [`evenly`]; of a stream, and of a data set without end (and so without length), the first `count`. `ValueError` if
-    all are asked of a data set without end."""
+    """As [`evenly`]; of a stream, and of a data set without end (and so without length), the first `count`.
+    `ValueError` if all are asked of a data set without end."""
     if isinstance(dataset, datasets.IterableDataset):
         return EncodedRows(dataset if count is None else dataset.take(count))
     if isinstance(dataset, Sized):

@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Random rooms with known depth, classes and normals, made on the fly: endless training sets and fixed evaluation sets, no
-download."""
+"""Random rooms with known depth, classes and normals, made on the fly: endless training sets and fixed evaluation
+sets, no download."""
 
 import random
 from abc import ABC, abstractmethod
@@ -48,7 +48,7 @@ def render_room(
         normals, sensor: adds `normals`; `False` leaves out `depth`.
 
     Returns:
-        The picture of [`~ait_hf.data.rooms.rendering.render`]; `depth` has no reading at about 5 to 15 % of the pixels.
+        The picture of [`~ait_hf.data.rooms.rendering.render`]; `depth` lacks about 5 to 15 % of the pixels.
     """
     size = check_size(size)
     rng = np.random.default_rng(seed)
@@ -100,8 +100,8 @@ class NumberedPictures(Dataset, ABC):
 
 
 class NumberedRooms(NumberedPictures):
-    """Random rooms by number, without end: those of [`synthetic_rooms`]. Arguments as of [`NumberedPictures`], and `people`
-    (`bool`) puts people into them."""
+    """Random rooms by number, without end: those of [`synthetic_rooms`]. Arguments as of [`NumberedPictures`], and
+    `people` (`bool`) puts people into them."""
 
     def __init__(
         self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
@@ -128,16 +128,16 @@ class SyntheticDepth(NumberedRooms):
 
 class SyntheticLabelMaps(NumberedRooms):
     """[`NumberedRooms`] with items of `image` uint8 `(h, w, 3)`, `label_map` uint8 `(h, w)` (indices into
-    [`LABEL_CLASSES`](~ait_hf.data.rooms.rendering), of which the last, "person", is nowhere without people; no pixel is
-    ignored) and `path`."""
+    [`LABEL_CLASSES`](~ait_hf.data.rooms.rendering), of which the last, "person", is nowhere without people; no pixel
+    is ignored) and `path`."""
 
     def picture(self, index: int) -> dict[str, Any]:
         return self.columns(index, "image", "label_map")
 
 
 class SyntheticNormals(NumberedRooms):
-    """[`NumberedRooms`] with items of `image` uint8 `(h, w, 3)`, `normals` float32 `(h, w, 3)` (unit vectors in camera axes
-    right, down and forward that point towards the camera; every pixel has one) and `path`."""
+    """[`NumberedRooms`] with items of `image` uint8 `(h, w, 3)`, `normals` float32 `(h, w, 3)` (unit vectors in camera
+    axes right, down and forward that point towards the camera; every pixel has one) and `path`."""
 
     def picture(self, index: int) -> dict[str, Any]:
         return self.columns(index, "image", "normals", normals=True)
@@ -155,8 +155,8 @@ def synthetic_rooms(
     without rendering what came before. `set_epoch` changes the order of the shards.
 
     Arguments are those of [`NumberedPictures`], and how many rooms: by default without end (no room comes twice) for
-    "train", and 64 otherwise. No two splits share a room, whatever their seeds. `ValueError` if an argument is not one of
-    these.
+    "train", and 64 otherwise. No two splits share a room, whatever their seeds. `ValueError` if an argument is not one
+    of these.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, but is {split!r}.")

@@ -1,7 +1,7 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The random rooms of [`~ait_hf.data.rooms.depth`] as images with objects (boxes, classes and masks), and people with 17
-joints in such rooms, seen from near; no download."""
+"""The random rooms of [`~ait_hf.data.rooms.depth`] as images with objects (boxes, classes and masks), and people with
+17 joints in such rooms, seen from near; no download."""
 
 import itertools
 import math
@@ -30,11 +30,11 @@ CROPS_PER_ROOM = 3  # about what a room has: 2 to 8 objects, some of them hidden
 
 
 def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The objects of a room of [`~ait_hf.data.rooms.depth.render_room`] that cover at least 1 % of its image, as columns
-    like those of [`~ait_hf.data.coco.load_coco`]: `image` uint8 `(h, w, 3)`, `height`, `width`, and of n objects `boxes`
-    float32 `(n, 4)` (x1, y1, x2, y2 pixels, tight around the mask), `class_labels` int64 `(n,)` (indices into
-    `PEOPLE_CLASSES`, of which `OBJECT_CLASSES` are the first), `iscrowd` bool `(n,)` (none is one) and `masks` uint8
-    `(n, h, w)`, 0 or 1."""
+    """The objects of a room of [`~ait_hf.data.rooms.depth.render_room`] that cover at least 1 % of its image, as
+    columns like those of [`~ait_hf.data.coco.load_coco`]: `image` uint8 `(h, w, 3)`, `height`, `width`, and of n
+    objects `boxes` float32 `(n, 4)` (x1, y1, x2, y2 pixels, tight around the mask), `class_labels` int64 `(n,)`
+    (indices into `PEOPLE_CLASSES`, of which `OBJECT_CLASSES` are the first), `iscrowd` bool `(n,)` (none is one) and
+    `masks` uint8 `(n, h, w)`, 0 or 1."""
     masks = room["object_ids"] == np.arange(1, len(room["class_ids"]) + 1)[:, None, None]
     kept = masks.mean((1, 2)) >= SMALLEST_SHARE
     masks = masks[kept]
@@ -50,8 +50,8 @@ def room_objects(room: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 class SyntheticObjects(NumberedRooms):
-    """[`NumberedRooms`] with items as [`room_objects`] gives them, `image_id` (the number) and `path` (text that names the
-    room). With people the classes are `PEOPLE_CLASSES`."""
+    """[`NumberedRooms`] with items as [`room_objects`] gives them, `image_id` (the number) and `path` (text that names
+    the room). With people the classes are `PEOPLE_CLASSES`."""
 
     def picture(self, index: int) -> dict[str, Any]:
         row = room_objects(self.render(index, sensor=False))
@@ -59,8 +59,8 @@ class SyntheticObjects(NumberedRooms):
 
 
 class SyntheticMaskCrops(NumberedRooms):
-    """Masks of objects in random rooms, cut to their boxes, by number and without end, for the mask tokenizer: items are
-    `{"labels": float32 (mask_size, mask_size), 0 or 1}`. Arguments as of [`NumberedRooms`].
+    """Masks of objects in random rooms, cut to their boxes, by number and without end, for the mask tokenizer: items
+    are `{"labels": float32 (mask_size, mask_size), 0 or 1}`. Arguments as of [`NumberedRooms`].
 
     Three crops in a row come from one room, which is rendered once if they are asked for one after the other. Which
     crop a number gives depends on nothing else.
@@ -106,12 +106,12 @@ def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def room_persons(room: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The visible people with a known joint in a room of [`~ait_hf.data.rooms.depth.render_room`] with `people=True`, as
-    rows like those of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`]: `image` uint8 `(h, w, 3)`, `height`, `width`,
-    `box` float32 `(4,)` (x1, y1, x2, y2 pixels, tight around what is seen of the person), `keypoints` float32 `(17, 3)`
-    (x, y in pixels, whole numbers being the centres of pixels, and visibility: 2 seen; 1 hidden; 0 unknown, which are
-    those outside the image and, as nobody could place them, hidden ones outside the box), `area` (visible pixels) and
-    `iscrowd` (never)."""
+    """The visible people with a known joint in a room of [`~ait_hf.data.rooms.depth.render_room`] with `people=True`,
+    as rows like those of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`]: `image` uint8 `(h, w, 3)`, `height`,
+    `width`, `box` float32 `(4,)` (x1, y1, x2, y2 pixels, tight around what is seen of the person), `keypoints` float32
+    `(17, 3)` (x, y in pixels, whole numbers being the centres of pixels, and visibility: 2 seen; 1 hidden; 0 unknown,
+    which are those outside the image and, as nobody could place them, hidden ones outside the box), `area` (visible
+    pixels) and `iscrowd` (never)."""
     height, width = room["object_ids"].shape
     rows = []
     for number, keypoints in zip(room["person_ids"], room["keypoints"], strict=True):
@@ -128,7 +128,8 @@ def room_persons(room: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 
 class SyntheticPoses(NumberedPictures):
     """People by number, without end, each in a picture of its own that shows the person from near: items as
-    [`room_persons`] gives them, with `image_id` and `id` (both the number) and `path` (text that names the picture)."""
+    [`room_persons`] gives them, with `image_id` and `id` (both the number) and `path` (text that names the
+    picture)."""
 
     def picture(self, index: int) -> dict[str, Any]:
         for attempt in itertools.count():

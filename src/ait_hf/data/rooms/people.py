@@ -101,8 +101,9 @@ class Leg:
 
 @dataclass(frozen=True)
 class Posture:
-    """Angles in degrees of a whole figure, arms and legs by side: `lean` of the trunk, forward, `twist` of the shoulders
-    against the pelvis, to the left, `turn` and `nod` of the head, to the left and down. `sits` puts a seat below."""
+    """Angles in degrees of a whole figure, arms and legs by side: `lean` of the trunk, forward, `twist` of the
+    shoulders against the pelvis, to the left, `turn` and `nod` of the head, to the left and down. `sits` puts a seat
+    below."""
 
     arms: Mapping[str, Arm]
     legs: Mapping[str, Leg]
@@ -115,10 +116,10 @@ class Posture:
 
 @dataclass(frozen=True)
 class Figure:
-    """A dressed person in some place: `starts` and `ends` (capsules, 3) and `radii` (capsules,) in the order of `CAPSULES`,
-    metres; `points` (17, 3), the joints of [`~ait_hf.data.skeletons.COCO_SKELETON`], metres, and their `depths` (17,), see
-    [`~ait_hf.data.rooms.rendering.Joints`]; as `clothes` materials, and the capsules that each covers; and a `seat`, if
-    it sits."""
+    """A dressed person in some place: `starts` and `ends` (capsules, 3) and `radii` (capsules,) in the order of
+    `CAPSULES`, metres; `points` (17, 3), the joints of [`~ait_hf.data.skeletons.COCO_SKELETON`], metres, and their
+    `depths` (17,), see [`~ait_hf.data.rooms.rendering.Scene`]; as `clothes` materials, and the capsules that each
+    covers; and a `seat`, if it sits."""
 
     starts: np.ndarray
     ends: np.ndarray

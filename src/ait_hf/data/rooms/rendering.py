@@ -33,8 +33,9 @@ HOLE_BLOB_CELLS = (7, 23)  # cells along the longer side of the noise whose peak
 
 @dataclass(frozen=True)
 class Material:
-    """Two colours (red, green, blue, linear, each 0..1) in a smooth wave pattern. `frequency` counts half waves per metre
-    along the two texture coordinates: (0, 0) gives the first colour alone, one zero stripes, none a checkerboard."""
+    """Two colours (red, green, blue, linear, each 0..1) in a smooth wave pattern. `frequency` counts half waves per
+    metre along the two texture coordinates: (0, 0) gives the first colour alone, one zero stripes, none a
+    checkerboard."""
 
     colors: tuple[tuple[float, float, float], tuple[float, float, float]]
     frequency: tuple[float, float] = (0.0, 0.0)
@@ -61,9 +62,9 @@ def random_material(
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One thing with one surface. `class_id` is an index into `CLASS_NAMES`; everything of class `STRUCTURE` shares object
-    id 0. `figure` is the number of the figure that it is a part of: the parts of one figure follow each other in the scene,
-    have one object id, and cast no shadow on each other."""
+    """One thing with one surface. `class_id` is an index into `CLASS_NAMES`; everything of class `STRUCTURE` shares
+    object id 0. `figure` is the number of the figure that it is a part of: the parts of one figure follow each other
+    in the scene, have one object id, and cast no shadow on each other."""
 
     shape: Plane | Box | Sphere | Cylinder | Capsules
     material: Material
@@ -80,20 +81,10 @@ class SceneObject:
 
 
 @dataclass(frozen=True)
-class Joints:
-    """Points of a figure (of that number, see [`SceneObject`]) whose places in the picture are wanted: `points` (joints, 3),
-    world coordinates, and `depths` (joints,), how far each may lie behind the visible surface and count as seen; metres."""
-
-    figure: int
-    points: np.ndarray
-    depths: np.ndarray
-
-
-@dataclass(frozen=True)
 class Camera:
-    """A pinhole camera without distortion; the principal point is the middle of the image. `position` is x, y, z, metres,
-    `rotation` (3, 3) has the camera's right, down and forward axes in world coordinates as its columns, `field_of_view` is
-    the angle that the longer side of the image spans, radians."""
+    """A pinhole camera without distortion; the principal point is the middle of the image. `position` is x, y, z,
+    metres, `rotation` (3, 3) has the camera's right, down and forward axes in world coordinates as its columns,
+    `field_of_view` is the angle that the longer side of the image spans, radians."""
 
     position: tuple[float, float, float]
     rotation: np.ndarray
@@ -126,8 +117,9 @@ class Camera:
         return axes[:, 0] * right + (axes[:, 1] * down[:, None] + axes[:, 2])
 
     def project(self, points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Where `points` (n, 3), world coordinates, metres, appear: (n, 2) x and y in pixels, where the first pixel spans
-        0..1, and (n,) depth along the optical axis, metres; places with a depth that is not above 0 mean nothing."""
+        """Where `points` (n, 3), world coordinates, metres, appear: (n, 2) x and y in pixels, where the first pixel
+        spans 0..1, and (n,) depth along the optical axis, metres; places with a depth that is not above 0 mean
+        nothing."""
         local = (points - self.position) @ self.rotation
         with np.errstate(divide="ignore", invalid="ignore"):
             places = local[:, :2] / local[:, 2:] * self.focal_length(size)
@@ -139,7 +131,7 @@ class Camera:
         focal = self.focal_length(size)
 
         def place(angle: float, pixels: int) -> float:
-            """Where along an image axis a line of sight ends, held to the image; one that points behind, at its border."""
+            """Where along an image axis a line of sight ends, held to the image (at its border if behind)."""
             angle = min(max(angle, -math.pi / 2), math.pi / 2)
             return min(max(pixels / 2 + focal * math.tan(angle), 0.0), float(pixels))
 
@@ -155,19 +147,21 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that decides what a picture shows, apart from its size and noise: `objects` with the structure, `light`, x,
-    y and z of the lamp, metres, and `joints` of the figures, all with equally many, or `None` for no keypoints."""
+    """Everything that decides what a picture shows, apart from its size and noise: `objects` with the structure,
+    `light`, x, y and z of the lamp, metres, and the `joints` of every figure by number: (joints, 3), world
+    coordinates, and (joints,), how far each may lie behind the visible surface and count as seen; metres; `None` for
+    no keypoints."""
 
     camera: Camera
     objects: tuple[SceneObject, ...]
     light: tuple[float, float, float]
-    joints: tuple[Joints, ...] | None = None
+    joints: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None
 
 
 def trace(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """What every pixel of an image of `size` (height, width) sees: depth float32 (height, width), metres along the optical
-    axis, inf where nothing is hit, and the index of the seen object in `scene.objects`, uint8 (height, width), 0 where
-    nothing is hit. `ValueError` if the scene has more objects than ids, 255."""
+    """What every pixel of an image of `size` (height, width) sees: depth float32 (height, width), metres along the
+    optical axis, inf where nothing is hit, and the index of the seen object in `scene.objects`, uint8 (height, width),
+    0 where nothing is hit. `ValueError` if the scene has more objects than ids, 255."""
     if len(scene.objects) > 255:
         raise ValueError(f"A scene may have at most 255 objects, but this one has {len(scene.objects)}.")
     origin = column(scene.camera.position)
@@ -200,13 +194,13 @@ def render(
     Returns:
         `image` uint8 (height, width, 3); `depth_complete` float32 (height, width), metres along the optical axis;
         `depth`, the same with 0 where the sensor has no reading; `object_ids` uint8 (height, width), 0 for structure
-        (floor, ceiling, walls) and 1..n for the visible objects; `class_ids` int64 (n,), where entry k - 1 is the class
-        of object id k, an index into `CLASS_NAMES`; `label_map` uint8 (height, width), indices into `LABEL_CLASSES`;
-        with normals also `normals` float32 (height, width, 3), unit vectors in camera axes (right, down, forward) that
-        point out of the surface, so towards the camera; and if the scene has `joints`, of the m figures that are visible
-        `person_ids` uint8 (m,), their object ids, and `keypoints` float32 (m, joints, 3): x and y in pixels, whole
-        numbers being the centres of pixels as in COCO, and visibility: 2 seen, 1 hidden, 0 outside the image (x and y
-        are then 0 as well).
+        (floor, ceiling, walls) and 1..n for the visible objects; `class_ids` int64 (n,), where entry k - 1 is the
+        class of object id k, an index into `CLASS_NAMES`; `label_map` uint8 (height, width), indices into
+        `LABEL_CLASSES`; with normals also `normals` float32 (height, width, 3), unit vectors in camera axes (right,
+        down, forward) that point out of the surface, so towards the camera; and if the scene has `joints`, of the m
+        figures that are visible `person_ids` uint8 (m,), their object ids, and `keypoints` float32 (m, joints, 3): x
+        and y in pixels, whole numbers being the centres of pixels as in COCO, and visibility: 2 seen, 1 hidden, 0
+        outside the image (x and y are then 0 as well).
 
     Raises:
         ValueError: if a ray hits nothing.
@@ -330,22 +324,22 @@ def _visible_objects(scene: Scene, seen: np.ndarray) -> tuple[np.ndarray, np.nda
 def _keypoints(scene: Scene, depth: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
     """`person_ids` and `keypoints` of the figures with a visible part; `ids` (objects,) are 0 for invisible parts."""
     keypoints, person_ids = [np.zeros((0, len(COCO_SKELETON.joints), 3))], []
-    for joints in scene.joints:
-        own = [number for number, item in zip(ids, scene.objects, strict=True) if item.figure == joints.figure]
+    for figure, joints in enumerate(scene.joints):
+        own = [number for number, item in zip(ids, scene.objects, strict=True) if item.figure == figure]
         if max(own) > 0:
-            keypoints.append(_joints_in_view(scene.camera, joints, depth)[None])
+            keypoints.append(_joints_in_view(scene.camera, *joints, depth)[None])
             person_ids.append(max(own))
     keypoints = np.concatenate(keypoints).astype(np.float32)
     return {"keypoints": keypoints, "person_ids": np.array(person_ids, dtype=np.uint8)}
 
 
-def _joints_in_view(camera: Camera, joints: Joints, depth: np.ndarray) -> np.ndarray:
+def _joints_in_view(camera: Camera, points: np.ndarray, behind: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """x, y and visibility (joints, 3) in the picture with `depth` (height, width)."""
     height, width = depth.shape
-    (x, y), own_depth = (part.T for part in camera.project(joints.points, depth.shape))
+    (x, y), own_depth = (part.T for part in camera.project(points, depth.shape))
     is_inside = (own_depth > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     rows, columns = (np.where(is_inside, place, 0).astype(int) for place in (y, x))
-    is_seen = own_depth - joints.depths <= depth[rows, columns]
+    is_seen = own_depth - behind <= depth[rows, columns]
     places = np.stack([x, y], axis=1) - 0.5  # from edges of pixels to their centres
     return np.column_stack([np.where(is_inside[:, None], places, 0), is_inside * (1 + is_seen)])
 
@@ -356,14 +350,14 @@ def sensor_holes(
     """Where a structured-light depth sensor such as a Kinect gives no reading, bool (height, width).
 
     What the projector, right of the camera, cannot reach past a nearer edge is always missing. The rest are blobs,
-    likelier where the surface (`depth` float32 (height, width), metres, `image` uint8 (height, width, 3)) is dark, turned
-    away from the camera (`facing` float32 (height, width) is the cosine of the angle between normal and line of sight), or
-    next to an edge; they fill up the holes to a fraction drawn from `HOLE_FRACTION`. `focal` is in pixels.
+    likelier where the surface (`depth` float32 (height, width), metres, `image` uint8 (height, width, 3)) is dark,
+    turned away from the camera (`facing` float32 (height, width) is the cosine of the angle between normal and line of
+    sight), or next to an edge; they fill up the holes to a fraction drawn from `HOLE_FRACTION`. `focal` is in pixels.
     """
     score = sum(_smooth_noise(depth.shape, cells, rng) for cells in HOLE_BLOB_CELLS)
     score += 1.5 * (image.mean(-1) < 50) + 1.5 * (facing < 0.25) + 1.0 * _depth_edges(depth)
-    # A pixel's column in the projector's view is its own less its disparity. A nearer surface further right in the picture
-    # that lands in the same or an earlier column has caught the light. Sloping surfaces do not shadow themselves.
+    # A pixel's column in the projector's view is its own less its disparity. A nearer surface further right in the
+    # picture that lands in the same or an earlier column has caught the light. Slopes do not shadow themselves.
     columns = np.arange(depth.shape[1], dtype=np.float32) - focal * PROJECTOR_BASELINE / depth
     shadow = columns > np.minimum.accumulate(columns[:, ::-1], axis=1)[:, ::-1] + 0.25
     score += 100 * shadow

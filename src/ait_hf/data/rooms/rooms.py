@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from .people import Figure, draw_figure
-from .rendering import CLASS_NAMES, STRUCTURE, Camera, Joints, Scene, SceneObject, random_material
+from .rendering import CLASS_NAMES, STRUCTURE, Camera, Scene, SceneObject, random_material
 from .shapes import Box, Cylinder, Plane, Sphere
 
 
@@ -34,8 +34,8 @@ PERSON_CLEARANCE = 0.4  # from a person's middle to the walls
 
 
 def random_scene(rng: random.Random, people: bool = False) -> Scene:
-    """Draw a furnished room and a camera in it: a closed scene in which every depth lies between about 0.3 and 10 metres.
-    `people` adds up to three people where the furniture leaves room; the rest of the room stays what it is."""
+    """Draw a furnished room and a camera in it: a closed scene in which every depth lies between about 0.3 and 10
+    metres. `people` adds up to three people where the furniture leaves room; the rest of the room stays what it is."""
     room = random_extent(rng)
     camera = _random_camera(room, rng)
     light = random_light(room, rng)
@@ -47,7 +47,7 @@ def random_scene(rng: random.Random, people: bool = False) -> Scene:
 
 
 def portrait_scene(rng: random.Random) -> Scene:
-    """Draw a closed room, with joints, in which the camera looks at a person; there may be furniture, and another person."""
+    """Draw a closed room, with joints, in which the camera looks at a person, perhaps with furniture and a second one."""
     room, person, camera = _meeting(rng)
     objects = furniture(room, camera, rng.randint(*NUM_PORTRAIT_OBJECTS), rng, others=person.parts(0))
     companions = []
@@ -83,7 +83,7 @@ def _meeting(rng: random.Random) -> tuple[Extent, Figure, Camera]:
 def with_figures(scene: Scene, figures: Sequence[Figure]) -> Scene:
     """The scene and the figures in it, numbered in their order."""
     parts = [part for number, figure in enumerate(figures) for part in figure.parts(number)]
-    joints = tuple(Joints(number, figure.points, figure.depths) for number, figure in enumerate(figures))
+    joints = tuple((figure.points, figure.depths) for figure in figures)
     return replace(scene, objects=(*scene.objects, *parts), joints=joints)
 
 

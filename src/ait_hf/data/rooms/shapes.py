@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Surfaces that the ray caster of [`~ait_hf.data.rooms.rendering`] can hit.
 
-World coordinates are in metres: x and y span the floor, z points up. Rays are given by one origin (3, 1) and directions
-(3, n), which need not have length 1; the ray parameter counts in directions. Arrays of vectors have their three
-components first. Every surface has
+World coordinates are in metres: x and y span the floor, z points up. Rays are given by one origin (3, 1) and
+directions (3, n), which need not have length 1; the ray parameter counts in directions. Arrays of vectors have their
+three components first. Every surface has
 
 - `bounding_sphere`: center and radius, metres; `None` of a plane;
 - `distance(origin, directions)`: ray parameters (n,) where rays first hit; inf where they miss;
@@ -56,8 +56,8 @@ def _first_hit(enter: np.ndarray, leave: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Plane:
-    """An infinite plane that cuts the world axis of the number `axis` (x, y, z) at `offset` metres; its normal is along the
-    axis in the direction `facing`, +1 or -1."""
+    """An infinite plane that cuts the world axis of the number `axis` (x, y, z) at `offset` metres; its normal is
+    along the axis in the direction `facing`, +1 or -1."""
 
     axis: int
     offset: float
@@ -158,8 +158,8 @@ class Cylinder:
 
 @dataclass(frozen=True)
 class Capsules:
-    """Several capsules that make one surface: rods with half balls at both ends, and balls where both ends meet. `starts`
-    and `ends` (capsules, 3) are the middles of the half balls, `radii` (capsules,) theirs, metres."""
+    """Several capsules that make one surface: rods with half balls at both ends, and balls where both ends meet.
+    `starts` and `ends` (capsules, 3) are the middles of the half balls, `radii` (capsules,) theirs, metres."""
 
     starts: np.ndarray
     ends: np.ndarray
