@@ -390,7 +390,8 @@ def test_resumes_from_a_state_dict_without_rendering_again(monkeypatch):
 
     rendered = []
     monkeypatch.setattr(
-        "ait_hf.data.rooms.depth.render_room", lambda key, size: rendered.append(key) or render_room(key, size)
+        "ait_hf.data.rooms.depth.render_room",
+        lambda key, *size, **what: rendered.append(key) or render_room(key, *size),
     )
     resumed = rooms(seed=7)
     resumed.load_state_dict(state)

@@ -6,7 +6,6 @@ sets, no download."""
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +81,8 @@ class NumberedPictures(Dataset, ABC):
             raise ValueError(f"num_rooms must be at least 1, got {num_rooms}.")
         if split not in SPLITS:
             raise ValueError(f"Unknown split {split!r} of synthetic rooms; there are: {', '.join(SPLITS)}.")
-        self.key = SPLITS.index(split), seed  # first words of every room's seed
+        # The first words of every room's seed, of 32 bits each: different (split, seed, index) never make the same entropy.
+        self.key = SPLITS.index(split), seed
         self.split, self.size, self.num_rooms = split, check_size(size), num_rooms
         self._kept: dict[int, dict[str, Any]] = {}
 
@@ -158,8 +158,7 @@ def synthetic_rooms(
     "train", and 64 otherwise. No two splits share a room, whatever their seeds. `ValueError` if an argument is not one
     of these.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, but is {split!r}.")
+    rooms = SyntheticDepth(split, size, seed)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be at least 0 and below 2**32, but is {seed}.")
     if num_examples is not None and num_examples < 1:
@@ -170,14 +169,8 @@ def synthetic_rooms(
     shards = [range(first, num_examples, num_shards) for first in range(num_shards)]
     # The generator yields bare numbers and `map` renders them: datasets resumes a generator by running it again.
     indices = IterableDataset.from_generator(_room_indices, gen_kwargs={"shards": shards}, split=split)
-    render_index = partial(_render_index, split=SPLITS.index(split), seed=seed, size=check_size(size))
-    return indices.map(render_index, input_columns="index", remove_columns="index")
+    return indices.map(rooms.picture, input_columns="index", remove_columns="index")
 
 
 def _room_indices(shards: list[range]) -> Iterator[dict[str, int]]:
     yield from ({"index": index} for shard in shards for index in shard)
-
-
-def _render_index(index: int, *, split: int, seed: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
-    # Split and seed take one 32-bit word each, so different (split, seed, index) never make the same entropy.
-    return render_room((split, seed, index), size)
