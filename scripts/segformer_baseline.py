@@ -73,7 +73,7 @@ def evaluate(
         return processor.post_process_semantic_segmentation(SimpleNamespace(class_maps=logits.softmax(1)), sizes)
 
     with evaluating(model):
-        return measure_label_maps(predict, batches, task.class_names())
+        return measure_label_maps(predict, batches, task.data.class_names())
 
 
 @command("segformer_baseline.py")
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     task = recipe.tasks[SEMANTIC_TASK]
     set_seed(options.seed)
     accelerator = Accelerator()
-    model = SegformerForSemanticSegmentation(SegformerConfig(num_labels=len(task.class_names())))
+    model = SegformerForSemanticSegmentation(SegformerConfig(num_labels=len(task.data.class_names())))
     model.to(accelerator.device)
     num_steps = train(model, task, accelerator, options)
     values = evaluate(model, task, accelerator, recipe)

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from ait_hf.metrics.pose import pose_errors
 from ait_hf.metrics.reconstruction import (
     ReconstructionErrors,
     ReconstructionMetric,
     label_map_reconstruction_errors,
+    pose_errors,
 )
 
 

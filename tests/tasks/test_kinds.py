@@ -16,8 +16,7 @@ from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.model.configuration_ait import OUTPUT_RULES
 from ait_hf.recipes.parsing import build
 from ait_hf.recipes.sources import Shards
-from ait_hf.tasks.base import Kind
-from ait_hf.tasks.card_text import TaskText
+from ait_hf.tasks.base import Kind, TaskText
 from ait_hf.tasks.kinds import KINDS, kind_of, kind_of_output, kind_of_unit
 from ait_hf.tasks.writer import Writer
 from ait_hf.training.solver import SolverRecipe

@@ -197,7 +197,7 @@ def _recipe_of(path: str, folder: Path, kind: type[AnyRecipe]) -> Any:
 def _name_classes(task: Kind, num_classes: int | None) -> None:
     """Where the files that name the classes of a task are not there, it has `num_classes` without names."""
     try:
-        task.class_names()
+        task.data.class_names()
     except (FileNotFoundError, NotADirectoryError):
         count = KNOWN_CLASSES.get(task.data.name) if num_classes is None else num_classes
         if count is None:

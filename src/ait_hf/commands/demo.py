@@ -24,9 +24,8 @@ from ..inference.generating import decoding_modes
 from ..inference.loading import load_model_and_processor
 from ..model.tokenization_vq import VQTokenizer
 from ..recipes.parsing import read_values
-from ..tasks.depth.drawing import depth_gallery
+from ..tasks.depth.drawing import depth_gallery, joint_gallery
 from ..tasks.depth.evaluation import depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
-from ..tasks.joint_drawing import joint_gallery
 from ..tasks.maps.evaluation import reconstruct_map
 from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
 from ..training.solver import read_recipe

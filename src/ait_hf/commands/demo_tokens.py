@@ -17,8 +17,7 @@ from ..data.rooms.depth import SyntheticDepth, mean_depth
 from ..data.rooms.objects import tight_box
 from ..data.tables import examples
 from ..data.writing import write_json
-from ..drawing.colors import UNCERTAINTY_COLORS, colorize_uncertainty, value_limits
-from ..drawing.figures import ColorBar, color_bars
+from ..drawing.colors import UNCERTAINTY_COLORS, color_bars, colorize_uncertainty, value_limits
 from ..drawing.page import arrange, column_edges, resize_picture
 from ..drawing.picture_files import save_image
 from ..model.tokenization_vq import VQTokenizer
@@ -158,8 +157,8 @@ def answers_page(exam: Exam, answers: dict[str, list[Answer | None]]) -> Image.I
         lines.append(pictures + [draw_mask(asked, mask) for mask in masks])
     lefts = column_edges(len(TITLES), CELL)
     bars = [
-        ColorBar(lefts[1], lefts[3] + CELL, limits, DEPTH_COLORS, "depth in metres"),
-        ColorBar(lefts[4], lefts[4] + CELL, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
+        (lefts[1], lefts[3] + CELL, limits, DEPTH_COLORS, "depth in metres"),
+        (lefts[4], lefts[4] + CELL, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
     ]
     return arrange(TITLES, lines, CELL, footer=color_bars(lefts[-1] + CELL, bars))
 

@@ -33,8 +33,7 @@ from ..model.objectives_ait import Tokenizer
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import build, read_values
 from ..recipes.streams import DataRecipe, evaluation_batches
-from ..tasks.base import SYNTHETIC, Kind
-from ..tasks.classes import pair_split
+from ..tasks.base import SYNTHETIC, Kind, pair_split
 from ..tasks.kinds import check_unit, kind_of, kind_of_output
 from ..training.processes import set_tf32
 from ..training.tokenizer import AnyTokenizerData, evaluate_reconstructions

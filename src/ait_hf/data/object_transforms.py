@@ -244,7 +244,7 @@ class LargeScaleJitter(FitFrame):
     def __init__(self, image_size: tuple[int, int], scale_range: tuple[float, float]):
         super().__init__(image_size)
         if not 0 < scale_range[0] <= scale_range[1]:
-            raise ValueError(f"scale_range must be (lowest, highest) above 0, not {scale_range}.")
+            raise ValueError(f"scale_range must be (lowest, highest) above 0, not {tuple(scale_range)}.")
         self.scale_range = scale_range
 
     def make_params(self, flat_inputs: list) -> dict[str, int | tuple[int, int]]:

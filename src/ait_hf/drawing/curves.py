@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .figures import DOTS_PER_INCH, figure_picture
+from .colors import DOTS_PER_INCH, figure_picture
 
 
 def training_curves(histories: dict[str, Sequence[dict[str, float]]]) -> Image.Image:
-    """Draw the course of one or several training runs: one panel per quantity, one colour per run.
+    """Draw the course of one or several training runs as an RGB picture: one panel per quantity, one colour per run.
 
     Raw values are faint and a running mean over 5 % of them is strong. A panel is logarithmic where all its values
     are positive and the largest is more than ten times the smallest.
@@ -21,9 +21,6 @@ def training_curves(histories: dict[str, Sequence[dict[str, float]]]) -> Image.I
     Args:
         histories: for every run's name, its records: dictionaries with `step` and any other numbers (`loss`, ...). A
             record need not have every quantity.
-
-    Returns:
-        An RGB picture.
 
     Raises:
         ValueError: if there is nothing to draw, a record has no step, or a value is not finite.
@@ -39,7 +36,8 @@ def training_curves(histories: dict[str, Sequence[dict[str, float]]]) -> Image.I
         axes = figure.add_subplot(num_rows, num_columns, number + 1)
         for run, points in runs.items():
             steps, values = np.array(points, dtype=float).T
-            smooth = _running_mean(values)
+            reach = np.ones(len(values) // 40 * 2 + 1)  # 5 % of the values, fewer near the ends
+            smooth = np.convolve(values, reach, "same") / np.convolve(np.ones(len(values)), reach, "same")
             axes.plot(steps, values, color=colors[run], alpha=0.25, linewidth=0.8)
             axes.plot(steps, smooth, color=colors[run], linewidth=1.5, label=run, marker="o" * (len(steps) < 3))
         everything = np.array([value for points in runs.values() for _, value in points])
@@ -67,12 +65,3 @@ def _gather_curves(
                 if quantity != "step":
                     curves.setdefault(quantity, {}).setdefault(run, []).append((record["step"], value))
     return curves
-
-
-def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Centred mean over 5 % of the values, over fewer near the ends."""
-    reach = len(values) // 40
-    totals = np.concatenate([[0.0], np.cumsum(values)])
-    middle = np.arange(len(values))
-    start, stop = np.maximum(middle - reach, 0), np.minimum(middle + reach + 1, len(values))
-    return (totals[stop] - totals[start]) / (stop - start)

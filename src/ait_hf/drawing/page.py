@@ -22,7 +22,9 @@ def check_image(image: np.ndarray, name: str = "An image") -> np.ndarray:
 
 
 def check_rows(rows: Sequence[dict], fields: Sequence[str]) -> None:
-    """`ValueError` if there is no row of a gallery, or one lacks a field."""
+    """What all galleries check, RGB pictures of one row per example: `ValueError` if there is no row or one lacks a
+    field, and in drawing if a shape or value is wrong. `cell_size` is the longer side of each picture in them,
+    pixels."""
     if not rows:
         raise ValueError("A gallery needs at least one row.")
     for number, row in enumerate(rows):
@@ -63,18 +65,15 @@ def arrange(
     notes: tuple[int, Sequence[str]] | None = None,
     footer: Image.Image | None = None,
 ) -> Image.Image:
-    """Pictures in columns with titles, from the top left on white.
+    """Pictures in columns with titles, from the top left on white, as an RGB picture.
 
     Args:
         titles: one per column.
-        lines: rows of pictures, which may have fewer than there are columns. Arrays uint8 (height, width, 3) are resized
-            until their longer side is as wide as a column.
+        lines: rows of pictures, which may have fewer than there are columns. Arrays uint8 (height, width, 3) are
+            resized until their longer side is as wide as a column.
         cell_width: width of a column, pixels.
         notes: a column, and what stands below its picture in each line.
         footer: a picture below all others, from the left edge of the first column on.
-
-    Returns:
-        An RGB picture.
     """
     lines = [
         [cell if isinstance(cell, Image.Image) else resize_picture(check_image(cell), cell_width) for cell in line]

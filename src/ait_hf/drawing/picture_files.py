@@ -13,15 +13,9 @@ from .page import check_image
 
 
 def save_image(image: Image.Image | np.ndarray, path: str | os.PathLike) -> None:
-    """Write a picture; the file appears complete or not at all, and missing folders are made.
-
-    Args:
-        image: a PIL image, or uint8 (height, width, 3).
-        path: where to; its ending chooses the format (.png, .jpg, ...).
-
-    Raises:
-        ValueError: if the array is not such a picture or the ending is not a known one.
-    """
+    """Write a picture, PIL or uint8 (height, width, 3), whose format the ending of `path` chooses (.png, .jpg, ...);
+    the file appears complete or not at all, and missing folders are made. `ValueError` if the array is not such a
+    picture or the ending is not a known one."""
     path = Path(path)
     formats = Image.registered_extensions()
     if path.suffix.lower() not in formats:

@@ -9,20 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 
 def token_grid(ids: np.ndarray, cell_size: int = 32) -> np.ndarray:
-    """Draw token ids as coloured squares with their numbers.
-
-    A code has the same colour in every picture. Numbers are left out where they would not fit.
-
-    Args:
-        ids: integers (rows, columns), at least 0.
-        cell_size: side of a square, pixels.
-
-    Returns:
-        uint8 (rows * cell_size, columns * cell_size, 3).
-
-    Raises:
-        ValueError: if `ids` is not a two-dimensional array of non-negative integers, or `cell_size` is below 1.
-    """
+    """Draw token ids, integers (rows, columns), at least 0, as coloured squares of `cell_size` pixels with their
+    numbers: uint8 (rows * cell_size, columns * cell_size, 3). A code has the same colour in every picture. Numbers are
+    left out where they would not fit. `ValueError` if `ids` is no such array, or `cell_size` is below 1."""
     ids = np.asarray(ids)
     if ids.ndim != 2 or ids.size == 0 or not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0:
         raise ValueError(f"ids must be non-negative integers (rows, columns), but is {ids.dtype} {ids.shape}.")

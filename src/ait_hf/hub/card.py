@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from ..model.configuration_ait import AiTConfig
 from ..recipes.parsing import read_values
-from ..tasks.card_text import TaskText
+from ..tasks.base import TaskText
 from ..tasks.kinds import kind_of_output, kind_of_unit
 from . import files
 

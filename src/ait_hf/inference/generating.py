@@ -10,7 +10,7 @@ from PIL import Image
 from ..model.generation_ait import AiTGenerateOutput
 from ..model.image_processing_ait import AiTImageProcessor
 from ..model.modeling_ait import AiTForDenseTokenGeneration
-from .images import prepare_images
+from .images import image_height_and_width, prepare_images
 
 
 @torch.no_grad()
@@ -19,37 +19,34 @@ def generate_from_images(
     processor: AiTImageProcessor,
     images: Sequence[Image.Image | torch.Tensor],
     task: str,
+    output_types: Sequence[str] | None = None,
     **settings,
-) -> AiTGenerateOutput:
-    """
-    What a model generates for images.
+) -> tuple[AiTGenerateOutput, list[tuple[int, int]]]:
+    """What a model generates for images, and their heights and widths.
 
     Args:
-        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
-        processor ([`AiTImageProcessor`]): The image processor of the task.
+        model, processor: The model, in evaluation mode, and the image processor of the task.
         images: A batch of PIL images or tensors `(3, H, W)`, of any sizes. Floating-point tensors hold 0..1, others
             0..255.
-        task (`str`): A task of the model.
-        settings: Of `generate()`.
+        task (`str`): A task of the model, whose output is of one of the `output_types`, if these are given.
+        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`, ...
 
     Raises:
-        ValueError: There are no images, the model has no such task, or the processor makes images of another size
-            than the model was trained on.
+        ValueError: There are no images, the model has no such task or its output is of another type, or the processor
+            makes images of another size than the model was trained on.
     """
+    if output_types is not None:
+        check_output_type(model, task, output_types)
     if len(images) == 0:
         raise ValueError("There are no images to predict.")
     check_frame(model, processor, task)
-    pixel_values = prepare_images(model, processor, images)
-    return model.generate(pixel_values=pixel_values, task=task, **settings)
+    outputs = model.generate(pixel_values=prepare_images(model, processor, images), task=task, **settings)
+    return outputs, [image_height_and_width(image) for image in images]
 
 
 def check_frame(model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, task: str) -> None:
-    """
-    Boxes are relative to the size that a model was trained on.
-
-    Raises:
-        ValueError: The processor makes images of another size, or the model has no such task.
-    """
+    """`ValueError` if the processor makes images of another size than the model was trained on, which boxes are relative to,
+    or the model has no such task."""
     (height, width), expected = processor.frame_size(), tuple(model.config.task(task).image_size)
     if (height, width) != expected:
         raise ValueError(

@@ -18,9 +18,8 @@ from ..model.modeling_ait import AiTForDenseTokenGeneration
 
 
 def find_images(patterns: Sequence[str | Path]) -> list[Path]:
-    """
-    Image files named by files, folders (all images directly in them but hidden ones) and globs, in that order, each once.
-    See [`~ait_hf.data.files.FileFinder`] for how names may differ from those of the files.
+    """Image files named by files, folders (all images directly in them but hidden ones) and globs, in that order, each
+    once. See [`~ait_hf.data.files.FileFinder`] for how names may differ from those of the files.
 
     Raises:
         FileNotFoundError: A file is missing, or a folder or glob has no images.

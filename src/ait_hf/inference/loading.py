@@ -29,11 +29,10 @@ _LONGEST_REASON = 300  # characters; some libraries list all that they know
 Solver = TypeVar("Solver", bound=AiTForDenseTokenGeneration)
 
 
-def check_source(source: str | Path, what: str) -> None:
-    """
-    Raises `FileNotFoundError` or `NotADirectoryError` unless `source` is a folder with a `config.json`, or could be a name
-    on the Hub. `what` should be there, for the message.
-    """
+@contextmanager
+def loading(source: str | Path, what: str) -> Iterator[None]:
+    """Libraries may load `what` from `source`, a folder with a `config.json` or a name on the Hub, inside: their
+    errors become a `ValueError` that names both. `FileNotFoundError` or `NotADirectoryError` if it is neither."""
     path = Path(source)
     if path.is_dir():
         if not (path / CONFIG).is_file():
@@ -42,41 +41,27 @@ def check_source(source: str | Path, what: str) -> None:
         raise NotADirectoryError(f"{path} is a file: give the folder of {what}.")
     elif isinstance(source, Path) or not _HUB_NAME.fullmatch(source):
         raise FileNotFoundError(f"{path} does not exist: give the folder of {what}.")
-
-
-@contextmanager
-def loading(source: str | Path, what: str) -> Iterator[None]:
-    """Libraries may load `what` from `source` inside: their errors become a `ValueError` that names both."""
-    check_source(source, what)
     try:
         yield
     except SafetensorError as error:
         raise ValueError(f"The weights in {source} are truncated or damaged ({error}): copy them again.") from error
     except LOADING_ERRORS as error:
-        where = "" if Path(source).is_dir() else "there is no such folder, and on the Hub: "
-        raise ValueError(f"{source} cannot be loaded as {what}: {where}{_reason(error)}") from error
+        where = "" if path.is_dir() else "there is no such folder, and on the Hub: "
+        cause = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
+        reason = " ".join(str(cause).split())
+        reason = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} ..."
+        raise ValueError(f"{source} cannot be loaded as {what}: {where}{reason}") from error
 
 
 def load_config(source: str | Path) -> AiTConfig:
-    """
-    The configuration of a saved model.
-
-    Raises:
-        FileNotFoundError: The folder or the file in it is missing.
-        ValueError: It is that of another architecture, or damaged.
-    """
+    """The configuration of a saved model; errors as of [`load_solver`]."""
     with loading(source, MODEL):
         return AiTConfig.from_pretrained(source)
 
 
 def load_solver(source: str | Path, kind: type[Solver] = AiTForDenseTokenGeneration, **arguments) -> Solver:
-    """
-    A saved model in evaluation mode, all of whose weights are there and fit.
-
-    Args:
-        source (`str` or `Path`): Folder or Hub name.
-        kind: Class of the model.
-        arguments: Of `from_pretrained`.
+    """A saved model in evaluation mode, all of whose weights are there and fit: from a folder or by its Hub name, of
+    the class `kind`, with `arguments` of `from_pretrained`.
 
     Raises:
         FileNotFoundError: The folder or a file in it is missing.
@@ -84,25 +69,17 @@ def load_solver(source: str | Path, kind: type[Solver] = AiTForDenseTokenGenerat
     """
     load_config(source)
     with loading(source, MODEL):
-        model, report = kind.from_pretrained(
-            source,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, with names
-            **arguments,
-        )
+        arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, with names
+        model, report = kind.from_pretrained(source, **arguments)
     _check_report(source, report, ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return model
 
 
 def load_model_and_processor(
-    folder: str | Path,
-    task: str = "depth",
-    device: str | torch.device = "cpu",
-    dtype: str | torch.dtype = "float32",
+    folder: str | Path, task: str = "depth", device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32"
 ) -> tuple[AiTForDenseTokenGeneration, AiTImageProcessor]:
-    """
-    Load a saved model, ready to predict, and the image processor of the task: that in `image_processors/TASK`, where a
-    model of several tasks has one for each, or else the one beside the model.
+    """Load a saved model, ready to predict, and the image processor of the task: that in `image_processors/TASK`,
+    where a model of several tasks has one for each, or else the one beside the model.
 
     Args:
         folder (`str` or `Path`): As [`~ait_hf.hub.remote_code.save_with_remote_code`] or `save_pretrained` wrote it.
@@ -111,10 +88,9 @@ def load_model_and_processor(
         dtype (`str` or `torch.dtype`): Of its weights; the codebook stays float32.
 
     Raises:
-        FileNotFoundError: The folder or a file in it is missing.
-        ValueError: It holds another architecture, a damaged or incomplete checkpoint, or a model without the task.
+        FileNotFoundError, ValueError: As [`load_solver`], or the model does not have the task.
     """
-    processor = load_processor(folder, task)
+    processor = load_processor(folder, task)  # sooner refused than weights are read
     return load_model(folder, device, dtype), processor
 
 
@@ -126,13 +102,7 @@ def load_model(
 
 
 def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
-    """
-    The image processor of a task of a saved model, as of [`load_model_and_processor`].
-
-    Raises:
-        FileNotFoundError: The folder or a file in it is missing.
-        ValueError: It holds another architecture, a damaged file, or a model without the task.
-    """
+    """The image processor of a task of a saved model, as of [`load_model_and_processor`], with its errors."""
     load_config(Path(folder)).task(task)
     own = Path(folder) / "image_processors" / task
     processor_folder = own if own.is_dir() else Path(folder)
@@ -148,9 +118,8 @@ def load_processor(folder: str | Path, task: str) -> AiTImageProcessor:
 def load_tokenizer(
     source: str | Path, kinds: Sequence[type[TokenizerBase]] = tuple(TOKENIZER_CLASSES.values())
 ) -> TokenizerBase:
-    """
-    A saved tokenizer of one of the classes `kinds`, in evaluation mode; `source` and errors as of [`load_solver`].
-    """
+    """A saved tokenizer of one of the classes `kinds`, in evaluation mode; `source` and errors as of
+    [`load_solver`]."""
     names = {kind.__name__: kind for kind in kinds}
     what = f"a saved {kinds[0].__name__}" if len(kinds) == 1 else TOKENIZER
     with loading(source, what):
@@ -170,10 +139,3 @@ def _check_report(source: str | Path, report: dict[str, Sequence], problems: Seq
                 f"The checkpoint in {source} does not fit its config.json: {len(keys)} {problem.replace('_', ' ')}, "
                 f"first {keys[0]}."
             )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
-        error = error.__cause__
-    reason = " ".join(str(error).split())
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} ..."

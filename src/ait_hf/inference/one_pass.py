@@ -43,13 +43,8 @@ class AiTOnePass(nn.Module):
         self.register_buffer("inputs", inputs.to(model.device), persistent=False)
 
     def forward(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """
-        Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images of the task's size.
-
-        Returns:
-            `torch.FloatTensor`: What [`~AiTGenerationMixin.detokenize`] gives; depth in metres, 1e-3 at least.
-        """
+        """What [`~AiTGenerationMixin.detokenize`] gives (depth in metres, 1e-3 at least) of images of the task's size,
+        `(batch, 3, height, width)`."""
         memory = self.model.model.encoder(pixel_values=pixel_values).last_hidden_state
         inputs = self.inputs.expand(len(memory), -1)
         states = self.model.model.decoder(

@@ -23,14 +23,9 @@ _BASE64_NAME = 40  # characters of an encoded picture that errors show
 
 
 def load_picture(image: str | Image.Image, timeout: float | None = None) -> Image.Image:
-    """
-    As `transformers.image_utils.load_image`, but refuses what [`~ait_hf.model.image_reading_ait.read_image`] does, of which the
-    library would make white pictures.
-
-    Args:
-        image: PIL image, path, address, or base64 text.
-        timeout: seconds that a download may take.
-    """
+    """As `transformers.image_utils.load_image` of a PIL image, path, address or base64 text, but refuses what
+    [`~ait_hf.model.image_reading_ait.read_image`] does, of which the library would make white pictures; `timeout` are
+    the seconds that a download may take."""
     if isinstance(image, Image.Image):
         return rgb_image(upright_image(image))
     if not isinstance(image, str):
@@ -41,9 +36,8 @@ def load_picture(image: str | Image.Image, timeout: float | None = None) -> Imag
         with urlopen(image, timeout=timeout) as response:
             return read_image(io.BytesIO(response.read()), image)
     try:
-        content = base64.b64decode(
-            image.partition(",")[2] if image.startswith("data:image/") else image, validate=True
-        )
+        encoded = image.partition(",")[2] if image.startswith("data:image/") else image
+        content = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         return load_image(image)
     return read_image(io.BytesIO(content), image[:_BASE64_NAME])

@@ -2,20 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics as `evaluate.Metric` classes; they need no network and are fed from the main process only."""
 
-from .boundary import mask_boundary
-from .coco import COCO_VALUES, CocoMetric, read_coco
-from .depth import DepthMetric, depth_errors
+from .coco import COCO_VALUES, CocoMetric, mask_boundary, read_coco
+from .depth import DepthMetric, TokenDistanceMetric, depth_errors, token_embedding_distance
 from .maps import MapMetric, map_errors
-from .pose import pose_errors
 from .reconstruction import (
     ReconstructionMetric,
     code_usage,
     depth_reconstruction_errors,
     label_map_reconstruction_errors,
     mask_reconstruction_errors,
+    pose_errors,
 )
 from .semantic import SemanticMetric, class_counts
-from .token_distance import TokenDistanceMetric, token_embedding_distance
 
 
 __all__ = [

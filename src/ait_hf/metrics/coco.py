@@ -13,14 +13,16 @@ from typing import Any, Literal
 
 import evaluate
 import numpy as np
-from datasets import Features, Value
+import torch
+import torch.nn.functional as F
+from datasets import Value
 from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..data.coco_files import clean_content
 from ..data.json_values import read_json
-from .boundary import BoundaryCOCOeval
+from .per_image import metric_info
 
 
 logger = logging.getLogger(__name__)
@@ -37,18 +39,15 @@ _COMPARED = {
     "keypoints": ("keypoints", "num_keypoints", "bbox"),
 }
 
+BOUNDARY_RATIO = 0.02  # width of the boundary, of the image's diagonal
+
 # A dictionary of the COCO format, or one object in the official results format.
 CocoDictionary = dict[str, Any]
 
 
 def read_coco(ground_truth: CocoDictionary | str | PathLike, *, with_masks: bool = False) -> CocoDictionary:
-    """
-    A COCO dictionary, from its file if need be, as [`~ait_hf.data.coco_files.clean_content`] makes it: without what
-    training leaves out, which is logged.
-
-    Args:
-        ground_truth: The dictionary, or the path of its JSON file.
-        with_masks: Leave out objects without a segmentation, too.
+    """A COCO dictionary, given or in a JSON file, as [`~ait_hf.data.coco_files.clean_content`] makes it: without what
+    training leaves out, which is logged; `with_masks` leaves out objects without a segmentation, too.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -71,8 +70,7 @@ def read_coco(ground_truth: CocoDictionary | str | PathLike, *, with_masks: bool
 
 
 class CocoMetric(evaluate.Metric):
-    """
-    Average precision (AP) and recall (AR) as COCO defines them.
+    """Average precision (AP) and recall (AR) as COCO defines them.
 
     `APs`, `APm`, `APl` are those of small, medium and large objects, `AR1`, `AR10`, `AR100` those of so many
     detections per image; all are 0..1, and -1 (the official value) where there is no object to find. Keypoints have
@@ -129,25 +127,18 @@ class CocoMetric(evaluate.Metric):
         super().__init__(config_name, **kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="COCO's average precision and recall of boxes, masks or keypoints.",
-            citation="",
-            inputs_description=(
-                "predictions: for every image its detections, a JSON list in COCO's results format; "
-                "references: for every image its id."
-            ),
-            features=Features({"predictions": Value("string"), "references": Value("int64")}),
-        )
+        description = "COCO's average precision and recall of boxes, masks or keypoints."
+        found = "predictions: for every image its detections, a JSON list in COCO's results format; "
+        inputs = f"{found}references: for every image its id."
+        return metric_info(description, inputs, predictions=Value("string"), references=Value("int64"))
 
     def add_image(self, image_id: int, results: Sequence[CocoDictionary]) -> None:
-        """
-        Add one image and what was found in it.
+        """Add one image, by its id in the ground truth, and what was found in it.
 
         Args:
-            image_id: The ground truth's id of the image.
             results: In the official results format: `image_id`, `category_id`, `score`, and `bbox` (x, y, width,
-                height, pixels), `segmentation` (a compressed RLE) or `keypoints` (x, y and anything of every joint). May
-                be empty.
+                height, pixels), `segmentation` (a compressed RLE) or `keypoints` (x, y and anything of every joint).
+                May be empty.
 
         Raises:
             ValueError: The ground truth has no such image or category, or a result is of another image.
@@ -168,27 +159,21 @@ class CocoMetric(evaluate.Metric):
         results = [result for image in predictions for result in json.loads(image)]
         found = _index(self.ground_truth, [_detection(result, self.config_name) for result in results])
         with redirect_stdout(io.StringIO()):
-            if self.config_name == "boundary":
-                evaluation = BoundaryCOCOeval(self._truth, found, "segm")
-            else:
-                evaluation = COCOeval(self._truth, found, self.config_name)
+            is_boundary = self.config_name == "boundary"
+            kind, compare = ("segm", BoundaryCOCOeval) if is_boundary else (self.config_name, COCOeval)
+            evaluation = compare(self._truth, found, kind)
             evaluation.params.imgIds = image_ids
             if self.sigmas is not None:
                 evaluation.params.kpt_oks_sigmas = np.array(self.sigmas)
             evaluation.evaluate()
             evaluation.accumulate()
-            _put_in_order(evaluation, self.category_ids)
+            place = {category: number for number, category in enumerate(evaluation.params.catIds)}
+            order = [*dict.fromkeys([*(place[category] for category in self.category_ids), *place.values()])]
+            evaluation.eval["precision"] = evaluation.eval["precision"][:, :, order]
+            evaluation.eval["recall"] = evaluation.eval["recall"][:, order]
             evaluation.summarize()
         names = KEYPOINT_VALUES if self.config_name == "keypoints" else COCO_VALUES
         return {name: float(value) for name, value in zip(names, evaluation.stats, strict=True)}
-
-
-def _put_in_order(evaluation: COCOeval, category_ids: Sequence[int]) -> None:
-    """Puts the named categories first in what is averaged."""
-    place = {category: number for number, category in enumerate(evaluation.params.catIds)}
-    order = [*dict.fromkeys([place[category] for category in category_ids] + list(place.values()))]
-    evaluation.eval["precision"] = evaluation.eval["precision"][:, :, order]
-    evaluation.eval["recall"] = evaluation.eval["recall"][:, order]
 
 
 def _truth(annotation: CocoDictionary, kind: str) -> CocoDictionary:
@@ -222,3 +207,49 @@ def _index(ground_truth: CocoDictionary, annotations: list[CocoDictionary]) -> C
     with redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
+
+
+def mask_boundary(mask: np.ndarray, ratio: float = BOUNDARY_RATIO) -> np.ndarray:
+    """The inner boundary of a mask, both uint8 `(H, W)`, 0 or 1: its pixels that are near a pixel outside. Beyond the
+    image all is outside. `ratio` is the width of the boundary as a share of the image's diagonal, rounded to pixels,
+    at least one; distance is the greater of the horizontal and the vertical one."""
+    width = max(1, round(ratio * float(np.hypot(*mask.shape))))
+    boundary = np.zeros_like(mask)
+    if not mask.any():
+        return boundary
+    # Around the mask there is nothing to erode, so the part of the image that it covers is enough.
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    covered = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    outside = F.pad(1 - torch.from_numpy(mask[covered]).float(), [width] * 4, value=1)[None]
+    side = 2 * width + 1
+    near_outside = F.max_pool2d(F.max_pool2d(outside, (side, 1), stride=1), (1, side), stride=1)
+    boundary[covered] = mask[covered] * near_outside[0].numpy().astype(mask.dtype)
+    return boundary
+
+
+class BoundaryCOCOeval(COCOeval):
+    """COCO's evaluation of masks by the lesser of mask IoU and boundary IoU (Cheng et al. 2021), which sees what mask
+    IoU of a large object hides: how good its outline is. Crowds have no outline to compare."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._whole = self._gts, self._dts
+        self._boundaries = tuple(
+            {key: [_with_boundary(annotation) for annotation in group] for key, group in annotations.items()}
+            for annotations in self._whole
+        )
+
+    def computeIoU(self, imgId: int, catId: int) -> np.ndarray | list:
+        ious = super().computeIoU(imgId, catId)
+        if len(ious) == 0:
+            return ious
+        self._gts, self._dts = self._boundaries
+        boundary_ious = super().computeIoU(imgId, catId)
+        self._gts, self._dts = self._whole
+        crowd = [bool(truth["iscrowd"]) for truth in self._gts[imgId, catId]]
+        return np.where(crowd, ious, np.minimum(ious, boundary_ious))
+
+
+def _with_boundary(annotation: dict[str, Any]) -> dict[str, Any]:
+    boundary = mask_boundary(rle_codec.decode(annotation["segmentation"]))
+    return annotation | {"segmentation": rle_codec.encode(np.asfortranarray(boundary))}

@@ -1,19 +1,21 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Depth-estimation metrics of the NYU protocol: computed per image, then averaged over images."""
+"""Depth-estimation metrics of the NYU protocol, computed per image, then averaged over images; and the distance between
+predicted and true tokens in the embedding space (paper, Table 1)."""
 
 from typing import Literal
 
+import evaluate
 import numpy as np
 import torch
+from datasets import Value
 
-from .per_image import PerImageMetric, comparable
+from .per_image import PerImageMetric, comparable, metric_info
 
 
 DEPTH_ERRORS = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
 EIGEN_IMAGE_SIZE = (480, 640)
-EIGEN_ROWS = slice(45, 471)
-EIGEN_COLUMNS = slice(41, 601)
+EIGEN_CROP = (45, 471), (41, 601)  # first row and that after the last, and columns
 
 
 def valid_depth_pixels(
@@ -25,23 +27,16 @@ def valid_depth_pixels(
         return valid
     if crop != "eigen":
         raise ValueError(f'The crop is "eigen" or None, got {crop!r}.')
-    height, width = target.shape[-2:]
-    if height * EIGEN_IMAGE_SIZE[1] != width * EIGEN_IMAGE_SIZE[0]:
+    (height, width), (whole_height, whole_width) = target.shape[-2:], EIGEN_IMAGE_SIZE
+    if height * whole_width != width * whole_height:
         raise ValueError(
             f"The Eigen crop is defined on 480x640 maps, got {height}x{width}, which is no smaller or larger one of that "
             "shape; resize the maps first or pass crop=None."
         )
+    rows, columns = (slice(*(round(end * height / whole_height) for end in ends)) for ends in EIGEN_CROP)
     inside = torch.zeros_like(valid)
-    inside[
-        ...,
-        _in_proportion(EIGEN_ROWS, height / EIGEN_IMAGE_SIZE[0]),
-        _in_proportion(EIGEN_COLUMNS, width / EIGEN_IMAGE_SIZE[1]),
-    ] = True
+    inside[..., rows, columns] = True
     return valid & inside
-
-
-def _in_proportion(part: slice, scale: float) -> slice:
-    return slice(round(part.start * scale), round(part.stop * scale))
 
 
 def depth_errors(
@@ -52,8 +47,7 @@ def depth_errors(
     max_depth: float = 10.0,
     crop: Literal["eigen"] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """
-    Depth errors of every image of a batch, as published for NYUv2 (with `crop="eigen"`).
+    """Depth errors of every image of a batch, as published for NYUv2 (with `crop="eigen"`).
 
     A prediction is raised to `min_depth` where it is lower or NaN, and set to `max_depth` where it is +inf; it is not
     clipped from above otherwise. The arithmetic is float32, as published, so that thresholds fall on the same side.
@@ -67,10 +61,9 @@ def depth_errors(
             what is in proportion, such as rows 22 to 235 and columns 20 to 299 of 240×320.
 
     Returns:
-        Tensors of shape `(B,)`: `delta1..3` (share of pixels with `max(p/t, t/p) < 1.25^k`, 0..1), `abs_rel`,
-        `sq_rel` (metres), `rmse` (metres), `rmse_log`, `log10`, `silog` (`sqrt(mean(d²) - mean(d)²/2)` with
-        `d = ln p - ln t`), all float32, and `num_valid`, int64. An image without valid pixels has NaN for all errors
-        and `num_valid` 0.
+        Tensors of shape `(B,)`: `delta1..3` (share of pixels with `max(p/t, t/p) < 1.25^k`, 0..1), `abs_rel`, `sq_rel`
+        (metres), `rmse` (metres), `rmse_log`, `log10`, `silog` (`sqrt(mean(d²) - mean(d)²/2)` with `d = ln p - ln t`),
+        all float32, and `num_valid`, int64. An image without valid pixels has NaN for all errors and `num_valid` 0.
 
     Raises:
         ValueError: If shapes differ or are not `(B, H, W)`, if the bounds are not `0 < min_depth < max_depth`, or if
@@ -108,8 +101,7 @@ def depth_errors(
 
 
 class DepthMetric(PerImageMetric):
-    """
-    Depth errors averaged over images; `abs_rel` is the papers' REL.
+    """Depth errors averaged over images; `abs_rel` is the papers' REL.
 
     Example:
 
@@ -130,3 +122,45 @@ class DepthMetric(PerImageMetric):
     def add_maps(self, prediction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray, **pixels) -> None:
         """Add a batch of maps `(B, H, W)` in metres; arguments and errors are those of [`depth_errors`]."""
         self.add_errors(depth_errors(prediction, target, **pixels))
+
+
+def token_embedding_distance(predicted: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Mean Euclidean distance between the tokens of each sample, `(B,)`, float32.
+
+    Args:
+        predicted: `(B, N, D)`; of a soft token its expected embedding, of a hard token its code's embedding.
+        target: `(B, N, D)`; embeddings of the true codes.
+
+    Raises:
+        ValueError: If shapes differ or are not `(B, N, D)`.
+    """
+    predicted, target = (tokens.float() for tokens in comparable(predicted, target, "batch, tokens, dimension"))
+    return torch.linalg.vector_norm(predicted - target, dim=-1).mean(-1)
+
+
+class TokenDistanceMetric(evaluate.Metric):
+    """Mean over samples of [`token_embedding_distance`]; `predictions` are per-sample distances `(n,)`.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from ait_hf.metrics import TokenDistanceMetric
+
+    >>> metric = TokenDistanceMetric()
+    >>> metric.add_tokens(torch.zeros(1, 2, 2), torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]))
+    >>> metric.compute()
+    {'token_distance': 2.5}
+    ```
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        description = "Mean Euclidean distance between predicted and true token embeddings."
+        return metric_info(description, "predictions: one distance per sample.", predictions=Value("float64"))
+
+    def add_tokens(self, predicted: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray) -> None:
+        """Add a batch of embeddings `(B, N, D)`."""
+        self.add_batch(predictions=token_embedding_distance(predicted, target).detach().cpu().numpy())
+
+    def _compute(self, predictions) -> dict[str, float]:
+        return {"token_distance": float(np.mean(predictions))}

@@ -16,16 +16,9 @@ WITHIN_DEGREES = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}
 ANGLE_ERRORS = ("mean_angle", "median_angle", *WITHIN_DEGREES)
 
 
-def known_pixels(target: torch.Tensor) -> torch.BoolTensor:
-    """Where a map `(B, C, H, W)` is known, which is where any of its channels is not 0; `(B, H, W)`."""
-    return (target != 0).any(1)
-
-
 def angles(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """
-    Angles between the vectors of two maps `(B, C, H, W)`, of any lengths; `(B, H, W)`, degrees, 0..180. A vector of
-    length 0 is at right angles to every other.
-    """
+    """Angles between the vectors of two maps `(B, C, H, W)`, of any lengths; `(B, H, W)`, degrees, 0..180. A vector of
+    length 0 is at right angles to every other."""
     first, second = (F.normalize(vectors, dim=1) for vectors in (prediction, target))
     # Unlike the arc cosine this is exact for small angles in float32 (Kahan).
     return 2 * torch.rad2deg(torch.atan2((first - second).norm(dim=1), (first + second).norm(dim=1)))
@@ -34,8 +27,7 @@ def angles(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def map_errors(
     prediction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray, *, unit: str
 ) -> dict[str, torch.Tensor]:
-    """
-    Errors of every map of a batch over its known pixels.
+    """Errors of every map of a batch over its known pixels.
 
     Args:
         prediction: `(B, C, H, W)`, floating point.
@@ -52,7 +44,7 @@ def map_errors(
         ValueError: If shapes differ or are not `(B, C, H, W)`.
     """
     prediction, target = (maps.float() for maps in comparable(prediction, target, "batch, channels, height, width"))
-    known = known_pixels(target)
+    known = (target != 0).any(1)
     num_valid = known.sum((1, 2))
 
     def mean(values: torch.Tensor) -> torch.Tensor:
@@ -69,8 +61,7 @@ def map_errors(
 
 
 class MapMetric(PerImageMetric):
-    """
-    Errors of dense maps, per image and averaged over images; the values are those of [`map_errors`].
+    """Errors of dense maps, per image and averaged over images; the values are those of [`map_errors`].
 
     Args:
         unit: What the maps' values are in.

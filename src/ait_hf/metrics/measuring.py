@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
+
+from ..data.picture_sizes import swapped_sides
+from ..data.pixels import picture_of
 
 
 # One image's numbers, plain so that processes can exchange them.
@@ -31,25 +35,33 @@ def evaluating(module: torch.nn.Module):
         module.train(was_training)
 
 
-def batches_of(rows: Sequence[Any], batch_size: int, accelerator: Accelerator | None) -> DataLoader:
-    """Rows by number as lists, shared out over the processes."""
-    loader = DataLoader(rows, batch_size=batch_size, collate_fn=list)
-    return loader if accelerator is None else accelerator.prepare(loader)
+def pictures_beside(rows: Sequence[dict[str, Any]], column: str, what: str) -> list[np.ndarray]:
+    """The images of rows, uint8 `(height, width, 3)`; `ValueError` if one has another size than the map beside it in
+    `column`, which is called `what`."""
+    images = [picture_of(row) for row in rows]
+    for image, row in zip(images, rows):
+        if image.shape[:2] != row[column].shape:
+            raise ValueError(
+                f"An image of {image.shape[:2]} pixels has {what} of {row[column].shape}: resize one of them."
+                f"{swapped_sides(image.shape[:2], row[column].shape)}"
+            )
+    return images
 
 
 def measure_all(
     batches: Iterable[Batch],
     measure: Callable[[Batch], list[Row]],
     summarize: Callable[[list[Row]], dict[str, float]],
-    accelerator: Accelerator | None,
-    description: str | None,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
 ) -> dict[str, float]:
-    """
-    Measures every batch and sums up the rows of all processes.
+    """Measures every batch and sums up the rows of all processes.
 
     Args:
         measure: Batch to one row per image.
         summarize: All rows to the result, on the main process; every process gets it.
+        accelerator: With several processes, what prepared the loader of the batches.
+        description: Title of a progress bar; without it there is none.
 
     Raises:
         ValueError: There are no images.
@@ -64,3 +76,21 @@ def measure_all(
         raise ValueError("There are no images to evaluate.")
     result = [summarize(rows) if is_main else None]  # only one process may hold an `evaluate.Metric`
     return broadcast_object_list(result)[0] if shared else result[0]
+
+
+def measure_rows(
+    module: torch.nn.Module,
+    rows: Sequence[Any],
+    measure: Callable[[list[Any]], list[Row]],
+    summarize: Callable[[list[Row]], dict[str, float]],
+    *,
+    accelerator: Accelerator | None = None,
+    batch_size: int = 8,
+    description: str | None = None,
+) -> dict[str, float]:
+    """As [`measure_all`], of lists of rows by number, `batch_size` at a time and process, with a module in evaluation
+    mode."""
+    batches = DataLoader(rows, batch_size=batch_size, collate_fn=list)
+    batches = batches if accelerator is None else accelerator.prepare(batches)
+    with evaluating(module):
+        return measure_all(batches, measure, summarize, accelerator, description)

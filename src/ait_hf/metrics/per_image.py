@@ -22,6 +22,11 @@ def comparable(
     return prediction, target
 
 
+def metric_info(description: str, inputs: str, **features) -> evaluate.MetricInfo:
+    described = {"description": description, "inputs_description": inputs, "citation": ""}
+    return evaluate.MetricInfo(features=Features(features), **described)
+
+
 class PerImageMetric(evaluate.Metric):
     """Plain mean over images of named per-image values; one row of `columns` per image.
 
@@ -40,27 +45,17 @@ class PerImageMetric(evaluate.Metric):
 
     columns: tuple[str, ...]
     description: str
-    citation: str = ""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=self.description,
-            citation=self.citation,
-            inputs_description=f"predictions: one row per image, its columns being {', '.join(self.columns)}.",
-            features=self._input_features(),
-        )
+        inputs = f"predictions: one row per image, its columns being {', '.join(self.columns)}."
+        return metric_info(self.description, inputs, **self._input_features())
 
-    def _input_features(self) -> Features:
-        return Features({"predictions": List(Value("float64"), length=len(self.columns))})
+    def _input_features(self) -> dict[str, List]:
+        return {"predictions": List(Value("float64"), length=len(self.columns))}
 
     def rows(self, errors: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Stack per-image values `{column: (n,)}` into the float64 matrix `(n, columns)` that `add_batch` takes.
-
-        Raises:
-            ValueError: If a column is missing.
-        """
-        missing = [name for name in self.columns if name not in errors]
-        if missing:
+        """Values `{column: (n,)}` as the float64 matrix `(n, columns)` for `add_batch`; `ValueError` if one lacks."""
+        if missing := [name for name in self.columns if name not in errors]:
             raise ValueError(f"The per-image values lack {', '.join(missing)}; {self.name} needs all its columns.")
         return np.stack([torch.as_tensor(errors[name]).detach().cpu().double().numpy() for name in self.columns], -1)
 
@@ -80,7 +75,5 @@ class PerImageMetric(evaluate.Metric):
             raise ValueError(
                 f"None of the {len(rows)} images has a valid pixel; check the unit and range of the maps."
             )
-        means = {
-            name: float(rows[used, column].mean()) for column, name in enumerate(self.columns) if name != "num_valid"
-        }
+        means = {name: float(values.mean()) for name, values in zip(self.columns, rows[used].T) if name != "num_valid"}
         return means | {"num_images": int(used.sum()), "num_excluded": int((~used).sum())}

@@ -8,26 +8,20 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from datasets import Features, List, Value
+from datasets import List, Value
 
 from ..data.maps import UNIT_VECTOR
 from ..model.tokenization_vq import IGNORED_LABEL
 from .depth import depth_errors
 from .maps import ANGLE_ERRORS, VALUE_ERRORS, map_errors
 from .per_image import PerImageMetric, comparable
-from .pose import pose_errors
 
 
 ReconstructionKind = Literal["depth", "mask", "label_map", "pose", "normals", "map"]
 
 
 def code_usage(ids: torch.Tensor | np.ndarray, num_codes: int) -> dict[str, float]:
-    """
-    How evenly a codebook is used.
-
-    Args:
-        ids: Code numbers in `0..num_codes-1`, integers of any shape.
-        num_codes: Size of the codebook.
+    """How evenly a codebook is used by `ids`, integers of any shape in `0..num_codes-1`.
 
     Returns:
         `perplexity`: exponential of the entropy (natural logarithm) of the codes' frequencies, 1..num_codes;
@@ -50,32 +44,25 @@ def code_usage(ids: torch.Tensor | np.ndarray, num_codes: int) -> dict[str, floa
 
 
 def depth_reconstruction_errors(
-    reconstruction: torch.Tensor | np.ndarray,
-    target: torch.Tensor | np.ndarray,
-    **pixels,
+    reconstruction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray, **pixels
 ) -> dict[str, torch.Tensor]:
-    """
-    `rmse` (metres), `abs_rel`, `delta1`, `mse` (square metres), `num_valid` of each map; see [`depth_errors`], which
-    takes `pixels`: `min_depth`, `max_depth` and `crop`. The reconstruction may have its one channel, `(B, 1, H, W)`.
-    """
+    """`rmse` (metres), `abs_rel`, `delta1`, `mse` (square metres), `num_valid` of each map; see [`depth_errors`],
+    which takes `pixels`: `min_depth`, `max_depth` and `crop`. The reconstruction may have its one channel, `(B, 1, H,
+    W)`."""
     errors = depth_errors(_without_channel(reconstruction), target, **pixels)
-    return {name: errors[name] for name in ("rmse", "abs_rel", "delta1", "num_valid")} | {
-        "mse": errors["rmse"].square()
-    }
+    errors["mse"] = errors["rmse"].square()
+    return {name: errors[name] for name in ("rmse", "abs_rel", "delta1", "num_valid", "mse")}
 
 
 def mask_reconstruction_errors(
     reconstruction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray
 ) -> dict[str, torch.Tensor]:
-    """
-    Errors of each rebuilt mask.
+    """Errors of each rebuilt mask: `mse` over all pixels and `iou` (1 when both masks are empty), float32, and
+    `num_valid` (H·W), int64; `(B,)`.
 
     Args:
         reconstruction: `(B, H, W)` or `(B, 1, H, W)`, about 0..1; a pixel of 0.5 or more is inside.
         target: `(B, H, W)`, 0..1 or boolean.
-
-    Returns:
-        `mse` over all pixels and `iou` (1 when both masks are empty), float32, and `num_valid` (H·W), int64; `(B,)`.
 
     Raises:
         ValueError: If shapes differ or are not `(B, H, W)`.
@@ -95,16 +82,12 @@ def mask_reconstruction_errors(
 def label_map_reconstruction_errors(
     reconstruction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray
 ) -> dict[str, torch.Tensor]:
-    """
-    Errors of each rebuilt label map.
+    """Errors of each rebuilt label map: `accuracy`, the share of pixels whose true class has the highest score,
+    float32, NaN if no pixel counts, and `num_valid`, int64; `(B,)`.
 
     Args:
         reconstruction: `(B, classes, H, W)`, a score for every class.
         target: `(B, H, W)`, integers; pixels of 255 do not count.
-
-    Returns:
-        `accuracy`, the share of pixels whose true class has the highest score, float32, NaN if no pixel counts, and
-        `num_valid`, int64; `(B,)`.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -121,6 +104,30 @@ def label_map_reconstruction_errors(
     return {"accuracy": right.sum((1, 2)) / num_valid, "num_valid": num_valid}
 
 
+def pose_errors(prediction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray) -> dict[str, torch.Tensor]:
+    """Error of every pose over its known joints: `joint_error` `(B,)`, the mean distance between predicted and true
+    joints (pixels, float32), and `num_valid` `(B,)`, the number of known joints (int64). A pose without any has NaN
+    and 0.
+
+    Args:
+        prediction: `(B, joints, 2)`, x and y in pixels.
+        target: `(B, joints, 3)`, x and y in pixels and visibility; a joint is known where that is above 0.
+
+    Raises:
+        ValueError: If the shapes are not these.
+    """
+    prediction, target = torch.as_tensor(prediction).float(), torch.as_tensor(target).float()
+    if target.ndim != 3 or target.shape[2] != 3 or prediction.shape != (*target.shape[:2], 2):
+        raise ValueError(
+            "Poses must be predicted as (batch, joints, 2) and annotated as (batch, joints, 3), "
+            f"got {tuple(prediction.shape)} and {tuple(target.shape)}."
+        )
+    known = target[..., 2] > 0
+    num_valid = known.sum(1)
+    distances = (prediction - target[..., :2]).norm(dim=2)
+    return {"joint_error": distances.where(known, 0).sum(1) / num_valid, "num_valid": num_valid}
+
+
 class ReconstructionErrors(NamedTuple):
     """Errors of one kind of values, of reconstructions and targets, their names, and the one that a tokenizer is chosen by."""
 
@@ -133,20 +140,15 @@ class ReconstructionErrors(NamedTuple):
 _ERRORS = {
     "depth": ReconstructionErrors(depth_reconstruction_errors, ("rmse", "abs_rel", "delta1", "mse"), "rmse"),
     "mask": ReconstructionErrors(mask_reconstruction_errors, ("mse", "iou"), "mse"),
-    "label_map": ReconstructionErrors(
-        label_map_reconstruction_errors, ("accuracy",), "accuracy", lower_is_better=False
-    ),
+    "label_map": ReconstructionErrors(label_map_reconstruction_errors, ("accuracy",), "accuracy", False),
     "pose": ReconstructionErrors(pose_errors, ("joint_error",), "joint_error"),
-    "normals": ReconstructionErrors(
-        partial(map_errors, unit=UNIT_VECTOR), (*VALUE_ERRORS, *ANGLE_ERRORS), "mean_angle"
-    ),
+    "normals": ReconstructionErrors(partial(map_errors, unit=UNIT_VECTOR), VALUE_ERRORS + ANGLE_ERRORS, "mean_angle"),
     "map": ReconstructionErrors(partial(map_errors, unit="any"), VALUE_ERRORS, "rmse"),
 }
 
 
 class ReconstructionMetric(PerImageMetric):
-    """
-    Quality of a tokenizer's reconstructions and the use of its codebook.
+    """Quality of a tokenizer's reconstructions and the use of its codebook.
 
     Args:
         config_name: What is rebuilt. `"depth"`: metres, valid pixels only, `rmse`, `abs_rel`, `delta1`, `mse`;
@@ -181,8 +183,8 @@ class ReconstructionMetric(PerImageMetric):
         self.best, self.lower_is_better = self._errors.best, self._errors.lower_is_better
         super().__init__(config_name if isinstance(config_name, str) else "own", **kwargs)
 
-    def _input_features(self) -> Features:
-        return Features(super()._input_features() | {"codes": List(Value("int64"))})
+    def _input_features(self) -> dict[str, List]:
+        return super()._input_features() | {"codes": List(Value("int64"))}
 
     def errors(
         self, reconstruction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray

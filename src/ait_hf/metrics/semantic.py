@@ -7,26 +7,22 @@ from collections.abc import Sequence
 import evaluate
 import numpy as np
 import torch
-from datasets import Features, List, Value
+from datasets import List, Value
 
 from ..model.tokenization_vq import IGNORED_LABEL
-from .per_image import comparable
+from .per_image import comparable, metric_info
 
 
 SEMANTIC_VALUES = ("mIoU", "aAcc", "mAcc")
 
 
 def class_counts(prediction: torch.Tensor, target: torch.Tensor, num_classes: int) -> torch.LongTensor:
-    """
-    What [`SemanticMetric`] needs to know of one image.
+    """What [`SemanticMetric`] needs to know of one image: int64 `(3, num_classes)`, the pixels of each class that are
+    right, that are predicted, and that are true.
 
     Args:
-        prediction: Class of every pixel, integers `(H, W)` in 0..num_classes-1.
-        target: True classes, integers `(H, W)`; pixels of 255 do not count.
-        num_classes: Number of classes.
-
-    Returns:
-        int64 `(3, num_classes)`: pixels of each class that are right, that are predicted, and that are true.
+        prediction, target: Class of every pixel and the true one, integers `(H, W)` in 0..num_classes-1; pixels whose
+            target is 255 do not count.
 
     Raises:
         ValueError: If the shapes differ or a pixel that counts has no such class.
@@ -44,8 +40,7 @@ def class_counts(prediction: torch.Tensor, target: torch.Tensor, num_classes: in
 
 
 class SemanticMetric(evaluate.Metric):
-    """
-    Intersection over union (IoU) and accuracy of the classes of pixels, over all images together.
+    """Intersection over union (IoU) and accuracy of the classes of pixels, over all images together.
 
     `mIoU` is the mean IoU of the classes, `mAcc` the mean share of their true pixels that are found, `aAcc` the share of
     all pixels that are right; `IoU/NAME` and `acc/NAME` are those of one class, all 0..1. A class counts for `mIoU` if
@@ -75,12 +70,9 @@ class SemanticMetric(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         counts = List(List(Value("int64"), length=len(self.class_names)), length=3)
-        return evaluate.MetricInfo(
-            description="Mean intersection over union and accuracies of semantic segmentation.",
-            citation="",
-            inputs_description="predictions: for every image its right, predicted and true pixels of each class.",
-            features=Features({"predictions": counts}),
-        )
+        description = "Mean intersection over union and accuracies of semantic segmentation."
+        inputs = "predictions: for every image its right, predicted and true pixels of each class."
+        return metric_info(description, inputs, predictions=counts)
 
     def add_counts(self, counts: Sequence[Sequence[Sequence[int]]]) -> None:
         """Add images by their counts `(images, 3, classes)`, see [`class_counts`]."""

@@ -18,11 +18,12 @@ import re
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 
 from ait_hf_cli.recipes import find_recipe, shipped_recipes
@@ -52,6 +53,12 @@ FORMER_NAMES = {f"{name}_{view}": (name, view) for name, views in _REGULAR.items
 def section_name(name: str, view: str) -> str:
     """One word for a data section, which recipes may have as its `name`, too."""
     return next((word for word, meaning in FORMER_NAMES.items() if meaning == (name, view)), name)
+
+
+@typing.dataclass_transform(kw_only_default=True)
+def as_section(described: type[RecipeType]) -> type[RecipeType]:
+    """A class as a dataclass whose values, given by name, are checked: what a section of a recipe becomes."""
+    return strict(dataclass(kw_only=True)(described))
 
 
 def joined() -> Any:

@@ -125,6 +125,10 @@ class Shards(Source):
     path: str
     streaming: bool = False
 
+    def title(self, split: str) -> str:
+        """What messages call a split."""
+        return f"{self.path} ({split})"
+
 
 @strict
 @dataclass(kw_only=True)

@@ -30,6 +30,7 @@ from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ..data.classes import DataClasses
+from ..data.pixels import height_and_width
 from ..data.tables import examples
 from .batch_sizes import shared_out
 from .faults import SampleError
@@ -95,8 +96,8 @@ class DataRecipe:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of what the model sees, pixels."""
-        raise NotImplementedError
+        """Height and width of what the model sees, pixels: by default those of `transform`."""
+        return height_and_width(self.transform.image_size)
 
     @property
     def is_endless(self) -> bool:

@@ -5,18 +5,19 @@
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import BaseImageProcessor
 
-from ..data.classes import DataClasses, Pairs, pair_classes
+from ..data import classes as naming
+from ..data.classes import DataClasses, Pairs
 from ..data.pixels import height_and_width
 from ..metrics.reconstruction import ReconstructionErrors, ReconstructionKind
 from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
@@ -26,104 +27,87 @@ from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.from_folder import FineTuning, Section
+from ..recipes.parsing import as_section
 from ..recipes.streams import Batch, DataRecipe, EvalSamples, Sample, Stream, concatenated, evaluation_loader
-from .card_text import TaskText
 from .writer import Writer
 
 
 CLASSES_BY_ORDER = "model.classes_by_order=true"
+ADVICE = " model.adapt=true gives the model the classes of the data."
 SYNTHETIC = "synthetic"
+GRID_LIMIT = "A map is decoded from a coarse grid of codes: fine structures are smoothed."
 RELEASED_CODEBOOKS = ("mask", "depth")  # come first in the vocabulary, in this order; others follow as tasks name them
 
 
 @dataclass(frozen=True)
 class ShortForm:
-    """
-    What `ait evaluate --data` takes in the place of a recipe.
+    """What `ait evaluate --data` takes in the place of a recipe."""
 
-    Args:
-        written: How messages write it.
-        options: Options that say more of the data.
-        required: What messages say if one of them is missing.
-        has_splits: Whether `--split` says which part of the data.
-    """
-
-    written: str
-    options: Sequence[str] = ()
-    required: Mapping[str, str] = field(default_factory=dict)
-    has_splits: bool = True
+    written: str  # how messages write it
+    options: Sequence[str] = ()  # that say more of the data
+    required: Mapping[str, str] = field(default_factory=dict)  # what messages say if one of them is missing
+    has_splits: bool = True  # whether `--split` says which part of the data
 
     def means(self, start: str, data: str) -> bool:
         """Whether `data` is of this form, which begins with `start`."""
         return data == start or not start or (start.endswith(":") and data.startswith(start))
 
 
-@strict
-@dataclass
+@dataclass(frozen=True)
+class TaskText:
+    """What model cards say of a task."""
+
+    gives: str  # what the task gives, for readers
+    result: str  # its code, from `outputs`, `processor`, `sizes` and, where the task needs them, `boxes`
+    comment: str  # what the result is
+    limits: tuple[str, ...] = ()  # what it does not do
+    pipeline_tag: str | None = None  # the Hub's name of such a task, if it has one
+    needs_boxes: bool = False  # whether the image processor takes boxes of people
+
+
+@as_section
 class DenseSettings:
-    """Settings that tasks of one dense block share: fields of [`AiTTaskConfig`]. Each adds its `auxiliary_loss`."""
+    """Settings of tasks of one dense block: fields of [`AiTTaskConfig`]."""
 
     soft_temperature: float = 1.0
     auxiliary_loss_weight: float = 1.0
     loss_weight: float = 1.0
+    auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Kind(ABC):
-    """
-    A kind of task: the section of a recipe, with its data, sequence, losses, evaluation and image processor, and what
-    commands ask of it. (Dense tasks also have `tokenizer`: folder or Hub name of the trained tokenizer of a new model.)
+    """A kind of task: the section of a recipe, with its data, sequence, losses, evaluation and image processor, and
+    what commands ask of it. (Dense tasks also have `tokenizer`: folder or Hub name of the trained tokenizer of a new
+    model.)"""
 
-    Args:
-        name (`str`): Name of the task in the model: its key in the recipe's `tasks`.
-        every (`int`): The task takes part in every so-manieth step of the training, from the first on.
-
-    Attributes:
-        title: What messages call it.
-        tasks: Names of its tasks; none where it is any name.
-        output_types: What its models put out, see [`AiTTaskConfig`].
-        units: What its tokenizers are in; none where it is any.
-        tokenizer_class: Their class.
-        columns: Metrics that the table of an evaluation shows, if they are there.
-        writer: What `ait predict` does with photographs for its tasks.
-        finetune_options: Arguments of [`~ait_hf.recipes.from_folder.FineTuning`] that only some kinds have.
-        short_forms: What `ait evaluate --data` takes beside recipes, by what it begins with.
-        predict_options: Options of `ait predict` that not all kinds have.
-        tokenizer_data: Data sections that its tokenizers are trained on.
-        tokenizer_defaults: What a recipe need not say of the configuration of a new tokenizer.
-        mask_ratio: Share of a sample that is hidden from a tokenizer in training, unless a recipe says otherwise.
-        has_patches: Whether it is hidden in square patches.
-        codebook: Name of the tokenizer, if the task has dense tokens.
-        unit: What its tokenizer's maps are in.
-        task_id: Row of the task embedding in a new model; `None` for the next free one.
-        model_class: Head of a model that solves nothing else.
-        best_metric, lower_is_better: Which metric says how good a model is, and its direction.
-    """
-
-    title: ClassVar[str]
-    tasks: ClassVar[Sequence[str]]
-    output_types: ClassVar[Sequence[str]]
-    units: ClassVar[Sequence[str]] = ()
+    title: ClassVar[str]  # what messages call it
+    tasks: ClassVar[Sequence[str]]  # names of its tasks; none where it is any name
+    output_types: ClassVar[Sequence[str]]  # what its models put out, see [`AiTTaskConfig`]
+    columns: ClassVar[Sequence[str]]  # metrics that the table of an evaluation shows, if they are there
+    best_metric: ClassVar[str]  # which says how good a model is ...
+    lower_is_better: ClassVar[bool]  # ... and its direction
+    model_class: ClassVar[type[AiTForDenseTokenGeneration]]  # head of a model that solves nothing else
+    card: ClassVar[TaskText]  # what the card of a model with such a task says, unless it depends on its declaration
+    task_id: ClassVar[int | None] = None  # row of the task embedding in a new model; `None` for the next free one
+    writer: ClassVar[type[Writer]]  # what `ait predict` does with photographs for its tasks
+    predict_options: ClassVar[Sequence[str]] = ()  # of `ait predict`, that not all kinds have
+    finetune_options: ClassVar[Sequence[str]] = ()  # arguments of `FineTuning` that only some kinds have
+    measuring_options: ClassVar[Sequence[str]] = ()  # of `ait evaluate`, that say how to measure
+    short_forms: ClassVar[Mapping[str, ShortForm]] = {}  # `ait evaluate --data` beside recipes, by what it begins with
+    # Of tokenizers, if the task has dense tokens.
+    codebook: ClassVar[str | None] = None  # name of the tokenizer
+    unit: ClassVar[str | None] = None  # what its maps are in
+    units: ClassVar[Sequence[str]] = ()  # what tokenizers of the kind are in; none where it is any
     tokenizer_class: ClassVar[type[Tokenizer]] = VQTokenizer
-    columns: ClassVar[Sequence[str]]
-    writer: ClassVar[type[Writer]]
-    short_forms: ClassVar[Mapping[str, ShortForm]] = {}
-    predict_options: ClassVar[Sequence[str]] = ()
-    finetune_options: ClassVar[Sequence[str]] = ()
-    tokenizer_data: ClassVar[Any]
-    tokenizer_defaults: ClassVar[Mapping[str, Any]] = {}
-    mask_ratio: ClassVar[float] = 0.0
-    has_patches: ClassVar[bool] = True
-    codebook: ClassVar[str | None] = None
-    unit: ClassVar[str | None] = None
-    task_id: ClassVar[int | None] = None
-    model_class: ClassVar[type[AiTForDenseTokenGeneration]]
-    best_metric: ClassVar[str]
-    lower_is_better: ClassVar[bool]
+    tokenizer_data: ClassVar[Any]  # data sections that they are trained on
+    tokenizer_defaults: ClassVar[Mapping[str, Any]] = {}  # what a recipe need not say of a new one's configuration
+    measured_as: ClassVar[ReconstructionKind | ReconstructionErrors]  # what is measured of them
+    mask_ratio: ClassVar[float] = 0.0  # share of a sample that is hidden in training, unless a recipe says otherwise
+    has_patches: ClassVar[bool] = True  # whether it is hidden in square patches
 
-    name: str
-    every: int = 1
+    name: str  # of the task in the model: its key in the recipe's `tasks`
+    every: int = 1  # the task takes part in every so-manieth step of the training, from the first on
 
     def validate_every(self):
         if self.every < 1:
@@ -138,14 +122,9 @@ class Kind(ABC):
     def short_data(
         cls, options: argparse.Namespace, image_size: list[int], class_names: Sequence[str]
     ) -> dict[str, Any]:
-        """
-        The keys of the data section that one of the `short_forms` means, but `batch_size`.
-
-        Args:
-            options: Of `ait evaluate`.
-            image_size: Height and width of what the model sees, or of a tokenizer's samples, pixels.
-            class_names: Of the model's task; none if there is no model.
-        """
+        """The keys of the data section that one of the `short_forms` means, but `batch_size`. `image_size` is the
+        height and width of what the model sees, or of a tokenizer's samples, pixels; `class_names` are those of the
+        model's task, none if there is no model."""
         raise NotImplementedError
 
     @classmethod
@@ -157,68 +136,43 @@ class Kind(ABC):
     @classmethod
     def measuring_settings(cls, options: argparse.Namespace) -> dict[str, Any]:
         """What they say of the measuring: other settings of [`~Kind.evaluate`]."""
-        return {}
+        return {name: getattr(options, name) for name in cls.measuring_options}
 
     @staticmethod
     @abstractmethod
     def from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
-        """
-        The section of the task in a recipe that fine-tunes a model on what is in a folder, and the name of the split to
-        evaluate on.
+        """The section of the task in a recipe that fine-tunes a model of this `config` on what is in a folder, file or
+        data set on the Hub (`request.data`), and the name of the split to evaluate on; `size` is the height and width
+        of what the model will see, pixels. `FileNotFoundError` or `ValueError` if the data are not there, not what
+        they should be, or too few to hold any out."""
 
-        Args:
-            request: What is asked for, `request.data` being the folder, file or name on the Hub.
-            config: Of the model.
-            size: Height and width of what the model will see, pixels.
-
-        Raises:
-            FileNotFoundError, ValueError: The data are not there, not what they should be, or too few to hold any out.
-        """
-
-    def class_names(self) -> list[str]:
-        """Classes of the task's data, numbered from 0."""
-        return self.data.class_names()
-
-    @abstractmethod
     def declaration(self, tokenizer: Any) -> dict[str, Any]:
-        """Arguments of [`AiTTaskConfig`] in a new model, but `task_id` and `class_range`. `tokenizer` is the trained
-        one, if the task has dense tokens."""
-
-    def data_classes(self, split: str | None = None) -> DataClasses | None:
-        """Classes or joints of a split, by default of the samples to train on; `None` for a task without any."""
-        return self.data.data_classes(split)
+        """Arguments of [`AiTTaskConfig`] in a new model, but `task_id` and `class_range`; those that all kinds have. `tokenizer`
+        is the trained one, if the task has dense tokens."""
+        return {"image_size": list(self.data.image_size), **asdict(self.settings)}
 
     def pair(
         self, data: DataClasses, config: AiTConfig, model: str, *, option: str = CLASSES_BY_ORDER, **pairing
     ) -> Pairs:
-        """
-        Pairs classes of the data with the model's; arguments and errors as of [`~ait_hf.data.classes.pair_classes`].
-
-        Args:
-            model (`str`): What messages call the model.
-        """
-        return pair_classes(config.class_names(self.name), data, model, option=option, **pairing)
+        """Pairs classes of the data with those of `model`, as messages call it; see [`~ait_hf.data.classes.pair_classes`]."""
+        return naming.pair_classes(config.class_names(self.name), data, model, option=option, **pairing)
 
     def shown(self, classes: Pairs | None) -> tuple[Sequence[str], Sequence[int] | None]:
         """Names of the classes in a picture, and which of them those of the data are; `None` if they are the same."""
-        return (self.class_names(), None) if classes is None else (classes.names, classes.numbers)
+        return (self.data.class_names(), None) if classes is None else (classes.names, classes.numbers)
 
     def owner_of_classes(self, model: str) -> str:
         """What messages say that the model's classes are of."""
         return model
 
-    @abstractmethod
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
-        """
-        Training and evaluation samples for a model that declares the task so.
+        """Training and evaluation samples for a model that declares the task so. `class_numbers` say for every class of the
+        samples to train on its number among the task's; by default they are the same."""
+        return self.data.stream(self.every)
 
-        Args:
-            class_numbers: For every class of the samples to train on its number among the task's; by default the same.
-        """
-
-    @abstractmethod
     def processor(self) -> BaseImageProcessor:
         """Makes of any image what the evaluation samples hold."""
+        return frame_processor(self.data.image_size, normalize=self.data.transform.normalize)
 
     @abstractmethod
     def collate(self, rows: Sequence[Sample], processor: BaseImageProcessor) -> Batch:
@@ -233,8 +187,11 @@ class Kind(ABC):
         num_workers: int = 0,
     ) -> DataLoader:
         """What [`~Kind.evaluate`] takes, of examples by number; `SampleError` for one that cannot be read."""
-        samples = EvalSamples(rows, _OneByOne(self, processor))
+        samples = EvalSamples(rows, partial(self._alone, processor))  # so one that cannot be read is known by its name
         return evaluation_loader(samples, concatenated, accelerator, batch_size, num_workers)
+
+    def _alone(self, processor: BaseImageProcessor, row: Sample) -> Batch:
+        return self.collate([row], processor)
 
     @abstractmethod
     def evaluate(
@@ -249,8 +206,7 @@ class Kind(ABC):
         description: str | None = None,
         **settings,
     ) -> dict[str, float]:
-        """
-        Metrics of a model on whole examples, at their own sizes: in training, and of `ait evaluate`.
+        """Metrics of a model on whole examples, at their own sizes: in training, and of `ait evaluate`.
 
         Args:
             model, processor: The model (not wrapped for training) and the image processor of the task.
@@ -276,9 +232,8 @@ class Kind(ABC):
         description: str,
         **settings,
     ) -> dict[str, float]:
-        """
-        How well a tokenizer rebuilds the truth of whole examples, which a model that makes no mistake could reach, and how
-        evenly it uses its codes.
+        """How well a tokenizer rebuilds the truth of whole examples, which a model that makes no mistake could reach,
+        and how evenly it uses its codes.
 
         Args:
             rows: Examples by number.
@@ -297,14 +252,8 @@ class Kind(ABC):
         classes: Pairs | None = None,
         **settings,
     ) -> Image.Image:
-        """
-        The model's predictions beside the truth.
-
-        Args:
-            rows: Examples of the task's data, one line of the picture each.
-            classes: Those of the rows, paired with the model's; `None` if they are the same, or for a task without any.
-            settings: Of the prediction.
-        """
+        """The model's predictions beside the truth, a line for each of the rows, which are examples of the task's
+        data; `classes` as of [`~Kind.evaluate`], `settings` of the prediction."""
 
     def adapted(
         self,
@@ -314,31 +263,24 @@ class Kind(ABC):
         after: Sequence[str],
         keeping: str | None,
     ) -> dict[str, Any]:
-        """
-        What the data change in the declaration of a trained model's task, but its `class_range`.
-
-        Args:
-            tokenizer: Of the task's codes, if it has any.
-            before, after: Names of its classes.
-            keeping: What messages call the model, if the tokenizer is still its own.
-
-        Raises:
-            ValueError: The tokenizer cannot take the data's classes or image size.
-        """
+        """What the data change in the declaration of a trained model's task, but its `class_range`: `before` and
+        `after` are names of its classes, `tokenizer` is that of its codes, if it has any, and `keeping` what messages
+        call the model, if the tokenizer is still its own. `ValueError` if the tokenizer cannot take the data's classes
+        or image size."""
         grid = {} if tokenizer is None else {"grid_size": mask_grid(tokenizer)}
         return {"image_size": list(self.data.image_size), **grid}
 
-    @staticmethod
-    @abstractmethod
-    def text(declared: AiTTaskConfig) -> TaskText:
-        """What the card of a model with such a task says."""
+    @classmethod
+    def text(cls, declared: AiTTaskConfig) -> TaskText:
+        """What the card of a model with a task that is declared so says."""
+        return cls.card
 
     # Of tokenizers; `data` is one of the sections `tokenizer_data`, samples are its `labels`.
 
-    @staticmethod
-    @abstractmethod
-    def reconstruction(unit: str) -> ReconstructionKind | ReconstructionErrors:
+    @classmethod
+    def reconstruction(cls, unit: str) -> ReconstructionKind | ReconstructionErrors:
         """What [`~ait_hf.metrics.ReconstructionMetric`] calls values in a unit, or how it measures them."""
+        return cls.measured_as
 
     @classmethod
     def tokenizer_config(cls, data: DataRecipe) -> dict[str, Any]:
@@ -374,21 +316,26 @@ class Kind(ABC):
     def painter(
         cls, data: DataRecipe, truth: torch.Tensor, longer_side: int
     ) -> tuple[Callable[[np.ndarray], Image.Image | np.ndarray], str]:
-        """
-        What paints a sample, with or without a channel of its own.
-
-        Args:
-            truth: Samples that the colours are chosen for.
-            longer_side: Of the pictures that are made of it, pixels.
-
-        Returns:
-            A function to a picture, and what the title says of its colours, which are the same for all samples.
-        """
+        """What paints a sample, with or without a channel of its own, and what the title says of its colours, which
+        are chosen for the samples `truth` and the same for all; `longer_side` is that of the pictures made of it,
+        pixels."""
 
     @classmethod
     def legend(cls, data: DataRecipe, samples: Sequence[np.ndarray], width: int) -> Image.Image | None:
         """What stands below the pictures of samples, so many pixels wide."""
         return None
+
+
+@as_section
+class FrameTransformRecipe:
+    """What is done to images that are fitted into a frame."""
+
+    image_size: int | list[int]  # height and width of the frame, pixels
+    scale_range: list[float] = field(
+        default_factory=lambda: [0.1, 3.0]
+    )  # of the random scale; 1: the largest that fits
+    flip_p: float = 0.5  # share of mirrored images
+    normalize: bool = True  # by ImageNet's mean and standard deviation
 
 
 def resized(name: str, size: tuple[int, int], tokenizer: VQTokenizer) -> dict[str, list[int]]:
@@ -397,38 +344,16 @@ def resized(name: str, size: tuple[int, int], tokenizer: VQTokenizer) -> dict[st
     return {"image_size": list(size), "grid_size": code_grid(f"The image size of tasks.{name}.data", size, tokenizer)}
 
 
-@dataclass(frozen=True)
-class _OneByOne:
-    """Examples one after the other, so that one that cannot be read is known by its name."""
-
-    task: Kind
-    processor: BaseImageProcessor
-
-    def __call__(self, row: Sample) -> Batch:
-        return self.task.collate([row], self.processor)
-
-
 def frame_processor(image_size: Sequence[int], *, normalize: bool) -> AiTImageProcessor:
     """The image processor that fits images into a frame of `image_size` (height, width) pixels."""
     height, width = image_size
-    return AiTImageProcessor(
-        size={"max_height": height, "max_width": width},
-        do_normalize=normalize,
-        do_pad=True,
-        pad_size={"height": height, "width": width},
-    )
+    size, padded = {"max_height": height, "max_width": width}, {"height": height, "width": width}
+    return AiTImageProcessor(size=size, do_normalize=normalize, do_pad=True, pad_size=padded)
 
 
 def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:
-    """
-    Rows and columns of codes that stand for an image.
-
-    Args:
-        where (`str`): Key of the recipe that the image's size comes from, for the message.
-
-    Raises:
-        ValueError: A side is no multiple of the tokenizer's pixels per code.
-    """
+    """Rows and columns of codes that stand for an image; `ValueError`, which says `where` in the recipe its size comes from,
+    if a side is no multiple of the tokenizer's pixels per code."""
     ratio, (height, width) = tokenizer.config.downsample_ratio, image_size
     if height % ratio or width % ratio:
         raise ValueError(
@@ -452,13 +377,8 @@ def mask_grid(tokenizer: VQTokenizer) -> list[int]:
 
 
 def class_table(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, list[int]]]:
-    """
-    All classes of a model, and the part of them that every task with classes uses: tasks with the same classes share
-    them, the classes of others follow.
-
-    Args:
-        classes: Names of every task's classes; none for tasks without.
-    """
+    """All classes of a model, and the part of them that every task with classes uses, of the names of all tasks' classes: tasks
+    with the same classes share them, the classes of others follow."""
     table: list[str] = []
     ranges, known = {}, {}
     for name, names in classes.items():
@@ -473,10 +393,63 @@ def class_table(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[s
 def classes_of_model(task: Kind, tokenizer: Tokenizer | None) -> list[str]:
     """Names of the classes of a task, in the model's order: where a tokenizer writes label maps, that of its numbers."""
     names = tokenizer.config.class_names if isinstance(tokenizer, VQTokenizer) else None
-    return list(names) if names else task.class_names()
+    return list(names) if names else task.data.class_names()
 
 
 def tokenizer_arguments(tokenizer: Tokenizer) -> dict[str, Any]:
     """What [`AiTConfig`] says of a trained tokenizer."""
     names = [field.name for field in fields(TOKENIZER_CONFIGS[tokenizer.tokenizer_type])]
     return {"tokenizer_type": tokenizer.tokenizer_type, **{name: tokenizer.config[name] for name in names}}
+
+
+# The classes (or joints) of a task's data and of the model are paired by name before a training starts.
+
+
+class TaskClasses(NamedTuple):
+    """The classes of one task, paired with the model's; `None` for a task without any."""
+
+    trained: Pairs | None = None  # those of the samples to train on
+    evaluated: Pairs | None = None
+    warnings: Sequence[str] = ()  # sentences for the user
+
+
+def pair_task(task: Kind, config: AiTConfig, split: str, pretrained: str | None) -> TaskClasses:
+    """The classes of a task and of `split`, which is evaluated, paired with those of a model; `pretrained` names a
+    trained one whose classes stay as they are. `ValueError` if the data show a class that the model lacks, two classes
+    have one name, or classes have no names."""
+    data = task.data.data_classes()
+    if data is None:
+        return TaskClasses()
+    model = pretrained or f"the model of tasks.{task.name}"
+    if pretrained is None and data.names and naming.are_unnamed(data.names):
+        raise ValueError(f"{data.source} has no names of its classes, only {data.names[0]!r}, ...: give them names.")
+    advice = "" if pretrained is None else ADVICE
+    trained = task.pair(data, config, model, advice=advice)
+    evaluated, warnings = pair_split(task, split, config, model, advice=advice)
+    return TaskClasses(trained, evaluated, naming.learning_warnings(data, trained.lacking) + warnings)
+
+
+def pair_split(task: Kind, split: str, config: AiTConfig, model: str, **pairing) -> tuple[Pairs | None, list[str]]:
+    """The classes of a split, paired with the model's by [`Kind.pair`], and what to tell before it is measured; `None` for a
+    task without classes."""
+    data = task.data.data_classes(split)
+    if data is None:
+        return None, []
+    pairs = task.pair(data, config, model, **pairing)
+    return pairs, naming.measuring_warnings(pairs, data, task.owner_of_classes(model))
+
+
+def name_by_order(config: AiTConfig, tasks: Mapping[str, Kind], model: str) -> None:
+    """Gives the classes of a trained model, which have no names, those of the data in their order; `ValueError` if they have
+    names, or are not as many."""
+    named = {}
+    for name, task in tasks.items():
+        data, known = task.data.data_classes(), config.class_names(name)
+        if not known:
+            continue
+        pairs = naming.pair_by_order(known, data, model, CLASSES_BY_ORDER)
+        named |= dict(zip(config.classes(name), pairs.names))
+    if not named:
+        raise ValueError(f"No task of this recipe has classes: leave out {CLASSES_BY_ORDER}.")
+    config.id2label = config.id2label | named
+    config.label2id = {label: number for number, label in config.id2label.items()}

@@ -34,8 +34,8 @@ def kind_of_unit(unit: str) -> type[Kind]:
 
 
 def check_unit(data: DataRecipe, where: str) -> None:
-    """`ValueError` for maps of one's own in the unit of another kind, which would be taken for its data; `where` is the
-    section."""
+    """`ValueError` for maps of one's own, in section `where`, in the unit of another kind, whose data they would
+    be."""
     if type(data) in typing.get_args(Maps.tokenizer_data) and (kind := kind_of_unit(data.unit)) is not Maps:
         raise ValueError(
             f"{where}.unit {data.unit!r} is that of {kind.title}: take a data section of {kind.title}, or another word."

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -20,17 +20,11 @@ Photographs = Mapping[Path, Image.Image]
 
 
 class Writer(ABC):
-    """
-    Predicts photographs and writes what a task of a model says of them.
+    """Predicts photographs and writes what a task of a model says of them: by the `options` of the command, the
+    `sizes` (height and width) of all photographs by their files, and `settings` of `generate()`. `ValueError` if the
+    options or the image processor do not fit the model, or the photographs do not."""
 
-    Args:
-        options: Of the command.
-        sizes: Height and width of every photograph, by its file.
-        settings: Of `generate()`.
-
-    Raises:
-        ValueError: The options or the image processor do not fit the model, or the photographs do not.
-    """
+    function: ClassVar[Callable[..., Sequence[Any]]]  # predicts a list of images
 
     def __init__(
         self,
@@ -55,9 +49,10 @@ class Writer(ABC):
             for (path, image), prediction in zip(photographs.items(), self.predict(photographs), strict=True)
         ]
 
-    @abstractmethod
-    def predict(self, photographs: Photographs) -> Sequence[Any]:
-        """A prediction of each."""
+    def predict(self, photographs: Photographs, **chosen) -> Sequence[Any]:
+        """A prediction of each; `chosen` are settings that options say."""
+        images = list(photographs.values())
+        return self.function(self.model, self.processor, images, task=self.task, **chosen, **self.settings)
 
     @abstractmethod
     def write(self, prediction: Any, image: Image.Image, file: Callable[[str], Path]) -> Image.Image | np.ndarray:

@@ -19,7 +19,7 @@ from ..model.objectives_ait import Objective
 from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.parsing import build
 from ..recipes.streams import Batch
-from ..tasks.classes import pair_task
+from ..tasks.base import pair_task
 from ..tasks.kinds import KINDS, check_unit
 from .loop import Batches, Loaders, Recipe, Scalars, TrainingTask, train
 from .lora import merged, save_adapters

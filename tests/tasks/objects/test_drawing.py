@@ -7,7 +7,7 @@ from PIL import Image
 
 from ait_hf.data.rooms.depth import render_room
 from ait_hf.data.rooms.rendering import CLASS_NAMES
-from ait_hf.tasks.joint_drawing import joint_gallery
+from ait_hf.tasks.depth.drawing import joint_gallery
 from ait_hf.tasks.objects.drawing import draw_objects, object_gallery
 
 

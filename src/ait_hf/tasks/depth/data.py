@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data of depth: images with maps of one channel, in metres."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import datasets
-from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset
 
 from ...data.depth_transforms import DepthEvalTransform, DepthTrainTransform
@@ -15,14 +14,13 @@ from ...data.rgbd import IMAGE_FOLDERS, INDEX_SUFFIXES, apply_depth_scale, load_
 from ...model.configuration_ait import AiTConfig
 from ...model.image_reading_ait import read_picture_header
 from ...recipes.from_folder import FineTuning, Section, covering, held_out, validation_split, write_data
-from ...recipes.parsing import joined
+from ...recipes.parsing import as_section, joined
 from ...recipes.sources import Rooms, Shards
 from ...recipes.streams import Source
 from ..maps.data import MapData, MapTransformRecipe, RGBDFrames, shards_from_hub
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class NYUDepth(Source):
     """NYU Depth v2 in the folder `root`, see [`~ait_hf.data.rgbd.load_nyu_depth`]."""
 
@@ -33,8 +31,7 @@ class NYUDepth(Source):
         return load_nyu_depth(self.root, split)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ShardsOfDepth(Shards):
     """Arguments of [`~ait_hf.data.rgbd.load_hub_rgbd`]: any 🤗 data set with an image and a depth column."""
 
@@ -48,8 +45,7 @@ class ShardsOfDepth(Shards):
         return load_hub_rgbd(self.path, split, depth_scale=self.depth_scale, streaming=self.streaming, **columns)
 
 
-@strict
-@dataclass
+@as_section
 class DepthTransformRecipe(MapTransformRecipe):
     """As [`MapTransformRecipe`]; more arguments of [`~ait_hf.data.depth_transforms.DepthTrainTransform`]."""
 
@@ -58,8 +54,7 @@ class DepthTransformRecipe(MapTransformRecipe):
     columns: list[int] | None = None
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class DepthData(MapData):
     """Images with depth in metres, 0 = missing."""
 
@@ -82,18 +77,14 @@ class DepthData(MapData):
 
 
 def depth_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
-    """As [`~ait_hf.tasks.base.Kind.from_folder`]: frames in files, or shards and data sets of the Hub, which are read at
+    """As [`~ait_hf.tasks.base.Kind.from_folder`]: frames in files, or shards and data sets of the Hub, read at
     random."""
     path = Path(request.data)
-    if path.suffix.lower() in INDEX_SUFFIXES or any((path / name).is_dir() for name in IMAGE_FOLDERS):
-        return _frames(request, size)
-    section = {"name": "hub", "path": request.data} | request.given("image_column", "depth_column", "depth_scale")
-    data, validation = shards_from_hub(request, DepthData, section, size)
-    return {"data": data}, validation
-
-
-def _frames(request: FineTuning, size: list[int]) -> tuple[Section, str]:
-    """Frames in files: a new index gives each its split."""
+    if path.suffix.lower() not in INDEX_SUFFIXES and not any((path / name).is_dir() for name in IMAGE_FOLDERS):
+        section = {"name": "hub", "path": request.data} | request.given("image_column", "depth_column", "depth_scale")
+        data, validation = shards_from_hub(request, DepthData, section, size)
+        return {"data": data}, validation
+    # A new index gives each its split.
     frames = apply_depth_scale(read_index(request.data), request.depth_scale)
     validation = validation_split(frame.split for frame in frames)
     if validation is None:

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from ...data.pixels import finite_map
-from ...drawing.colors import ERROR_COLORS, UNCERTAINTY_COLORS, paint, value_limits
-from ...drawing.figures import ColorBar, color_bars
+from ...drawing.colors import ERROR_COLORS, UNCERTAINTY_COLORS, color_bars, paint, value_limits
 from ...drawing.page import arrange, check_image, check_rows, column_edges
 from ..maps.drawing import dense_lines
+from ..objects.drawing import draw_side
 
 
 GALLERY_TITLES = ("image", "ground truth", "prediction", "absolute error", "uncertainty")
@@ -22,15 +22,12 @@ DEPTH_COLORS = "turbo"
 def colorize_depth(
     depth: np.ndarray, vmin: float | None = None, vmax: float | None = None, cmap: str = DEPTH_COLORS
 ) -> np.ndarray:
-    """Paint a depth map.
+    """Paint a depth map as uint8 (height, width, 3).
 
     Args:
         depth: (height, width), metres; 0 or less is missing and becomes black.
         vmin, vmax: depths of the first and last colour, metres; the range of the valid depths by default.
         cmap: any matplotlib colour map's name.
-
-    Returns:
-        uint8 (height, width, 3).
 
     Raises:
         ValueError: if the shape is wrong, a value is not finite, vmax < vmin, or the colour map is unknown.
@@ -49,13 +46,7 @@ def colorize_error(
         prediction: (height, width), metres.
         depth: (height, width), metres; where it is 0 or less there is no error to show, and the picture is black.
         vmax: error of the last colour, metres; the largest error by default. The first colour is no error.
-        cmap: any matplotlib colour map's name.
-
-    Returns:
-        uint8 (height, width, 3).
-
-    Raises:
-        ValueError: as [`colorize_depth`], and if the two shapes differ.
+        cmap: as for [`colorize_depth`], and so are picture and errors; the two shapes must be the same, too.
     """
     error = _error(prediction, depth)
     valid = np.isfinite(error)
@@ -82,13 +73,7 @@ def depth_gallery(
         rows: dictionaries with `image` uint8 (height, width, 3), `depth` (height, width) in metres, 0 where missing,
             `prediction` (height, width) in metres and `uncertainty` (height, width) in 0..1; all of one size.
         titles: what stands above the five columns.
-        cell_size: about how many pixels the longer side of each picture gets; enlarging uses whole factors.
-
-    Returns:
-        An RGB picture.
-
-    Raises:
-        ValueError: if there is no row, a field is missing, or a shape or value is wrong.
+        cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors; enlarging uses whole factors.
     """
     check_rows(rows, ("image", "depth", "prediction", "uncertainty"))
     if len(titles) != 5:
@@ -100,16 +85,17 @@ def depth_gallery(
     depths = np.concatenate([row[field].reshape(-1) for row in rows for field in ("depth", "prediction")])
     depth_limits = value_limits(depths[depths > 0], None, None)
     errors = [_error(row["prediction"], row["depth"]) for row in rows]
-    largest = max(value_limits(error[np.isfinite(error)], 0.0, None)[1] for error in errors)
+    known = [error[np.isfinite(error)] for error in errors]
+    largest = max(value_limits(values, 0.0, None)[1] for values in known)
     lines = dense_lines(rows, "depth", lambda depth: colorize_depth(depth, *depth_limits), errors, largest, cell_size)
     cell_width = lines[0][0].width
     lefts = column_edges(len(titles), cell_width)
     bars = (
-        ColorBar(lefts[1], lefts[2] + cell_width, depth_limits, DEPTH_COLORS, "depth in metres"),
-        ColorBar(lefts[3], lefts[3] + cell_width, (0.0, largest), ERROR_COLORS, "error in metres"),
-        ColorBar(lefts[4], lefts[4] + cell_width, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
+        (lefts[1], lefts[2] + cell_width, depth_limits, DEPTH_COLORS, "depth in metres"),
+        (lefts[3], lefts[3] + cell_width, (0.0, largest), ERROR_COLORS, "error in metres"),
+        (lefts[4], lefts[4] + cell_width, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
     )
-    notes = [_rmse_note(error[np.isfinite(error)]) for error in errors]
+    notes = [f"RMSE {math.sqrt(np.square(e).mean()):.3f} m" if e.size else "no ground truth" for e in known]
     return arrange(titles, lines, cell_width, notes=(3, notes), footer=color_bars(lefts[-1] + cell_width, bars))
 
 
@@ -125,5 +111,25 @@ def _check_row(number: int, row: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     return checked
 
 
-def _rmse_note(errors: np.ndarray) -> str:
-    return f"RMSE {math.sqrt(np.square(errors).mean()):.3f} m" if errors.size else "no ground truth"
+def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int = 320) -> Image.Image:
+    """Depth and objects that one model predicts, beside the true ones, one row per example.
+
+    Depth has one colour scale over all rows, which the titles state.
+
+    Args:
+        rows: as for [`~ait_hf.tasks.objects.drawing.object_gallery`], and `depth` and `predicted_depth` (height, width),
+            metres, 0 where missing.
+        threshold: least score of a predicted object that is drawn.
+        cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors.
+    """
+    check_rows(rows, ("image", "prediction", "truth", "depth", "predicted_depth"))
+    depths = np.concatenate([np.ravel(row[field]) for row in rows for field in ("depth", "predicted_depth")])
+    depths = depths[depths > 0]
+    limits = (depths.min(), depths.max()) if depths.size else (0.0, 1.0)
+    scale = f"{limits[0]:.1f} (blue) to {limits[1]:.1f} m (red)"
+    titles = ["image", f"predicted depth, {scale}", "predicted instances", f"true depth, {scale}", "true instances"]
+    lines = [[row["image"]] for row in rows]
+    for row, line in zip(rows, lines):
+        for depth, side in (("predicted_depth", "prediction"), ("depth", "truth")):
+            line += [colorize_depth(row[depth], *limits), draw_side(row, side, threshold, cell_size)]
+    return arrange(titles, lines, cell_size)

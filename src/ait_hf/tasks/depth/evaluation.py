@@ -12,17 +12,10 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from PIL import Image
 
-from ...data.picture_sizes import swapped_sides
-from ...data.pixels import picture_of
 from ...inference.images import prepare_images
-from ...metrics import (
-    DepthMetric,
-    ReconstructionMetric,
-    depth_errors,
-    depth_reconstruction_errors,
-    token_embedding_distance,
-)
-from ...metrics.measuring import Batch, Row, evaluating
+from ...metrics import DepthMetric, depth_errors, token_embedding_distance
+from ...metrics.measuring import Batch, Row, evaluating, pictures_beside
+from ...metrics.reconstruction import depth_reconstruction_errors
 from ...model.generation_ait import AiTGenerateOutput
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -33,25 +26,10 @@ from .prediction import DEPTH_TASK, input_size, predict_depth
 
 
 def rgbd_collator(samples: Sequence[dict[str, Any]]) -> Batch:
-    """
-    Whole RGB-D samples of any sizes as a batch for the functions below.
-
-    Args:
-        samples: Each with `image` (PIL RGB or uint8 `(H, W, 3)`) and `depth` (float32 `(H, W)`, metres).
-
-    Returns:
-        `{"pixel_values": [uint8 (3, H, W), ...], "labels": [float32 (H, W), ...]}`.
-
-    Raises:
-        ValueError: Depth has another size than its image.
-    """
-    images = [picture_of(sample) for sample in samples]
-    for image, sample in zip(images, samples):
-        if image.shape[:2] != sample["depth"].shape:
-            raise ValueError(
-                f"An image of {image.shape[:2]} pixels has depth of {sample['depth'].shape}: resize one of them."
-                f"{swapped_sides(image.shape[:2], sample['depth'].shape)}"
-            )
+    """Whole RGB-D samples of any sizes, with `image` (PIL RGB or uint8 `(H, W, 3)`) and `depth` (float32 `(H, W)`,
+    metres), as a batch `{"pixel_values": [uint8 (3, H, W), ...], "labels": [float32 (H, W), ...]}`; `ValueError` if
+    the two differ in size."""
+    images = pictures_beside(samples, "depth", "depth")
     return {
         "pixel_values": [torch.tensor(image).permute(2, 0, 1) for image in images],
         "labels": [torch.tensor(sample["depth"]) for sample in samples],
@@ -72,19 +50,16 @@ def evaluate_depth(
     description: str | None = None,
     **settings,
 ) -> dict[str, float]:
-    """
-    Errors of a model's depth, per image at the ground truth's size, then averaged.
+    """Errors of a model's depth, per image at the ground truth's size, then averaged: on every process the values of
+    [`~ait_hf.metrics.DepthMetric`] and, without `tta`, `token_distance`: the mean l2 distance between the code
+    embeddings that the detokenizer reads and those of the true depth (paper, Table 1).
 
     Args:
-        model, processor, accelerator, description, settings: As for [`~ait_hf.tasks.maps.evaluation.evaluate_maps`].
-        batches: As there, with `labels` `(H, W)`, as [`rgbd_collator`] or [`~ait_hf.data.pixels.depth_collator`] make them.
-        task (`str`): Of the model; its output is depth.
+        model, processor, accelerator, description: As of [`~ait_hf.tasks.base.Kind.evaluate`].
+        batches: As of [`rgbd_collator`] or [`~ait_hf.data.pixels.depth_collator`].
         tta (`bool`): The published test protocol; see [`predict_depth`].
         min_depth, max_depth, crop: Which pixels count; see [`~ait_hf.metrics.depth_errors`].
-
-    Returns:
-        On every process the values of [`~ait_hf.metrics.DepthMetric`] and, without `tta`, `token_distance`: the mean
-        l2 distance between the code embeddings that the detokenizer reads and those of the true depth (paper, Table 1).
+        settings: Of `generate()`.
 
     Raises:
         ValueError: No image has a pixel that counts, the Eigen crop is asked of maps of another shape, or as
@@ -100,10 +75,7 @@ def evaluate_depth(
         outputs = model.generate(prepare_images(model, processor, images, size), task=task, **settings)
         predictions = processor.post_process_depth_estimation(outputs, [tuple(label.shape) for label in labels])
         distances = _token_distances(model.task_tokenizer(task), outputs, labels, size)
-        return [
-            (prediction["predicted_depth"], {"token_distance": distance})
-            for prediction, distance in zip(predictions, distances)
-        ]
+        return [(found["predicted_depth"], {"token_distance": d}) for found, d in zip(predictions, distances)]
 
     def summarize(rows: list[Row]) -> dict[str, float]:
         values = DepthMetric(keep_in_memory=True).mean_errors(rows)
@@ -111,7 +83,8 @@ def evaluate_depth(
 
     errors = partial(depth_errors, min_depth=min_depth, max_depth=max_depth, crop=crop)
     with evaluating(model):
-        return measure_maps(batches, predict, errors, summarize, accelerator, description)
+        measuring = {"accelerator": accelerator, "description": description}
+        return measure_maps(batches, predict, errors, summarize, **measuring)
 
 
 def evaluate_tokenizer(
@@ -125,8 +98,7 @@ def evaluate_tokenizer(
     crop: Literal["eigen"] | None = None,
     **measuring,
 ) -> dict[str, float]:
-    """
-    As [`~ait_hf.tasks.maps.evaluation.evaluate_map_tokenizer`], of depth in metres.
+    """As [`~ait_hf.tasks.maps.evaluation.evaluate_map_tokenizer`], of depth in metres.
 
     Args:
         image_size, tta (*optional*): See [`input_size`], which says at what size maps are tokenized.
@@ -137,35 +109,19 @@ def evaluate_tokenizer(
         size = image_size and input_size(image_size, tuple(values.shape[-2:]), tta)
         return reconstruct_map(tokenizer, values, size)
 
-    return evaluate_map_tokenizer(
-        tokenizer,
-        batches,
-        reconstruct=reconstruct,
-        metric=ReconstructionMetric("depth", keep_in_memory=True),
-        errors=partial(depth_reconstruction_errors, min_depth=min_depth, max_depth=max_depth, crop=crop),
-        **measuring,
-    )
+    errors = partial(depth_reconstruction_errors, min_depth=min_depth, max_depth=max_depth, crop=crop)
+    return evaluate_map_tokenizer(tokenizer, batches, reconstruct=reconstruct, errors=errors, **measuring)
 
 
 def depth_gallery_rows(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor,
-    samples: Sequence[dict[str, Any]],
-    *,
-    tta: bool = False,
-    **settings,
+    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, samples: Sequence[dict[str, Any]], **settings
 ) -> list[dict[str, np.ndarray]]:
-    """
-    Predictions of some samples as rows of [`~ait_hf.tasks.depth.drawing.depth_gallery`], all of the first sample's size.
-
-    Args:
-        samples: RGB-D samples as for [`rgbd_collator`], predicted as one batch.
-        tta, settings: As for [`predict_depth`].
-    """
+    """Predictions of RGB-D samples, in one batch, as rows of [`~ait_hf.tasks.depth.drawing.depth_gallery`], all of the
+    first sample's size; `settings` as for [`predict_depth`]."""
     batch = rgbd_collator(samples)
     size = tuple(batch["labels"][0].shape)
     with evaluating(model):
-        predictions = predict_depth(model, processor, batch["pixel_values"], tta=tta, **settings)
+        predictions = predict_depth(model, processor, batch["pixel_values"], **settings)
     return [
         {
             "image": np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size[::-1])),
@@ -180,8 +136,7 @@ def depth_gallery_rows(
 def _token_distances(
     tokenizer: VQTokenizer, outputs: AiTGenerateOutput, labels: Sequence[torch.Tensor], size: tuple[int, int]
 ) -> list[float]:
-    labels = [label.to(tokenizer.device) for label in labels]
-    true_ids = tokenizer.tokenize(_resize_labels(labels, size)).flatten(1)
+    true_ids = tokenizer.tokenize(_resize_labels(labels, size).to(tokenizer.device)).flatten(1)
     codes = tokenizer.quantizer.embedding
     if outputs.soft_detokenizer:
         probabilities = apply_temperature(outputs.soft_tokens, outputs.soft_temperature)

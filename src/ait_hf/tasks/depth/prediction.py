@@ -26,18 +26,10 @@ DEPTH_TASK = "depth"
 
 
 def input_size(model_size: Sequence[int], image_size: Sequence[int], tta: bool) -> tuple[int, int]:
-    """
-    Height and width that an image is resized to before the model sees it or windows of it.
-
-    Args:
-        model_size: Height and width of the model's input.
-        image_size: Height and width of the image.
-        tta: Whether the model sees square windows: then the image's height becomes the model's and its shape stays.
-            Otherwise the whole image is squeezed into the model's input.
-
-    Raises:
-        ValueError: With `tta`, the model's input is not square, or the image is higher than wide.
-    """
+    """Height and width that an image is resized to before the model sees it, whose own input is `model_size`. With
+    `tta` the model sees square windows: the image's height becomes the model's and its shape stays. Otherwise the
+    whole image is squeezed. `ValueError` if, with `tta`, the model's input is no square, or the image is higher than
+    wide."""
     if not tta:
         return tuple(model_size)
     if model_size[0] != model_size[1]:
@@ -60,15 +52,13 @@ def predict_depth(
     tta: bool = False,
     **settings,
 ) -> list[dict[str, torch.Tensor]]:
-    """
-    Depth and uncertainty of images, at the images' sizes.
+    """Depth and uncertainty of images, at the images' sizes.
 
     Args:
-        model, processor, images: As for [`~ait_hf.inference.generating.generate_from_images`].
+        model, processor, images, settings: As for [`~ait_hf.inference.generating.generate_from_images`].
         task (`str`): Whose output is depth.
         tta (`bool`): Follow the published test protocol instead of squeezing each image into the model's input:
             square windows side by side, each also mirrored, averaged.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
 
     Returns:
         For every image `predicted_depth` and `uncertainty`, float32 `(H, W)`: metres, at least 1e-3, and 0..1.
@@ -108,6 +98,8 @@ def _in_windows(
 class DepthWriter(Writer):
     """`NAME_depth.png` (16 bits, millimetres), `NAME_color.png` and `NAME_uncertainty.png`."""
 
+    function = staticmethod(predict_depth)
+
     def check(self, sizes):
         for path, size in sizes.items():
             try:
@@ -116,8 +108,7 @@ class DepthWriter(Writer):
                 raise ValueError(f"{path}: {error}") from error
 
     def predict(self, photographs):
-        common = {"task": self.task, "tta": self.options.tta}
-        return predict_depth(self.model, self.processor, list(photographs.values()), **common, **self.settings)
+        return super().predict(photographs, tta=self.options.tta)
 
     def write(self, prediction, image, file):
         depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))

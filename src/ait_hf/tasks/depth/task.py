@@ -3,19 +3,17 @@
 """Depth as a task of a recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal
 
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.pixels import without_channel
 from ...drawing.colors import known_limits
-from ...model.configuration_ait import AiTTaskConfig
 from ...model.modeling_ait import AiTForDepthEstimation
+from ...recipes.parsing import as_section
 from ...recipes.streams import Batch
-from ..base import SYNTHETIC, DenseSettings, ShortForm
-from ..card_text import GRID_LIMIT, TaskText
+from ..base import GRID_LIMIT, SYNTHETIC, DenseSettings, ShortForm, TaskText
 from ..maps.task import Maps
 from ..writer import Writer
 from .data import DepthData, depth_from_folder
@@ -27,16 +25,14 @@ from .prediction import DepthWriter
 NYU = "nyu_depth:"
 
 
-@strict
-@dataclass
+@as_section
 class DepthSettings(DenseSettings):
     """As [`DenseSettings`]."""
 
     auxiliary_loss: Literal["silog"] | None = "silog"
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Depth(Maps):
     """Depth of the whole image: a map of one channel, in metres."""
 
@@ -61,6 +57,17 @@ class Depth(Maps):
     task_id: ClassVar[int] = 2
     model_class: ClassVar[type] = AiTForDepthEstimation
     kind: ClassVar[str] = "map"  # no key of the section, which its name tells from others
+    card: ClassVar[TaskText] = TaskText(
+        gives="depth in metres and an uncertainty in 0..1 for every pixel",
+        result='processor.post_process_depth_estimation(outputs, target_sizes=sizes)[0]["predicted_depth"]',
+        comment="(height, width), metres",
+        limits=(
+            GRID_LIMIT,
+            "Depth is metric and learnt from the cameras of the training data; other cameras see another scale.",
+            "Not for use where a wrong distance can hurt somebody.",
+        ),
+        pipeline_tag="depth-estimation",
+    )
 
     name: Literal["depth"] = "depth"
     data: DepthData
@@ -92,24 +99,6 @@ class Depth(Maps):
         return evaluate_depth(model, processor, batches, task=self.name, **measuring)
 
     _rebuild = staticmethod(evaluate_tokenizer)
-
-    @staticmethod
-    def text(declared: AiTTaskConfig) -> TaskText:
-        return TaskText(
-            gives="depth in metres and an uncertainty in 0..1 for every pixel",
-            result='processor.post_process_depth_estimation(outputs, target_sizes=sizes)[0]["predicted_depth"]',
-            comment="(height, width), metres",
-            limits=(
-                GRID_LIMIT,
-                "Depth is metric and learnt from the cameras of the training data; other cameras see another scale.",
-                "Not for use where a wrong distance can hurt somebody.",
-            ),
-            pipeline_tag="depth-estimation",
-        )
-
-    @staticmethod
-    def reconstruction(unit: str) -> str:
-        return "depth"
 
     @classmethod
     def painter(cls, data, truth, longer_side):

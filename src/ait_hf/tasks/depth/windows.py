@@ -8,12 +8,8 @@ import torch
 
 
 def window_columns(height: int, width: int, num_windows: int) -> list[int]:
-    """
-    First columns of `num_windows` square windows (side `height`) spread evenly from the left to the right edge.
-
-    Raises:
-        ValueError: If the image is higher than wide, or the windows cannot cover every column.
-    """
+    """First columns of square windows (side `height`) spread evenly from the left to the right edge; `ValueError` if
+    the image is higher than wide, or the windows cannot cover every column."""
     if num_windows < 1:
         raise ValueError(f"At least one window is needed, got num_windows={num_windows}.")
     if width < height:
@@ -31,19 +27,8 @@ def window_columns(height: int, width: int, num_windows: int) -> list[int]:
 
 
 def sliding_window_crops(pixel_values: torch.Tensor, num_windows: int = 2) -> tuple[torch.Tensor, list[int]]:
-    """
-    Cut images into square windows that cover them.
-
-    Args:
-        pixel_values: `(B, 3, H, W)` with `W >= H`.
-        num_windows: Number of windows; 1 needs square images.
-
-    Returns:
-        Crops `(num_windows * B, 3, H, H)`, all images of the first window first, and the windows' first columns.
-
-    Raises:
-        ValueError: If the images are not `(B, 3, H, W)`, or the windows cannot cover them.
-    """
+    """Square windows that cover images `(B, 3, H, W)` with `W >= H`: crops `(num_windows * B, 3, H, H)`, all images of
+    the first window first, and the windows' first columns. `ValueError` for other shapes, or as [`window_columns`]."""
     if pixel_values.ndim != 4:
         raise ValueError(f"Images must be (batch, channels, height, width), got {tuple(pixel_values.shape)}.")
     height, width = pixel_values.shape[-2:]
@@ -58,8 +43,7 @@ def predict_with_windows_and_flip(
     flip: bool = True,
     minimum: float | None = 1e-3,
 ) -> torch.Tensor:
-    """
-    Predict maps of wide images with a network for square ones; `predict` is called once.
+    """Predict maps of wide images with a network for square ones; `predict` is called once.
 
     A window's prediction is the mean of its own and its mirrored copy's (mirrored back); where windows overlap, the
     mean of theirs. The published NYU protocol is two windows, mirrored, on 480×640 images.

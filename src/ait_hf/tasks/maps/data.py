@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data of dense tasks of one's own: images with maps of any number of channels, and surface normals."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import datasets
-from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset
 
 from ...data.map_transforms import MapEvalTransform, MapTrainTransform
@@ -18,28 +17,20 @@ from ...data.rgbd_normals import load_rgbd_normals
 from ...model.configuration_ait import AiTConfig
 from ...model.image_reading_ait import read_picture_header
 from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, covering, hub_splits, validation_split
-from ...recipes.parsing import build, joined
+from ...recipes.parsing import as_section, build, joined
 from ...recipes.sources import Rooms, Shards
 from ...recipes.streams import DataRecipe, Source, Stream
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class StoredMaps(Source):
-    """
-    What sources of one's own maps share.
+    """What sources of one's own maps share."""
 
-    Args:
-        unit (`str`): What the values are in, any word but the unit of another kind; `"unit_vector"` for directions in the
-            camera's axes (right, down, forward), of which a mirrored image negates the first.
-        num_channels (`int`): Channels of a map.
-        scale, offset (`float`): Values are `stored * scale + offset`; a pixel that is stored as 0 in all channels is
-            unknown.
-    """
-
+    # What the values are in, any word but the unit of another kind; "unit_vector" for directions in the camera's axes (right,
+    # down, forward), of which a mirrored image negates the first.
     unit: str
-    num_channels: int
-    scale: float = 1.0
+    num_channels: int  # of a map
+    scale: float = 1.0  # values are `stored * scale + offset`; a pixel that is stored as 0 in all channels is unknown
     offset: float = 0.0
 
     def validate_num_channels(self):
@@ -48,8 +39,7 @@ class StoredMaps(Source):
             raise ValueError(f"num_channels of {self.unit!r} must be at least {fewest}, got {self.num_channels}.")
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class FolderOfMaps(StoredMaps):
     """Files `path/SPLIT/images/NAME.*` with `path/SPLIT/maps/NAME.png` or `.npy`."""
 
@@ -60,8 +50,7 @@ class FolderOfMaps(StoredMaps):
         return MapFolder(f"{self.path}/{split}", self.scale, self.offset)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ShardsOfMaps(Shards, StoredMaps):
     """Arguments of [`~ait_hf.data.maps.load_hub_maps`]: any 🤗 data set with a column of images and one of maps."""
 
@@ -75,8 +64,7 @@ class ShardsOfMaps(Shards, StoredMaps):
         return load_hub_maps(self.path, split, streaming=self.streaming, **columns, **values)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class RGBDFrames(Source):
     """Arguments of [`~ait_hf.data.rgbd.load_rgbd`]: your own frames from an index or a folder of pairs."""
 
@@ -90,8 +78,7 @@ class RGBDFrames(Source):
         return load_rgbd(self.index, split, root=self.root, depth_scale=self.depth_scale, kinds=self.kinds)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class RGBDNormals(RGBDFrames):
     """As [`RGBDFrames`], with what normals are computed by, see [`~ait_hf.data.rgbd_normals.load_rgbd_normals`]."""
 
@@ -99,46 +86,25 @@ class RGBDNormals(RGBDFrames):
     window: int = 5
 
     def normals(self, split: str, for_training: bool, shorter_side: int | None) -> HubMaps:
-        frames = {"root": self.root, "depth_scale": self.depth_scale, "kinds": self.kinds, "window": self.window}
-        return load_rgbd_normals(
-            self.index, split, field_of_view=self.field_of_view, shorter_side=shorter_side, **frames
-        )
+        given = {name: value for name, value in asdict(self).items() if name != "name"}
+        return load_rgbd_normals(split=split, shorter_side=shorter_side, **given)
 
 
-@strict
-@dataclass
+@as_section
 class MapTransformRecipe:
-    """
-    Arguments of [`~ait_hf.data.map_transforms.MapTrainTransform`]; evaluation cuts `crop_size` at the centre.
+    """Arguments of [`~ait_hf.data.map_transforms.MapTrainTransform`]; evaluation cuts `crop_size` at the centre."""
 
-    Args:
-        crop_size (`int` or `list[int]`): Height and width of what the model sees, pixels.
-        flip_p (`float`): Share of mirrored samples.
-        color_p (`float`): Probability of each of three changes of colour.
-        resize (`int`, *optional*): What the shorter side is resized to before the crop, pixels.
-    """
-
-    crop_size: int | list[int]
-    flip_p: float = 0.5
-    color_p: float = 0.5
-    resize: int | None = None
+    crop_size: int | list[int]  # height and width of what the model sees, pixels
+    flip_p: float = 0.5  # share of mirrored samples
+    color_p: float = 0.5  # probability of each of three changes of colour
+    resize: int | None = None  # what the shorter side is resized to before the crop, pixels
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class MapData(DataRecipe):
-    """
-    Images with maps.
+    """Images with maps, whose `unit` and `num_channels` are as of [`StoredMaps`]."""
 
-    Args:
-        transform (`MapTransformRecipe`): Augmentation.
-
-    Attributes:
-        column: Which field of a row is the map.
-        unit, num_channels: Of the maps, see [`StoredMaps`].
-    """
-
-    column: ClassVar[str] = MAP_COLUMN
+    column: ClassVar[str] = MAP_COLUMN  # which field of a row is the map
 
     of: Literal["map"] = "map"
     source: FolderOfMaps | ShardsOfMaps = joined()
@@ -172,13 +138,10 @@ class MapData(DataRecipe):
         return Stream(self, self.train_transform(), self.eval_transform(self.image_size), depth_collator, every)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class NormalsData(MapData):
-    """
-    Images with surface normals: unit vectors in the camera's axes. Those of RGB-D frames are computed after
-    `transform.resize` has shrunk the frames.
-    """
+    """Images with surface normals: unit vectors in the camera's axes. Those of RGB-D frames are computed after
+    `transform.resize` has shrunk the frames."""
 
     unit: ClassVar[str] = UNIT_VECTOR
     num_channels: ClassVar[int] = 3

@@ -51,14 +51,12 @@ def colorize_map(values: np.ndarray, unit: str, limits: Limits | None = None) ->
 
 
 def map_error(prediction: np.ndarray, truth: np.ndarray, unit: str) -> np.ndarray:
-    """Error at every pixel: the angle in degrees for unit vectors, else the distance in the maps' unit.
+    """Error at every pixel, float64 (height, width): the angle in degrees for unit vectors, else the distance in the
+    maps' unit; NaN where the truth is unknown (all channels 0).
 
     Args:
         prediction, truth: (height, width) or (height, width, channels).
         unit: what the values are in.
-
-    Returns:
-        float64 (height, width), NaN where the truth is unknown (all channels 0).
 
     Raises:
         ValueError: if the shapes are wrong or differ, or a value is not finite.
@@ -85,13 +83,7 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
         rows: dictionaries with `image` uint8 (height, width, 3), `truth` and `prediction` (height, width, channels), 0
             in all channels where unknown, and `uncertainty` (height, width), 0..1.
         unit: what the values are in.
-        cell_size: about how many pixels the longer side of each picture gets; enlarging uses whole factors.
-
-    Returns:
-        An RGB picture.
-
-    Raises:
-        ValueError: if there is no row, a field is missing, or a shape or value is wrong.
+        cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors; enlarging uses whole factors.
     """
     check_rows(rows, ("image", "truth", "prediction", "uncertainty"))
     maps = [_as_map(row[field], field) for row in rows for field in ("truth", "prediction")]
@@ -100,9 +92,8 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
     known = np.concatenate([error[np.isfinite(error)] for error in errors])
     largest, suffix = (float(known.max()) if known.size else 1.0), "°" if unit == UNIT_VECTOR else f" {unit}"
     titles = ["image", "ground truth", "prediction", f"error, 0 to {largest:.3g}{suffix}", "uncertainty, 0 to 1"]
-    notes = [
-        f"mean {np.nanmean(error):.3g}{suffix}" if np.isfinite(error).any() else "nothing known" for error in errors
-    ]
+    means = (np.nanmean(error) if np.isfinite(error).any() else None for error in errors)
+    notes = ["nothing known" if mean is None else f"mean {mean:.3g}{suffix}" for mean in means]
     lines = dense_lines(rows, "truth", lambda values: colorize_map(values, unit, limits), errors, largest, cell_size)
     width = max(picture.width for line in lines for picture in line)
     return arrange(titles, lines, width, notes=(3, notes))
@@ -118,19 +109,16 @@ def dense_lines(
 ) -> list[list[Image.Image]]:
     """Of every row its image, the maps `row[truth]` and `row["prediction"]`, their errors (height, width) up to `largest`, NaN
     where the truth is unknown, and the uncertainty; pictures as of [`~ait_hf.drawing.page.fit_picture`]."""
-    return [
-        [
-            fit_picture(picture, cell_size)
-            for picture in (
-                np.asarray(row["image"]),
-                colorize(row[truth]),
-                colorize(row["prediction"]),
-                paint(np.nan_to_num(error), 0, largest, ERROR_COLORS) * np.isfinite(error)[..., None],
-                colorize_uncertainty(row["uncertainty"]),
-            )
+    lines = []
+    for row, error in zip(rows, errors):
+        maps = [colorize(row[truth]), colorize(row["prediction"])]
+        known = np.isfinite(error)[..., None]
+        maps += [
+            paint(np.nan_to_num(error), 0, largest, ERROR_COLORS) * known,
+            colorize_uncertainty(row["uncertainty"]),
         ]
-        for row, error in zip(rows, errors)
-    ]
+        lines.append([fit_picture(picture, cell_size) for picture in (np.asarray(row["image"]), *maps)])
+    return lines
 
 
 def _as_map(values: np.ndarray, name: str) -> np.ndarray:

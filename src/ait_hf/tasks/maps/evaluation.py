@@ -23,13 +23,8 @@ from .prediction import predict_maps
 
 
 def map_collator(samples: Sequence[dict[str, Any]]) -> Batch:
-    """
-    Whole samples of any sizes as a batch for the functions below.
-
-    Args:
-        samples: Each with `pixel_values` float32 `(3, H, W)` in 0..1 and `labels` float32 `(C, H, W)`, as
-            [`~ait_hf.data.map_transforms.MapEvalTransform`] without a size makes them.
-    """
+    """Whole samples of any sizes, with `pixel_values` float32 `(3, H, W)` in 0..1 and `labels` float32 `(C, H, W)`, as
+    lists: what [`~ait_hf.data.map_transforms.MapEvalTransform`] makes without a size."""
     return {key: [sample[key] for sample in samples] for key in ("pixel_values", "labels")}
 
 
@@ -43,21 +38,14 @@ def evaluate_maps(
     description: str | None = None,
     **settings,
 ) -> dict[str, float]:
-    """
-    Errors of a model's maps, per image at the ground truth's size, then averaged.
+    """Errors of a model's maps, per image at the ground truth's size, then averaged: on every process the values of
+    [`~ait_hf.metrics.maps.MapMetric`] for the unit of the task's tokenizer.
 
     Args:
-        model, processor: The model (not wrapped for training) and its image processor.
+        model, processor, accelerator, description: As of [`~ait_hf.tasks.base.Kind.evaluate`].
         batches: Batches with `pixel_values`, images `(3, H, W)`, and `labels`, maps `(C, H, W)` that are 0 in all
-            channels where unknown; tensors or lists, as [`map_collator`] makes them. With several processes a loader
-            that `accelerator.prepare` has made.
-        task (`str`): A task of the model with the output type "map".
-        accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
-        description (`str`, *optional*): Title of a progress bar; without it there is none.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
-
-    Returns:
-        On every process the values of [`~ait_hf.metrics.maps.MapMetric`] for the unit of the task's tokenizer.
+            channels where unknown; tensors or lists, as [`map_collator`] makes them.
+        settings: Of `generate()`.
 
     Raises:
         ValueError: No image has a known pixel, or as [`task_tokenizer`].
@@ -69,8 +57,9 @@ def evaluate_maps(
         return [(prediction["predicted_map"], {}) for prediction in predictions]
 
     errors, metric = partial(map_errors, unit=unit), MapMetric(unit, keep_in_memory=True)
+    measuring = {"accelerator": accelerator, "description": description}
     with evaluating(model):
-        return measure_maps(batches, predict, errors, metric.mean_errors, accelerator, description)
+        return measure_maps(batches, predict, errors, metric.mean_errors, **measuring)
 
 
 def measure_maps(
@@ -78,17 +67,14 @@ def measure_maps(
     predict: Callable[[Batch], list[tuple[torch.Tensor, Row]]],
     errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]],
     summarize: Callable[[list[Row]], dict[str, float]],
-    accelerator: Accelerator | None,
-    description: str | None,
+    **measuring,
 ) -> dict[str, float]:
-    """
-    Errors of maps that are made of batches, per image at the ground truth's size.
+    """Errors of maps that are made of batches, per image at the ground truth's size.
 
     Args:
-        batches, accelerator, description: As for [`evaluate_maps`].
         predict: Of every image of a batch the map, at the size of its label, and what else belongs into its row.
         errors: Of a batch of maps and their truth, by name.
-        summarize: The values of the rows of all images.
+        batches, summarize, measuring: As for [`~ait_hf.metrics.measuring.measure_all`].
     """
 
     def measure(batch: Batch) -> list[Row]:
@@ -98,7 +84,7 @@ def measure_maps(
             rows.append(dict(zip(values, torch.cat(list(values.values())).tolist())) | more)
         return rows
 
-    return measure_all(batches, measure, summarize, accelerator, description)
+    return measure_all(batches, measure, summarize, **measuring)
 
 
 def evaluate_map_tokenizer(
@@ -107,30 +93,22 @@ def evaluate_map_tokenizer(
     *,
     image_size: Sequence[int] | None = None,
     reconstruct: Callable[[torch.Tensor], tuple[torch.Tensor, torch.LongTensor]] | None = None,
-    metric: ReconstructionMetric | None = None,
     errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]] | None = None,
-    accelerator: Accelerator | None = None,
-    description: str | None = None,
+    **measuring,
 ) -> dict[str, float]:
-    """
-    How well a tokenizer rebuilds ground truth, and how evenly it uses its codes.
+    """How well a tokenizer rebuilds ground truth, and how evenly it uses its codes: on every process the values of
+    [`~ait_hf.metrics.ReconstructionMetric`].
 
     Args:
-        tokenizer ([`VQTokenizer`]): Of maps.
-        batches, accelerator, description: As for [`evaluate_maps`]; only `labels` are read.
+        batches, measuring: As for [`measure_maps`]; only `labels` are read.
         image_size (*optional*): Height and width of a model's input: maps are first resized to it, and the
             reconstructions back, which gives the errors that the model could not go below. Without it maps keep their
             size.
-        reconstruct (*optional*): What makes of a map `(channels, height, width)` its reconstruction and codes; by default
-            [`reconstruct_map`] at `image_size`.
-        metric (*optional*): What means are taken by; by default as the tokenizer's unit says.
+        reconstruct (*optional*): What makes of a map `(channels, height, width)` its reconstruction and codes; by
+            default [`reconstruct_map`] at `image_size`.
         errors (*optional*): Of rebuilt maps `(1, channels, height, width)` and their truth; by default the metric's.
-
-    Returns:
-        On every process the values of [`~ait_hf.metrics.ReconstructionMetric`].
     """
-    if metric is None:
-        metric = ReconstructionMetric(map_reconstruction(tokenizer.config.unit), keep_in_memory=True)
+    metric = ReconstructionMetric(map_reconstruction(tokenizer.config.unit), keep_in_memory=True)
     reconstruct = reconstruct or partial(reconstruct_map, tokenizer, size=image_size)
 
     def rebuild(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
@@ -143,28 +121,20 @@ def evaluate_map_tokenizer(
         return metric.compute(num_codes=tokenizer.config.num_vq_embeddings)
 
     with evaluating(tokenizer):
-        return measure_maps(batches, rebuild, errors or metric.errors, summarize, accelerator, description)
+        return measure_maps(batches, rebuild, errors or metric.errors, summarize, **measuring)
 
 
 def map_reconstruction(unit: str) -> str:
     """What [`~ait_hf.metrics.ReconstructionMetric`] calls maps in a unit."""
-    return "normals" if unit == UNIT_VECTOR else "map"
+    return {UNIT_VECTOR: "normals", "metre": "depth"}.get(unit, "map")
 
 
 def reconstruct_map(
     tokenizer: VQTokenizer, values: torch.Tensor, size: Sequence[int] | None = None
 ) -> tuple[torch.Tensor, torch.LongTensor]:
-    """
-    A map through the tokenizer and back.
-
-    Args:
-        values (`torch.Tensor` of shape `(channels, height, width)`): 0 in all channels where unknown.
-        size: Height and width at which it is tokenized (by nearest neighbour: unknown pixels must not blend in), its own
-            by default; padded with unknown pixels to whole codes.
-
-    Returns:
-        Reconstruction `(channels, height, width)`, float32, and ids `(rows, columns)`.
-    """
+    """A map `(channels, height, width)`, 0 in all channels where unknown, through the tokenizer and back: as float32
+    of its size, and ids `(rows, columns)`. It is tokenized at `size` (height, width), its own by default, by nearest
+    neighbour, as unknown pixels must not blend in; padded with unknown pixels to whole codes."""
     size = tuple(size or values.shape[-2:])
     resized = F.interpolate(values[None], size=size, mode="nearest-exact")
     ratio = tokenizer.config.downsample_ratio
@@ -174,12 +144,7 @@ def reconstruct_map(
 
 
 def map_gallery_rows(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTImageProcessor,
-    batch: Batch,
-    *,
-    task: str,
-    **settings,
+    model: AiTForDenseTokenGeneration, processor: AiTImageProcessor, batch: Batch, *, task: str, **settings
 ) -> list[dict[str, np.ndarray]]:
     """Predictions of a batch as rows of [`~ait_hf.tasks.maps.drawing.map_gallery`]; arguments as for [`evaluate_maps`]."""
     with evaluating(model):
@@ -196,11 +161,6 @@ def map_gallery_rows(
 
 
 def task_tokenizer(model: AiTForDenseTokenGeneration, task: str) -> VQTokenizer:
-    """
-    The tokenizer of a task with maps.
-
-    Raises:
-        ValueError: The model has no such task, or its output is something else.
-    """
+    """The tokenizer of a task with maps; `ValueError` if the model has no such task, or its output is something else."""
     check_output_type(model, task, ("map",))
     return model.task_tokenizer(task)

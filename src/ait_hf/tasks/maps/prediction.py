@@ -11,8 +11,7 @@ from PIL import Image
 
 from ...data.writing import write_file
 from ...drawing.picture_files import save_image
-from ...inference.generating import check_output_type, generate_from_images
-from ...inference.images import image_height_and_width
+from ...inference.generating import generate_from_images
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ..writer import Writer
@@ -28,31 +27,17 @@ def predict_maps(
     task: str,
     **settings,
 ) -> list[dict[str, torch.Tensor]]:
-    """
-    Maps of a dense task of your own, at the images' sizes.
-
-    Args:
-        model, processor, images: As for [`~ait_hf.inference.generating.generate_from_images`].
-        task (`str`): Whose output is a map.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
-
-    Returns:
-        For every image `predicted_map` `(channels, H, W)`, float32, in the unit of the task's tokenizer, and
-        `uncertainty` `(H, W)`, float32, 0..1.
-
-    Raises:
-        ValueError: The output is of another type, or as [`~ait_hf.inference.generating.generate_from_images`].
-    """
-    check_output_type(model, task, ("map",))
-    outputs = generate_from_images(model, processor, images, task, **settings)
-    return processor.post_process_dense_prediction(outputs, [image_height_and_width(image) for image in images])
+    """Maps of a dense task of your own, at the images' sizes: for every image `predicted_map` `(channels, H, W)`,
+    float32, in the unit of the task's tokenizer, and `uncertainty` `(H, W)`, float32, 0..1. Arguments and errors as of
+    [`~ait_hf.inference.generating.generate_from_images`]."""
+    outputs, sizes = generate_from_images(model, processor, images, task, ["map"], **settings)
+    return processor.post_process_dense_prediction(outputs, sizes)
 
 
 class MapWriter(Writer):
     """`NAME_TASK.npy`, float32 `(height, width, channels)`, and `NAME_TASK.png`."""
 
-    def predict(self, photographs):
-        return predict_maps(self.model, self.processor, list(photographs.values()), task=self.task, **self.settings)
+    function = staticmethod(predict_maps)
 
     def write(self, prediction, image, file):
         values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()

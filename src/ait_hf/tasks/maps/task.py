@@ -4,23 +4,21 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal
 
 import torch
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.maps import UNIT_VECTOR
 from ...drawing.colors import known_limits
 from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
-from ...model.configuration_ait import AiTTaskConfig
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
-from ...recipes.streams import Batch, Stream
-from ..base import DenseSettings, Kind, code_grid, resized
-from ..card_text import GRID_LIMIT, TaskText
+from ...recipes.parsing import as_section
+from ...recipes.streams import Batch
+from ..base import GRID_LIMIT, DenseSettings, Kind, TaskText, code_grid, resized
 from ..writer import Writer
 from .data import AnyMapData, maps_from_folder
 from .drawing import colorize_map, map_gallery
@@ -32,26 +30,9 @@ from .prediction import MapWriter
 TAKEN_NAMES = ("coordinate", "class", "mask", "depth", "pose", "segment", "labels")
 
 
-@strict
-@dataclass
-class MapSettings(DenseSettings):
-    """As [`DenseSettings`]."""
-
-    auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
-
-
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Maps(Kind):
-    """
-    A map of the whole image. The task's name, which is its key in the recipe's `tasks`, is also that of its codes.
-
-    Args:
-        kind (`str`): "map", which tells the section of an own task from those of the known ones.
-        data (`AnyMapData`): Its `unit` and `num_channels` are those of the tokenizer.
-        tokenizer (`str`, *optional*): Folder or Hub name of the trained [`VQTokenizer`] of a new model.
-        settings (`MapSettings`): Losses and soft tokens.
-    """
+    """A map of the whole image. The task's name, which is its key in the recipe's `tasks`, is also that of its codes."""
 
     title: ClassVar[str] = "dense tasks of one's own"
     tasks: ClassVar[Sequence[str]] = ()
@@ -62,11 +43,17 @@ class Maps(Kind):
     columns: ClassVar[Sequence[str]] = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
     model_class: ClassVar[type] = AiTForDenseTokenGeneration
     lower_is_better: ClassVar[bool] = True
+    card: ClassVar[TaskText] = TaskText(
+        gives="a map of the image, in the unit of its tokenizer, and an uncertainty in 0..1",
+        result='processor.post_process_dense_prediction(outputs, target_sizes=sizes)[0]["predicted_map"]',
+        comment="(channels, height, width)",
+        limits=(GRID_LIMIT,),
+    )
 
-    kind: Literal["map"] = "map"
-    data: AnyMapData
-    tokenizer: str | None = None
-    settings: MapSettings = field(default_factory=MapSettings)
+    kind: Literal["map"] = "map"  # tells the section of an own task from those of the known ones
+    data: AnyMapData  # of the tokenizer's unit and channels
+    tokenizer: str | None = None  # folder or Hub name of the trained one of a new model
+    settings: DenseSettings = field(default_factory=DenseSettings)
 
     def validate_name(self):
         if self.name in self.tasks:
@@ -96,16 +83,8 @@ class Maps(Kind):
                 f"tasks.{self.name}.data have {self.data.num_channels}."
             )
         where = f"tasks.{self.name}.data.transform.crop_size"
-        return {
-            "slots": [self.codebook],
-            "output_type": self.output_types[0],
-            "grid_size": code_grid(where, self.data.image_size, tokenizer),
-            "image_size": list(self.data.image_size),
-            **asdict(self.settings),
-        }
-
-    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
-        return self.data.stream(self.every)
+        grid = {"grid_size": code_grid(where, self.data.image_size, tokenizer)}
+        return super().declaration(tokenizer) | {"slots": [self.codebook], "output_type": self.output_types[0], **grid}
 
     def processor(self) -> AiTImageProcessor:
         height, width = self.data.image_size
@@ -138,15 +117,6 @@ class Maps(Kind):
 
     def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
         return resized(self.name, self.data.image_size, tokenizer)
-
-    @staticmethod
-    def text(declared: AiTTaskConfig) -> TaskText:
-        return TaskText(
-            gives="a map of the image, in the unit of its tokenizer, and an uncertainty in 0..1",
-            result='processor.post_process_dense_prediction(outputs, target_sizes=sizes)[0]["predicted_map"]',
-            comment="(channels, height, width)",
-            limits=(GRID_LIMIT,),
-        )
 
     reconstruction = staticmethod(map_reconstruction)
 

@@ -3,39 +3,33 @@
 """Data of objects: images with boxes, classes and masks, and masks alone."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import datasets
-from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 from torchvision.transforms import v2
 
+from ...data import object_transforms as transforms
 from ...data.classes import DataClasses
 from ...data.coco import coco_classes, load_coco
 from ...data.coco_files import read_coco_file
 from ...data.coco_shards import load_coco_shards, load_mask_shards, usable_objects
-from ...data.object_transforms import (
-    CutMask,
-    MaskCrops,
-    ObjectEvalTransform,
-    ObjectTrainTransform,
-)
-from ...data.pixels import height_and_width, object_collator
+from ...data.pixels import object_collator
 from ...data.tables import AnyTable, examples, numbers_shown, stored_names
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
-from ...recipes.parsing import joined
+from ...recipes.parsing import as_section, joined
 from ...recipes.sources import CocoFiles, NamedClasses, Rooms, Shards
 from ...recipes.streams import DataRecipe, EvalSamples, Sample, Stream
+from ..base import FrameTransformRecipe
 from .evaluation import coco_ground_truth
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class CocoObjects(CocoFiles):
     """Objects of a data set in COCO's format; training leaves out images without annotations, as published."""
 
@@ -45,7 +39,7 @@ class CocoObjects(CocoFiles):
 
     def mask_crops(self, split: str, for_training: bool, mask_size: int) -> Dataset:
         rows = self.objects(split, for_training=False, with_masks=True)
-        return MaskCrops(rows, mask_size, self.files(split).annotations)
+        return transforms.MaskCrops(rows, mask_size, self.files(split).annotations)
 
     def categories(self, split: str) -> tuple[list[str], list[int]]:
         return coco_classes(self.files(split).annotations)
@@ -57,39 +51,31 @@ class CocoObjects(CocoFiles):
         return read_coco_file(Path(self.files(split).annotations), with_masks=with_masks).content
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ShardsOfMasks(Shards):
-    """
-    Shards with rows as of [`~ait_hf.data.coco.load_coco`].
-
-    Args:
-        image_column (`str`): Column of the images; of WebDataset the files' ending, such as "jpg".
-        json_column (`str`, *optional*): Of WebDataset, the ending of the files with all other columns.
-    """
+    """Shards with rows as of [`~ait_hf.data.coco.load_coco`]."""
 
     name: Literal["coco_shards"] = "coco_shards"
-    image_column: str = "image"
-    json_column: str | None = None
+    image_column: str = "image"  # of the images; of WebDataset the files' ending, such as "jpg"
+    json_column: str | None = None  # of WebDataset, the ending of the files with all other columns
 
     def mask_crops(self, split: str, for_training: bool, mask_size: int) -> AnyTable:
         """Not cut yet, see [`~ait_hf.data.object_transforms.CutMask`]."""
-        columns = {"image_column": self.image_column, "json_column": self.json_column}
-        return load_mask_shards(self.path, split, streaming=self.streaming, **columns)
+        return load_mask_shards(self.path, split, streaming=self.streaming, **self.columns)
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        return {"image_column": self.image_column, "json_column": self.json_column}
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ShardsOfObjects(NamedClasses, ShardsOfMasks):
     """As [`ShardsOfMasks`]; category ids are the numbers of the classes. Where the data set names them itself, as a
     `ClassLabel` does, its numbers are those of its own names."""
 
     def objects(self, split: str, for_training: bool, with_masks: bool, with_images: bool = True) -> AnyTable:
-        columns = {"image_column": self.image_column, "json_column": self.json_column}
-        num_classes = len(self.categories(split)[0])
-        return load_coco_shards(
-            self.path, split, num_classes, with_images=with_images, streaming=self.streaming, **columns
-        )
+        chosen = {"with_images": with_images, "streaming": self.streaming, **self.columns}
+        return load_coco_shards(self.path, split, len(self.categories(split)[0]), **chosen)
 
     def annotations(self, split: str, count: int | None, with_masks: bool) -> Iterator[Sample]:
         rows = examples(self.objects(split, False, with_masks, with_images=False), count)
@@ -101,48 +87,16 @@ class ShardsOfObjects(NamedClasses, ShardsOfMasks):
         names = names or self.class_names()
         return names, list(range(len(names)))
 
-    def title(self, split: str) -> str:
-        return f"{self.path} ({split})"
 
-
-@strict
-@dataclass
-class ObjectTransformRecipe:
-    """
-    Arguments of [`~ait_hf.data.object_transforms.ObjectTrainTransform`].
-
-    Args:
-        image_size (`int` or `list[int]`): Height and width of the frame that images are fitted into, pixels.
-        scale_range (`list[float]`): Of the random scale, 1 being the largest image that fits.
-        flip_p (`float`): Share of mirrored images.
-        normalize (`bool`): By ImageNet's mean and standard deviation.
-    """
-
-    image_size: int | list[int]
-    scale_range: list[float] = field(default_factory=lambda: [0.1, 3.0])
-    flip_p: float = 0.5
-    normalize: bool = True
-
-
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ObjectData(DataRecipe):
-    """
-    Images with objects.
-
-    Args:
-        transform (`ObjectTransformRecipe`): Augmentation.
-    """
+    """Images with objects."""
 
     with_masks: ClassVar[bool] = False  # see `wanting`
 
     of: Literal["objects"] = "objects"
     source: CocoObjects | ShardsOfObjects | Rooms = joined()
-    transform: ObjectTransformRecipe
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return height_and_width(self.transform.image_size)
+    transform: FrameTransformRecipe
 
     def rows(self, split: str, for_training: bool = False) -> Dataset | AnyTable:
         return self.source.objects(split, for_training, self.with_masks)
@@ -190,52 +144,31 @@ class ObjectData(DataRecipe):
         first_class: int = 0,
         class_numbers: Sequence[int] | None = None,
     ) -> Stream:
-        """
-        Samples with `pixel_values` and `labels`, dictionaries of boxes, classes (those to train on numbered by
-        `class_numbers`, by default as in the data, from `first_class` on) and, if wanted, masks: then objects without one
-        are left out. A row of shards that is not as it should be counts as unreadable.
-        """
-        train_transform = ObjectTrainTransform(
-            self.image_size,
-            scale_range=tuple(self.transform.scale_range),
-            flip_p=self.transform.flip_p,
-            max_objects=max_objects,
-            normalize=self.transform.normalize,
-            with_masks=with_masks,
-            class_numbers=class_numbers,
-        )
-        eval_transform = ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
+        """Samples with `pixel_values` and `labels`, dictionaries of boxes, classes (those to train on numbered by
+        `class_numbers`, by default as in the data, from `first_class` on) and, if wanted, masks: then objects without
+        one are left out. A row of shards that is not as it should be counts as unreadable."""
+        chosen = {"max_objects": max_objects, "with_masks": with_masks, "class_numbers": class_numbers}
+        chosen |= asdict(self.transform) | {"image_size": self.image_size}
+        train_transform = transforms.ObjectTrainTransform(**chosen)
+        eval_transform = transforms.ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
         if not self.source.is_checked:
-            checked = partial(_checked, num_classes=len(self.categories()[0]))
-            train_transform, eval_transform = (
-                partial(checked, transform=t) for t in (train_transform, eval_transform)
-            )
+            checked = partial(usable_objects, num_classes=len(self.categories()[0]))
+            train_transform, eval_transform = (v2.Compose([checked, t]) for t in (train_transform, eval_transform))
         collate = partial(object_collator, first_class=first_class)
         return Stream(self.wanting(with_masks), train_transform, eval_transform, collate, every)
 
 
-def _checked(row: Sample, *, num_classes: int, transform: Callable[[Sample], Sample]) -> Sample:
-    return transform(usable_objects(row, num_classes))
-
-
-@strict
-@dataclass(kw_only=True)
+@as_section
 class MaskData(DataRecipe):
-    """
-    Masks of single objects, cut to their boxes, for the mask tokenizer. Crowds, boxes under two pixels and objects without
-    a mask are left out, images not read.
-
-    Args:
-        mask_size (`int`): Side of the cut masks, pixels.
-        flip_p (`float`): Share of mirrored masks in training.
-    """
+    """Masks of single objects, cut to their boxes, for the mask tokenizer. Crowds, boxes under two pixels and objects without
+    a mask are left out, images not read."""
 
     unit: ClassVar[str] = "mask"
 
     of: Literal["masks"] = "masks"
     source: CocoObjects | ShardsOfMasks | Rooms = joined()
-    mask_size: int = 64
-    flip_p: float = 0.5
+    mask_size: int = 64  # side of the cut masks, pixels
+    flip_p: float = 0.5  # share of mirrored masks in training
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -246,7 +179,7 @@ class MaskData(DataRecipe):
 
     def stream(self, every: int = 1) -> Stream:
         """Samples with `labels`, 0 or 1."""
-        cut = CutMask(self.mask_size)
+        cut = transforms.CutMask(self.mask_size)
         return Stream(self, v2.Compose([cut, v2.RandomHorizontalFlip(self.flip_p)]), cut, default_collate, every)
 
 

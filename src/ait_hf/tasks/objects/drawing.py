@@ -26,7 +26,7 @@ def draw_objects(
     threshold: float = 0.3,
     longer_side: int | None = None,
 ) -> Image.Image:
-    """Draw objects on an image, each in its own colour; those of higher scores lie on top.
+    """Draw objects on an image, each in its own colour, as an RGB picture; those of higher scores lie on top.
 
     Args:
         image: uint8 (height, width, 3).
@@ -36,19 +36,14 @@ def draw_objects(
         masks: (n, height, width), boolean or 0 and 1.
         class_names: names of the classes by their number, a list or a dictionary; the numbers are written without it.
         threshold: objects of lower scores are left out (none without scores).
-        longer_side: of the picture, pixels. By default the image's own, but images below 320 pixels are enlarged by a
-            whole factor.
-
-    Returns:
-        An RGB picture.
+        longer_side: as for [`~ait_hf.tasks.poses.drawing.draw_poses`].
 
     Raises:
         ValueError: if a shape is wrong or the numbers of objects differ.
     """
     image = check_image(image)
     boxes, labels, scores, masks = _check_objects(image, boxes, labels, scores, masks)
-    if longer_side is None:
-        longer_side = readable_side(image)
+    longer_side = readable_side(image) if longer_side is None else longer_side
     picture = resize_picture(image, longer_side)
     scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]] * 2)
     order = [number for number in np.argsort(scores, kind="stable") if not scores[number] < threshold]
@@ -70,7 +65,7 @@ def draw_objects(
 def _check_objects(image, boxes, labels, scores, masks):
     """Objects as arrays; without scores all of them are infinite."""
     labels = [int(label) for label in labels]
-    boxes = np.asarray(boxes, dtype=float).reshape(-1, 4) if len(boxes) == 0 else np.asarray(boxes, dtype=float)
+    boxes = np.asarray(boxes, dtype=float) if len(boxes) else np.zeros((0, 4))
     if boxes.shape != (len(labels), 4):
         raise ValueError(f"{len(labels)} objects need boxes ({len(labels)}, 4), but they are {boxes.shape}.")
     scores = np.full(len(labels), np.inf) if scores is None else np.asarray(scores, dtype=float)
@@ -144,26 +139,15 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
         rows: dictionaries with `image` uint8 (height, width, 3); `prediction` and `truth`, each a dictionary with
             `boxes`, `labels` and, where there are any, `scores` and `masks`, as for [`draw_objects`]; `class_names`.
         threshold: least score of a predicted object that is drawn.
-        cell_size: longer side of each picture, pixels.
-
-    Returns:
-        An RGB picture.
-
-    Raises:
-        ValueError: if there is no row, a field is missing, or a shape is wrong.
+        cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors.
     """
     check_rows(rows, ("image", "prediction", "truth"))
-    lines = [
-        [row["image"], *(draw_side(row, side, threshold, cell_size) for side in ("truth", "prediction"))]
-        for row in rows
-    ]
+    sides = ("truth", "prediction")
+    lines = [[row["image"], *(draw_side(row, side, threshold, cell_size) for side in sides)] for row in rows]
     return arrange(["image", "ground truth", "prediction"], lines, cell_size)
 
 
 def draw_side(row: dict, side: str, threshold: float, cell_size: int) -> Image.Image:
     """The objects of a row of [`object_gallery`] on its image; `side` is "prediction" or "truth"."""
-    objects = row[side]
-    return draw_objects(
-        row["image"], objects["boxes"], objects["labels"], objects.get("scores"), objects.get("masks"),
-        row.get("class_names"), threshold, cell_size,
-    )  # fmt: skip
+    chosen = {"class_names": row.get("class_names"), "threshold": threshold, "longer_side": cell_size}
+    return draw_objects(row["image"], **row[side], **chosen)

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring object models and mask tokenizers as COCO does, in one process or several; the twin of `evaluation.py`."""
+"""Measuring object models and mask tokenizers as COCO does, in one process or several."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from pycocotools import mask as rle_codec
+from torchvision.ops import box_convert
 from transformers.utils import ModelOutput
 
 from ...data.pixels import picture_of
@@ -19,7 +20,7 @@ from ...data.segmentations import as_text, clean_segmentation, decode_segmentati
 from ...data.tables import only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, ReconstructionMetric, mask_reconstruction_errors, read_coco
-from ...metrics.measuring import Row, batches_of, evaluating, measure_all
+from ...metrics.measuring import Row, evaluating, measure_all, measure_rows
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.masks_ait import crop_masks, paste_masks, rle_to_mask
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -35,13 +36,9 @@ READ_COLUMNS = ("image_id", "height", "width", "boxes", "class_labels", "iscrowd
 SMALLEST_BOX = 2  # pixels; a smaller object is not rebuilt (reference §1)
 
 
-def image_collator(rows: Sequence[ObjectRow], *, processor: AiTImageProcessor) -> dict[str, Any]:
-    """
-    Rows with `image` and `image_id` as a batch for [`evaluate_objects`], prepared as for a prediction.
-
-    Returns:
-        `{"pixel_values": float32 (batch, 3, height, width), "labels": [{"image_id", "orig_size"}, ...]}`.
-    """
+def image_collator(rows: Sequence[ObjectRow], processor: AiTImageProcessor) -> dict[str, Any]:
+    """Rows with `image` and `image_id`, prepared as for a prediction, as a batch for [`evaluate_objects`]:
+    `pixel_values` float32 `(batch, 3, height, width)` and `labels`, dictionaries with `image_id` and `orig_size`."""
     images = [picture_of(row) for row in rows]
     labels = [
         {"image_id": torch.tensor(int(row["image_id"])), "orig_size": torch.tensor(image.shape[:2])}
@@ -64,30 +61,21 @@ def evaluate_objects(
     top_k: int | None = None,
     **settings,
 ) -> tuple[dict[str, float], CocoResults]:
-    """
-    COCO's average precision and recall of the boxes and, if the task has them, masks that a model finds.
+    """COCO's average precision and recall of the boxes and, if the task has them, masks that a model finds: on every
+    process the values of [`~ait_hf.metrics.CocoMetric`] as `bbox_AP`, ... and `segm_AP`, ..., with `num_images`; and
+    all results in the official format, whose file pycocotools reads.
 
     Args:
-        model, processor: The model (not wrapped for training) and the image processor of its task.
-        batches: Batches of [`~ait_hf.data.pixels.object_collator`]: `pixel_values` `(batch, 3, height, width)` as
-            the processor makes them, and `labels` whose dictionaries have `image_id` and `orig_size` (height, width);
-            with several processes a loader that `accelerator.prepare` has made.
-        ground_truth: A COCO dictionary, see [`coco_ground_truth`], or the path of an official JSON file. Of a task with
-            masks, objects without one are left out, as in training.
-        task (`str`): Of the model; its output is objects.
+        model, processor, accelerator, description: As of [`~ait_hf.tasks.base.Kind.evaluate`].
+        batches: As of [`image_collator`] or [`~ait_hf.data.pixels.object_collator`].
+        ground_truth: A COCO dictionary, see [`coco_ground_truth`], or the path of an official JSON file. Of a task
+            with masks, objects without one are left out, as in training.
         category_ids: The ground truth's category of every class of the task, from its first; `None` for one that the
             ground truth lacks, of which what is found does not count. See [`~ait_hf.data.classes.pair_classes`].
-        accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
-        description (`str`, *optional*): Title of a progress bar; without it there is none.
         score_threshold (`float`): Least score of an object that counts. COCO counts all, up to 100 per image.
         top_k (`int`, *optional*): So many pairs of an object and a class of every image, instead of each object with
             its chosen class; see [`~AiTImageProcessor.post_process_object_detection`]. (Not that of `generate()`.)
-        settings: Of `generate()`: `num_objects`, `do_sample`, `top_p`, `soft_solver`, `soft_detokenizer`,
-            `soft_temperature`.
-
-    Returns:
-        On every process, the values of [`~ait_hf.metrics.CocoMetric`] as `bbox_AP`, ... and `segm_AP`, ..., with
-        `num_images`; and all results in the official format, whose file pycocotools reads.
+        settings: Of `generate()`.
 
     Raises:
         FileNotFoundError: There is no such file of annotations.
@@ -98,27 +86,20 @@ def evaluate_objects(
     with_masks = model.grammar(task).codebook is not None
     truth = read_coco(ground_truth, with_masks=with_masks)
     classes = model.config.classes(task)
-    _check_categories(truth, category_ids, len(classes))
+    if len(category_ids) != len(classes):
+        raise ValueError(f"The model knows {len(classes)} classes, but the data have {len(category_ids)}.")
+    if missing := set(category_ids) - {None} - {category["id"] for category in truth["categories"]}:
+        raise ValueError(f"The ground truth has no category {min(missing)}.")
     kinds = ("bbox", "segm") if with_masks else ("bbox",)
     order = [category for category in category_ids if category is not None]
     metrics = {kind: CocoMetric(kind, ground_truth=truth, category_ids=order, keep_in_memory=True) for kind in kinds}
+    chosen = {"score_threshold": score_threshold, "top_k": top_k, "first_class": classes.start}
 
     def measure(batch: dict[str, Any]) -> list[Row]:
-        outputs = model.generate(
-            pixel_values=batch["pixel_values"].to(model.device, model.dtype),
-            task=task,
-            **settings,
-        )
-        return coco_results(
-            outputs,
-            [int(label["image_id"]) for label in batch["labels"]],
-            [tuple(label["orig_size"].tolist()) for label in batch["labels"]],
-            category_ids,
-            processor,
-            score_threshold=score_threshold,
-            top_k=top_k,
-            first_class=classes.start,
-        )
+        outputs = model.generate(batch["pixel_values"].to(model.device, model.dtype), task=task, **settings)
+        image_ids = [int(label["image_id"]) for label in batch["labels"]]
+        sizes = [tuple(label["orig_size"].tolist()) for label in batch["labels"]]
+        return coco_results(outputs, image_ids, sizes, category_ids, processor, **chosen)
 
     def summarize(rows: list[Row]) -> tuple[dict[str, float], CocoResults]:
         values = _coco_values(metrics, rows) | {"num_images": len(rows)}
@@ -139,17 +120,12 @@ def coco_results(
     top_k: int | None = None,
     first_class: int = 0,
 ) -> list[Row]:
-    """
-    A batch of generated objects in COCO's results format, in pixels of the original images.
+    """A batch of generated objects in COCO's results format, in pixels of the original images.
 
     Args:
         outputs: Of `generate()` on an object task.
-        image_ids: Id of every image.
-        target_sizes: Height and width of every original image, pixels.
-        category_ids: Category of every class of the task; objects of a class without one are left out.
-        processor: The image processor that prepared the images.
-        score_threshold: Least score of an object that is kept.
-        top_k: As for [`evaluate_objects`].
+        image_ids, target_sizes: Id of every image, and height and width of the original one, pixels.
+        category_ids, processor, score_threshold, top_k: As for [`evaluate_objects`].
         first_class: The model's number of the task's first class.
 
     Returns:
@@ -163,45 +139,38 @@ def coco_results(
         masks = processor.object_masks_rle(outputs, score_threshold=score_threshold, **chosen)
     rows = []
     for image_id, detection, image_masks in zip(image_ids, detections, masks, strict=True):
-        corners = detection["boxes"].cpu().double()
-        boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
+        boxes = box_convert(detection["boxes"].cpu().double(), "xyxy", "xywh").tolist()
+        labels, scores = detection["labels"].tolist(), detection["scores"].tolist()
         results = [
             {"image_id": image_id, "category_id": category_ids[label - first_class], "bbox": box, "score": score}
-            for label, box, score in zip(
-                detection["labels"].tolist(), boxes.tolist(), detection["scores"].tolist(), strict=True
-            )
+            for label, box, score in zip(labels, boxes, scores, strict=True)
         ]
-        if outputs.pred_masks is not None:
-            segmentations = [as_text(rle_codec.frPyObjects(rle, *rle["size"])) for rle in image_masks]
-            results = [
-                result | {"segmentation": segmentation}
-                for result, segmentation in zip(results, segmentations, strict=True)
-            ]
+        for result, rle in zip(results, image_masks):
+            result["segmentation"] = as_text(rle_codec.frPyObjects(rle, *rle["size"]))
         kept = [result for result in results if result["category_id"] is not None]
         rows.append({"image_id": image_id, "results": kept})
     return rows
 
 
 def coco_ground_truth(rows: Iterable[ObjectRow], category_ids: Sequence[int]) -> dict[str, Any]:
-    """
-    The COCO dictionary of images with their objects; images are not decoded.
+    """The COCO dictionary of images with their objects, with areas, crowds and segmentations where the rows have
+    them; images are not decoded.
 
     Args:
         rows: Rows of [`~ait_hf.data.coco.load_coco`], or rows with `image_id`, `boxes` (x1, y1, x2, y2, pixels),
             `class_labels` and decoded `masks` `(n, height, width)`, none of which is a crowd.
         category_ids: Category of every class label.
-
-    Returns:
-        `images`, `categories` and `annotations`, these with areas, crowds and segmentations where the rows have them.
     """
     images, annotations = [], []
     for row in only_columns(rows, READ_COLUMNS):
-        height, width, objects = _annotated_objects(row)
-        images.append({"id": int(row["image_id"]), "height": height, "width": width})
-        for box, label, annotated in zip(row["boxes"], row["class_labels"], objects, strict=True):
+        image_id, masks = int(row["image_id"]), row.get("masks")
+        height, width = (row["height"], row["width"]) if masks is None else np.shape(masks)[1:]
+        images.append({"id": image_id, "height": height, "width": width})
+        for number, (box, label) in enumerate(zip(row["boxes"], row["class_labels"], strict=True)):
             x1, y1, x2, y2 = (float(corner) for corner in box)
-            annotated |= {"image_id": int(row["image_id"]), "category_id": category_ids[int(label)]}
-            annotations.append(annotated | {"bbox": [x1, y1, x2 - x1, y2 - y1], "id": len(annotations) + 1})
+            annotation = {"image_id": image_id, "category_id": category_ids[int(label)], "id": len(annotations) + 1}
+            annotation |= {"bbox": [x1, y1, x2 - x1, y2 - y1], **_annotated_object(row, number)}
+            annotations.append(annotation)
     categories = [{"id": category, "name": str(category)} for category in category_ids]
     return {"images": images, "categories": categories, "annotations": annotations}
 
@@ -216,19 +185,12 @@ def object_gallery_rows(
     class_numbers: Sequence[int] | None = None,
     **settings,
 ) -> list[dict[str, Any]]:
-    """
-    What a model finds in some images, one after the other, as rows of [`~ait_hf.tasks.objects.drawing.object_gallery`].
-
-    Args:
-        rows: As for [`image_collator`], with the objects as for [`coco_ground_truth`].
-        task, settings: As for [`evaluate_objects`].
-        class_names: Of the task's classes.
-        class_numbers: For every class of the rows its number among the task's; by default they are the same.
-    """
+    """What a model finds in images with objects, as of [`coco_ground_truth`], one after the other, as rows of
+    [`~ait_hf.tasks.objects.drawing.object_gallery`]. `class_names` are those of the task; `class_numbers` say for
+    every class of the rows its number among them, by default the same; `settings` as for [`evaluate_objects`]."""
     gallery = []
     for row in rows:
         image = picture_of(row)
-        size = image.shape[:2]
         with evaluating(model):
             (found,) = predict_objects(model, processor, [Image.fromarray(image)], task=task, **settings)
         found["labels"] -= model.config.classes(task).start
@@ -237,69 +199,51 @@ def object_gallery_rows(
         labels = labels if class_numbers is None else np.asarray(class_numbers)[labels]
         truth = {"boxes": np.asarray(row["boxes"]).reshape(-1, 4), "labels": labels}
         if "masks" in found:
-            prediction["masks"] = _stack([rle_to_mask(rle).numpy() for rle in found["masks"]], size)
-            masks = {number: _decoded_mask(row, number) for number in range(len(row["boxes"]))}
-            kept = [number for number, mask in masks.items() if mask is not None]
+            masks = [_decoded_mask(row, number) for number in range(len(labels))]
+            kept = [number for number, mask in enumerate(masks) if mask is not None]
             truth = {name: values[kept] for name, values in truth.items()}
-            truth["masks"] = _stack([masks[number].bool().numpy() for number in kept], size)
+            truth["masks"] = np.array([masks[number].numpy() for number in kept], dtype=bool).reshape(
+                -1, *image.shape[:2]
+            )
+            prediction["masks"] = np.array([rle_to_mask(rle).numpy() for rle in found["masks"]], dtype=bool).reshape(
+                -1, *image.shape[:2]
+            )
         gallery.append({"image": image, "prediction": prediction, "truth": truth, "class_names": list(class_names)})
     return gallery
 
 
-def _stack(masks: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    return np.stack(masks) if masks else np.zeros((0, *size), dtype=bool)
-
-
-def _annotated_objects(row: ObjectRow) -> tuple[int, int, list[dict[str, Any]]]:
-    """Height and width of an image, and `iscrowd`, `area` and `segmentation` of its objects."""
+def _annotated_object(row: ObjectRow, number: int) -> dict[str, Any]:
+    """`iscrowd`, `area` and, if it has any, `segmentation`."""
     if "masks" in row:
-        masks = np.asarray(row["masks"], dtype=np.uint8)
-        objects = [{"iscrowd": 0, "area": int(mask.sum()), "segmentation": _encode(mask)} for mask in masks]
-        return *masks.shape[1:], objects
-    objects = []
-    for crowd, area, segmentation in zip(row["iscrowd"], row["area"], row["segmentation"], strict=True):
-        objects.append({"iscrowd": int(crowd), "area": area})
-        if segmentation:
-            where = f"Image {row['image_id']}, object {len(objects) - 1}"
-            clean = clean_segmentation(json.loads(segmentation), row["height"], row["width"], where)
-            objects[-1] |= {} if clean is None else {"segmentation": clean}
-    return row["height"], row["width"], objects
+        mask = np.asarray(row["masks"][number], dtype=np.uint8)
+        return {"iscrowd": 0, "area": int(mask.sum()), "segmentation": _encode(mask)}
+    annotated, segmentation = {"iscrowd": int(row["iscrowd"][number]), "area": row["area"][number]}, None
+    if text := row["segmentation"][number]:
+        where = f"Image {row['image_id']}, object {number}"
+        segmentation = clean_segmentation(json.loads(text), row["height"], row["width"], where)
+    return annotated if segmentation is None else annotated | {"segmentation": segmentation}
 
 
 def evaluate_mask_tokenizer(
-    tokenizer: VQTokenizer,
-    rows: Sequence[ObjectRow],
-    category_ids: Sequence[int],
-    *,
-    accelerator: Accelerator | None = None,
-    batch_size: int = 8,
-    description: str | None = None,
+    tokenizer: VQTokenizer, rows: Sequence[ObjectRow], category_ids: Sequence[int], **measuring
 ) -> dict[str, float]:
-    """
-    How well a mask tokenizer rebuilds annotated objects (paper, reconstruction AP), and how evenly it uses its codes.
-
-    Every object that is no crowd is cut to its box, tokenized, detokenized, pasted back and taken as a detection of
-    score 1: what a model that makes no mistake could reach. Boxes with a side under 2 pixels are left out.
+    """How well a mask tokenizer rebuilds annotated objects (paper, reconstruction AP), and how evenly it uses its
+    codes. Every object that is no crowd and has a segmentation is cut to its box, tokenized, detokenized, pasted back
+    and taken as a detection of score 1: what a model that makes no mistake could reach. Boxes with a side under 2
+    pixels are left out.
 
     Args:
-        tokenizer ([`VQTokenizer`]): Of masks.
-        rows, category_ids: As for [`coco_ground_truth`], rows by number. Objects without a segmentation are left out.
-        accelerator ([`Accelerator`], *optional*): With several processes.
-        batch_size: Images at a time and process.
-        description: As for [`evaluate_objects`].
+        rows, category_ids: As for [`coco_ground_truth`], rows by number.
+        measuring: `accelerator`, `batch_size`, `description`, see [`~ait_hf.metrics.measuring.measure_rows`].
 
     Returns:
         On every process the values of [`~ait_hf.metrics.CocoMetric`] as `segm_AP`, ... and `boundary_AP`, ...; `mse`
         and `iou` of the cut masks, `perplexity` and `code_usage`, as of [`~ait_hf.metrics.ReconstructionMetric`];
-        `num_images` and `num_objects`.
-
-    Raises:
-        ValueError: No object can be rebuilt.
+        `num_images` and `num_objects`. `ValueError` if no object can be rebuilt.
     """
     rows = only_columns(rows, READ_COLUMNS)
     truth = read_coco(coco_ground_truth(rows, category_ids), with_masks=True)
     metrics = {kind: CocoMetric(kind, ground_truth=truth, keep_in_memory=True) for kind in ("segm", "boundary")}
-    batches = batches_of(rows, batch_size, accelerator)
 
     def measure(batch: list[ObjectRow]) -> list[Row]:
         return [_rebuild_objects(tokenizer, row, category_ids) for row in batch]
@@ -317,8 +261,7 @@ def evaluate_mask_tokenizer(
         del values["num_excluded"]
         return _coco_values(metrics, rebuilt) | values | {"num_images": len(rebuilt)}
 
-    with evaluating(tokenizer):
-        return measure_all(batches, measure, summarize, accelerator, description)
+    return measure_rows(tokenizer, rows, measure, summarize, **measuring)
 
 
 def _rebuild_objects(tokenizer: VQTokenizer, row: ObjectRow, category_ids: Sequence[int]) -> Row:
@@ -337,11 +280,10 @@ def _rebuild_objects(tokenizer: VQTokenizer, row: ObjectRow, category_ids: Seque
     ids = tokenizer.tokenize(crops[:, None])
     maps = tokenizer.detokenize(ids=ids)[:, 0].float()
     errors = mask_reconstruction_errors(maps, crops)
-    results = [
-        {"image_id": image_id, "category_id": category_ids[int(row["class_labels"][number])], "score": 1.0}
-        | {"segmentation": _encode(mask)}
-        for number, mask in zip(decoded, paste_masks(maps, boxes, *masks.shape[1:]).cpu().numpy())
-    ]
+    pasted = zip(decoded, paste_masks(maps, boxes, *masks.shape[1:]).cpu().numpy())
+    found = [(category_ids[int(row["class_labels"][number])], _encode(mask)) for number, mask in pasted]
+    common = {"image_id": image_id, "score": 1.0}
+    results = [common | {"category_id": category, "segmentation": rle} for category, rle in found]
     errors = {name: values.tolist() for name, values in errors.items()}
     return {"image_id": image_id, "results": results, "errors": errors, "ids": ids.flatten(1).tolist()}
 
@@ -350,10 +292,8 @@ def _decoded_mask(row: ObjectRow, number: int) -> torch.Tensor | None:
     """`None` for an object that has only a box."""
     if "masks" in row:
         return torch.as_tensor(row["masks"][number])
-    segmentation = row["segmentation"][number]
-    if not segmentation:
-        return None
-    return torch.as_tensor(decode_segmentation(segmentation, row["height"], row["width"]))
+    text = row["segmentation"][number]
+    return torch.as_tensor(decode_segmentation(text, row["height"], row["width"])) if text else None
 
 
 def _coco_values(metrics: dict[str, CocoMetric], rows: Iterable[Row]) -> dict[str, float]:
@@ -363,14 +303,6 @@ def _coco_values(metrics: dict[str, CocoMetric], rows: Iterable[Row]) -> dict[st
             metric.add_image(row["image_id"], row["results"])
         values |= {f"{kind}_{name}": value for name, value in metric.compute().items()}
     return values
-
-
-def _check_categories(truth: dict[str, Any], category_ids: Sequence[int | None], num_classes: int) -> None:
-    if len(category_ids) != num_classes:
-        raise ValueError(f"The model knows {num_classes} classes, but the data have {len(category_ids)}.")
-    missing = set(category_ids) - {None} - {category["id"] for category in truth["categories"]}
-    if missing:
-        raise ValueError(f"The ground truth has no category {min(missing)}.")
 
 
 def _encode(mask: np.ndarray) -> dict[str, Any]:

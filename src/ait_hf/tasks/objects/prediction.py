@@ -13,7 +13,6 @@ from PIL import Image
 from ...data.writing import write_json
 from ...drawing.picture_files import save_image
 from ...inference.generating import generate_from_images
-from ...inference.images import image_height_and_width
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.masks_ait import rle_to_mask
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -35,28 +34,20 @@ def predict_objects(
     threshold: float = THRESHOLD,
     **settings,
 ) -> list[dict[str, Any]]:
-    """
-    Objects in images, in pixels of the images.
+    """Objects in images, in pixels of the images.
 
     Args:
-        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
-        processor ([`AiTImageProcessor`]): The image processor of the task.
-        images: As for [`~ait_hf.inference.generating.generate_from_images`].
+        model, processor, images, settings: As for [`~ait_hf.inference.generating.generate_from_images`], with its errors;
+            settings also `num_objects`, `do_sample`, `top_p`.
         task (`str`): "object-detection" or "instance-segmentation".
         threshold (`float`): Least score, 0..1, of an object that is kept.
-        settings: Of `generate()`: `num_objects`, `do_sample`, `top_p`, `soft_solver`, `soft_detokenizer`,
-            `soft_temperature`.
 
     Returns:
         For every image a dictionary of its n objects: `scores` and `labels` `(n,)`, `boxes` `(n, 4)` (x1 <= x2 and
         y1 <= y2, not clipped), and for instance segmentation `masks`, n run lengths of
         [`~ait_hf.model.masks_ait.masks_to_rle`].
-
-    Raises:
-        ValueError: As [`~ait_hf.inference.generating.generate_from_images`].
     """
-    outputs = generate_from_images(model, processor, images, task, **settings)
-    sizes = [image_height_and_width(image) for image in images]
+    outputs, sizes = generate_from_images(model, processor, images, task, **settings)
     objects = processor.post_process_object_detection(outputs, threshold, sizes)
     if outputs.pred_masks is not None:
         masks = processor.object_masks_rle(outputs, sizes, score_threshold=threshold)
@@ -67,9 +58,10 @@ def predict_objects(
 class ObjectWriter(Writer):
     """`NAME_objects.json` and `NAME_objects.png`."""
 
+    function = staticmethod(predict_objects)
+
     def predict(self, photographs):
-        common = {"task": self.task, "threshold": least_score(self.options)}
-        return predict_objects(self.model, self.processor, list(photographs.values()), **common, **self.settings)
+        return super().predict(photographs, threshold=least_score(self.options))
 
     def write(self, objects, image, file):
         names = self.model.config.id2label

@@ -4,22 +4,20 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from accelerate import PartialState
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.writing import write_json
 from ...model.configuration_ait import AiTTaskConfig
-from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation, AiTForObjectDetection
 from ...model.tokenization_vq import VQTokenizer
-from ...recipes.streams import Batch, Stream
-from ..base import SYNTHETIC, Kind, ShortForm, frame_processor, mask_grid
-from ..card_text import TaskText
+from ...recipes.parsing import as_section
+from ...recipes.streams import Stream
+from ..base import SYNTHETIC, Kind, ShortForm, TaskText, mask_grid
 from ..writer import Writer
 from .data import MaskData, ObjectData, objects_from_folder
 from .drawing import colorize_mask, object_gallery
@@ -29,29 +27,16 @@ from .prediction import OBJECT_TASKS, ObjectWriter
 
 _, INSTANCES = OBJECT_TASKS
 COCO = "coco:"
-COCO_FILE = ShortForm(
-    "coco:ANNOTATIONS.json",
-    ("images",),
-    required={"images": "Give the folder of the annotated images: --images DIR."},
-    has_splits=False,
-)
+FOLDER_NEEDED = {"images": "Give the folder of the annotated images: --images DIR."}
+COCO_FILE = ShortForm("coco:ANNOTATIONS.json", ("images",), required=FOLDER_NEEDED, has_splits=False)
 ROOM_SIZE = [96, 96]  # height and width of the rooms that a tokenizer without a model is measured on
-MASK_SETTINGS = (
-    "soft_temperature",
-    "dense_loss_weight",
-    "auxiliary_loss",
-    "auxiliary_loss_weight",
-    "mask_supervision",
-)
+MASK_SETTINGS = "soft_temperature", "dense_loss_weight", "auxiliary_loss", "auxiliary_loss_weight", "mask_supervision"
 
 
-@strict
-@dataclass
+@as_section
 class ObjectSettings:
-    """
-    `num_objects` is how many objects a sequence holds, noise included; the rest are fields of [`AiTTaskConfig`], those
-    from `soft_temperature` on of masks only.
-    """
+    """`num_objects` is how many objects a sequence holds, noise included; the rest are fields of [`AiTTaskConfig`],
+    those from `soft_temperature` on of masks only."""
 
     num_objects: int = 100
     object_order: Literal["random", "left_to_right"] = "random"
@@ -68,8 +53,7 @@ class ObjectSettings:
             raise ValueError(f"num_objects must be at least 1, got {self.num_objects}.")
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Objects(Kind):
     """Boxes and classes and, of instance segmentation, masks."""
 
@@ -79,6 +63,8 @@ class Objects(Kind):
     units: ClassVar[Sequence[str]] = ("mask",)
     predict_options: ClassVar[Sequence[str]] = ("threshold",)
     tokenizer_data: ClassVar[Any] = MaskData
+    measuring_options: ClassVar[Sequence[str]] = ("top_k", "results")
+    measured_as: ClassVar[str] = "mask"
     tokenizer_defaults: ClassVar[Mapping[str, Any]] = {"value_range": [0.0, 1.0], "loss_type": "mse"}
     finetune_options: ClassVar[Sequence[str]] = ("images", "validation")
     writer: ClassVar[type[Writer]] = ObjectWriter
@@ -133,32 +119,15 @@ class Objects(Kind):
         return "segm_AP" if self.has_masks else "bbox_AP"
 
     def declaration(self, tokenizer: VQTokenizer | None) -> dict[str, Any]:
-        settings = asdict(self.settings)
-        declaration = {
-            "slots": ["coordinate"] * 4 + ["class"],
-            "output_type": "objects",
-            "num_groups": settings.pop("num_objects"),
-            "image_size": list(self.data.image_size),
-        }
+        declared = super().declaration(tokenizer) | {"slots": ["coordinate"] * 4 + ["class"], "output_type": "objects"}
+        declared["num_groups"] = declared.pop("num_objects")
         if not self.has_masks:
-            return declaration | {name: value for name, value in settings.items() if name not in MASK_SETTINGS}
-        slots = [*declaration["slots"], "mask"]
-        return declaration | settings | {"slots": slots, "grid_size": mask_grid(tokenizer)}
+            return {name: value for name, value in declared.items() if name not in MASK_SETTINGS}
+        return declared | {"slots": [*declared["slots"], "mask"], "grid_size": mask_grid(tokenizer)}
 
     def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
-        return self.data.stream(
-            self.every,
-            max_objects=declared.num_groups,
-            with_masks=self.has_masks,
-            first_class=declared.first_class,
-            class_numbers=class_numbers,
-        )
-
-    def processor(self) -> AiTImageProcessor:
-        return frame_processor(self.data.image_size, normalize=self.data.transform.normalize)
-
-    def collate(self, rows, processor) -> Batch:
-        return image_collator(rows, processor=processor)
+        classes = {"first_class": declared.first_class, "class_numbers": class_numbers}
+        return self.data.stream(self.every, max_objects=declared.num_groups, with_masks=self.has_masks, **classes)
 
     def evaluate(
         self, model, processor, batches, options, classes=None, *, results=None, **measuring
@@ -177,8 +146,8 @@ class Objects(Kind):
         measuring = {"accelerator": accelerator, "batch_size": options.batch_size, "description": description}
         return evaluate_mask_tokenizer(tokenizer, self.data.usable(rows), category_ids, **measuring)
 
-    @staticmethod
-    def text(declared: AiTTaskConfig) -> TaskText:
+    @classmethod
+    def text(cls, declared) -> TaskText:
         limits = ("Nothing removes duplicates: the model learns to give them low scores.",)
         if declared.grid_size is None:
             return TaskText(
@@ -197,10 +166,6 @@ class Objects(Kind):
             pipeline_tag="image-segmentation",
         )
 
-    @staticmethod
-    def reconstruction(unit: str) -> str:
-        return "mask"
-
     @classmethod
     def painter(cls, data, truth, longer_side):
         return colorize_mask, ""
@@ -210,16 +175,16 @@ class Objects(Kind):
         settings |= {"task": self.name, "class_names": names, "class_numbers": numbers}
         return object_gallery(object_gallery_rows(model, processor, rows, **settings))
 
-    from_folder = staticmethod(objects_from_folder)
+    collate, from_folder = staticmethod(image_collator), staticmethod(objects_from_folder)
 
     @classmethod
     def check_options(cls, options) -> None:
-        if options.task != INSTANCES:
-            of_masks = (options.tokenizer, options.tokenizer_reconstruction, options.modes == "all")
-            if any(of_masks):
-                raise ValueError(
-                    f"{options.task} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
-                )
+        if options.task != INSTANCES and (
+            options.tokenizer or options.tokenizer_reconstruction or options.modes == "all"
+        ):
+            raise ValueError(
+                f"{options.task} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
+            )
         of_model = (options.results, options.num_objects, options.top_k, options.top_p)
         if options.model is None and (options.do_sample or any(given is not None for given in of_model)):
             raise ValueError("--results, --num-objects, --top-k, --do-sample and --top-p need --model.")
@@ -242,10 +207,6 @@ class Objects(Kind):
             raise ValueError(f"--num-objects must lie in 1..{declared.num_groups}, the most that this model gives.")
         given = {"num_objects": options.num_objects, "top_p": options.top_p, "do_sample": options.do_sample or None}
         return {name: value for name, value in given.items() if value is not None}
-
-    @classmethod
-    def measuring_settings(cls, options) -> dict[str, Any]:
-        return {"top_k": options.top_k, "results": options.results}
 
 
 def written(measured: tuple[dict[str, float], CocoResults], path: Path | None) -> dict[str, float]:

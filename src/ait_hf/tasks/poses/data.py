@@ -3,71 +3,58 @@
 """Data of poses: people in images, and poses alone for the pose tokenizer."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import datasets
-from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
+from torchvision.transforms import v2
 
 from ...data.classes import DataClasses, learning_warnings, pair_joints
 from ...data.coco_files import CocoContent, read_coco_file
 from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints, person_category
 from ...data.coco_shards import load_keypoint_shards
-from ...data.pixels import height_and_width
 from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, checked_person, pose_collator
 from ...data.rooms.objects import SyntheticPoses
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
 from ...data.tables import AnyTable, evenly, examples
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
-from ...recipes.parsing import joined
+from ...recipes.parsing import as_section, joined
 from ...recipes.sources import CocoFiles, Shards
 from ...recipes.streams import DataRecipe, Sample, Source, Stream
+from ..base import FrameTransformRecipe
 from .evaluation import pose_ground_truth
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class People(Source):
     """What sources of people share; each gives them one by one."""
+
+    skeleton: ClassVar[str] = COCO_SKELETON.name
 
     @property
     def joints(self) -> Skeleton:
         """What the joints are."""
-        return COCO_SKELETON
-
-    def people(self, split: str, for_training: bool, with_images: bool) -> Dataset | AnyTable:
-        raise NotImplementedError
+        return skeleton(self.skeleton)
 
     def classes(self, split: str) -> DataClasses:
         """The joints that the people have."""
         return DataClasses(f"The data section {self.name}", self.joints.joints)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class AnnotatedPeople(People):
-    """
-    What people with annotated joints share.
+    """What people with annotated joints share."""
 
-    Args:
-        skeleton (`str`): What the joints are, see [`~ait_hf.data.skeletons.skeleton`].
-    """
-
-    skeleton: str = COCO_SKELETON.name
+    skeleton: str = COCO_SKELETON.name  # what the joints are, see [`~ait_hf.data.skeletons.skeleton`]
 
     def validate_skeleton(self):
         skeleton(self.skeleton)
 
-    @property
-    def joints(self) -> Skeleton:
-        return skeleton(self.skeleton)
 
-
-@strict
-@dataclass(kw_only=True)
+@as_section
 class CocoPeople(CocoFiles, AnnotatedPeople):
     """People of a data set in COCO's format with at least one annotated joint."""
 
@@ -86,8 +73,7 @@ class CocoPeople(CocoFiles, AnnotatedPeople):
         return keypoint_classes(self.files(split).annotations, people, self.joints)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ShardsOfPeople(Shards, AnnotatedPeople):
     """Shards with rows as of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`]."""
 
@@ -97,66 +83,37 @@ class ShardsOfPeople(Shards, AnnotatedPeople):
         return load_keypoint_shards(self.path, split, with_images=with_images, streaming=self.streaming)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Portraits(People):
-    """
-    People in rooms rendered on the fly, see [`~ait_hf.data.rooms.objects.SyntheticPoses`]. (They are rendered for poses alone,
-    too, which tells what is seen.)
-
-    Args:
-        size (`list[int]`): Height and width of the pictures that crops are cut from, pixels.
-        seed (`int`): Which pictures.
-        num_images (`int`, *optional*): Train on so many pictures again and again, rendered once: cheaper than ever new
-            ones, which are the default.
-    """
+    """People in rooms rendered on the fly, see [`~ait_hf.data.rooms.objects.SyntheticPoses`]. (They are rendered for poses
+    alone, too, which tells what is seen.)"""
 
     is_endless: ClassVar[bool] = True
 
     name: Literal["synthetic"] = "synthetic"
-    size: list[int]
-    seed: int = 0
-    num_images: int | None = None
+    size: list[int]  # height and width of the pictures that crops are cut from, pixels
+    seed: int = 0  # which pictures
+    num_images: int | None = None  # train on so many again and again, rendered once: cheaper than ever new ones
 
     def people(self, split: str, for_training: bool, with_images: bool) -> Dataset:
         return SyntheticPoses(split, self.size, self.seed, self.num_images if for_training else None)
 
 
-@strict
-@dataclass
-class PoseTransformRecipe:
-    """
-    Arguments of [`~ait_hf.data.pose_transforms.PoseTrainTransform`].
+@as_section
+class PoseTransformRecipe(FrameTransformRecipe):
+    """Arguments of [`~ait_hf.data.pose_transforms.PoseTrainTransform`]: as [`FrameTransformRecipe`], the frame being the crop
+    around a person and scale 1 that of the evaluation, and others."""
 
-    Args:
-        image_size (`int` or `list[int]`): Height and width of the crops around people, pixels.
-        box_scale (`float`): How much is shown around a person's box.
-        scale_range (`list[float]`): Of the random size of the part that is shown, 1 being that of the evaluation.
-        shift (`float`): Random shift, as a share of the box's sides.
-        rotation (`float`): Greatest random rotation, degrees.
-        rotation_p, flip_p (`float`): Shares of turned and of mirrored crops.
-        normalize (`bool`): By ImageNet's mean and standard deviation.
-    """
-
-    image_size: int | list[int]
-    box_scale: float = 1.25
+    box_scale: float = 1.25  # how much is shown around a person's box
     scale_range: list[float] = field(default_factory=lambda: [0.75, 1.25])
-    shift: float = 0.1
-    rotation: float = 40.0
-    rotation_p: float = 0.6
-    flip_p: float = 0.5
-    normalize: bool = True
+    shift: float = 0.1  # random, as a share of the box's sides
+    rotation: float = 40.0  # the greatest random one, degrees
+    rotation_p: float = 0.6  # share of turned crops
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class PersonData(DataRecipe):
-    """
-    People with joints, each in the crop around its box.
-
-    Args:
-        transform (`PoseTransformRecipe`): Crops and augmentation.
-    """
+    """People with joints, each in the crop around its box."""
 
     unit: ClassVar[str] = "pixel"
     with_images: ClassVar[bool] = True
@@ -164,10 +121,6 @@ class PersonData(DataRecipe):
     of: Literal["people"] = "people"
     source: CocoPeople | ShardsOfPeople | Portraits = joined()
     transform: PoseTransformRecipe
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return height_and_width(self.transform.image_size)
 
     @property
     def joints(self) -> Skeleton:
@@ -208,8 +161,7 @@ class PersonData(DataRecipe):
         return PoseTrainTransform(**arguments, **common), PoseEvalTransform(**evaluation, **common)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class PoseData(PersonData):
     """As [`PersonData`], but the poses alone: images are not read."""
 
@@ -219,15 +171,12 @@ class PoseData(PersonData):
 
     def stream(self, every: int = 1) -> Stream:
         """Samples with `labels`."""
-        return Stream(self, *(_LabelsOnly(transform) for transform in self._transforms()), default_collate, every)
+        transforms = (v2.Compose([transform, _labels_only]) for transform in self._transforms())
+        return Stream(self, *transforms, default_collate, every)
 
 
-@dataclass(frozen=True)
-class _LabelsOnly:
-    transform: PoseEvalTransform
-
-    def __call__(self, row: Sample) -> Sample:
-        return {"labels": self.transform(row)["labels"]}
+def _labels_only(sample: Sample) -> Sample:
+    return {"labels": sample["labels"]}
 
 
 def poses_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:

@@ -25,7 +25,8 @@ def draw_poses(
     skeleton: Skeleton = COCO_SKELETON,
     longer_side: int | None = None,
 ) -> Image.Image:
-    """Draw people's joints and bones on an image: orange on their left, blue on their right, green between.
+    """Draw people's joints and bones on an image, as an RGB picture: orange on their left, blue on their right, green
+    between.
 
     Args:
         image: uint8 (height, width, 3).
@@ -35,9 +36,6 @@ def draw_poses(
         skeleton: what the joints are.
         longer_side: of the picture, pixels. By default the image's own, but images below 320 pixels are enlarged by a
             whole factor.
-
-    Returns:
-        An RGB picture.
 
     Raises:
         ValueError: if a shape is wrong.
@@ -49,8 +47,7 @@ def draw_poses(
     boxes = np.zeros((0, 4)) if boxes is None else np.asarray(boxes, dtype=float)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"Boxes must be (n, 4), but are {boxes.shape}.")
-    if longer_side is None:
-        longer_side = readable_side(image)
+    longer_side = readable_side(image) if longer_side is None else longer_side
     picture = resize_picture(image, longer_side)
     scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]])
     draw = ImageDraw.Draw(picture)
@@ -84,26 +81,18 @@ def pose_gallery(rows: Sequence[dict], skeleton: Skeleton = COCO_SKELETON, cell_
         rows: dictionaries with `image` uint8 (height, width, 3), `box` (4,) (x1, y1, x2, y2 in pixels), `truth`
             (joints, 3) and `prediction` (joints, 2), as for [`draw_poses`].
         skeleton: what the joints are.
-        cell_size: longer side of each picture, pixels.
-
-    Returns:
-        An RGB picture.
-
-    Raises:
-        ValueError: if there is no row, a field is missing, or a shape is wrong.
+        cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors.
     """
     check_rows(rows, ("image", "box", "truth", "prediction"))
     lines = []
     for row in rows:
         image, box = check_image(row["image"]), np.asarray(row["box"], dtype=float)
         part, origin = _surroundings(image, box)
-        whole = draw_poses(
-            image, np.zeros((0, len(skeleton.joints), 2)), boxes=box[None], skeleton=skeleton, longer_side=cell_size
-        )
-        poses = [np.array(row[side], dtype=float) for side in ("truth", "prediction")]
-        for pose in poses:
+        drawn = {"skeleton": skeleton, "longer_side": cell_size}
+        lines.append([draw_poses(image, np.zeros((0, len(skeleton.joints), 2)), boxes=box[None], **drawn)])
+        for pose in (np.array(row[side], dtype=float) for side in ("truth", "prediction")):
             pose[:, :2] -= origin
-        lines.append([whole, *(draw_poses(part, p[None], skeleton=skeleton, longer_side=cell_size) for p in poses)])
+            lines[-1].append(draw_poses(part, pose[None], **drawn))
     return arrange(["image and box", "ground truth", "prediction"], lines, cell_size)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring keypoint detection and pose tokenizers, in one process or several; the twin of `object_evaluation.py`."""
+"""Measuring keypoint detection and pose tokenizers, in one process or several."""
 
 import math
 from collections import defaultdict
@@ -25,15 +25,14 @@ from ...data.skeletons import COCO_SKELETON, Skeleton
 from ...data.tables import evenly, only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, read_coco
-from ...metrics.measuring import Row, batches_of, evaluating, measure_all
-from ...metrics.pose import pose_errors
-from ...metrics.reconstruction import code_usage
+from ...metrics.measuring import Row, evaluating, measure_all, measure_rows
+from ...metrics.reconstruction import code_usage, pose_errors
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.image_reading_ait import read_image
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.poses_ait import crop_to_image, transform_points
 from ...model.tokenization_pose import PoseTokenizer
-from .prediction import POSE_TASK, check_skeleton, generate_poses, predict_poses
+from .prediction import POSE_TASK, check_joints, check_skeleton, generate_poses, predict_poses
 
 
 # A person with joints: a row of `load_coco_keypoints` or of synthetic people.
@@ -46,24 +45,17 @@ READ_COLUMNS = ("image_id", "height", "width", "id", "box", "keypoints", "area",
 PERSON_CATEGORY = 1  # that of `pose_ground_truth`, as in COCO
 
 
-def person_collator(rows: Sequence[BoxRow], *, processor: AiTPoseImageProcessor) -> dict[str, Any]:
-    """
-    People to find as a batch for [`evaluate_poses`], prepared as for a prediction.
-
-    Returns:
-        `{"pixel_values": float32 (batch, 3, height, width), "persons": [{"image_id", "box", "score"}, ...]}`.
-    """
-    boxes = [_x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64))) for row in rows]
+def person_collator(rows: Sequence[BoxRow], processor: AiTPoseImageProcessor) -> dict[str, Any]:
+    """People to find, prepared as for a prediction, as a batch for [`evaluate_poses`]: `pixel_values` float32
+    `(batch, 3, height, width)` and `persons`, dictionaries with `image_id`, `box` and `score`."""
     images = [picture_of(row) for row in rows]
     persons = [
-        {
-            "image_id": torch.tensor(int(row["image_id"])),
-            "box": torch.tensor(np.asarray(row["box"], dtype=np.float32)),
-            "score": torch.tensor(float(row.get("score", 1.0))),
-        }
+        {"image_id": torch.tensor(int(row["image_id"])), "score": torch.tensor(float(row.get("score", 1.0)))}
+        | {"box": torch.tensor(np.asarray(row["box"], dtype=np.float32))}
         for row in rows
     ]
-    pixel_values = processor(images, boxes=[[box.tolist()] for box in boxes], return_tensors="pt")["pixel_values"]
+    boxes = [[_x_y_width_height(np.asarray(row["box"], dtype=np.float64))] for row in rows]
+    pixel_values = processor(images, boxes=boxes, return_tensors="pt")["pixel_values"]
     return {"pixel_values": pixel_values, "persons": persons}
 
 
@@ -81,37 +73,28 @@ def evaluate_poses(
     description: str | None = None,
     **settings,
 ) -> tuple[dict[str, float], CocoResults]:
-    """
-    COCO's average precision and recall of the joints that a model finds in people's boxes (object keypoint similarity).
-
-    The score of a person is the mean score of the joints times that of the box.
+    """COCO's average precision and recall of the joints that a model finds in people's boxes (object keypoint
+    similarity): on every process the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, with `num_persons` and
+    `num_images`; and all results in the official format, whose file pycocotools reads, with the joints in the order of
+    the ground truth. The score of a person is the mean score of the joints times that of the box.
 
     Args:
-        model, processor: The model (not wrapped for training) and the image processor of its task.
-        batches: Batches with `pixel_values` `(batch, 3, height, width)` as the processor makes them and `persons`,
-            dictionaries with `image_id`, `box` (x1, y1, x2, y2 in pixels of the image) and perhaps `score` (of the box,
-            1 by default), as of [`person_collator`] or [`~ait_hf.data.pose_transforms.pose_collator`]; with several
-            processes a loader that `accelerator.prepare` has made.
+        model, processor, accelerator, description: As of [`~ait_hf.tasks.base.Kind.evaluate`].
+        batches: As of [`person_collator`] or [`~ait_hf.data.pose_transforms.pose_collator`]; without a `score`, that
+            of a box is 1.
         ground_truth: A COCO dictionary, see [`pose_ground_truth`], or the path of an official JSON file; its joints
             are found by their names. Those that it lacks do not count.
-        task (`str`): Of the model; its output is poses.
         skeleton ([`Skeleton`]): What the model's joints are.
         image_ids: The images that count; by default those of the batches. (Where a detector found nobody, whoever is
             there has been missed.)
         flip_test (`bool`): Predict crops mirrored, too, and average the joints.
-        accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
-        description (`str`, *optional*): Title of a progress bar; without it there is none.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
-
-    Returns:
-        On every process, the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, with `num_persons` and
-        `num_images`; and all results in the official format, whose file pycocotools reads, with the joints in the order
-        of the ground truth.
+        settings: Of `generate()`.
 
     Raises:
         FileNotFoundError: There is no such file of annotations.
-        ValueError: There is nobody to find, an image is not in the ground truth, the joints of model and skeleton are not
-            the same, the ground truth has others annotated, or the processor makes crops of another size than the model takes.
+        ValueError: There is nobody to find, an image is not in the ground truth, the joints of model and skeleton are
+            not the same, the ground truth has others annotated, or the processor makes crops of another size than the
+            model takes.
     """
     check_frame(model, processor, task)
     check_skeleton(model, task, skeleton)
@@ -120,15 +103,15 @@ def evaluate_poses(
     category, numbers = person_category(truth, name, skeleton)
     places = [numbers.index(joint) if joint in numbers else ABSENT for joint in range(len(skeleton.joints))]
     truth = with_joints_in_order(truth, name, skeleton)
-    truth |= {"annotations": [entry for entry in truth["annotations"] if entry["category_id"] == category]}
-    truth |= {"categories": [entry for entry in truth["categories"] if entry["id"] == category]}
+    for section, key in {"annotations": "category_id", "categories": "id"}.items():
+        truth |= {section: [entry for entry in truth[section] if entry[key] == category]}
     metric = CocoMetric("keypoints", ground_truth=truth, sigmas=skeleton.sigmas, keep_in_memory=True)
     flip_order = skeleton.flip_order if flip_test else None
 
     def measure(batch: dict[str, Any]) -> list[Row]:
         pixel_values = batch["pixel_values"].to(model.device, model.dtype)
         outputs = generate_poses(model, pixel_values, task, flip_order, **settings)
-        boxes = [[_x_y_width_height(person["box"]).tolist()] for person in batch["persons"]]
+        boxes = [[_x_y_width_height(person["box"])] for person in batch["persons"]]
         found = processor.post_process_pose_estimation(outputs, boxes)
         return [
             _result(pose, int(person["image_id"]), category, float(person.get("score", 1.0)))
@@ -145,36 +128,23 @@ def evaluate_poses(
 
 
 def pose_ground_truth(rows: Iterable[PersonRow], skeleton: Skeleton = COCO_SKELETON) -> dict[str, Any]:
-    """
-    The COCO dictionary of people with joints, which holds nobody else; images are not decoded.
-
-    Args:
-        rows: People of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], or like them.
-    """
+    """The COCO dictionary of people of [`~ait_hf.data.coco_keypoints.load_coco_keypoints`], or like them, which holds
+    nobody else; images are not decoded."""
     images, annotations = {}, []
     for row in only_columns(rows, READ_COLUMNS):
         image_id = int(row["image_id"])
         images[image_id] = {"id": image_id, "height": int(row["height"]), "width": int(row["width"])}
-        joints = np.asarray(row["keypoints"], dtype=np.float64)
-        annotations.append(
-            {
-                "id": len(annotations) + 1,
-                "image_id": image_id,
-                "category_id": PERSON_CATEGORY,
-                "bbox": _x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64))).tolist(),
-                "area": float(row["area"]),
-                "iscrowd": int(row["iscrowd"]),
-                "keypoints": joints.flatten().tolist(),
-                "num_keypoints": int((joints[:, 2] > 0).sum()),
-            }
-        )
+        joints, box = (np.asarray(row[key], dtype=np.float64) for key in ("keypoints", "box"))
+        annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": PERSON_CATEGORY}
+        annotation |= {"area": float(row["area"]), "iscrowd": int(row["iscrowd"]), "bbox": _x_y_width_height(box)}
+        known = {"keypoints": joints.flatten().tolist(), "num_keypoints": int((joints[:, 2] > 0).sum())}
+        annotations.append(annotation | known)
     category = {"id": PERSON_CATEGORY, "name": "person", "keypoints": list(skeleton.joints)}
     return {"images": list(images.values()), "categories": [category], "annotations": annotations}
 
 
 def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) -> dict[int, list[dict[str, Any]]]:
-    """
-    The people that a detector found.
+    """The people that a detector found.
 
     Args:
         path: JSON file in COCO's results format: a list of dictionaries with `image_id`, `category_id`, `bbox` (x, y,
@@ -186,8 +156,7 @@ def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) 
         For every image of `truth` its boxes as `{"box": [x1, y1, x2, y2], "score": float}`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not such a list, or has an image that `truth` does not have.
+        FileNotFoundError, ValueError: There is no such file or list, or it has an image that `truth` does not have.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} does not exist: give a file of detections in COCO's results format.")
@@ -201,9 +170,8 @@ def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) 
         missing = {"image_id", "category_id", "bbox", "score"} - (result.keys() if isinstance(result, dict) else set())
         if missing:
             raise ValueError(f"{where} has no {sorted(missing)[0]!r}: it is not in COCO's results format.")
-        image_id, of_category = (
-            whole_number(result[key], f"{where} has {key}") for key in ("image_id", "category_id")
-        )
+        ids = (whole_number(result[key], f"{where} has {key}") for key in ("image_id", "category_id"))
+        image_id, of_category = ids
         if image_id not in found:
             raise ValueError(f"{where} is of image {image_id}, which the annotations do not have.")
         x, y, width, height = finite_numbers(result["bbox"], 4, f"{where} has a bbox")
@@ -211,22 +179,16 @@ def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) 
         if of_category == category and width > 0 and height > 0:
             found[image_id].append({"box": [x, y, x + width, y + height], "score": score})
             boxes.append((x, y, width, height))
-            sizes.append((images[image_id].get("width", math.inf), images[image_id].get("height", math.inf)))
+            sizes.append([images[image_id].get(side, math.inf) for side in ("width", "height")])
     check_box_format(np.reshape(boxes, (-1, 4)), np.reshape(sizes, (-1, 2)), str(path), detected=True)
     return found
 
 
-class DetectedBoxes(Sequence):
-    """The boxes of a detector by number, with their images, which are read when asked for."""
-
-    def __init__(self, boxes: Sequence[dict[str, Any]]):
-        self.boxes = boxes
-
-    def __len__(self) -> int:
-        return len(self.boxes)
+class DetectedBoxes(list):
+    """The boxes of a detector, with their images, which are read when asked for."""
 
     def __getitem__(self, number: int) -> BoxRow:
-        box = self.boxes[number]
+        box = super().__getitem__(number)
         return box | {"image": read_image(box["path"])}
 
 
@@ -237,20 +199,14 @@ def detected_people(
     joints: Skeleton,
     num_images: int | None,
 ) -> tuple[dict[str, Any], list[int], DetectedBoxes]:
-    """
-    The people that a detector found in annotated images.
+    """The people that a detector found in annotated images: the ground truth, the ids of the images, and the boxes in
+    them as rows; `ValueError` if there is nobody, or as [`read_detections`].
 
     Args:
         boxes: Its file, see [`read_detections`].
         annotations, images: JSON file in COCO's format, and the folder of its images.
         joints: What the joints are.
         num_images: How many of the images, spread evenly; all if `None`.
-
-    Returns:
-        The ground truth, the ids of the images, and the boxes in them as rows.
-
-    Raises:
-        ValueError: There is nobody in these images, or as [`read_detections`].
     """
     content = read_coco_file(Path(annotations))
     category, _ = person_category(content.content, str(annotations), joints)
@@ -271,42 +227,29 @@ def evaluate_pose_tokenizer(
     *,
     box_scale: float = 1.25,
     skeleton: Skeleton = COCO_SKELETON,
-    accelerator: Accelerator | None = None,
-    batch_size: int = 32,
-    description: str | None = None,
+    **measuring,
 ) -> dict[str, float]:
-    """
-    How well a pose tokenizer rebuilds annotated people: what a model that makes no mistake could reach.
-
-    The joints of every person inside the crop around the box go through the tokenizer and back, and count as found with
-    score 1.
+    """How well a pose tokenizer rebuilds annotated people: what a model that makes no mistake could reach. The joints
+    of every person inside the crop around the box go through the tokenizer and back, and count as found with score 1.
 
     Args:
-        tokenizer ([`PoseTokenizer`]): Of poses.
         rows: People by number.
         box_scale: How much of the image the crops show around the box; what the tokenizer was trained with.
-        skeleton, accelerator, batch_size, description: As for [`evaluate_poses`].
+        measuring: `accelerator`, `batch_size`, `description`, see [`~ait_hf.metrics.measuring.measure_rows`].
 
     Returns:
         On every process the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, `joint_error` (mean distance of
         joints in pixels of the crop, averaged over people), `perplexity` and `code_usage`, `num_persons` and
-        `num_images`.
+            `num_images`.
 
     Raises:
-        ValueError: There is nobody, or the tokenizer has another number of joints.
+        ValueError: There is nobody, or the tokenizer has another number of joints than the `skeleton`.
     """
-    if tokenizer.config.num_joints != len(skeleton.joints):
-        raise ValueError(
-            f"The tokenizer's poses have {tokenizer.config.num_joints} joints, but the skeleton {skeleton.name} has "
-            f"{len(skeleton.joints)}."
-        )
+    check_joints("The tokenizer's poses have", tokenizer.config.num_joints, "the", skeleton)
     rows = only_columns(rows, READ_COLUMNS)
-    metric = CocoMetric(
-        "keypoints", ground_truth=pose_ground_truth(rows, skeleton), sigmas=skeleton.sigmas, keep_in_memory=True
-    )
-    size = tokenizer.crop_size
+    truth, size = pose_ground_truth(rows, skeleton), tokenizer.crop_size
+    metric = CocoMetric("keypoints", ground_truth=truth, sigmas=skeleton.sigmas, keep_in_memory=True)
     transform = PoseEvalTransform(size, box_scale=box_scale, skeleton=skeleton, with_images=False)
-    batches = batches_of(rows, batch_size, accelerator)
 
     def measure(batch: list[PersonRow]) -> list[Row]:
         samples = [transform(row) for row in batch]
@@ -328,58 +271,31 @@ def evaluate_pose_tokenizer(
         ids = np.concatenate([row["ids"] for row in measured])
         return values | errors | code_usage(ids, tokenizer.config.num_vq_embeddings)
 
-    with evaluating(tokenizer):
-        return measure_all(batches, measure, summarize, accelerator, description)
+    return measure_rows(tokenizer, rows, measure, summarize, **measuring)
 
 
 def pose_gallery_rows(
-    model: AiTForDenseTokenGeneration,
-    processor: AiTPoseImageProcessor,
-    rows: Sequence[PersonRow],
-    *,
-    skeleton: Skeleton = COCO_SKELETON,
-    task: str = POSE_TASK,
-    flip_test: bool = False,
-    **settings,
+    model: AiTForDenseTokenGeneration, processor: AiTPoseImageProcessor, rows: Sequence[PersonRow], **settings
 ) -> list[dict[str, Any]]:
-    """
-    What a model finds in some people's boxes, one after the other, as rows of
-    [`~ait_hf.tasks.poses.drawing.pose_gallery`].
-
-    Args:
-        rows: People with joints.
-        skeleton, task, flip_test, settings: As for [`evaluate_poses`].
-    """
+    """What a model finds in the boxes of people with joints, one after the other, as rows of
+    [`~ait_hf.tasks.poses.drawing.pose_gallery`]; `settings` as for
+    [`~ait_hf.tasks.poses.prediction.predict_poses`]."""
     gallery = []
     for row in rows:
         image = picture_of(row)
-        box = _x_y_width_height(torch.tensor(np.asarray(row["box"], dtype=np.float64)))
+        box, truth = (np.asarray(row[key], dtype=np.float64) for key in ("box", "keypoints"))
+        boxes = [[_x_y_width_height(box)]]
         with evaluating(model):
-            ((pose,),) = predict_poses(
-                model, processor, [Image.fromarray(image)], [[box.tolist()]],
-                task=task, flip_test=flip_test, skeleton=skeleton, **settings,
-            )  # fmt: skip
-        gallery.append(
-            {
-                "image": image,
-                "box": np.asarray(row["box"], dtype=np.float64),
-                "truth": np.asarray(row["keypoints"], dtype=np.float64),
-                "prediction": pose["keypoints"].numpy(),
-                "scores": pose["scores"].numpy(),
-            }
-        )
+            ((pose,),) = predict_poses(model, processor, [Image.fromarray(image)], boxes, **settings)
+        gallery.append({"image": image, "box": box, "truth": truth, "prediction": pose["keypoints"].numpy()})
     return gallery
 
 
 def _result(pose: dict[str, torch.Tensor], image_id: int, category: int, box_score: float) -> dict[str, Any]:
     """One person in the official results format."""
     joints = torch.cat([pose["keypoints"].double(), torch.ones(len(pose["keypoints"]), 1)], dim=1)
-    return {
-        "image_id": image_id,
-        "category_id": category,
-        "keypoints": joints.flatten().tolist(),
-        "score": box_score * float(pose["scores"].mean()),
-    }
+    score = box_score * float(pose["scores"].mean())
+    return {"image_id": image_id, "category_id": category, "keypoints": joints.flatten().tolist(), "score": score}
 
 
 def _rearranged(keypoints: Sequence[float], numbers: Sequence[int]) -> list[float]:
@@ -399,5 +315,5 @@ def _coco_values(metric: CocoMetric, results: list[Row], image_ids: Sequence[int
     return metric.compute() | {"num_persons": len(results), "num_images": len(image_ids)}
 
 
-def _x_y_width_height(box: torch.Tensor) -> torch.Tensor:
-    return torch.cat([box[:2], box[2:] - box[:2]])
+def _x_y_width_height(box: np.ndarray | torch.Tensor) -> list[float]:
+    return [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()]

@@ -22,8 +22,7 @@ AnImage = str | Image.Image | Mapping[str, Any]
 
 
 class KeypointEstimationPipeline(Pipeline):
-    """
-    Joints of the people in an image, by an AiT model with the task "keypoint-detection".
+    """Joints of the people in an image, by an AiT model with the task "keypoint-detection".
 
     ```python
     >>> import ait_hf
@@ -78,10 +77,9 @@ class KeypointEstimationPipeline(Pipeline):
 
         Returns:
             For an image a list of people, for a list of images a list of such lists, for a data set or a generator an
-            iterator over such lists. A person is a dictionary with
-            `score` (mean score of the joints times that of the box, which is 1 where it was given), `box` (`xmin`,
-            `ymin`, `xmax`, `ymax`, pixels) and `keypoints`: for every joint its number `label`, `x` and `y` in pixels of
-            the image, and `score`.
+            iterator over such lists. A person is a dictionary with `score` (mean score of the joints times that of the
+            box, which is 1 where it was given), `box` (`xmin`, `ymin`, `xmax`, `ymax`, pixels) and `keypoints`: for
+            every joint its number `label`, `x` and `y` in pixels of the image, and `score`.
 
         Raises:
             ValueError: There are not as many lists of boxes as images, a box makes no sense, a threshold is given beside
@@ -102,11 +100,8 @@ class KeypointEstimationPipeline(Pipeline):
         return super().__call__(rows, **kwargs)
 
     def _sanitize_parameters(self, threshold: float | None = None, timeout: float | None = None):
-        return (
-            {} if timeout is None else {"timeout": timeout},
-            {} if threshold is None else {"threshold": threshold},
-            {},
-        )
+        reading = {} if timeout is None else {"timeout": timeout}
+        return reading, {} if threshold is None else {"threshold": threshold}, {}
 
     def preprocess(self, inputs: AnImage, timeout: float | None = None) -> dict[str, Any]:
         boxes = None
@@ -125,9 +120,8 @@ class KeypointEstimationPipeline(Pipeline):
         images, boxes = inputs["image"], list(inputs["boxes"])
         scores = [None if of_image is None else [1.0] * len(of_image) for of_image in boxes]
         if unknown := [number for number, of_image in enumerate(boxes) if of_image is None]:
-            found = detect_people(
-                self.model, self._people_processor(), [images[number] for number in unknown], **settings
-            )
+            pictures = [images[number] for number in unknown]
+            found = detect_people(self.model, self._people_processor(), pictures, **settings)
             for number, people in zip(unknown, found):
                 boxes[number], scores[number] = people["boxes"].cpu(), people["scores"].tolist()
         return {"people": predict_poses(self.model, self.image_processor, images, boxes), "box_scores": scores}
@@ -140,19 +134,13 @@ class KeypointEstimationPipeline(Pipeline):
         return self.object_image_processor
 
     def postprocess(self, outputs: dict[str, Any]) -> list[dict[str, Any]]:
-        return [
-            {
-                "score": float(score * person["scores"].mean()),
-                "box": dict(zip(("xmin", "ymin", "xmax", "ymax"), person["bbox"].tolist())),
-                "keypoints": [
-                    {"label": label, "x": x, "y": y, "score": score}
-                    for label, (x, y), score in zip(
-                        person["labels"].tolist(), person["keypoints"].tolist(), person["scores"].tolist()
-                    )
-                ],
-            }
-            for person, score in zip(outputs["people"], outputs["box_scores"], strict=True)
-        ]
+        people = []
+        for person, score in zip(outputs["people"], outputs["box_scores"], strict=True):
+            joints = zip(*(person[name].tolist() for name in ("labels", "keypoints", "scores")))
+            keypoints = [{"label": label, "x": x, "y": y, "score": certainty} for label, (x, y), certainty in joints]
+            box = dict(zip(("xmin", "ymin", "xmax", "ymax"), person["bbox"].tolist()))
+            people.append({"score": float(score * person["scores"].mean()), "box": box, "keypoints": keypoints})
+        return people
 
 
 def _saved_processor(model: AiTForDenseTokenGeneration, task: str) -> dict[str, str]:

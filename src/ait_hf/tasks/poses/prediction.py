@@ -3,12 +3,14 @@
 """From images to the people in them and their joints, and these as files."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torchvision.ops import box_convert
 
 from ...data.files import name_key
 from ...data.json_values import check_box_format, finite_numbers, read_json
@@ -47,19 +49,15 @@ def predict_poses(
     batch_size: int = 32,
     **settings,
 ) -> list[list[Pose]]:
-    """
-    Joints of people in images, in pixels of the images.
+    """Joints of people in images, in pixels of the images.
 
     Args:
-        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
-        processor ([`AiTPoseImageProcessor`]): The image processor of the task.
-        images: As for [`~ait_hf.inference.generating.generate_from_images`].
+        model, processor, images, settings: As for [`~ait_hf.inference.generating.generate_from_images`].
         boxes: One list per image of people's boxes `[x, y, width, height]`, pixels; it may be empty.
         task (`str`): Whose output is poses.
         flip_test (`bool`): Average with the prediction of the mirrored crop.
         skeleton ([`Skeleton`]): What the model's joints are; `flip_test` has to know left from right.
         batch_size (`int`): People at a time.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
 
     Returns:
         For every image a list of people in the order of the boxes, as of
@@ -97,21 +95,10 @@ def generate_poses(
     flip_order: Sequence[int] | None = None,
     **settings,
 ) -> AiTPoseEstimatorOutput:
-    """
-    Poses of crops, in pixels of the crops.
-
-    Args:
-        pixel_values: `(people, 3, height, width)`.
-        flip_order (*optional*): Average with the prediction of the mirrored crops (the flip test); for every joint of
-            a mirrored image the joint that it was.
-
-    Returns:
-        `pred_keypoints` `(people, joints, 2)` and `keypoint_scores` `(people, joints)`.
-    """
-
-    def generate(crops: torch.Tensor):
-        return model.generate(pixel_values=crops, task=task, **settings)
-
+    """Poses of crops `(people, 3, height, width)`, in pixels of the crops: `pred_keypoints` `(people, joints, 2)` and
+    `keypoint_scores` `(people, joints)`, averaged with those of the mirrored crops (the flip test) if `flip_order`
+    says for every joint of a mirrored image which joint it was."""
+    generate = partial(model.generate, task=task, **settings)
     outputs = generate(pixel_values)
     keypoints, scores = outputs.pred_keypoints, outputs.keypoint_scores
     if flip_order is not None:
@@ -123,20 +110,17 @@ def generate_poses(
 
 def check_skeleton(model: AiTForDenseTokenGeneration, task: str, skeleton: Skeleton) -> None:
     """`ValueError` if the poses of the task have another number of joints."""
-    num_joints = model.task_tokenizer(task).config.num_joints
-    if num_joints != len(skeleton.joints):
-        raise ValueError(
-            f"The model's poses have {num_joints} joints, but the skeleton {skeleton.name} has {len(skeleton.joints)}."
-        )
+    check_joints("The model's poses have", model.task_tokenizer(task).config.num_joints, "the", skeleton)
+
+
+def check_joints(subject: str, num_joints: int, whose: str, skeleton: Skeleton) -> None:
+    """`ValueError`, a sentence of its `subject` and `whose` skeleton it is, if that has another number of joints."""
+    if num_joints != (expected := len(skeleton.joints)):
+        raise ValueError(f"{subject} {num_joints} joints, but {whose} skeleton {skeleton.name} has {expected}.")
 
 
 def person_task(config: AiTConfig) -> str:
-    """
-    The model's own task that finds people for [`detect_people`].
-
-    Raises:
-        ValueError: It has none.
-    """
+    """The model's own task that finds people for [`detect_people`]; `ValueError` if it has none."""
     for task in OBJECT_TASKS:
         if task in config.tasks and PERSON in config.class_names(task):
             return task
@@ -154,26 +138,16 @@ def detect_people(
     threshold: float = THRESHOLD,
     **settings,
 ) -> list[dict[str, torch.Tensor]]:
-    """
-    People that the model itself finds, for [`predict_poses`].
-
-    Args:
-        model, images, threshold, settings: As for [`~ait_hf.tasks.objects.prediction.predict_objects`].
-        processor ([`AiTImageProcessor`]): The image processor of the task [`person_task`].
-
-    Returns:
-        For every image `boxes` `(n, 4)`, x, y, width, height in pixels, cut to the image, and `scores` `(n,)`. Boxes
-        of less than a pixel's width or height are left out.
-
-    Raises:
-        ValueError: As [`~ait_hf.tasks.objects.prediction.predict_objects`] and [`person_task`].
-    """
+    """People that the model itself finds, for [`predict_poses`]: for every image `boxes` `(n, 4)`, x, y, width, height
+    in pixels, cut to the image, and `scores` `(n,)`. Boxes of less than a pixel's width or height are left out. The
+    `processor` is that of the task [`person_task`]; arguments and errors as of this and
+    [`~ait_hf.tasks.objects.prediction.predict_objects`]."""
     found = predict_objects(model, processor, images, task=person_task(model.config), threshold=threshold, **settings)
     people = []
     for objects, image in zip(found, images):
         height, width = image_height_and_width(image)
         corners = objects["boxes"].clamp(min=0).minimum(objects["boxes"].new_tensor([width, height, width, height]))
-        boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
+        boxes = box_convert(corners, "xyxy", "xywh")
         is_person = torch.tensor([model.config.id2label[label] == PERSON for label in objects["labels"].tolist()])
         kept = is_person.bool().to(boxes.device) & (boxes[:, 2:] >= 1).all(1)
         people.append({"boxes": boxes[kept], "scores": objects["scores"][kept]})
@@ -216,11 +190,8 @@ class PoseWriter(Writer):
 
 def _pose_record(pose: Pose, box_score: float, skeleton: Skeleton) -> dict[str, Any]:
     joints = torch.cat([pose["keypoints"], pose["scores"][:, None]], dim=1).tolist()
-    return {
-        "score": pose["scores"].mean().item() * box_score,
-        "box": pose["bbox"].tolist(),
-        "keypoints": dict(zip(skeleton.joints, joints, strict=True)),
-    }
+    score, named = pose["scores"].mean().item() * box_score, dict(zip(skeleton.joints, joints, strict=True))
+    return {"score": score, "box": pose["bbox"].tolist(), "keypoints": named}
 
 
 def read_boxes(file: Path, sizes: Mapping[Path, tuple[int, int]]) -> dict[Path, list[list[float]]]:

@@ -3,44 +3,33 @@
 """Keypoint detection as a task of a recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ...data.classes import DataClasses, Pairs, pair_joints
 from ...data.pixels import height_and_width
-from ...model.configuration_ait import AiTConfig, AiTTaskConfig
+from ...model.configuration_ait import AiTConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
 from ...model.tokenization_pose import PoseTokenizer, mask_joints
-from ...recipes.streams import Batch, Stream
-from ..base import SYNTHETIC, DenseSettings, Kind, ShortForm, sample_size
-from ..card_text import TaskText
+from ...recipes.parsing import as_section
+from ..base import SYNTHETIC, DenseSettings, Kind, ShortForm, TaskText, sample_size
 from ..objects.task import COCO, COCO_FILE, coco_split, written
 from ..writer import Writer
 from .data import PersonData, PoseData, poses_from_folder
 from .drawing import BACKGROUND, draw_poses, pose_gallery
 from .evaluation import detected_people, evaluate_pose_tokenizer, evaluate_poses, person_collator, pose_gallery_rows
-from .prediction import POSE_TASK, PoseWriter
+from .prediction import POSE_TASK, PoseWriter, check_joints
 
 
 PICTURE_SIZE = [96, 96]  # height and width of the synthetic pictures that people are cut from
 
 
-@strict
-@dataclass
-class PoseSettings(DenseSettings):
-    """As [`DenseSettings`]."""
-
-    auxiliary_loss: Literal["smooth_l1"] | None = "smooth_l1"
-
-
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Poses(Kind):
     """Joints of one person, in the crop around the person's box. Evaluated with the annotated boxes."""
 
@@ -51,6 +40,8 @@ class Poses(Kind):
     tokenizer_class: ClassVar[type] = PoseTokenizer
     predict_options: ClassVar[Sequence[str]] = ("threshold", "boxes", "flip_test", "skeleton")
     tokenizer_data: ClassVar[Any] = PoseData
+    measuring_options: ClassVar[Sequence[str]] = ("boxes", "results")
+    measured_as: ClassVar[str] = "pose"
     mask_ratio: ClassVar[float] = 0.2
     has_patches: ClassVar[bool] = False
     finetune_options: ClassVar[Sequence[str]] = ("images", "validation")
@@ -69,59 +60,44 @@ class Poses(Kind):
     model_class: ClassVar[type] = AiTForPoseEstimation
     best_metric: ClassVar[str] = "AP"
     lower_is_better: ClassVar[bool] = False
+    card: ClassVar[TaskText] = TaskText(
+        gives="the joints of people whose boxes are given",
+        result="processor.post_process_pose_estimation(outputs, boxes=boxes)[0]",
+        comment="of each person keypoints (x, y in pixels), scores, labels",
+        limits=("It needs the boxes of people, and finds joints no better than these fit.",),
+        pipeline_tag="keypoint-detection",
+        needs_boxes=True,
+    )
 
     name: Literal["keypoint-detection"] = "keypoint-detection"
     data: PersonData
     tokenizer: str | None = None
-    settings: PoseSettings = field(default_factory=PoseSettings)
+    settings: DenseSettings = field(default_factory=DenseSettings)
 
     def declaration(self, tokenizer: PoseTokenizer) -> dict[str, Any]:
-        num_joints, size = tokenizer.config.num_joints, tokenizer.crop_size
-        if num_joints != len(self.data.joints.joints):
-            raise ValueError(
-                f"tasks.{self.name}.tokenizer is of {num_joints} joints, but the data's skeleton "
-                f"{self.data.joints.name} has {len(self.data.joints.joints)}."
-            )
+        subject, size = f"tasks.{self.name}.tokenizer is of", tokenizer.crop_size
+        check_joints(subject, tokenizer.config.num_joints, "the data's", self.data.joints)
         if self.data.image_size != size:
             raise ValueError(
                 f"tasks.{self.name}.tokenizer is of poses in crops {size[0]} pixels high and {size[1]} wide: set "
                 f"tasks.{self.name}.data.transform.image_size to {list(size)}."
             )
-        return {
-            "slots": ["pose"],
-            "output_type": "pose",
-            "grid_size": [1, tokenizer.config.num_tokens],
-            "image_size": list(self.data.image_size),
-            **asdict(self.settings),
-        }
+        grid = {"grid_size": [1, tokenizer.config.num_tokens]}
+        return super().declaration(tokenizer) | {"slots": ["pose"], "output_type": "pose", **grid}
 
     def pair(self, data: DataClasses, config: AiTConfig, model: str, **_) -> Pairs:
         """Joints of the data with those of the skeleton, which are the model's; `ValueError` if it has another number."""
         num_joints = config.tokenizers[config.task(self.name).slots[-1]]["num_joints"]
-        if num_joints != len(self.data.joints.joints):
-            raise ValueError(
-                f"{model} writes {num_joints} joints, but the data's skeleton {self.data.joints.name} has "
-                f"{len(self.data.joints.joints)}."
-            )
+        check_joints(f"{model} writes", num_joints, "the data's", self.data.joints)
         return pair_joints(self.data.joints.joints, data, self.data.joints.name)
 
     def owner_of_classes(self, model: str) -> str:
         return f"the skeleton {self.data.joints.name}"
 
-    def stream(self, declared: AiTTaskConfig, class_numbers: Sequence[int] | None = None) -> Stream:
-        return self.data.stream(self.every)
-
     def processor(self) -> AiTPoseImageProcessor:
-        height, width = self.data.image_size
-        transform = self.data.transform
-        return AiTPoseImageProcessor(
-            size={"height": height, "width": width},
-            do_normalize=transform.normalize,
-            box_scale=transform.box_scale,
-        )
-
-    def collate(self, rows, processor) -> Batch:
-        return person_collator(rows, processor=processor)
+        (height, width), transform = self.data.image_size, self.data.transform
+        size = {"height": height, "width": width}
+        return AiTPoseImageProcessor(size=size, do_normalize=transform.normalize, box_scale=transform.box_scale)
 
     def evaluate(
         self, model, processor, batches, options, classes=None, *, boxes=None, results=None, **measuring
@@ -132,9 +108,8 @@ class Poses(Kind):
         measuring |= {"task": self.name, "skeleton": joints}
         if boxes is not None:
             files = self.data.source.files(options.split)
-            truth, measuring["image_ids"], rows = detected_people(
-                boxes, files.annotations, files.images, joints, options.num_samples
-            )
+            found = detected_people(boxes, files.annotations, files.images, joints, options.num_samples)
+            truth, measuring["image_ids"], rows = found
             batches = self.batches(rows, processor, measuring["accelerator"], options.batch_size)
         return written(evaluate_poses(model, processor, batches, truth, **measuring), results)
 
@@ -152,21 +127,6 @@ class Poses(Kind):
                 f"tasks.{self.name}.data.transform.image_size to that."
             )
         return {"image_size": list(tokenizer.crop_size)}
-
-    @staticmethod
-    def text(declared: AiTTaskConfig) -> TaskText:
-        return TaskText(
-            gives="the joints of people whose boxes are given",
-            result="processor.post_process_pose_estimation(outputs, boxes=boxes)[0]",
-            comment="of each person keypoints (x, y in pixels), scores, labels",
-            limits=("It needs the boxes of people, and finds joints no better than these fit.",),
-            pipeline_tag="keypoint-detection",
-            needs_boxes=True,
-        )
-
-    @staticmethod
-    def reconstruction(unit: str) -> str:
-        return "pose"
 
     @classmethod
     def tokenizer_config(cls, data) -> dict[str, Any]:
@@ -195,7 +155,7 @@ class Poses(Kind):
         settings |= {"task": self.name, "skeleton": skeleton}
         return pose_gallery(pose_gallery_rows(model, processor, rows, **settings), skeleton)
 
-    from_folder = staticmethod(poses_from_folder)
+    collate, from_folder = staticmethod(person_collator), staticmethod(poses_from_folder)
 
     @classmethod
     def check_options(cls, options) -> None:
@@ -212,7 +172,3 @@ class Poses(Kind):
     @classmethod
     def prediction_settings(cls, options, declared) -> dict[str, Any]:
         return {"flip_test": options.flip_test}
-
-    @classmethod
-    def measuring_settings(cls, options) -> dict[str, Any]:
-        return {"boxes": options.boxes, "results": options.results}

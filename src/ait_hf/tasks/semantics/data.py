@@ -4,14 +4,15 @@
 tokenizer of these."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import datasets
 import torch
-from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset, default_collate
 
+from ...data import semantic_transforms as transforms
 from ...data.classes import DataClasses, learning_warnings
 from ...data.label_maps import (
     ade20k_classes,
@@ -22,40 +23,25 @@ from ...data.label_maps import (
     shown_in_label_maps,
     split_folders,
 )
-from ...data.pixels import depth_collator, height_and_width
-from ...data.semantic_transforms import (
-    ClassMasks,
-    ClassMaskTransform,
-    EndlessClassMasks,
-    SemanticEvalTransform,
-    SemanticTrainTransform,
-)
+from ...data.pixels import depth_collator
 from ...data.tables import AnyTable, numbers_shown
 from ...model.configuration_ait import AiTConfig
 from ...model.tokenization_vq import IGNORED_LABEL
 from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, processor_of
-from ...recipes.parsing import joined
+from ...recipes.parsing import as_section, joined
 from ...recipes.sources import NamedClasses, Rooms, Shards
 from ...recipes.streams import Batch, DataRecipe, Sample, Source, Stream
+from ..base import FrameTransformRecipe
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class NumberedClasses(NamedClasses):
-    """
-    Label maps whose numbers one has to know.
+    """Label maps whose numbers one has to know."""
 
-    Args:
-        first_id (`int`): Number in the files of the first class.
-        class_ids (`list[int]`, *optional*): Number in the files of every class, in order, where these do not follow one
-            another: 0 and 255 of black and white masks.
-        ignored_ids (`list[int]`, *optional*): Numbers in the files of pixels that do not count; by default 255, unless
-            that is a class's.
-    """
-
-    first_id: int = 0
+    first_id: int = 0  # number in the files of the first class
+    # Number of every class, in order, where these do not follow one another: 0 and 255 of black and white masks.
     class_ids: list[int] | None = None
-    ignored_ids: list[int] | None = None
+    ignored_ids: list[int] | None = None  # numbers of pixels that do not count; by default 255, unless a class's
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -63,28 +49,17 @@ class NumberedClasses(NamedClasses):
         return {"first_id": self.first_id, "class_ids": self.class_ids, "ignored_ids": self.ignored_ids}
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class LabelMapFiles(Source):
-    """
-    Images and label maps in files.
-
-    Args:
-        root (`str`): Their folder.
-    """
+    """Images and label maps in the folder `root`."""
 
     root: str
 
     def title(self, split: str) -> str:
         return f"{self.root} ({split})"
 
-    def shown_classes(self, table: datasets.Dataset) -> set[int]:
-        """The classes that some label map has."""
-        return numbers_shown(table, "classes")
 
-
-@strict
-@dataclass(kw_only=True)
+@as_section
 class LabelMapFolder(LabelMapFiles, NumberedClasses):
     """Your own images and label maps in `images/SPLIT` and `annotations/SPLIT`, or in `SPLIT` and `SPLITannot`, see
     [`~ait_hf.data.label_maps.load_label_maps`]."""
@@ -95,8 +70,7 @@ class LabelMapFolder(LabelMapFiles, NumberedClasses):
         return load_label_maps(*split_folders(self.root, split), len(self.class_names()), **self.numbers)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ADE20K(LabelMapFiles):
     """ADE20K's scene parsing benchmark, see [`~ait_hf.data.label_maps.load_ade20k`]."""
 
@@ -109,21 +83,13 @@ class ADE20K(LabelMapFiles):
         return load_ade20k(self.root, split)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ShardsOfClassMasks(Shards, NumberedClasses):
-    """
-    Any 🤗 data set with label maps and a column `classes` as of [`~ait_hf.data.label_maps.load_label_maps`].
-
-    Args:
-        label_map_column (`str`): Name of their column; of WebDataset the files' ending, such as "png".
-    """
+    """Any 🤗 data set with label maps, in `label_map_column` (of WebDataset the files' ending, such as "png"), and a
+    column `classes` as of [`~ait_hf.data.label_maps.load_label_maps`]."""
 
     name: Literal["label_map_shards"] = "label_map_shards"
     label_map_column: str = "label_map"
-
-    def title(self, split: str) -> str:
-        return f"{self.path} ({split})"
 
     def class_masks(self, split: str) -> AnyTable:
         """Rows with `label_map`, once for each of its classes, and `class_number`."""
@@ -135,55 +101,27 @@ class ShardsOfClassMasks(Shards, NumberedClasses):
         return load(self.path, split, num_classes, streaming=self.streaming, **columns, **self.numbers)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ShardsOfLabelMaps(ShardsOfClassMasks):
-    """
-    Any 🤗 data set with images and label maps.
-
-    Args:
-        image_column (`str`): Name of the column of images; of WebDataset the files' ending, such as "jpg".
-    """
+    """Any 🤗 data set with label maps and images, these in `image_column` (of WebDataset their ending, as "jpg")."""
 
     image_column: str = "image"
 
     def label_maps(self, split: str, for_training: bool) -> AnyTable:
         return self._load(load_label_map_shards, split, image_column=self.image_column)
 
-    def shown_classes(self, table: datasets.Dataset) -> set[int]:
-        return shown_in_label_maps(table)
 
+@as_section
+class SemanticTransformRecipe(FrameTransformRecipe):
+    """As [`FrameTransformRecipe`]; `color_p` (`float`) is the share of images whose colours are changed."""
 
-@strict
-@dataclass
-class SemanticTransformRecipe:
-    """
-    Arguments of [`~ait_hf.data.semantic_transforms.SemanticTrainTransform`].
-
-    Args:
-        image_size (`int` or `list[int]`): Height and width of the frame that images are fitted into, pixels.
-        scale_range (`list[float]`): Of the random scale, 1 being the largest image that fits.
-        flip_p (`float`): Share of mirrored images.
-        color_p (`float`): Share of images whose colours are changed.
-        normalize (`bool`): By ImageNet's mean and standard deviation.
-    """
-
-    image_size: int | list[int]
     scale_range: list[float] = field(default_factory=lambda: [0.5, 2.0])
-    flip_p: float = 0.5
     color_p: float = 0.5
-    normalize: bool = True
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class LabelData(DataRecipe):
-    """
-    What the views of label maps share.
-
-    Args:
-        transform (`SemanticTransformRecipe`): Augmentation.
-    """
+    """What the views of label maps share."""
 
     transform: SemanticTransformRecipe
 
@@ -192,20 +130,16 @@ class LabelData(DataRecipe):
         return self.source.class_names()
 
     def data_classes(self, split: str | None = None) -> DataClasses:
-        """The classes of a split, by default of the rows to train on. Which of them are shown is known of tables."""
+        """The classes of a split, by default of the rows to train on. Of which there is something, a view's `shown_classes`
+        says, if that is known of some rows."""
         rows = self.load_for_training() if split is None else self.load(split)
         return DataClasses(self.source.title(split or self.split), self.class_names(), self.shown_classes(rows))
 
     def tokenizer_warnings(self) -> list[str]:
         return learning_warnings(self.data_classes())
 
-    def shown_classes(self, rows: Dataset | AnyTable) -> set[int] | None:
-        """The classes that there is something of in some rows, if that is known."""
-        raise NotImplementedError
 
-
-@strict
-@dataclass(kw_only=True)
+@as_section
 class SemanticData(LabelData):
     """Images with label maps, for semantic segmentation and for tokenizers of label maps."""
 
@@ -215,10 +149,6 @@ class SemanticData(LabelData):
     source: LabelMapFolder | ADE20K | ShardsOfLabelMaps | Rooms = joined()
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        return height_and_width(self.transform.image_size)
-
-    @property
     def num_classes(self) -> int:
         return len(self.class_names())
 
@@ -226,12 +156,13 @@ class SemanticData(LabelData):
         return self.source.label_maps(split, for_training)
 
     def shown_classes(self, rows: Dataset | AnyTable) -> set[int] | None:
-        return self.source.shown_classes(rows) if isinstance(rows, datasets.Dataset) else None
+        if not isinstance(rows, datasets.Dataset):
+            return None
+        return shown_in_label_maps(rows) if isinstance(self.source, Shards) else numbers_shown(rows, "classes")
 
     def stream(self, every: int = 1, *, first_class: int = 0, class_numbers: Sequence[int] | None = None) -> Stream:
-        """
-        Samples with `pixel_values`, `labels` (class numbers, 255 = ignored) and, in evaluation, `label_map`, that of the
-        data set at the image's own size.
+        """Samples with `pixel_values`, `labels` (class numbers, 255 = ignored) and, in evaluation, `label_map`, that
+        of the data set at the image's own size.
 
         Args:
             first_class: Number, in `labels`, of the task's first class.
@@ -246,17 +177,10 @@ class SemanticData(LabelData):
                 f"Classes of label maps must have numbers below {IGNORED_LABEL}, but those of {self.name} are "
                 f"{first_class} to {last} in the model: give the task first in `tasks`."
             )
-        size, normalize = self.image_size, self.transform.normalize
         numbers = {"first_class": first_class, "class_numbers": class_numbers}
-        train_transform = SemanticTrainTransform(
-            size,
-            scale_range=tuple(self.transform.scale_range),
-            flip_p=self.transform.flip_p,
-            color_p=self.transform.color_p,
-            normalize=normalize,
-            **numbers,
-        )
-        eval_transform = SemanticEvalTransform(size, normalize, **numbers)
+        changed = asdict(self.transform) | {"image_size": self.image_size}
+        train_transform = transforms.SemanticTrainTransform(**changed, **numbers)
+        eval_transform = transforms.SemanticEvalTransform(self.image_size, self.transform.normalize, **numbers)
         return Stream(self, train_transform, eval_transform, semantic_collator, every)
 
 
@@ -272,16 +196,10 @@ def semantic_collator(samples: Sequence[Sample]) -> Batch:
     return batch
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ClassMaskData(LabelData):
-    """
-    Masks of whole classes. Of `transform` the colours have no effect.
-
-    Args:
-        mask_size (`int`): Side of the square that every mask is squeezed into, pixels: the size at which the model
-            knows it.
-    """
+    """Masks of whole classes, each squeezed into a square of `mask_size` (`int`) pixels: the size at which the model
+    knows it. Of `transform` the colours have no effect."""
 
     unit: ClassVar[str] = "mask"
 
@@ -296,19 +214,19 @@ class ClassMaskData(LabelData):
     def rows(self, split: str, for_training: bool = False) -> Dataset | AnyTable:
         if isinstance(self.source, ShardsOfClassMasks):
             return self.source.class_masks(split)
-        masks_of = EndlessClassMasks if self.is_endless else ClassMasks
+        masks_of = transforms.EndlessClassMasks if self.is_endless else transforms.ClassMasks
         return masks_of(self.source.label_maps(split, for_training))
 
     def shown_classes(self, rows: Dataset | AnyTable) -> set[int] | None:
-        if isinstance(rows, ClassMasks):
+        if isinstance(rows, transforms.ClassMasks):
             return {number for _, number in rows.pairs}
         return set(rows.unique("class_number")) if isinstance(rows, datasets.Dataset) else None
 
     def stream(self, every: int = 1) -> Stream:
         """Samples with `labels`, float32, 0 or 1."""
-        size, transform = height_and_width(self.transform.image_size), self.transform
-        train_transform = ClassMaskTransform(size, self.mask_size, tuple(transform.scale_range), transform.flip_p)
-        return Stream(self, train_transform, ClassMaskTransform(size, self.mask_size), default_collate, every)
+        transform_to = partial(transforms.ClassMaskTransform, super().image_size, self.mask_size)
+        changed = transform_to(tuple(self.transform.scale_range), self.transform.flip_p)
+        return Stream(self, changed, transform_to(), default_collate, every)
 
 
 def labels_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:

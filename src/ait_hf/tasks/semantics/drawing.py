@@ -33,11 +33,8 @@ def class_palette(num_classes: int) -> np.ndarray:
 
 
 def colorize_label_map(label_map: np.ndarray, num_classes: int) -> np.ndarray:
-    """Paint a label map: integers (height, width) in 0..num_classes-1, 255 (no class) black, as uint8 (height, width, 3).
-
-    Raises:
-        ValueError: if the shape is wrong or there is no such class.
-    """
+    """Paint a label map: integers (height, width) in 0..num_classes-1, 255 (no class) black, as uint8 (height, width,
+    3); `ValueError` if the shape is wrong or there is no such class."""
     label_map = np.asarray(label_map)
     if label_map.ndim != 2 or label_map.size == 0 or not np.issubdtype(label_map.dtype, np.integer):
         raise ValueError(f"A label map must be integers (height, width), but is {label_map.dtype} {label_map.shape}.")
@@ -50,15 +47,13 @@ def colorize_label_map(label_map: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def draw_label_map(image: np.ndarray, label_map: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """Draw the classes of pixels over an image, and below it the names of those that there are.
+    """A label map over its image, and the names of its classes below: uint8 (h, w, 3), below 320 pixels enlarged by a
+    whole factor.
 
     Args:
         image: uint8 (height, width, 3).
         label_map: integers (height, width), 255 = no class, left as it is.
         class_names: names of the classes in the order of their numbers.
-
-    Returns:
-        uint8 (h, w, 3): the image, below 320 pixels enlarged by a whole factor, and the names.
 
     Raises:
         ValueError: if a shape is wrong, the two differ in size, or there is no such class.
@@ -81,27 +76,16 @@ def semantic_gallery(rows: Sequence[dict], class_names: Sequence[str], cell_size
         rows: dictionaries with `image` uint8 (height, width, 3), `truth` and `prediction`, integers (height, width), 255
             = no class, and `uncertainty` (height, width), 0..1.
         class_names: names of the classes in the order of their numbers.
-        cell_size: longer side of each picture, pixels.
-
-    Returns:
-        An RGB picture.
-
-    Raises:
-        ValueError: if there is no row, a field is missing, a shape is wrong, or there is no such class.
+        cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors.
     """
     check_rows(rows, ("image", "truth", "prediction", "uncertainty"))
-    lines = [
-        [
-            row["image"],
-            *(
-                _overlay(check_image(row["image"]), row[s], len(class_names), cell_size)
-                for s in ("truth", "prediction")
-            ),
-            colorize_uncertainty(row["uncertainty"]),
-        ]
-        for row in rows
-    ]
-    label_maps = [row[side] for row in rows for side in ("truth", "prediction")]
+    sides = ("truth", "prediction")
+    lines = []
+    for row in rows:
+        image = check_image(row["image"])
+        overlays = (_overlay(image, row[side], len(class_names), cell_size) for side in sides)
+        lines.append([image, *overlays, colorize_uncertainty(row["uncertainty"])])
+    label_maps = [row[side] for row in rows for side in sides]
     legend = class_legend(label_maps, class_names, column_edges(len(TITLES), cell_size)[-1] + cell_size)
     return arrange(TITLES, lines, cell_size, notes=(2, [_accuracy_note(row) for row in rows]), footer=legend)
 
@@ -122,19 +106,11 @@ def _overlay(image: np.ndarray, label_map: np.ndarray, num_classes: int, longer_
 
 
 def class_legend(label_maps: Sequence[np.ndarray], class_names: Sequence[str], width: int) -> Image.Image:
-    """A coloured square and the name of each class that occurs, in as many lines as they need.
-
-    Args:
-        label_maps: integers of any shapes, 255 = no class.
-        class_names: names of the classes in the order of their numbers.
-        width: of the picture, pixels.
-
-    Returns:
-        An RGB picture.
-    """
+    """A coloured square and the name of each class that occurs in label maps (integers of any shapes, 255 = no class),
+    in as many lines as they need, as an RGB picture `width` pixels wide."""
     font, palette = ImageFont.load_default(13), class_palette(len(class_names))
     places, left, line = {}, 0, 0
-    for number in _present(label_maps):
+    for number in sorted(set().union(*(np.unique(labels).tolist() for labels in label_maps)) - {IGNORED_LABEL}):
         needed = SWATCH + 5 + math.ceil(font.getlength(class_names[number])) + 14
         if left and left + needed > width:
             left, line = 0, line + 1
@@ -148,7 +124,3 @@ def class_legend(label_maps: Sequence[np.ndarray], class_names: Sequence[str], w
         draw.rectangle((left, middle - SWATCH / 2, left + SWATCH, middle + SWATCH / 2), fill=color)
         draw.text((left + SWATCH + 5, middle), class_names[number], "black", font, anchor="lm")
     return legend
-
-
-def _present(label_maps: Sequence[np.ndarray]) -> list[int]:
-    return sorted(set().union(*(np.unique(label_map).tolist() for label_map in label_maps)) - {IGNORED_LABEL})

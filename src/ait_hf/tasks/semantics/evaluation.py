@@ -1,8 +1,9 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring semantic segmentation and its tokenizers, in one process or several; the twin of `evaluation.py`."""
+"""Measuring semantic segmentation and its tokenizers, in one process or several."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 
-from ...data.picture_sizes import swapped_sides
 from ...data.pixels import picture_of
 from ...data.semantic_transforms import SemanticEvalTransform
 from ...inference.generating import check_frame
-from ...metrics.measuring import Row, batches_of, evaluating, measure_all
+from ...metrics.measuring import Row, evaluating, measure_all, measure_rows, pictures_beside
 from ...metrics.reconstruction import code_usage
 from ...metrics.semantic import SemanticMetric, class_counts
 from ...model.image_processing_ait import AiTImageProcessor
@@ -31,23 +31,10 @@ LabelledImage = dict[str, Any]
 Batch = dict[str, Any]
 
 
-def labelled_image_collator(rows: Sequence[LabelledImage], *, processor: AiTImageProcessor) -> Batch:
-    """
-    Rows as a batch for [`evaluate_semantic`], prepared as for a prediction.
-
-    Returns:
-        `{"pixel_values": float32 (batch, 3, height, width), "label_maps": [uint8 (h, w), ...]}`.
-
-    Raises:
-        ValueError: A label map has another size than its image.
-    """
-    images = [picture_of(row) for row in rows]
-    for image, row in zip(images, rows):
-        if image.shape[:2] != row["label_map"].shape:
-            raise ValueError(
-                f"An image of {image.shape[:2]} pixels has a label map of {row['label_map'].shape}: resize one of them."
-                f"{swapped_sides(image.shape[:2], row['label_map'].shape)}"
-            )
+def labelled_image_collator(rows: Sequence[LabelledImage], processor: AiTImageProcessor) -> Batch:
+    """Rows, prepared as for a prediction, as a batch for [`evaluate_semantic`]: `pixel_values` float32 `(batch, 3,
+    height, width)` and `label_maps`, uint8 `(h, w)` each; `ValueError` if one has another size than its image."""
+    images = pictures_beside(rows, "label_map", "a label map")
     return {
         "pixel_values": processor(images, return_tensors="pt")["pixel_values"],
         "label_maps": [torch.tensor(row["label_map"]) for row in rows],
@@ -66,36 +53,30 @@ def evaluate_semantic(
     description: str | None = None,
     **settings,
 ) -> dict[str, float]:
-    """
-    Intersection over union and accuracies of the classes that a model gives to pixels, at the images' own sizes.
+    """Intersection over union and accuracies of the classes that a model gives to pixels, at the images' own sizes:
+    on every process the values of [`~ait_hf.metrics.SemanticMetric`].
 
     Args:
-        model, processor: The model (not wrapped for training) and the image processor of its task.
-        batches: Batches with `pixel_values` as the processor makes them and `label_maps`, a list of integers `(h, w)`,
-            classes 0..n-1, 255 ignored: those of [`labelled_image_collator`], or of the evaluation in training; with
-            several processes a loader that `accelerator.prepare` has made.
+        model, processor, accelerator, description: As of [`~ait_hf.tasks.base.Kind.evaluate`].
+        batches: As of [`labelled_image_collator`], or of the evaluation in training.
         class_names: Of the data.
         class_numbers: For every class of the data its number among the task's, see
             [`~ait_hf.data.classes.pair_classes`]; by default they are the same. Classes of the task that the data lack
             do not count for the means; a pixel that is taken for one is missed.
-        task (`str`): Of the model; its output is classes of pixels.
-        accelerator ([`Accelerator`], *optional*): With several processes, what prepared the loader.
-        description (`str`, *optional*): Title of a progress bar; without it there is none.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`, ...
-
-    Returns:
-        On every process the values of [`~ait_hf.metrics.SemanticMetric`].
+        settings: Of `generate()`.
 
     Raises:
         ValueError: There are no images or no pixel that counts, the model has another number of classes, or the
             processor makes images of another size than the model takes.
     """
     check_frame(model, processor, task)
+    num_classes = len(model.config.classes(task))
     if class_numbers is None:
-        check_classes(model, task, class_names)
-        class_numbers = range(len(class_names))
-    name_of, num_classes = dict(zip(class_numbers, class_names, strict=True)), len(model.config.classes(task))
-    measured = [number for number in range(num_classes) if number in name_of]
+        if num_classes != len(class_names):
+            raise ValueError(f"The task {task} has {num_classes} classes, but the data have {len(class_names)}.")
+        class_numbers = range(num_classes)
+    pairs = sorted(zip(class_numbers, class_names, strict=True))
+    measured = {number: name for number, name in pairs if number in range(num_classes)}
 
     def measure(batch: Batch) -> list[Row]:
         scores = _class_scores(model, batch["pixel_values"], task, settings)
@@ -104,7 +85,7 @@ def evaluate_semantic(
         return _counted(found, truth, num_classes, measured)
 
     with evaluating(model):
-        return _measure(measure, batches, [name_of[number] for number in measured], accelerator, description)
+        return measure_all(batches, measure, partial(_summary, list(measured.values())), accelerator, description)
 
 
 def renumbered(label_map: torch.Tensor, class_numbers: Sequence[int]) -> torch.Tensor:
@@ -115,28 +96,19 @@ def renumbered(label_map: torch.Tensor, class_numbers: Sequence[int]) -> torch.T
 
 
 def measure_label_maps(
-    predict: Callable[[Batch], list[torch.Tensor]],
-    batches: Iterable[Batch],
-    class_names: Sequence[str],
-    *,
-    accelerator: Accelerator | None = None,
-    description: str | None = None,
+    predict: Callable[[Batch], list[torch.Tensor]], batches: Iterable[Batch], class_names: Sequence[str], **measuring
 ) -> dict[str, float]:
-    """
-    As [`evaluate_semantic`], of whatever predicts label maps.
-
-    Args:
-        predict: Gives the label maps of a batch, integers of the sizes of its `label_maps`, classes 0..n-1.
-    """
+    """As [`evaluate_semantic`], of whatever predicts the label maps of a batch: integers of the sizes of its
+    `label_maps`, classes 0..n-1."""
 
     def measure(batch: Batch) -> list[Row]:
         return _counted(predict(batch), batch["label_maps"], len(class_names), range(len(class_names)))
 
-    return _measure(measure, batches, class_names, accelerator, description)
+    return measure_all(batches, measure, partial(_summary, class_names), **measuring)
 
 
 def _counted(
-    found: Sequence[torch.Tensor], truth: Sequence[torch.Tensor], num_classes: int, measured: Sequence[int]
+    found: Sequence[torch.Tensor], truth: Sequence[torch.Tensor], num_classes: int, measured: Iterable[int]
 ) -> list[Row]:
     """The counts of the `measured` classes in label maps of all `num_classes`."""
     counts = [
@@ -146,23 +118,12 @@ def _counted(
     return [{"counts": of_image[:, list(measured)].tolist()} for of_image in counts]
 
 
-def _measure(
-    measure: Callable[[Batch], list[Row]],
-    batches: Iterable[Batch],
-    class_names: Sequence[str],
-    accelerator: Accelerator | None,
-    description: str | None,
-    num_codes: int | None = None,
-) -> dict[str, float]:
+def _summary(class_names: Sequence[str], rows: list[Row], num_codes: int | None = None) -> dict[str, float]:
     """The metric of rows with counts of these classes and, of so many codes, with ids."""
-
-    def summarize(rows: list[Row]) -> dict[str, float]:
-        metric = SemanticMetric(class_names, keep_in_memory=True)
-        metric.add_counts([row["counts"] for row in rows])
-        usage = {} if num_codes is None else code_usage(np.concatenate([row["ids"] for row in rows]), num_codes)
-        return metric.compute() | usage
-
-    return measure_all(batches, measure, summarize, accelerator, description)
+    metric = SemanticMetric(class_names, keep_in_memory=True)
+    metric.add_counts([row["counts"] for row in rows])
+    usage = {} if num_codes is None else code_usage(np.concatenate([row["ids"] for row in rows]), num_codes)
+    return metric.compute() | usage
 
 
 def evaluate_semantic_tokenizer(
@@ -172,30 +133,21 @@ def evaluate_semantic_tokenizer(
     class_names: Sequence[str],
     class_numbers: Sequence[int] | None = None,
     image_size: Sequence[int],
-    accelerator: Accelerator | None = None,
-    batch_size: int = 8,
-    description: str | None = None,
+    **measuring,
 ) -> dict[str, float]:
-    """
-    How well a tokenizer rebuilds label maps, which a model that makes no mistake could reach, and how evenly it uses its
-    codes.
+    """How well a tokenizer rebuilds label maps, which a model that makes no mistake could reach, and how evenly it
+    uses its codes: on every process the values of [`~ait_hf.metrics.SemanticMetric`], `perplexity` and `code_usage`.
 
     A tokenizer of label maps (unit "class") rebuilds them at the frame's size. One of masks (unit "mask") rebuilds the
     mask of every class that an image shows, squeezed into its square; the highest value wins.
 
     Args:
-        tokenizer ([`VQTokenizer`]): Of label maps or of masks of classes.
         rows: Labelled images by number.
         class_names: Of the data.
         class_numbers: For every class of the data its number in the tokenizer's label maps; by default they are the
             same.
         image_size: Height and width in pixels of the frame that a model's images are fitted into.
-        accelerator ([`Accelerator`], *optional*): With several processes.
-        batch_size: Images at a time and process.
-        description: As for [`evaluate_semantic`].
-
-    Returns:
-        On every process the values of [`~ait_hf.metrics.SemanticMetric`], `perplexity` and `code_usage`.
+        measuring: `accelerator`, `batch_size`, `description`, see [`~ait_hf.metrics.measuring.measure_rows`].
 
     Raises:
         ValueError: The tokenizer is of something else or of another number of classes.
@@ -207,16 +159,13 @@ def evaluate_semantic_tokenizer(
     elif class_numbers is None:
         class_numbers, num_classes = range(len(class_names)), len(class_names)
     rebuild = _rebuilder(tokenizer, num_classes)
-    name_of = dict(zip(class_numbers, class_names, strict=True))
-    measured = [number for number in range(num_classes) if number in name_of]
+    pairs = sorted(zip(class_numbers, class_names, strict=True))
+    measured = {number: name for number, name in pairs if number in range(num_classes)}
     transform = SemanticEvalTransform(tuple(image_size), normalize=False)
     processor = frame_processor(image_size, normalize=False)
-    batches = batches_of(rows, batch_size, accelerator)
 
-    def measure(batch: list[LabelledImage]) -> list[Row]:
-        return [measure_one(transform(row)) for row in batch]
-
-    def measure_one(sample: dict[str, torch.Tensor]) -> Row:
+    def measure(row: LabelledImage) -> Row:
+        sample = transform(row)
         class_maps, ids = rebuild(renumbered(sample["labels"], class_numbers).to(tokenizer.device))
         truth = renumbered(sample["label_map"], class_numbers)
         scores = SimpleNamespace(class_maps=class_maps[None])
@@ -224,21 +173,24 @@ def evaluate_semantic_tokenizer(
         (counted,) = _counted(found, [truth], num_classes, measured)
         return counted | {"ids": ids.flatten().tolist()}
 
-    names, num_codes = [name_of[number] for number in measured], tokenizer.config.num_vq_embeddings
-    with evaluating(tokenizer):
-        return _measure(measure, batches, names, accelerator, description, num_codes)
+    summarize = partial(_summary, list(measured.values()), num_codes=tokenizer.config.num_vq_embeddings)
+    return measure_rows(tokenizer, rows, lambda batch: [measure(row) for row in batch], summarize, **measuring)
 
 
 def _rebuilder(
     tokenizer: VQTokenizer, num_classes: int
 ) -> Callable[[torch.LongTensor], tuple[torch.Tensor, torch.LongTensor]]:
     """Function from a label map (height, width) to scores (classes, h, w) and codes."""
+    unit, known = tokenizer.config.unit, tokenizer.config.out_channels
+    if unit not in ("class", "mask"):
+        raise ValueError(f"This tokenizer is of {unit!r}, neither of label maps nor of masks.")
+    if unit == "class" and known != num_classes:
+        raise ValueError(f"The tokenizer knows {known} classes, but the data have {num_classes}.")
 
-    def from_labels(labels: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
-        ids = tokenizer.tokenize(labels[None])
-        return tokenizer.detokenize(ids=ids)[0].float().softmax(0), ids
-
-    def from_masks(labels: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
+    def rebuild(labels: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
+        if unit == "class":
+            ids = tokenizer.tokenize(labels[None])
+            return tokenizer.detokenize(ids=ids)[0].float().softmax(0), ids
         side = tokenizer.config.sample_size
         small = F.interpolate(labels[None, None].float(), size=(side, side), mode="nearest-exact")[0, 0]
         present = labels[labels != IGNORED_LABEL].unique()
@@ -247,15 +199,7 @@ def _rebuilder(
         scores[present] = tokenizer.detokenize(ids=ids)[:, 0].float()
         return scores, ids
 
-    if tokenizer.config.unit == "mask":
-        return from_masks
-    if tokenizer.config.unit != "class":
-        raise ValueError(f"This tokenizer is of {tokenizer.config.unit!r}, neither of label maps nor of masks.")
-    if tokenizer.config.out_channels != num_classes:
-        raise ValueError(
-            f"The tokenizer knows {tokenizer.config.out_channels} classes, but the data have {num_classes}."
-        )
-    return from_labels
+    return rebuild
 
 
 def semantic_gallery_rows(
@@ -267,13 +211,8 @@ def semantic_gallery_rows(
     task: str = SEMANTIC_TASK,
     **settings,
 ) -> list[dict[str, np.ndarray]]:
-    """
-    What a model finds in some images, as rows of [`~ait_hf.tasks.semantics.drawing.semantic_gallery`].
-
-    Args:
-        rows: As for [`labelled_image_collator`].
-        class_numbers, task, settings: As for [`evaluate_semantic`]; classes are numbered as the task's.
-    """
+    """What a model finds in some images, as rows of [`~ait_hf.tasks.semantics.drawing.semantic_gallery`], classes
+    being numbered as the task's; `class_numbers`, `task` and `settings` as for [`evaluate_semantic`]."""
     gallery = []
     for row in rows:
         batch = labelled_image_collator([row], processor=processor)
@@ -285,25 +224,11 @@ def semantic_gallery_rows(
         size = tuple(truth.shape)
         (found,) = processor.post_process_semantic_segmentation(scores, [size])
         best = scores.class_maps.clamp(0, 1).amax(1, keepdim=True)
-        (certainty,) = processor.post_process_dense_prediction(
-            SimpleNamespace(predicted_map=best, uncertainty=1 - best[:, 0]), [size]
-        )
-        gallery.append(
-            {
-                "image": picture_of(row),
-                "truth": truth,
-                "prediction": found.cpu().numpy(),
-                "uncertainty": certainty["uncertainty"].cpu().numpy(),
-            }
-        )
+        certainty = SimpleNamespace(predicted_map=best, uncertainty=1 - best[:, 0])
+        uncertainty = processor.post_process_dense_prediction(certainty, [size])[0]["uncertainty"].cpu().numpy()
+        drawn = {"image": picture_of(row), "truth": truth, "prediction": found.cpu().numpy()}
+        gallery.append(drawn | {"uncertainty": uncertainty})
     return gallery
-
-
-def check_classes(model: AiTForDenseTokenGeneration, task: str, class_names: Sequence[str]) -> None:
-    """`ValueError` if the task has another number of classes."""
-    num_classes = len(model.config.classes(task))
-    if num_classes != len(class_names):
-        raise ValueError(f"The task {task} has {num_classes} classes, but the data have {len(class_names)}.")
 
 
 def _class_scores(

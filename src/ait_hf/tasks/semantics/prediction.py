@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from ...drawing.picture_files import save_image
-from ...inference.generating import check_output_type, generate_from_images
-from ...inference.images import image_height_and_width
+from ...inference.generating import generate_from_images
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ..writer import Writer
@@ -30,29 +29,16 @@ def predict_semantics(
     task: str = SEMANTIC_TASK,
     **settings,
 ) -> list[torch.LongTensor]:
-    """
-    The class of every pixel of images.
-
-    Args:
-        model ([`AiTForDenseTokenGeneration`]): In evaluation mode.
-        processor ([`AiTImageProcessor`]): The image processor of the task.
-        images: As for [`~ait_hf.inference.generating.generate_from_images`].
-        task (`str`): Whose output is classes of pixels.
-        settings: Of `generate()`: `soft_solver`, `soft_detokenizer`, `soft_temperature`.
-
-    Returns:
-        For every image `(H, W)` int64, numbers of the model's classes (`model.config.id2label`).
-
-    Raises:
-        ValueError: The output is of another type, or as [`~ait_hf.inference.generating.generate_from_images`].
-    """
-    check_output_type(model, task, ("semantic", "label_map"))
-    outputs = generate_from_images(model, processor, images, task, **settings)
-    return processor.post_process_semantic_segmentation(outputs, [image_height_and_width(image) for image in images])
+    """The class of every pixel of images: for every image `(H, W)` int64, numbers of the model's classes
+    (`model.config.id2label`). Arguments and errors as of [`~ait_hf.inference.generating.generate_from_images`]."""
+    outputs, sizes = generate_from_images(model, processor, images, task, ["semantic", "label_map"], **settings)
+    return processor.post_process_semantic_segmentation(outputs, sizes)
 
 
 class SemanticWriter(Writer):
     """`NAME_labels.png` (numbers of the model's classes, 8 bits with a palette) and `NAME_semantics.png`."""
+
+    function = staticmethod(predict_semantics)
 
     def check(self, sizes):
         super().check(sizes)
@@ -60,10 +46,6 @@ class SemanticWriter(Writer):
         self.names = [config.id2label[number] for number in range(config.num_classes)]
         if len(self.names) > LARGEST_TABLE:
             raise ValueError(f"The model has {len(self.names)} classes, but label maps hold {LARGEST_TABLE}.")
-
-    def predict(self, photographs):
-        images = list(photographs.values())
-        return predict_semantics(self.model, self.processor, images, task=self.task, **self.settings)
 
     def write(self, label_map, image, file):
         numbers = label_map.cpu().numpy()
