@@ -71,11 +71,8 @@ def original_parameter_name(name: str) -> str:
 
 def config_from_original(original: dict[str, Any]) -> AiTConfig:
     """
-    [`AiTConfig`] of an original model dictionary (`{"type": "AiT", "backbone": ..., "transformer": ...,
-    "task_heads": ...}`).
-
-    Raises:
-        ValueError: An entry is missing, or a head or a setting of one is not supported.
+    [`AiTConfig`] of an original model dictionary (`{"type": "AiT", "backbone": ..., "transformer": ..., "task_heads":
+    ...}`). `ValueError` if an entry is missing, or a head or a setting of one is not supported.
     """
     try:
         solver, heads = original["transformer"], original["task_heads"]
@@ -179,16 +176,14 @@ def convert_state_dict(
     original: dict[str, torch.Tensor], config: AiTConfig, tokenizers: dict[str, dict[str, torch.Tensor]] | None = None
 ) -> dict[str, torch.Tensor]:
     """
-    All weights of [`AiTForDenseTokenGeneration`] from an original state dict.
+    All weights of [`AiTForDenseTokenGeneration`] from an original state dict. `ValueError` if keys are missing or
+    unexpected, shapes differ, or a head's copy of the solver differs.
 
     Args:
         original (`dict[str, torch.Tensor]`): As [`read_original_checkpoint`] gives it.
         config (`AiTConfig`): From [`config_from_original`].
         tokenizers (`dict[str, dict[str, torch.Tensor]]`, *optional*): Original tokenizer weights by name, in place of
             those inside `original`.
-
-    Raises:
-        ValueError: Keys are missing or unexpected, shapes differ, or a head's copy of the solver differs.
     """
     parts: dict[str, dict[str, torch.Tensor]] = {"backbone": {}, "solver": {}}
     inside: dict[str, dict[str, torch.Tensor]] = {}

@@ -75,17 +75,13 @@ ORIGINAL_IGNORED = {"init_cfg", "pretrain_img_size", "use_checkpoint"}
 
 def swinv2_config_from_original(backbone_cfg: dict, image_size: int | tuple[int, int]) -> dict:
     """
-    The `backbone` dictionary of an original AiT configuration as arguments of [`AiTSwinv2Config`].
+    The `backbone` dictionary of an original AiT configuration as arguments of [`AiTSwinv2Config`]. Returns `dict` with
+    `model_type`, ready for a `backbone_config` or for `AiTSwinv2Config.from_dict`. `ValueError` for missing and
+    unknown keys, and for variants that no released model uses.
 
     Args:
         backbone_cfg (`dict`): `model["backbone"]` of the original configuration.
         image_size (`int` or pair): Height and width in pixels of the images the model is made for.
-
-    Returns:
-        `dict` with `model_type`, ready for a `backbone_config` or for `AiTSwinv2Config.from_dict`.
-
-    Raises:
-        ValueError: for missing and unknown keys, and for variants that no released model uses.
     """
     cfg = dict(backbone_cfg)
     for key in ORIGINAL_IGNORED:
@@ -123,7 +119,8 @@ def convert_swinv2_state_dict(
     state_dict: dict[str, torch.Tensor], config: AiTSwinv2Config, source: str
 ) -> dict[str, torch.Tensor]:
     """
-    Weights of another SwinV2 as exactly the parameters of [`AiTSwinv2Backbone`].
+    Weights of another SwinV2 as exactly the parameters of [`AiTSwinv2Backbone`]. Raises `ValueError` naming every
+    missing, unexpected or misshapen weight (by its name in this package).
 
     Args:
         state_dict (`dict[str, torch.Tensor]`): Of `source`.
@@ -131,9 +128,6 @@ def convert_swinv2_state_dict(
         source (`str`): `"original"`, an AiT checkpoint, with or without the leading `backbone.`; `"timm"`,
             `SwinTransformerV2`; or `"transformers"`, `Swinv2Model`, `Swinv2ForImageClassification`,
             `Swinv2ForMaskedImageModeling` or `Swinv2Backbone`, which has no final norm: then the result has none either.
-
-    Raises:
-        ValueError: naming every missing, unexpected or misshapen weight (by its name in this package).
     """
     rules, skipped = RULES_AND_SKIPPED[source]
     if source == "original":

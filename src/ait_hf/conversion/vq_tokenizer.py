@@ -27,12 +27,10 @@ def vq_tokenizer_config_from_original(vae_cfg: dict[str, Any]) -> dict[str, Any]
     `vae_cfg` (`token_length`, `mask_size`, ...; `hidden_dim` is the greatest width) or the tokenizer trainer's
     (`image_size`, `downsample_ratio`, ...; `hidden_dim` is the smallest width, `num_tokens` the number of codes).
 
-    The task-solver's dialect does not tell the loss that the tokenizer was trained with; its normalised tokenizers
-    are taken for masks (`mse`), the others for depth (`masked_mse`), as in the published recipes. Its `tau` belongs
-    to generation and is not read.
-
-    Raises:
-        ValueError: If it is of neither dialect, lacks an entry, or asks for a variant that is not supported.
+    The task-solver's dialect does not tell the loss that the tokenizer was trained with; its normalised tokenizers are
+    taken for masks (`mse`), the others for depth (`masked_mse`), as in the published recipes. Its `tau` belongs to
+    generation and is not read. `ValueError` if it is of neither dialect, lacks an entry, or asks for a variant
+    that is not supported.
     """
     for key, supported in SUPPORTED.items():
         if vae_cfg.get(key, supported) != supported:
@@ -77,16 +75,14 @@ def convert_vq_tokenizer_state_dict(
     original: dict[str, torch.Tensor], config: dict[str, Any]
 ) -> dict[str, torch.Tensor]:
     """
-    State dict of [`VQTokenizer`] from an original one (`encoder.0.weight`, ..., `_vq_vae._embedding`).
+    State dict of [`VQTokenizer`] from an original one (`encoder.0.weight`, ..., `_vq_vae._embedding`). Raises
+    `ValueError` if keys are missing or unexpected, or a tensor has a shape that `config` does not give; it names them
+    with their original names.
 
     Args:
         original (`dict[str, torch.Tensor]`): Original keys, perhaps with the prefix `module.` of distributed training
             and without the codebook's moving averages, which inference does not need.
         config (`dict[str, Any]`): Arguments of [`VQTokenizer`].
-
-    Raises:
-        ValueError: If keys are missing or unexpected, or a tensor has a shape that `config` does not give; it names
-            them with their original names.
     """
     original = {key.removeprefix("module."): tensor for key, tensor in original.items()}
     original = {key: tensor for key, tensor in original.items() if key not in UNUSED_KEYS}

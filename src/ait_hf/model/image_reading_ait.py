@@ -136,10 +136,8 @@ def upright_image(image: Image.Image) -> Image.Image:
 
 def rgb_image(image: Image.Image, name: str = "An image") -> Image.Image:
     """
-    An image of any mode as RGB of 8 bits per channel; alpha is dropped.
-
-    Raises:
-        ValueError: It has one channel of more than 8 bits; begins with `name`.
+    An image of any mode as RGB of 8 bits per channel; alpha is dropped. `ValueError` if it has one channel of
+    more than 8 bits; begins with `name`.
     """
     _check_is_picture(image.mode, name)
     if image.mode in _BY_WAY_OF:

@@ -90,8 +90,7 @@ def paste_masks(
         `torch.BoolTensor` of shape `(n, height, width)`.
 
     Raises:
-        ValueError: `threshold` is not above 0, where all of the image would belong to every object, or the numbers of
-            maps and boxes differ.
+        ValueError: `threshold` is not above 0 (every object would be all of the image), or there are not as many boxes.
     """
     pasted = torch.zeros(len(maps), height, width, dtype=torch.bool)
     for mask, part in zip(pasted, paste_masks_one_by_one(maps, boxes, height, width, threshold), strict=True):
@@ -169,13 +168,11 @@ def masks_to_rle(masks: torch.Tensor) -> list[dict[str, list[int]]]:
     """
     Masks as COCO's uncompressed run lengths: column after column, beginning with the zeros.
 
-    `pycocotools.mask.frPyObjects(rle, height, width)` compresses one for the results format.
+    `pycocotools.mask.frPyObjects(rle, height, width)` compresses one for the results format. Every mask is
+    `{"size": [height, width], "counts": [int, ...]}`.
 
     Args:
         masks (`torch.Tensor` of shape `(n, height, width)`): Boolean, or 0 and 1.
-
-    Returns:
-        For every mask `{"size": [height, width], "counts": [int, ...]}`.
     """
     return [{"size": list(mask.shape), "counts": _run_lengths(mask.bool().t().flatten())} for mask in masks]
 
@@ -189,10 +186,8 @@ def _run_lengths(pixels: torch.BoolTensor) -> list[int]:
 
 def rle_to_mask(rle: dict[str, list[int]]) -> torch.BoolTensor:
     """
-    The mask `(height, width)` that [`masks_to_rle`] wrote.
-
-    Raises:
-        ValueError: The run lengths are compressed, or do not fill the mask.
+    The mask `(height, width)` that [`masks_to_rle`] wrote. `ValueError` if the run lengths are compressed, or do
+    not fill the mask.
     """
     (height, width), counts = rle["size"], rle["counts"]
     if not isinstance(counts, list):

@@ -25,7 +25,7 @@ from .configuration_ait import DEFAULT_TOKENIZER_TYPE, AiTConfig
 from .generation_ait import AiTGenerateOutput, AiTGenerationConfig, AiTGenerationMixin
 from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
 from .map_objectives_ait import DepthObjective, LabelMapObjective, PoseObjective, ValuesObjective
-from .modeling_solver_ait import AiTDecoder, AiTEncoder, AiTModel, AiTPreTrainedModel, without_autocast
+from .modeling_solver_ait import AiTModel, AiTPreTrainedModel, without_autocast
 from .object_objective_ait import ObjectObjective
 from .objectives_ait import Objective, ObjectiveOutput, Tokenizer, TrainingSequence
 from .semantic_objective_ait import SemanticObjective
@@ -35,15 +35,8 @@ from .tokenization_vq import VQTokenizer
 
 
 TOKENIZER_CLASSES = {tokenizer.tokenizer_type: tokenizer for tokenizer in (VQTokenizer, PoseTokenizer)}
-OBJECTIVES = (
-    Objective,
-    DepthObjective,
-    LabelMapObjective,
-    ObjectObjective,
-    PoseObjective,
-    SemanticObjective,
-    ValuesObjective,
-)
+OBJECTIVES = (Objective, DepthObjective, LabelMapObjective, ObjectObjective, PoseObjective)
+OBJECTIVES += (SemanticObjective, ValuesObjective)
 
 
 def _build_tokenizer(tokenizer_type: str = DEFAULT_TOKENIZER_TYPE, **arguments) -> Tokenizer:
@@ -104,12 +97,6 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         for tokenizer in self.tokenizers.values():
             tokenizer.freeze()
         return self
-
-    def get_encoder(self, modality: str | None = None) -> AiTEncoder:
-        return self.model.encoder
-
-    def get_decoder(self) -> AiTDecoder:
-        return self.model.decoder
 
     def resize_token_embeddings(self, *args, **kwargs):
         """Refused: the vocabulary is derived from bins, classes and codebooks, and ids have fixed meanings."""
@@ -232,7 +219,7 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         return next(iter(self.config.tasks)) if task is None else task
 
     def _training_forward(self, batches: dict[str, dict[str, Any]], **kwargs) -> AiTTrainingOutput:
-        outputs, losses, encoder_outputs = {}, {}, None
+        outputs, encoder_outputs = {}, None
         images = {task: self.model.encoder.pad(batch["pixel_values"]) for task, batch in batches.items()}
         # Before the encoder: what is wrong with annotations shows at once, and nothing waits for images.
         sequences = {task: self._sequence(task, batch) for task, batch in batches.items()}
@@ -242,15 +229,15 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
             memories = encoder_outputs.last_hidden_state.split([len(images[task]) for task in tasks])
             for task, memory in zip(tasks, memories):
                 outputs[task] = self._objective_output(task, memory, sequences[task])
-        for task, output in outputs.items():
-            losses[task] = {"total": output.total, "num_tokens": output.num_tokens, **output.parts}
-        loss = sum(
-            self.grammars[task].task.loss_weight * output.total / output.num_tokens.clamp(min=1)
-            for task, output in outputs.items()
-        )
         return AiTTrainingOutput(
-            loss=loss,
-            losses=losses,
+            loss=sum(
+                self.grammars[task].task.loss_weight * output.total / output.num_tokens.clamp(min=1)
+                for task, output in outputs.items()
+            ),
+            losses={
+                task: {"total": output.total, "num_tokens": output.num_tokens, **output.parts}
+                for task, output in outputs.items()
+            },
             decoded={task: output.decoded for task, output in outputs.items() if output.decoded is not None},
             encoder_hidden_states=encoder_outputs.hidden_states,
             encoder_attentions=encoder_outputs.attentions,
@@ -269,14 +256,14 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
     def _objective_output(self, task: str, memory: torch.Tensor, sequence: TrainingSequence) -> ObjectiveOutput:
         """Loss of one task on the images whose memory is given."""
         grammar = self.grammar(task)
-        outputs = self.model(
+        states = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=memory),
             decoder_input_ids=grammar.decoder_input_ids(sequence.tokens),
             task_ids=torch.full_like(sequence.tokens[:, 0], grammar.task.task_id),
             use_cache=False,
-        )
+        ).last_hidden_state
         # Supervised positions only: logits over the vocabulary are the largest tensors of a training step.
-        logits = self._logits(sequence.select(outputs.last_hidden_state))
+        logits = self._logits(sequence.select(states))
         return self.objectives[task].loss(logits, sequence, self.task_tokenizer(task))
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import stochastic_depth
+from torchvision.ops import StochasticDepth
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -36,12 +36,7 @@ from .quantization_ait import EMACodebook
 
 
 def without_autocast(states: torch.Tensor) -> AbstractContextManager:
-    """
-    Inside, solver and classifier compute in the type of their weights: as released, only the backbone is autocast.
-
-    Args:
-        states (`torch.Tensor`): On the device that they compute on.
-    """
+    """Inside, on the device of the states, nothing is autocast: as released, only the backbone is."""
     return maybe_autocast(states.device.type, enabled=False)
 
 
@@ -132,45 +127,35 @@ class AiTMLP(nn.Module):
         return self.fc2(self.dropout(hidden_states) if self.training else hidden_states)
 
 
-class AiTLayer(GradientCheckpointingLayer):
-    """What the layers of encoder and decoder share: stochastic depth."""
-
-    def __init__(self, config: AiTConfig):
-        super().__init__()
-        self.drop_path_rate = config.drop_path_rate
-
-    def drop_path(self, update: torch.Tensor) -> torch.Tensor:
-        return stochastic_depth(update, self.drop_path_rate, "row") if self.training else update
-
-
-class AiTEncoderLayer(AiTLayer):
+class AiTEncoderLayer(GradientCheckpointingLayer):
     """Pre-norm block: self-attention, MLP."""
 
     def __init__(self, config: AiTConfig):
-        super().__init__(config)
+        super().__init__()
         self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.self_attn = AiTAttention(config)
         self.mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.mlp = AiTMLP(config)
+        self.drop_path = StochasticDepth(config.drop_path_rate, mode="row")
 
     def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
         attended, _ = self.self_attn(self.self_attn_norm(hidden_states), **kwargs)
         hidden_states = hidden_states + self.drop_path(attended)
-        transformed = self.mlp(self.mlp_norm(hidden_states))
-        return hidden_states + self.drop_path(transformed)
+        return hidden_states + self.drop_path(self.mlp(self.mlp_norm(hidden_states)))
 
 
-class AiTDecoderLayer(AiTLayer):
+class AiTDecoderLayer(GradientCheckpointingLayer):
     """Pre-norm block: self-attention, cross-attention (its query norm also normalises the memory), MLP."""
 
     def __init__(self, config: AiTConfig, layer_idx: int):
-        super().__init__(config)
+        super().__init__()
         self.self_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.self_attn = AiTAttention(config, layer_idx, is_causal=True)
         self.cross_attn_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.cross_attn = AiTCrossAttention(config, layer_idx)
         self.mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.mlp = AiTMLP(config)
+        self.drop_path = StochasticDepth(config.drop_path_rate, mode="row")
 
     def forward(
         self,
@@ -180,33 +165,21 @@ class AiTDecoderLayer(AiTLayer):
         cache: EncoderDecoderCache | None = None,
         **kwargs,
     ) -> torch.Tensor:
-        if self._is_plain_step(hidden_states, attention_mask, cache):
-            return self._step(hidden_states, cache)
-        attended, _ = self.self_attn(self.self_attn_norm(hidden_states), attention_mask, cache=cache, **kwargs)
-        hidden_states = hidden_states + self.drop_path(attended)
-        attended, _ = self.cross_attn(
-            self.cross_attn_norm(hidden_states),
-            memory,
-            self.cross_attn_norm,
-            cache=cache,
-            **kwargs,
-        )
-        hidden_states = hidden_states + self.drop_path(attended)
-        transformed = self.mlp(self.mlp_norm(hidden_states))
-        return hidden_states + self.drop_path(transformed)
-
-    def _is_plain_step(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, cache: Cache | None
-    ) -> bool:
-        """Whether this is one more token of sequences without padding, to be attended to by torch's own function."""
-        return (
+        if (  # one more token of sequences without padding, to be attended to by torch's own function
             hidden_states.shape[1] == 1
             and attention_mask is None
             and cache is not None
             and cache.is_updated.get(self.cross_attn.layer_idx, False)
             and self.self_attn.config._attn_implementation == "sdpa"
             and not self.training
-        )
+        ):
+            return self._step(hidden_states, cache)
+        attended, _ = self.self_attn(self.self_attn_norm(hidden_states), attention_mask, cache=cache, **kwargs)
+        hidden_states = hidden_states + self.drop_path(attended)
+        query, norm = self.cross_attn_norm(hidden_states), self.cross_attn_norm
+        attended, _ = self.cross_attn(query, memory, norm, cache=cache, **kwargs)
+        hidden_states = hidden_states + self.drop_path(attended)
+        return hidden_states + self.drop_path(self.mlp(self.mlp_norm(hidden_states)))
 
     def _step(self, hidden_states: torch.Tensor, cache: EncoderDecoderCache) -> torch.Tensor:
         """
@@ -239,9 +212,8 @@ def sine_positions(rows: int, columns: int, dim: int, device: torch.device, dtyp
         angles = torch.arange(count, device=device, dtype=torch.float32)[:, None] * frequencies
         return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
-    row_part = encode(rows)[:, None].expand(rows, columns, half)
-    column_part = encode(columns)[None].expand(rows, columns, half)
-    return torch.cat([row_part, column_part], dim=-1).reshape(rows * columns, dim).to(dtype)
+    parts = encode(rows)[:, None].expand(-1, columns, -1), encode(columns)[None].expand(rows, -1, -1)
+    return torch.cat(parts, dim=-1).flatten(0, 1).to(dtype)
 
 
 def sine_coordinates(count: int, dim: int) -> torch.Tensor:
@@ -320,6 +292,7 @@ class AiTEncoder(AiTPreTrainedModel):
         self.memory_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.memory_mlp_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.memory_mlp = AiTMLP(config)
+        self.drop_path = StochasticDepth(config.drop_path_rate, mode="row")
         self.post_init()
 
     def pad(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -337,27 +310,20 @@ class AiTEncoder(AiTPreTrainedModel):
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
     def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutput:
-        kwargs.pop(
-            "use_cache", None
-        )  # the configuration's, which the library hands on: there is nothing to cache here
+        kwargs.pop("use_cache", None)  # the configuration's, which the library hands on: nothing is cached here
         # With the channels last, where convolutions are faster.
         images = self.pad(pixel_values).contiguous(memory_format=torch.channels_last)
         feature_map = self.backbone(images).feature_maps[-1]
         with without_autocast(feature_map):
-            return self._encode(feature_map.to(self.input_norm.weight.dtype), **kwargs)
-
-    def _encode(self, feature_map: torch.Tensor, **kwargs) -> BaseModelOutput:
-        """The backbone's last map (batch, channels, rows, columns) to the memory."""
-        rows, columns = feature_map.shape[-2:]
-        features = self.input_dropout(feature_map.flatten(2).transpose(1, 2))
-        positions = sine_positions(rows, columns, self.config.d_model, features.device, features.dtype)
-        hidden_states = self.input_norm(self.input_projection(features)) + positions
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, **kwargs)
-        memory = self.memory_norm(self.memory_projection(self.norm(hidden_states))) + positions
-        update = self.memory_mlp(self.memory_mlp_norm(memory))
-        memory = memory + stochastic_depth(update, self.config.drop_path_rate, "row", self.training)
-        return BaseModelOutput(last_hidden_state=memory)
+            features = feature_map.to(self.input_norm.weight.dtype).flatten(2).transpose(1, 2)
+            size = feature_map.shape[-2:]
+            positions = sine_positions(*size, self.config.d_model, features.device, features.dtype)
+            hidden_states = self.input_norm(self.input_projection(self.input_dropout(features))) + positions
+            for layer in self.layers:
+                hidden_states = layer(hidden_states, **kwargs)
+            memory = self.memory_norm(self.memory_projection(self.norm(hidden_states))) + positions
+            memory = memory + self.drop_path(self.memory_mlp(self.memory_mlp_norm(memory)))
+            return BaseModelOutput(last_hidden_state=memory)
 
 
 class AiTDecoder(AiTPreTrainedModel):
@@ -449,12 +415,6 @@ class AiTModel(AiTPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Embedding):
         self.decoder.embed_tokens = value
-
-    def get_encoder(self, modality: str | None = None) -> AiTEncoder:
-        return self.encoder
-
-    def get_decoder(self) -> AiTDecoder:
-        return self.decoder
 
     @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     @can_return_tuple

@@ -39,14 +39,12 @@ REGION_CHANNELS = 8  # four regions at most; fused attention kernels want head s
 
 def partition_windows(hidden_states: torch.Tensor, window: int, shift: int) -> torch.Tensor:
     """
-    Cuts a map into square windows.
+    Cuts a map into square windows, `(batch * rows * columns, window**2, channels)`, row-major; a view where nothing
+    moves.
 
     Args:
         hidden_states (`torch.Tensor` of shape `(batch, height, width, channels)`): Zero-padded at the bottom and
             right to multiples of `window`, then rolled up and left by `shift`.
-
-    Returns:
-        `torch.Tensor` of shape `(batch * rows * columns, window**2, channels)`, row-major; a view where nothing moves.
     """
     batch, height, width, channels = hidden_states.shape
     if height % window or width % window:
@@ -72,11 +70,8 @@ def shifted_regions(height: int, width: int, window: int, shift: int, like: torc
     """
     The part of the map, before the roll, that every token of every window came from.
 
-    A roll brings the first `shift` rows next to the last ones, and the same for columns, so a window holds at most four
-    regions.
-
-    Returns:
-        `torch.Tensor` of shape `(rows * columns, window**2, REGION_CHANNELS)`: one-hot, dtype and device of `like`.
+    A roll brings the first `shift` rows next to the last ones, and the same for columns, so a window holds at most
+    four regions. They are one-hot, `(rows * columns, window**2, REGION_CHANNELS)`, of the dtype and device of `like`.
     """
     height, width = height + -height % window, width + -width % window
     bottom = torch.arange(height, device=like.device) >= height - shift
@@ -358,6 +353,7 @@ class AiTSwinv2PreTrainedModel(PreTrainedModel):
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
     _no_split_modules = ["AiTSwinv2Block"]
+    _input_embed_layer = "projection"
     _supports_sdpa = True
 
     @torch.no_grad()
@@ -411,9 +407,6 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
         )
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embeddings.projection
 
     @can_return_tuple
     def forward(

@@ -48,7 +48,7 @@ class ObjectPairs:
 
 def choose_pairs(outputs: ModelOutput, index: int, threshold: float, top_k: int | None) -> ObjectPairs:
     """
-    What is kept of one image of a model's output.
+    What is kept of one image of a model's output. `ValueError` if `top_k` is below 1.
 
     Args:
         outputs: With `class_scores` and `class_labels` `(batch, objects)`, or, for `top_k`, `class_logits` or `logits`
@@ -57,9 +57,6 @@ def choose_pairs(outputs: ModelOutput, index: int, threshold: float, top_k: int 
         threshold: Least score.
         top_k: `None` for every object with its chosen class, in the model's order; else how many of all pairs, those
             of the highest probabilities among the classes and noise, best first.
-
-    Raises:
-        ValueError: `top_k` is below 1.
     """
     if top_k is not None:
         return _best_pairs(outputs, index, top_k).at_least(threshold)

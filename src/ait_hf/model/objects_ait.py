@@ -74,7 +74,8 @@ def draw_object_groups(
     draws: Draws,
 ) -> ObjectGroups:
     """
-    Fills the groups of one image's training sequence, on the CPU.
+    Fills the groups of one image's training sequence, on the CPU. `ValueError` if there are more objects than
+    groups, or a class is out of range.
 
     Args:
         grammar ([`TaskGrammar`]): Of an object task.
@@ -82,9 +83,6 @@ def draw_object_groups(
         class_labels (`torch.LongTensor` of shape `(objects,)`): Numbers of the model's table of classes.
         size (`tuple[int, int]`): Height and width of the image inside the frame, where noise boxes lie.
         draws ([`Draws`]): The random draws.
-
-    Raises:
-        ValueError: There are more objects than groups, or a class is out of range.
     """
     num_groups, vocabulary = grammar.task.num_groups, grammar.vocabulary
     if len(boxes) > num_groups:

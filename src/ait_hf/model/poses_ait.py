@@ -15,18 +15,14 @@ from torchvision.transforms.v2 import functional as tvF
 
 
 def crop_to_image(
-    boxes: torch.Tensor,
-    size: tuple[int, int],
-    box_scale: float = 1.25,
-    *,
-    rotation: float = 0.0,
-    flip: bool = False,
+    boxes: torch.Tensor, size: tuple[int, int], box_scale: float = 1.25, *, rotation: float = 0.0, flip: bool = False
 ) -> torch.Tensor:
     """
     Affine maps from the pixels of crops to those of the image.
 
     The crop shows the box about its centre, `box_scale` times as large and made wider or higher, never narrower or
-    lower, to the crop's aspect.
+    lower, to the crop's aspect. The maps are `(..., 2, 3)`, float64, for [`transform_points`]. `ValueError` if a box has no
+    area or is not finite.
 
     Args:
         boxes (`torch.Tensor` of shape `(..., 4)`): x1, y1, x2, y2 in pixels of the image, sides above 0.
@@ -34,12 +30,6 @@ def crop_to_image(
         box_scale: How much is shown around the box.
         rotation: Degrees by which the crop's frame is turned, clockwise in the image.
         flip: Whether the crop is mirrored.
-
-    Returns:
-        `torch.Tensor` of shape `(..., 2, 3)`, float64: matrices for [`transform_points`].
-
-    Raises:
-        ValueError: A box has no area or is not finite.
     """
     boxes = boxes.double()
     sides = boxes[..., 2:] - boxes[..., :2]
@@ -76,15 +66,13 @@ def scale_points(points: torch.Tensor, x: float, y: float) -> torch.Tensor:
 
 def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
-    The part of an image that an affine map shows, bilinear, and antialiased where it shrinks.
+    The part of an image that an affine map shows, bilinear, and antialiased where it shrinks: `(channels, *size)`,
+    float32, in the image's range of values; 0 outside of the image.
 
     Args:
         image (`torch.Tensor` of shape `(channels, height, width)`): Any dtype.
         to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`], on the CPU.
         size: Height and width of the crop, pixels.
-
-    Returns:
-        `torch.Tensor` of shape `(channels, *size)`, float32, in the image's range of values; 0 outside of the image.
     """
     step = torch.linalg.det(to_image[:, :2]).abs().sqrt().item()
     if step > 1:  # shrunk first: bilinear sampling alone would skip pixels
@@ -104,15 +92,12 @@ def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) 
 
 def joints_in_crop(joints: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
-    Annotated joints in pixels of a crop.
+    Annotated joints in pixels of a crop, `(joints, 3)`, float32; those that are unknown or outside of it are zeros.
 
     Args:
         joints (`torch.Tensor` of shape `(joints, 3)`): x, y in pixels of the image, and visibility (0 unknown).
         to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`].
         size: Height and width of the crop, pixels.
-
-    Returns:
-        `torch.Tensor` of shape `(joints, 3)`, float32; joints that are unknown or outside of the crop are zeros.
     """
     points = transform_points(joints[:, :2], inverse(to_image))
     limits = points.new_tensor([size[1], size[0]]) - 0.5

@@ -295,15 +295,13 @@ class EMACodebook(nn.Module):
 def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
     """
     `softmax(temperature * log(probabilities))`, that is `p ** temperature` normalised to sum 1. It equals
-    `softmax(temperature * logits)` for `probabilities = softmax(logits)`, which is how the released models sharpen
-    or flatten soft tokens before the detokenizer: below 1 flattens, above 1 sharpens, 1 returns `probabilities`.
+    `softmax(temperature * logits)` for `probabilities = softmax(logits)`, which is how the released models sharpen or
+    flatten soft tokens before the detokenizer: below 1 flattens, above 1 sharpens, 1 returns `probabilities`. Raises
+    `ValueError` if `temperature` is not positive.
 
     Args:
         probabilities (`torch.Tensor` of shape `(..., num_codes)`): Not negative; zeros stay zero.
         temperature (`float`): Positive.
-
-    Raises:
-        ValueError: If `temperature` is not positive.
     """
     if temperature <= 0:
         raise ValueError(f"The temperature of soft tokens must be positive, got {temperature}.")
@@ -316,14 +314,11 @@ def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.
 
 def token_entropy(probabilities: torch.Tensor) -> torch.Tensor:
     """
-    Uncertainty of soft tokens: entropy over the last axis divided by `ln K`, from 0 (one code is certain) to 1
+    Uncertainty of soft tokens, `(...)`: entropy over the last axis divided by `ln K`, from 0 (one code is certain) to 1
     (all K codes are equally likely).
 
     Args:
         probabilities (`torch.Tensor` of shape `(..., K)`): Sum to 1 over the last axis, `K >= 2`.
-
-    Returns:
-        `torch.Tensor` of shape `(...)`.
     """
     return torch.special.entr(probabilities).sum(dim=-1) / math.log(probabilities.shape[-1])
 
@@ -332,14 +327,12 @@ def token_agreement(probabilities: torch.Tensor, codebook: torch.Tensor) -> torc
     """
     How far the codes of soft tokens agree: 1 minus the mean squared distance of a soft token's codes from their mean,
     relative to that of the whole codebook. Unlike the entropy it does not count against a token that it hesitates
-    between codes that are nearly the same.
+    between codes that are nearly the same. The result `(...)` is float32, from 0 (no more than chance) to 1 (one place
+    in the codebook).
 
     Args:
         probabilities (`torch.Tensor` of shape `(..., codes)`): Summing to 1.
         codebook (`torch.Tensor` of shape `(codes, width)`).
-
-    Returns:
-        `torch.Tensor` of shape `(...)`, float32, 0 (no more than chance) to 1 (one place in the codebook).
     """
     codes = codebook.float() - codebook.float().mean(0)
     squares = codes.square().sum(1)

@@ -124,13 +124,10 @@ class TaskGrammar:
     def decoder_input_ids(self, tokens: torch.LongTensor) -> torch.LongTensor:
         """
         Decoder input for teacher forcing: the task token, then all but the last token, with the parallel token in
-        place of dense tokens in a parallel model.
+        place of dense tokens in a parallel model. Shaped as `tokens`.
 
         Args:
             tokens (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids; no ignore index.
-
-        Returns:
-            `torch.LongTensor` of shape `(batch, length)`.
         """
         start = torch.full_like(tokens[:, :1], self.start_token_id)
         return self.replace_dense_inputs(torch.cat([start, tokens[:, :-1]], dim=1))
@@ -180,15 +177,12 @@ class TaskGrammar:
         mask_tokens: torch.LongTensor | None = None,
     ) -> torch.LongTensor:
         """
-        The sequences of tasks of groups, objects or classes.
+        The sequences of tasks of groups, objects or classes, `(batch, groups * len(group))`.
 
         Args:
             box_tokens (`torch.LongTensor` of shape `(batch, groups, 4)`, *optional*): From [`boxes_to_tokens`].
             class_tokens (`torch.LongTensor` of shape `(batch, groups)`): Vocabulary ids.
             mask_tokens (`torch.LongTensor` of shape `(batch, groups, codes)`, *optional*): From [`codes_to_tokens`].
-
-        Returns:
-            `torch.LongTensor` of shape `(batch, groups * len(group))`.
         """
         groups = class_tokens.new_empty(*class_tokens.shape, len(self.group))
         groups[..., self._slots("class")] = class_tokens[..., None]
