@@ -31,13 +31,13 @@ HEAD = [[COPY, "copy", "modeling_ait._TaskHead.forward", 1], [*IMAGES, 1]]  # th
 MEMORY = [[COPY, "copy", f"modeling_solver_ait.{name}.forward", 2] for name in ("AiTAttention", "AiTCrossAttention")]
 BLOCKS = [READ, "_local_scalar_dense", "modeling_solver_ait.AiTDecoder.forward", 3]
 
-CHOSEN = [READ, "copy", "object_segments_ait.on_host.<locals>.<dictcomp>"]
+CHOSEN = [READ, "copy", "masks_ait.on_host.<locals>.<dictcomp>"]
 MASKS = [
     [READ, "copy", "image_processing_ait.AiTImageProcessor._boxes_and_sizes", 1],
     [READ, "copy", "masks_ait._fetch", 1],
 ]
-KEPT = [SIZE, "nonzero", "object_segments_ait.ObjectPairs.at_least", 1]
-POSSIBLE = [SIZE, "nonzero", "object_segments_ait._best_pairs", 1]
+KEPT = [SIZE, "nonzero", "masks_ait.ObjectPairs.at_least", 1]
+POSSIBLE = [SIZE, "nonzero", "masks_ait.choose_pairs", 1]
 PEOPLE = [READ, "copy", "image_processing_pose_ait.AiTPoseImageProcessor.post_process_pose_estimation", 2]
 POST_PROCESSING = {  # of an image, however many objects it has
     "detection": [KEPT],
@@ -57,10 +57,10 @@ POST_PROCESSING = {  # of an image, however many objects it has
 MAPS = [READ, "_local_scalar_dense", "tokenization_vq.check_values", 1]
 CHECKS = {
     "depth": [MAPS],
-    "object-detection": [[READ, "copy", "object_objective_ait.ObjectObjective._groups.<locals>.<dictcomp>", 4]],
-    "instance-segmentation": [[READ, "copy", "object_objective_ait.ObjectObjective._groups.<locals>.<dictcomp>", 4]],
+    "object-detection": [[READ, "copy", "group_objectives_ait.ObjectObjective._groups.<locals>.<dictcomp>", 4]],
+    "instance-segmentation": [[READ, "copy", "group_objectives_ait.ObjectObjective._groups.<locals>.<dictcomp>", 4]],
     "keypoint-detection": [[READ, "_local_scalar_dense", "tokenization_pose.check_poses", 3]],
-    "semantic-segmentation": [[READ, "copy", "semantic_objective_ait.SemanticObjective.draft", 1]],
+    "semantic-segmentation": [[READ, "copy", "group_objectives_ait.SemanticObjective.draft", 1]],
     "labels": [[READ, "_local_scalar_dense", "tokenization_vq.check_labels", 1]],
     "normals": [MAPS],
 }

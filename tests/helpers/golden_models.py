@@ -22,7 +22,7 @@ from ait_hf.conversion.original import (
     convert_state_dict,
     original_parameter_name,
 )
-from ait_hf.model.objects_ait import Draws
+from ait_hf.model.group_objectives_ait import Draws
 
 
 class ReplayedDraws(Draws):

@@ -35,7 +35,8 @@ def model(request):
 def teacher_forced(model, task, labels):
     """Sequence and full logits of one task, from the plain forward."""
     grammar = model.grammar(task)
-    sequence = model.objectives[task].sequence(labels, model.task_tokenizer(task))
+    objective = model.objectives[task]
+    sequence = objective.complete(objective.draft(labels), model.task_tokenizer(task))
     outputs = model(
         pixel_values=IMAGES,
         decoder_input_ids=grammar.decoder_input_ids(sequence.tokens),
@@ -111,7 +112,8 @@ def test_semantic_sequences(order, supervision):
     labels = dense_labels(SEMANTICS)
     labels[1] = CLASSES[1]  # one class only
     grammar, tokenizer = model.grammar(SEMANTICS), model.tokenizers["segment"]
-    sequence = model.objectives[SEMANTICS].sequence(labels, tokenizer)
+    objective = model.objectives[SEMANTICS]
+    sequence = objective.complete(objective.draft(labels), tokenizer)
     vocabulary = config.vocabulary
     read = sequence.tokens.unflatten(1, (-1, 10))
     learned = sequence.labels.unflatten(1, (-1, 10))
@@ -136,7 +138,8 @@ def test_more_classes_than_groups_keep_the_largest():
     model = dense_model(dense_config((SEMANTICS,), {"num_groups": 2}))
     labels = torch.full((1, SIZE, SIZE), CLASSES[0])
     labels[:, :40], labels[:, 40:50], labels[:, 50:52] = CLASSES[1], CLASSES[2], CLASSES[3]
-    sequence = model.objectives[SEMANTICS].sequence(labels, model.tokenizers["segment"])
+    objective = model.objectives[SEMANTICS]
+    sequence = objective.complete(objective.draft(labels), model.tokenizers["segment"])
     classes = sequence.tokens.unflatten(1, (-1, 10))[0, :, 0] - model.config.vocabulary.classes.start
     assert sorted(classes.tolist()) == [CLASSES[0], CLASSES[1]]
 

@@ -20,7 +20,7 @@ from transformers import (
 from ait_hf import AiTForDenseTokenGeneration
 from ait_hf.conversion.original import convert_original_checkpoint, original_parameter_name
 from ait_hf.hub.remote_code import save_with_remote_code
-from ait_hf.model import object_objective_ait
+from ait_hf.model import group_objectives_ait
 from ait_hf.model.masks_ait import paste_masks
 
 
@@ -209,7 +209,7 @@ def test_joint_training_step_matches_the_released_model(golden_dir, monkeypatch)
     assert [processor.do_normalize for processor in processors.values()] == [True, False]
     draws = [tensors[key] for key in case["draw_order"]]
     draws[-2:] = [drawn[0] for drawn in draws[-2:]]  # drawn for the whole batch of one image
-    monkeypatch.setattr(object_objective_ait, "Draws", lambda generator: ReplayedDraws(draws))
+    monkeypatch.setattr(group_objectives_ait, "Draws", lambda generator: ReplayedDraws(draws))
     labels = {"boxes": tensors["gt_boxes"], "class_labels": tensors["gt_labels"], "masks": tensors["gt_masks"]}
     labels["size"] = torch.tensor(case["config"]["img_shape"])
     logits = []

@@ -68,7 +68,7 @@ def test_depth_losses_match_the_released_head(golden_dir):
         convert_vq_tokenizer_state_dict(weights, model.config.tokenizers["depth"])
     )
     objective, tokenizer = model.objectives["depth"], model.tokenizers["depth"]
-    sequence = objective.sequence(tensors["depth"][:, 0], tokenizer)
+    sequence = objective.complete(objective.draft(tensors["depth"][:, 0]), tokenizer)
     tokens = sequence.tokens
     assert torch.equal(tokens, tensors["target_seq"]) and torch.equal(sequence.labels, tokens)
     assert torch.equal(model.grammar("depth").decoder_input_ids(tokens)[:, 1:], tensors["input_seq"])

@@ -13,8 +13,8 @@ from tiny import mixed_config, tiny_config
 
 from ait_hf import AiTForDenseTokenGeneration, TaskGrammar
 from ait_hf.conversion.vq_tokenizer import convert_vq_tokenizer_state_dict
+from ait_hf.model.group_objectives_ait import BAD, DUPLICATE, OBJECT, Draws, draw_object_groups
 from ait_hf.model.loss_ait import IGNORE_INDEX, dice_loss
-from ait_hf.model.objects_ait import BAD, DUPLICATE, OBJECT, Draws, draw_object_groups
 
 
 MASK_TOKENIZER = {
@@ -92,7 +92,7 @@ def test_variants_of_mask_supervision(golden_dir, case, supervision, name):
 def test_instance_losses_match_the_released_head(golden_dir, case):
     tensors, objective, sequence, tokenizer = replay(golden_model(), golden_dir, case)
     logits = tensors["logits"].requires_grad_()
-    outputs = objective.loss(logits[sequence.supervised], sequence, tokenizer)
+    outputs = objective.loss(logits[sequence.labels != IGNORE_INDEX], sequence, tokenizer)
     assert relative_error(outputs.total.detach(), tensors["loss"]) < 1e-5
     assert relative_error(outputs.parts["class"], tensors["cls_ce"]) < 1e-5
     assert outputs.num_tokens == (tensors["target_seq"] != IGNORE_INDEX).sum()
@@ -128,7 +128,7 @@ def test_detection_sequences_and_loss_match_the_released_head(golden_dir):
     sequence = objective.complete(objective.draft_of_groups(groups, [None] * 3), None)
     assert torch.equal(objective.grammar.decoder_input_ids(sequence.tokens)[:, 1:], tensors["input_seq"])
     assert torch.equal(sequence.labels, tensors["target_seq"])
-    outputs = objective.loss(tensors["logits"][sequence.supervised], sequence, None)
+    outputs = objective.loss(tensors["logits"][sequence.labels != IGNORE_INDEX], sequence, None)
     assert relative_error(outputs.total, tensors["loss"]) < 1e-5
     assert relative_error(outputs.parts["class"], tensors["cls_ce"]) < 1e-5
     assert relative_error(outputs.parts["box"], tensors["bbox_ce"]) < 1e-5

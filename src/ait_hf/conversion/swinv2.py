@@ -3,7 +3,7 @@
 """
 SwinV2 weights of the original AiT code, transformers and timm, as [`AiTSwinv2Backbone`] weights.
 
-What is skipped: tables and masks that follow from the configuration, classification and reconstruction heads, mask tokens.
+What is skipped: tables and masks that follow from the configuration, heads of any kind, mask tokens.
 """
 
 import json
@@ -127,7 +127,7 @@ def convert_swinv2_state_dict(
         config ([`AiTSwinv2Config`]): Architecture of the backbone.
         source (`str`): `"original"`, an AiT checkpoint, with or without the leading `backbone.`; `"timm"`,
             `SwinTransformerV2`; or `"transformers"`, `Swinv2Model`, `Swinv2ForImageClassification`,
-            `Swinv2ForMaskedImageModeling` or `Swinv2Backbone`, which has no final norm: then the result has none either.
+            `Swinv2ForMaskedImageModeling` or `Swinv2Backbone`, which has no final norm: nor has the result.
     """
     rules, skipped = RULES_AND_SKIPPED[source]
     if source == "original":

@@ -3,6 +3,7 @@
 """Configuration of AiT: the architecture is declared here once, and every id range is derived from it."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -209,29 +210,21 @@ class Vocabulary:
 
     def slot_range(self, slot: str) -> range:
         """Ids that a slot of this kind may take (`"class"` without the noise class)."""
-        if slot == "coordinate":
-            return self.coordinates
-        if slot == "class":
-            return self.classes
-        return self.codebooks[slot]
+        return {"coordinate": self.coordinates, "class": self.classes, **self.codebooks}[slot]
 
 
-def _default_tokenizers() -> dict[str, dict]:
-    return {"depth": {}}
-
-
-def _default_tasks() -> dict[str, dict]:
-    return {
-        "depth": {
-            "task_id": 2,
-            "slots": ["depth"],
-            "output_type": "depth",
-            "grid_size": [15, 15],
-            "image_size": [480, 480],
-            "soft_temperature": 0.8,
-            "auxiliary_loss": "silog",
-        }
+DEFAULT_TOKENIZERS = {"depth": {}}
+DEFAULT_TASKS = {
+    "depth": {
+        "task_id": 2,
+        "slots": ["depth"],
+        "output_type": "depth",
+        "grid_size": [15, 15],
+        "image_size": [480, 480],
+        "soft_temperature": 0.8,
+        "auxiliary_loss": "silog",
     }
+}
 
 
 @strict
@@ -306,8 +299,8 @@ class AiTConfig(PreTrainedConfig):
         if isinstance(self.backbone_config, dict) and self.backbone_config.get("model_type") == "ait_swinv2":
             # This module's class, also where another copy of it (remote code) is the registered one.
             self.backbone_config = AiTSwinv2Config.from_dict(self.backbone_config)
-        tokenizers = _default_tokenizers() if self.tokenizers is None else self.tokenizers
-        tasks = _default_tasks() if self.tasks is None else self.tasks
+        tokenizers = DEFAULT_TOKENIZERS if self.tokenizers is None else self.tokenizers
+        tasks = DEFAULT_TASKS if self.tasks is None else self.tasks
         self.tokenizers = {name: _tokenizer_arguments(name, arguments) for name, arguments in tokenizers.items()}
         self.tasks = {name: asdict(AiTTaskConfig(**arguments)) for name, arguments in tasks.items()}
         self.codebooks = [list(pair) for pair in self.codebooks]
@@ -402,78 +395,64 @@ class AiTConfig(PreTrainedConfig):
         if len(set(task_ids)) != len(task_ids) or any(not 0 <= i < self.num_task_ids for i in task_ids):
             raise ValueError(f"Task ids must differ and lie in 0..{self.num_task_ids - 1}, got {task_ids}.")
         for name in self.tasks:
-            self._validate_task(name)
+            for problem in self._problems(name):
+                raise ValueError(f"Task {name!r}{problem}")
 
-    def _validate_task(self, name: str):
+    def _problems(self, name: str) -> Iterator[str]:
+        """What is wrong with a task's declaration, to be said behind its name; only the first is sure to make sense."""
         task = self.task(name)
         known = {"coordinate", "class", *dict(self.codebooks)}
         if unknown := [slot for slot in task.slots if slot not in known]:
-            raise ValueError(f"Task {name!r} has unknown slots {unknown}: choose from {sorted(known)}.")
+            yield f" has unknown slots {unknown}: choose from {sorted(known)}."
         dense = [slot for slot in task.slots if slot not in ("coordinate", "class")]
         if len(dense) > 1 or bool(dense) != (task.grid_size is not None):
-            raise ValueError(f"Task {name!r} needs grid_size exactly if it has a dense block, and at most one block.")
+            yield " needs grid_size exactly if it has a dense block, and at most one block."
         if dense and dense[0] not in self.tokenizers:
-            raise ValueError(f"Task {name!r} writes {dense[0]!r} codes, but there is no tokenizer of that name.")
+            yield f" writes {dense[0]!r} codes, but there is no tokenizer of that name."
         if "coordinate" in task.slots and not self.num_coordinate_bins:
-            raise ValueError(f"Task {name!r} has coordinates: set num_coordinate_bins above 0.")
+            yield " has coordinates: set num_coordinate_bins above 0."
         if "class" in task.slots and not self.num_classes:
-            raise ValueError(f"Task {name!r} has classes: set num_classes above 0.")
-        if task.class_range is not None and not (
-            len(task.class_range) == 2 and 0 <= task.class_range[0] < task.class_range[1] <= self.num_classes
-        ):
-            raise ValueError(
-                f"Task {name!r}: class_range is [first, behind the last] within the {self.num_classes} classes, got "
-                f"{task.class_range}."
-            )
+            yield " has classes: set num_classes above 0."
+        bounds = task.class_range
+        if bounds is not None and not (len(bounds) == 2 and 0 <= bounds[0] < bounds[1] <= self.num_classes):
+            yield f": class_range is [first, behind the last] within the {self.num_classes} classes, got {bounds}."
         if task.output_type not in (None, *OUTPUT_RULES):
-            types = tuple(OUTPUT_RULES)
-            raise ValueError(f"Task {name!r}: output_type is one of {types} or None, got {task.output_type!r}.")
+            yield f": output_type is one of {tuple(OUTPUT_RULES)} or None, got {task.output_type!r}."
         rules = OUTPUT_RULES.get(task.output_type, UNDECLARED)
-        self._validate_output(name, task, dense, rules)
+        yield from self._output_problems(task, dense, rules, len(self.classes(name)))
         losses = rules.auxiliary_loss if dense else ()
         if task.auxiliary_loss not in (None, *losses):
-            raise ValueError(f"Task {name!r}: auxiliary_loss is one of {losses} or None, got {task.auxiliary_loss!r}.")
+            yield f": auxiliary_loss is one of {losses} or None, got {task.auxiliary_loss!r}."
         for field_name in ("object_order", "mask_supervision"):
             value, allowed = getattr(task, field_name), getattr(rules, field_name)
             if value not in allowed:
-                raise ValueError(f"Task {name!r}: {field_name} is one of {allowed}, got {value!r}.")
-        block = math.prod(task.grid_size) if dense else 0
+                yield f": {field_name} is one of {allowed}, got {value!r}."
+        block, longest = math.prod(task.grid_size) if dense else 0, self.max_position_embeddings
         length = task.num_groups * (len(task.slots) - len(dense) + block)
-        if not 0 < length <= self.max_position_embeddings:
-            raise ValueError(
-                f"Task {name!r} has {length} tokens; it needs at least 1 and at most max_position_embeddings "
-                f"({self.max_position_embeddings})."
-            )
+        if not 0 < length <= longest:
+            yield f" has {length} tokens; it needs at least 1 and at most max_position_embeddings ({longest})."
 
-    def _validate_output(self, name: str, task: AiTTaskConfig, dense: list[str], rules: OutputRules):
-        """The slots that each type of output needs."""
+    def _output_problems(
+        self, task: AiTTaskConfig, dense: list[str], rules: OutputRules, num_classes: int
+    ) -> Iterator[str]:
+        """Of the slots that each type of output needs, and the tokenizer behind them."""
         if rules.is_one_block and (task.num_groups != 1 or task.slots != dense):
-            raise ValueError(f"Task {name!r}: a {task.output_type} output is one dense block and nothing else.")
-        if task.output_type == "objects" and (
-            task.slots[:4] != ["coordinate"] * 4 or sorted(task.slots[4:]) != sorted(["class", *dense])
-        ):
-            raise ValueError(
-                f"Task {name!r}: an object is four coordinates, then a class and, before or after it, a mask."
-            )
-        num_classes = len(self.classes(name))
-        if task.output_type == "semantic":
-            if not dense or task.slots != ["class", *dense]:
-                raise ValueError(
-                    f"Task {name!r}: a group of a semantic output is a class, then the codes of its mask."
-                )
-            if task.num_groups > num_classes:
-                raise ValueError(f"Task {name!r} has {task.num_groups} groups for {num_classes} classes: take fewer.")
+            yield f": a {task.output_type} output is one dense block and nothing else."
+        is_object = task.slots[:4] == ["coordinate"] * 4 and sorted(task.slots[4:]) == sorted(["class", *dense])
+        if task.output_type == "objects" and not is_object:
+            yield ": an object is four coordinates, then a class and, before or after it, a mask."
+        if task.output_type == "semantic" and (not dense or task.slots != ["class", *dense]):
+            yield ": a group of a semantic output is a class, then the codes of its mask."
+        if task.output_type == "semantic" and task.num_groups > num_classes:
+            yield f" has {task.num_groups} groups for {num_classes} classes: take fewer."
         if not dense:
             return
         tokenizer = self.tokenizers[dense[0]]
         if tokenizer.get("tokenizer_type", DEFAULT_TOKENIZER_TYPE) != rules.tokenizer_type:
-            raise ValueError(f"Task {name!r} needs a tokenizer of type {rules.tokenizer_type!r} behind {dense[0]!r}.")
+            yield f" needs a tokenizer of type {rules.tokenizer_type!r} behind {dense[0]!r}."
         if rules.tokenizer_type == "pose" and list(task.grid_size) != [1, tokenizer["num_tokens"]]:
-            raise ValueError(
-                f"Task {name!r}: grid_size must be [1, {tokenizer['num_tokens']}], the codes of a pose, got "
-                f"{task.grid_size}."
-            )
+            yield f": grid_size must be [1, {tokenizer['num_tokens']}], the codes of a pose, got {task.grid_size}."
         if task.output_type == "label_map" and (
             tokenizer["loss_type"] != "cross_entropy" or tokenizer["out_channels"] != num_classes
         ):
-            raise ValueError(f"Task {name!r} needs a tokenizer of label maps of {num_classes} classes.")
+            yield f" needs a tokenizer of label maps of {num_classes} classes."

@@ -25,18 +25,16 @@ class AiTSwinv2Config(BackboneConfigMixin, PreTrainedConfig):
         shifted_stages (list of `bool`, defaults to `(True, True, False, False)`):
             Whether every second block of the stage shifts its windows by half a window. The released 480-pixel models
             shift in stages 1 and 2; the 640-pixel models shift everywhere, also where one window covers the map.
-        pretrained_window_sizes (list of `int`, defaults to `(12, 12, 12, 6)`):
-            Window of each stage in pre-training, which normalises the coordinates that the position-bias network
-            sees; 0 means the stage's own window.
+        pretrained_window_sizes (list of `int`, defaults to `(12, 12, 12, 6)`): Window of each stage in pre-training,
+            which normalises the coordinates that the position-bias network sees; 0 means the stage's own window.
         mlp_ratio (`float`, defaults to 4.0): Hidden width of a block's MLP, as a multiple of its channels.
         drop_path_rate (`float`, defaults to 0.1):
             Stochastic depth of the last block; rises linearly from 0 in the first block. In [0, 1).
         hidden_act (`str`, defaults to `"gelu"`): Activation of the MLPs.
         initializer_range (`float`, defaults to 0.02): Standard deviation of newly initialised weights.
         layer_norm_eps (`float`, defaults to 1e-6): Epsilon of every layer norm.
-        cosine_eps (`float`, defaults to 5e-5):
-            Added to the norms of queries and keys in cosine attention. Checkpoints of transformers and timm were
-            trained with next to nothing (1e-12).
+        cosine_eps (`float`, defaults to 5e-5): Added to the norms of queries and keys in cosine attention. Checkpoints
+            of transformers and timm were trained with next to nothing (1e-12).
         out_features (list of `str`, *optional*), out_indices (list of `int`, *optional*):
             Which maps to return, out of `"stem"`, `"stage1"`, ... The last stage by default.
 

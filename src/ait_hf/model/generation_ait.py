@@ -10,20 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
-from transformers.generation import (
-    EpsilonLogitsWarper,
-    EtaLogitsWarper,
-    GenerateEncoderDecoderOutput,
-    GenerationMode,
-    MaxLengthCriteria,
-    MinPLogitsWarper,
-    StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopHLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
-)
+from transformers import generation as library
+from transformers.generation import GenerationMode, StoppingCriteriaList
 
 from .caching_ait import CACHE_NAME, new_cache
 from .quantization_ait import token_entropy
@@ -41,14 +29,14 @@ AIT_SETTINGS = {
 }
 # What sampling does to scores, unlike other processors: a soft token is what the model holds likely, sampled or not.
 SAMPLING_WARPERS = (
-    EpsilonLogitsWarper,
-    EtaLogitsWarper,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopHLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
+    library.EpsilonLogitsWarper,
+    library.EtaLogitsWarper,
+    library.MinPLogitsWarper,
+    library.TemperatureLogitsWarper,
+    library.TopHLogitsWarper,
+    library.TopKLogitsWarper,
+    library.TopPLogitsWarper,
+    library.TypicalLogitsWarper,
 )
 
 
@@ -91,7 +79,7 @@ class AiTGenerationConfig(GenerationConfig):
 
 
 @dataclass
-class AiTGenerateOutput(GenerateEncoderDecoderOutput):
+class AiTGenerateOutput(library.GenerateEncoderDecoderOutput):
     """
     What `generate()` returns.
 
@@ -158,7 +146,7 @@ class TaskGrammarLogitsProcessor(LogitsProcessor):
         allowed = self.grammar.slot_range(slot)
         restricted = torch.full_like(scores, -torch.inf)
         restricted[:, allowed.start : allowed.stop] = scores[:, allowed.start : allowed.stop]
-        if slot == "class" and self.grammar.chooses_classes_once:
+        if slot == "class" and self.grammar.task.output_type == "semantic":  # its mask shows all there is of a class
             (position,) = self.grammar.slot_positions("class")
             restricted.scatter_(1, input_ids[:, 1 + position :: len(self.grammar.group)], -torch.inf)
         return restricted
@@ -257,12 +245,10 @@ class AiTGenerationMixin(GenerationMixin):
 
     @staticmethod
     def _sequence_length(grammar: TaskGrammar, generation_config: GenerationConfig) -> int:
-        num_groups = generation_config.num_objects
-        if num_groups is None:
-            return grammar.length
-        if not 1 <= num_groups <= grammar.task.num_groups:
-            raise ValueError(f"num_objects must lie in 1..{grammar.task.num_groups}, got {num_groups}.")
-        return num_groups * len(grammar.group)
+        longest, num_groups = grammar.task.num_groups, generation_config.num_objects
+        if num_groups is not None and not 1 <= num_groups <= longest:
+            raise ValueError(f"num_objects must lie in 1..{longest}, got {num_groups}.")
+        return (longest if num_groups is None else num_groups) * len(grammar.group)
 
     def _maybe_prepare_encoder_kwargs_for_generation(
         self, inputs_tensor, model_kwargs, model_input_name, generation_config
@@ -302,7 +288,7 @@ class AiTGenerationMixin(GenerationMixin):
         length = min(limit, self._sequence_length(grammar, generation_config))
         loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, length, model_kwargs)
         # The loop knows its length; asking the device for it at every step would make the host wait.
-        criteria = StoppingCriteriaList(c for c in stopping_criteria if not isinstance(c, MaxLengthCriteria))
+        criteria = StoppingCriteriaList(c for c in stopping_criteria if not isinstance(c, library.MaxLengthCriteria))
         if synced_gpus and (criteria or generation_config.stop_below_score is not None):
             raise ValueError(
                 "A model that is sharded over processes takes as many steps on each of them: leave out stop_below_score and "
@@ -327,14 +313,12 @@ class AiTGenerationMixin(GenerationMixin):
     @staticmethod
     def _is_complete(outputs: AiTGenerateOutput, grammar: TaskGrammar) -> bool:
         """Whether the sequence consists of whole groups, all of which were generated."""
-
-        def count(values: torch.Tensor | None) -> int:
-            return 0 if values is None else values.shape[1]
-
         groups, rest = divmod(outputs.sequences.shape[1] - 1, len(grammar.group))
-        num_dense = groups * (0 if grammar.codebook is None else len(grammar.slot_positions(grammar.codebook)))
-        num_classes = groups * len(grammar.slot_positions("class"))
-        return not rest and count(outputs.soft_tokens) == num_dense and count(outputs.class_scores) == num_classes
+        written = {grammar.codebook: outputs.soft_tokens, "class": outputs.class_scores}
+        return not rest and all(
+            groups * grammar.group.count(slot) == (0 if values is None else values.shape[1])
+            for slot, values in written.items()
+        )
 
     def detokenize(
         self,
@@ -344,20 +328,16 @@ class AiTGenerationMixin(GenerationMixin):
         temperature: float | None = None,
     ) -> torch.FloatTensor:
         """
-        Turns the codes of a finished sequence into the task's dense output.
+        Turns the codes of a finished sequence into the task's dense output: (batch, height, width) for a task with one
+        group (depth: metres), else (batch, groups, height, width). Maps of several channels are (batch, channels,
+        height, width), those of label maps being logits of the classes; poses (batch, joints, 2), pixels of the
+        tokenizer's crop.
 
         Args:
-            outputs ([`AiTGenerateOutput`]): From `generate()`.
+            outputs ([`AiTGenerateOutput`]): From `generate()`; `ValueError` if the task has no dense slots, or the
+                sequence is not complete.
             task (`str`, *optional*), soft (`bool`, *optional*), temperature (`float`, *optional*): As given to
                 `generate()` by default. `soft=False` decodes the most likely codes.
-
-        Returns:
-            `torch.FloatTensor`: (batch, height, width) for a task with one group (depth: metres), else (batch, groups,
-            height, width). Maps of several channels are (batch, channels, height, width), those of label maps being
-            logits of the classes; poses (batch, joints, 2), pixels of the tokenizer's crop.
-
-        Raises:
-            ValueError: The task has no dense slots, or the sequence is not complete.
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
         if not (outputs.soft_detokenizer if soft is None else soft):
@@ -373,12 +353,9 @@ class AiTGenerationMixin(GenerationMixin):
         1 where all are equally likely. Same shape as `detokenize()` gives.
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
-        batch_size, (rows, columns) = soft_tokens.shape[0], grammar.task.grid_size
         ratio = self.task_tokenizer(grammar.name).config.downsample_ratio
-        entropy = token_entropy(soft_tokens).reshape(batch_size, -1, rows, columns)
-        maps = nn.functional.interpolate(
-            entropy, size=(rows * ratio, columns * ratio), mode="bilinear", align_corners=False
-        )
+        entropy = token_entropy(soft_tokens).unflatten(1, (-1, *grammar.task.grid_size))
+        maps = nn.functional.interpolate(entropy, size=[s * ratio for s in entropy.shape[-2:]], mode="bilinear")
         return maps.squeeze(1) if grammar.is_one_map else maps
 
     def _complete_soft_tokens(self, outputs, task) -> tuple[TaskGrammar, torch.FloatTensor]:
@@ -404,10 +381,9 @@ class _DecodingLoop:
         self.sequences = input_ids
         self.cache = model_kwargs.pop(CACHE_NAME, None)
         self.encoder_outputs = model_kwargs.pop("encoder_outputs")
-        model_kwargs.pop("use_cache", None)
-        model_kwargs.pop("logits_to_keep", None)
         self.attention_mask = model_kwargs.pop("decoder_attention_mask", None)  # of a given prefix
-        self.model_kwargs = model_kwargs
+        own = ("use_cache", "logits_to_keep")
+        self.model_kwargs = {name: value for name, value in model_kwargs.items() if name not in own}
         self.restrict = TaskGrammarLogitsProcessor(grammar)
         self.soften = SoftTokenLogitsProcessor(grammar)
         self.warp = logits_processor
@@ -419,7 +395,9 @@ class _DecodingLoop:
         self.num_read = 0 if self.cache is None else int(self.cache.get_seq_length())  # inputs that the cache holds
         self.num_forwards = 0
         self.soft_tokens, self.class_scores, self.class_logits, self.scores, self.logits = [], [], [], [], []
-        self.decoder_attentions, self.cross_attentions, self.decoder_hidden_states = [], [], []
+        names = ("decoder_attentions", "cross_attentions") if generation_config.output_attentions else ()
+        names += ("decoder_hidden_states",) if generation_config.output_hidden_states else ()
+        self.recorded = dict.fromkeys(names, ())  # of every pass
         compiled = model._valid_auto_compile_criteria({CACHE_NAME: self.cache}, generation_config)
         self.compiled_call = model.get_compiled_call(generation_config.compile_config) if compiled else None
 
@@ -464,7 +442,7 @@ class _DecodingLoop:
         self.num_forwards += 1
         if self.cache is not None:
             self.num_read += ids.shape[1]
-        self._record(outputs)
+        self.recorded = {name: (*values, getattr(outputs, name)) for name, values in self.recorded.items()}
         return outputs.logits.to(dtype=torch.float32, copy=True)
 
     def _soft_inputs(self) -> torch.FloatTensor | None:
@@ -478,13 +456,6 @@ class _DecodingLoop:
         nothing = torch.zeros_like(self.soft_tokens[-1])
         return torch.cat([next(recent) if soft else nothing for soft in is_soft], dim=1)
 
-    def _record(self, outputs) -> None:
-        if self.settings.output_attentions:
-            self.decoder_attentions.append(outputs.decoder_attentions)
-            self.cross_attentions.append(outputs.cross_attentions)
-        if self.settings.output_hidden_states:
-            self.decoder_hidden_states.append(outputs.decoder_hidden_states)
-
     def _decide_dense(self, logits: torch.FloatTensor) -> None:
         """A run of dense slots, (batch, n, vocab_size) logits: keeps their distributions."""
         codes = self.grammar.code_range
@@ -493,9 +464,7 @@ class _DecodingLoop:
             processed = self.process(self.sequences, raw[:, 0])[:, None] if self.process else raw
             code_logits = processed[..., codes.start : codes.stop]
             self.soft_tokens.append(code_logits.softmax(-1))
-            scores = None
-            if self.settings.output_scores:
-                scores = self.soften(self.sequences, processed.flatten(0, 1)).view_as(raw)
+            scores = self.soften(self.sequences, processed.flatten(0, 1)) if self.settings.output_scores else None
             self._append(raw, scores, code_logits.argmax(-1) + codes.start)
 
     def _decide_sparse(self, logits: torch.FloatTensor) -> None:
@@ -506,30 +475,27 @@ class _DecodingLoop:
         else:
             tokens = scores.argmax(-1, keepdim=True)
         if self.grammar.slot(self.position) == "class":
-            self.class_logits.append(self._class_logits(logits))
-            chosen = tokens - self.grammar.vocabulary.classes.start
-            self.class_scores.append(self.class_logits[-1].softmax(-1).gather(1, chosen))
+            # Of the classes, -inf for those that the task does not have, and, last, of noise (reference §6).
+            own, classes, noise = (
+                self.grammar.classes,
+                self.grammar.vocabulary.classes,
+                self.grammar.vocabulary.noise_id,
+            )
+            padding = (own.start - classes.start, classes.stop - own.stop)
+            known = nn.functional.pad(logits[:, own.start : own.stop], padding, value=-torch.inf)
+            self.class_logits.append(torch.cat([known, logits[:, noise : noise + 1]], dim=-1))
+            self.class_scores.append(self.class_logits[-1].softmax(-1).gather(1, tokens - classes.start))
             lowest = self.settings.stop_below_score
             if lowest is not None and (self.class_scores[-1] < lowest).all():
-                self.length = min(self.length, self.grammar.group_end(self.position))
-        self._append(logits[:, None], scores[:, None], tokens)
-
-    def _class_logits(self, logits: torch.FloatTensor) -> torch.FloatTensor:
-        """
-        Logits of the classes (-inf for those that the task does not have) and, last, noise, among which a class's score is
-        a probability (reference §6).
-        """
-        vocabulary, own = self.grammar.vocabulary, self.grammar.classes
-        classes = torch.full_like(logits[:, vocabulary.classes.start : vocabulary.classes.stop], -torch.inf)
-        inside = slice(own.start - vocabulary.classes.start, own.stop - vocabulary.classes.start)
-        classes[:, inside] = logits[:, own.start : own.stop]
-        return torch.cat([classes, logits[:, vocabulary.noise_id : vocabulary.noise_id + 1]], dim=-1)
+                of_group = len(self.grammar.group)
+                self.length = min(self.length, (self.position // of_group + 1) * of_group)
+        self._append(logits[:, None], scores, tokens)
 
     def _append(self, logits: torch.FloatTensor, scores: torch.FloatTensor | None, tokens: torch.LongTensor) -> None:
         if self.settings.output_logits:
             self.logits += logits.unbind(1)
         if self.settings.output_scores:
-            self.scores += scores.unbind(1)
+            self.scores += scores.view_as(logits).unbind(1)
         self.sequences = torch.cat([self.sequences, tokens], dim=1)
 
     def is_stopped(self, criteria: StoppingCriteriaList, num_new: int) -> bool:
@@ -548,9 +514,6 @@ class _DecodingLoop:
             logits=tuple(self.logits) if settings.output_logits else None,
             encoder_attentions=self.encoder_outputs.attentions if settings.output_attentions else None,
             encoder_hidden_states=self.encoder_outputs.hidden_states if settings.output_hidden_states else None,
-            decoder_attentions=tuple(self.decoder_attentions) if settings.output_attentions else None,
-            cross_attentions=tuple(self.cross_attentions) if settings.output_attentions else None,
-            decoder_hidden_states=tuple(self.decoder_hidden_states) if settings.output_hidden_states else None,
             soft_tokens=torch.cat(self.soft_tokens, dim=1) if self.soft_tokens else None,
             class_scores=torch.cat(self.class_scores, dim=1) if self.class_scores else None,
             class_logits=torch.stack(self.class_logits, dim=1) if self.class_logits else None,
@@ -558,5 +521,6 @@ class _DecodingLoop:
             task=self.grammar.name,
             soft_detokenizer=settings.soft_detokenizer,
             soft_temperature=task.soft_temperature if settings.soft_temperature is None else settings.soft_temperature,
+            **self.recorded,
             **{CACHE_NAME: self.cache},
         )

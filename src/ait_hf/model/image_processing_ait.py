@@ -23,8 +23,8 @@ from transformers.modeling_outputs import DepthEstimatorOutput, ModelOutput
 from transformers.processing_utils import ImagesKwargs, Unpack
 
 from .image_reading_ait import rgb_image, upright_image
-from .masks_ait import PastedMask
-from .object_segments_ait import (
+from .masks_ait import (
+    PastedMask,
     choose_pairs,
     draw_segments,
     masks_of_pairs,
@@ -107,10 +107,9 @@ class AiTImageProcessor(TorchvisionBackend):
         return super().resize(image, size, **kwargs)
 
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width, before padding, of an image of that height and width in the model's input.
-
-        Raises:
-            ValueError: If `size` is neither `height` and `width` nor `max_height` and `max_width`.
+        """
+        Height and width, before padding, of an image of that height and width in the model's input; `ValueError` if
+        `size` is neither `height` and `width` nor `max_height` and `max_width`.
         """
         if not self.do_resize:
             return height, width
@@ -124,11 +123,7 @@ class AiTImageProcessor(TorchvisionBackend):
         )
 
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of the model's input, padding included.
-
-        Raises:
-            ValueError: If they depend on the images.
-        """
+        """Height and width of the model's input, padding included; `ValueError` if they depend on the images."""
         frame = self.pad_size if self.do_pad else self.size if self.do_resize else None
         if frame is None or not (frame.height and frame.width):
             raise ValueError(
@@ -142,9 +137,7 @@ class AiTImageProcessor(TorchvisionBackend):
         return super().rescale_and_normalize(images.to(torch.float32), *args, **kwargs)
 
     def post_process_depth_estimation(
-        self,
-        outputs: DepthEstimatorOutput,
-        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+        self, outputs: DepthEstimatorOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None = None
     ) -> list[dict[str, torch.Tensor]]:
         """
         Depth maps at the sizes of the original images.
@@ -152,34 +145,24 @@ class AiTImageProcessor(TorchvisionBackend):
         Args:
             outputs: Output of a depth model: `predicted_depth` `(batch, h, w)` in metres and, where the model gives
                 it, `uncertainty` of the same shape in 0..1.
-            target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor. Without it the
-                maps keep their size.
+            target_sizes: `(height, width)` of every original image (`ValueError` for another number), a list or a
+                tensor. Without it the maps keep their size.
 
         Returns:
             One dictionary per image: `predicted_depth` `(height, width)`, float32, metres, and `uncertainty`
             `(height, width)`, float32, 0..1, where the output has it. Both are resized bilinearly.
-
-        Raises:
-            ValueError: If the number of sizes is not the batch size.
         """
         maps = {"predicted_depth": outputs.predicted_depth, "uncertainty": getattr(outputs, "uncertainty", None)}
         maps = {name: values.to(torch.float32) for name, values in maps.items() if values is not None}
         sizes = _height_and_width(target_sizes, len(maps["predicted_depth"]), "depth maps")
-        return [
-            {name: self._resize_map(values[index], size) for name, values in maps.items()}
-            for index, size in enumerate(sizes)
-        ]
 
-    @staticmethod
-    def _resize_map(values: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
-        if size is None:
-            return values
-        return F.interpolate(values[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+        def resized(values: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+            return values if size is None else F.interpolate(values[None, None], size, mode="bilinear")[0, 0]
+
+        return [{name: resized(maps[name][index], size) for name in maps} for index, size in enumerate(sizes)]
 
     def post_process_dense_prediction(
-        self,
-        outputs: ModelOutput,
-        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+        self, outputs: ModelOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None = None
     ) -> list[dict[str, torch.Tensor]]:
         """
         Maps of a task of your own at the sizes of the original images.
@@ -187,16 +170,12 @@ class AiTImageProcessor(TorchvisionBackend):
         Args:
             outputs: Output of a task whose output is a map: `predicted_map` `(batch, channels, h, w)` in the unit of
                 the task's tokenizer, and `uncertainty` `(batch, h, w)` in 0..1.
-            target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor. Without it the
-                maps keep their size, padding included.
+            target_sizes: As for [`~AiTImageProcessor.post_process_depth_estimation`]; without it padding stays.
 
         Returns:
             One dictionary per image: `predicted_map` `(channels, height, width)` and `uncertainty` `(height, width)`,
-            float32. Padding is left out, then both are resized bilinearly, each channel by itself.
-
-        Raises:
-            ValueError: If the number of sizes is not the batch size, or this processor's settings do not tell where
-                an image lies in the model's input.
+            float32. Padding is left out, then both are resized bilinearly, each channel by itself; `ValueError` if
+            this processor's settings do not tell where an image lies in the model's input.
         """
         # Resized together: the uncertainty as one more channel.
         maps = torch.cat([outputs.predicted_map.float(), outputs.uncertainty.float()[:, None]], dim=1)
@@ -216,18 +195,14 @@ class AiTImageProcessor(TorchvisionBackend):
         Args:
             outputs: Output of a semantic task: `class_maps` `(batch, num_classes, h, w)`, scores in 0..1; or, of another
                 model, `logits` of that shape, whose softmax are the scores.
-            target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor. Without it the
-                maps keep their size, padding included.
+            target_sizes: As for [`~AiTImageProcessor.post_process_depth_estimation`]; without it padding stays.
             return_segmentation_scores: Also return the resized scores.
 
         Returns:
-            For every image `(height, width)`, int64, numbers of the model's classes (`id2label`). Padding is left
-            out, then the scores are resized bilinearly, one class at a time. With `return_segmentation_scores`, this is
-            the `segmentation` of an output that has `segmentation_scores` `(num_classes, height, width)`, float32.
-
-        Raises:
-            ValueError: If the number of sizes is not the batch size, or this processor's settings do not tell where
-                an image lies in the model's input.
+            For every image `(height, width)`, int64, numbers of the model's classes (`id2label`). Padding is left out,
+            then the scores are resized bilinearly, one class at a time. With `return_segmentation_scores`, this is the
+            `segmentation` of an output that has `segmentation_scores` `(num_classes, height, width)`, float32. Errors
+            are those of [`~AiTImageProcessor.post_process_dense_prediction`].
         """
         class_maps = getattr(outputs, "class_maps", None)
         class_maps = outputs.logits.float().softmax(1) if class_maps is None else class_maps.float()
@@ -268,7 +243,8 @@ class AiTImageProcessor(TorchvisionBackend):
         top_k: int | None = None,
     ) -> list[dict[str, torch.Tensor]]:
         """
-        Detected objects in the original images.
+        Detected objects in the original images. Raises `ValueError` if the number of sizes is not the batch size,
+        `top_k` is below 1, or this processor's settings do not tell where an image lies in the model's input.
 
         Args:
             outputs: Output of a model of objects: `pred_boxes` `(batch, objects, 4)`, x1, y1, x2, y2 relative to the
@@ -285,10 +261,6 @@ class AiTImageProcessor(TorchvisionBackend):
             One dictionary per image, its objects in the model's order, or with `top_k` the best first: `scores`
             `(n,)` in 0..1, `labels` `(n,)` int64, `boxes` `(n, 4)` float32, x1 <= x2 and y1 <= y2 in pixels of the
             original image, not clipped to it. Without `target_sizes`, the boxes stay relative to the model's input.
-
-        Raises:
-            ValueError: If the number of sizes is not the batch size, `top_k` is below 1, or this processor's settings
-                do not tell where an image lies in the model's input.
         """
         boxes = outputs.pred_boxes.float()
         if target_sizes is not None:
@@ -296,11 +268,11 @@ class AiTImageProcessor(TorchvisionBackend):
             boxes = torch.stack([self._to_pixels(*pair) for pair in zip(boxes, sizes)])
         first, second = boxes[..., :2], boxes[..., 2:]
         boxes = torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=-1)
-        results = []
-        for index, corners in enumerate(boxes):
-            pairs = choose_pairs(outputs, index, threshold, top_k)
-            results.append({"scores": pairs.scores, "labels": pairs.labels, "boxes": corners[pairs.objects]})
-        return results
+        pairs = [choose_pairs(outputs, index, threshold, top_k) for index in range(len(boxes))]
+        return [
+            {"scores": of_image.scores, "labels": of_image.labels, "boxes": corners[of_image.objects]}
+            for of_image, corners in zip(pairs, boxes)
+        ]
 
     def post_process_instance_segmentation(
         self,
@@ -314,7 +286,9 @@ class AiTImageProcessor(TorchvisionBackend):
         top_k: int | None = None,
     ) -> list[dict]:
         """
-        Segmented objects in the original images, best first.
+        Segmented objects in the original images, best first. Errors are those of
+        [`~AiTImageProcessor.post_process_object_detection`], and `ValueError` if there are no masks, or both run
+        lengths and binary maps are asked for.
 
         Args:
             outputs: As for [`~AiTImageProcessor.post_process_object_detection`], and `pred_masks`
@@ -334,10 +308,6 @@ class AiTImageProcessor(TorchvisionBackend):
             One dictionary per image. `segmentation` is a map `(height, width)`, int32, of segment ids, -1 where there
             is none, or what was asked for in its place. `segments_info` is a list with `id` (0, 1, ...), `label_id`,
             `was_fused` (always False) and `score` of every segment. Objects without a pixel are left out.
-
-        Raises:
-            ValueError: As for [`~AiTImageProcessor.post_process_object_detection`], or if there are no masks, or both
-                run lengths and binary maps are asked for.
         """
         if return_coco_annotation and return_binary_maps:
             raise ValueError("Ask for run lengths (return_coco_annotation) or for return_binary_maps, not for both.")
@@ -351,10 +321,10 @@ class AiTImageProcessor(TorchvisionBackend):
             elif return_binary_maps:
                 segmentation, segments = overlapping_segments(pairs, paste, PastedMask.whole)
                 segmentation = torch.stack(segmentation) if segments else boxes.new_zeros(0, *size, dtype=torch.bool)
-                segmentation = segmentation.to(outputs.pred_masks.device, non_blocking=True)
             else:
                 segmentation = torch.full(size, -1, dtype=torch.int32)
                 segments = draw_segments(segmentation, pairs, paste, overlap_mask_area_threshold)
+            if not return_coco_annotation:
                 segmentation = segmentation.to(outputs.pred_masks.device, non_blocking=True)
             results.append({"segmentation": segmentation, "segments_info": segments})
         return results
@@ -370,22 +340,14 @@ class AiTImageProcessor(TorchvisionBackend):
         """
         The mask of every object in the original images as run lengths, for COCO's results format.
 
-        Masks may overlap and be empty: those of the objects that
-        `post_process_object_detection(outputs, score_threshold, top_k=top_k)` returns, in its order. One at a time is
-        unpacked, each object's once.
+        Masks may overlap and be empty: those of the objects that `post_process_object_detection(outputs,
+        score_threshold, top_k=top_k)` returns, in its order, for every image a list of run lengths, see
+        [`~ait_hf.model.masks_ait.masks_to_rle`]. One at a time is unpacked, each object's once.
 
         Args:
-            outputs: As for [`~AiTImageProcessor.post_process_instance_segmentation`].
-            target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor.
+            outputs, target_sizes, top_k: As for [`~AiTImageProcessor.post_process_instance_segmentation`].
             threshold: Least value of a mask that belongs to the object, above 0.
             score_threshold: Least score of an object.
-            top_k: As for [`~AiTImageProcessor.post_process_object_detection`].
-
-        Returns:
-            For every image a list of run lengths, see [`~ait_hf.model.masks_ait.masks_to_rle`].
-
-        Raises:
-            ValueError: As for [`~AiTImageProcessor.post_process_instance_segmentation`].
         """
         results, chosen_from = [], on_host(outputs, top_k)
         for index, (boxes, size) in enumerate(self._boxes_and_sizes(outputs, target_sizes)):
@@ -397,8 +359,7 @@ class AiTImageProcessor(TorchvisionBackend):
     def _boxes_and_sizes(
         self, outputs: ModelOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None
     ) -> list[tuple[torch.Tensor, tuple[int, int]]]:
-        """Of every image of objects with masks: boxes as predicted, in pixels, on the CPU, and the size that these refer
-        to."""
+        """Of every image of objects with masks: boxes as predicted, pixels, on the CPU, and the size they refer to."""
         if getattr(outputs, "pred_masks", None) is None:
             raise ValueError(
                 "These outputs have no masks of objects: predict with the task instance-segmentation. (For classes of "

@@ -4,7 +4,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from transformers.image_processing_utils import BatchFeature
@@ -22,8 +21,7 @@ Boxes = Sequence[Sequence[Sequence[float]]]
 
 class AiTPoseImageProcessorKwargs(ImagesKwargs, total=False):
     """
-    box_scale (`float`, *optional*, defaults to 1.25):
-        How much of the image is shown around a person's box.
+    box_scale (`float`, *optional*, defaults to 1.25): How much of the image is shown around a person's box.
     """
 
     box_scale: float
@@ -57,20 +55,15 @@ class AiTPoseImageProcessor(AiTImageProcessor):
         self, images: ImageInput, boxes: Boxes, **kwargs: Unpack[AiTPoseImageProcessorKwargs]
     ) -> BatchFeature:
         """
-        Crops of all people, image by image.
+        Crops of all people, image by image: `pixel_values` float32 `(people, 3, height, width)`. Errors are those of
+        [`AiTImageProcessor`], and `ValueError` if there are not as many lists of boxes as images, no box at all, or a
+        box that is not finite or has no area.
 
         Args:
             images: As for [`AiTImageProcessor`].
             boxes: One list per image of boxes `[x, y, width, height]` (COCO) in pixels of the image, from the first
                 pixel's edge; arrays and tensors will do.
             kwargs: Override the processor's own arguments for this call.
-
-        Returns:
-            `pixel_values` float32 `(people, 3, height, width)`.
-
-        Raises:
-            ValueError: As [`AiTImageProcessor`]; or there are not as many lists of boxes as images, no box at all, or a
-                box that is not finite or has no area.
         """
         return super().preprocess(images, image_like_kwargs={"boxes": boxes}, **kwargs)
 
@@ -86,7 +79,7 @@ class AiTPoseImageProcessor(AiTImageProcessor):
         crops = [
             cut_out(image, to_image, size)
             for image, of_image in zip(images, boxes)
-            for to_image in self._maps(of_image, kwargs["box_scale"], size)
+            for to_image in crop_to_image(_corners(of_image), size, kwargs["box_scale"])
         ]
         if not crops:
             raise ValueError("There are no boxes: pass at least one person's.")
@@ -102,7 +95,8 @@ class AiTPoseImageProcessor(AiTImageProcessor):
         target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
     ) -> list[list[dict[str, torch.Tensor]]]:
         """
-        Joints in pixels of the original images.
+        Joints in pixels of the original images. `ValueError` if there are not as many boxes as people in the
+        outputs, not as many sizes as lists of boxes, or a box makes no sense.
 
         Args:
             outputs: Output of a pose model: `pred_keypoints` `(people, joints, 2)` in pixels of the crops and
@@ -115,44 +109,25 @@ class AiTPoseImageProcessor(AiTImageProcessor):
             For every image a list of people in the order of the boxes, each a dictionary: `keypoints` `(n, 2)` float32,
             x and y in pixels (whole numbers are the centres of pixels); `scores` `(n,)` and `labels` `(n,)` int64, the
             numbers of the joints; `bbox` `(4,)` float32, x1, y1, x2, y2 of the box in pixels.
-
-        Raises:
-            ValueError: There are not as many boxes as people in the outputs, not as many sizes as lists of boxes, or a
-                box makes no sense.
         """
-        boxes = self._in_pixels(boxes, target_sizes)
+        boxes = [_as_boxes(of_image) for of_image in boxes]
+        if target_sizes is not None:
+            if len(target_sizes) != len(boxes):
+                raise ValueError(
+                    f"One target size per image is needed: got {len(target_sizes)} for {len(boxes)} lists of boxes."
+                )
+            sizes = torch.as_tensor(target_sizes).cpu().double()
+            boxes = [of_image * size.flip(0).repeat(2) for of_image, size in zip(boxes, sizes)]
         joints = outputs.pred_keypoints.float().cpu()
         scores = outputs.keypoint_scores.float().cpu()
         if sum(map(len, boxes)) != len(joints):
             raise ValueError(f"{sum(map(len, boxes))} boxes were given, but the outputs have {len(joints)} people.")
-        results, start = [], 0
-        for of_image in boxes:
-            maps = self._maps(of_image, self.box_scale, self.frame_size())
-            stop = start + len(maps)
-            points = transform_points(joints[start:stop], maps).float()
-            results.append([_person(*person, threshold) for person in zip(points, scores[start:stop], of_image)])
-            start = stop
+        results, counts = [], [len(of_image) for of_image in boxes]
+        for of_image, points, of_people in zip(boxes, joints.split(counts), scores.split(counts)):
+            maps = crop_to_image(_corners(of_image), self.frame_size(), self.box_scale)
+            points = transform_points(points, maps).float()
+            results.append([_person(*person, threshold) for person in zip(points, of_people, of_image)])
         return results
-
-    @staticmethod
-    def _maps(boxes: Sequence[Sequence[float]], box_scale: float, size: tuple[int, int]) -> torch.Tensor:
-        """Affine maps `(boxes, 2, 3)` from crops to the image."""
-        return crop_to_image(_corners(boxes), size, box_scale)
-
-    @staticmethod
-    def _in_pixels(boxes: Boxes, target_sizes: Any) -> list[torch.Tensor]:
-        """Per image boxes `(n, 4)`: x, y, width, height in pixels."""
-        boxes = [_as_boxes(of_image) for of_image in boxes]
-        if target_sizes is None:
-            return boxes
-        if len(target_sizes) != len(boxes):
-            raise ValueError(
-                f"One target size per image is needed: got {len(target_sizes)} for {len(boxes)} lists of boxes."
-            )
-        return [
-            of_image * of_image.new_tensor([width, height, width, height])
-            for of_image, (height, width) in zip(boxes, torch.as_tensor(target_sizes).tolist())
-        ]
 
 
 def _corners(boxes: Sequence[Sequence[float]]) -> torch.Tensor:
@@ -182,6 +157,5 @@ def _person(
     points: torch.Tensor, scores: torch.Tensor, box: torch.Tensor, threshold: float | None
 ) -> dict[str, torch.Tensor]:
     kept = scores > (-math.inf if threshold is None else threshold)
-    corners = _corners(box[None])[0].float()
-    labels = torch.arange(len(points))
-    return {"keypoints": points[kept], "scores": scores[kept], "labels": labels[kept], "bbox": corners}
+    kept_joints = {"keypoints": points[kept], "scores": scores[kept], "labels": kept.nonzero()[:, 0]}
+    return kept_joints | {"bbox": _corners(box[None])[0].float()}

@@ -34,12 +34,9 @@ class BrokenImageError(ValueError):
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What is known about a picture without decoding it.
-
-    Args:
-        height, width: of the upright picture, pixels.
-        orientation: EXIF's, 1 to 8; 1 is upright as it is stored.
-        mode: Pillow's.
+    """
+    What is known about a picture without decoding it: `height` and `width` of the upright picture in pixels, EXIF's
+    `orientation`, 1 (upright as it is stored) to 8, and Pillow's `mode`.
     """
 
     height: int
@@ -71,13 +68,8 @@ def reading(name: str | PathLike) -> Iterator[None]:
             f"{name} has more pixels than Pillow takes for a picture ({2 * Image.MAX_IMAGE_PIXELS}): make it smaller, or "
             "raise PIL.Image.MAX_IMAGE_PIXELS."
         ) from error
-    except (
-        OSError,
-        SyntaxError,
-        EOFError,
-        ValueError,
-        struct.error,
-    ) as error:  # a broken PNG is a SyntaxError to Pillow
+    # A broken PNG is a SyntaxError to Pillow.
+    except (OSError, SyntaxError, EOFError, ValueError, struct.error) as error:
         raise BrokenImageError(
             f"{name} cannot be read as an image: {Path(name).name} is not an image that Pillow knows, or not complete."
         ) from error
@@ -103,14 +95,8 @@ def read_image(source: str | PathLike | BinaryIO, name: str | None = None) -> Im
 
 def read_image_header(source: str | PathLike | BinaryIO, name: str | None = None) -> ImageHeader:
     """
-    Size, orientation and mode of an image of any kind, for a fraction of the time that decoding it takes.
-
-    Args:
-        source, name: as of [`read_image`].
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no image, or too large. That pixels are missing or broken does not show.
+    Size, orientation and mode of an image of any kind, for a fraction of the time that decoding it takes. Arguments
+    and errors are those of [`read_image`], but that pixels are missing or broken does not show.
     """
     name = str(source) if name is None else name
     with reading(name), Image.open(source) as image:
@@ -136,8 +122,8 @@ def upright_image(image: Image.Image) -> Image.Image:
 
 def rgb_image(image: Image.Image, name: str = "An image") -> Image.Image:
     """
-    An image of any mode as RGB of 8 bits per channel; alpha is dropped. `ValueError` if it has one channel of
-    more than 8 bits; begins with `name`.
+    An image of any mode as RGB of 8 bits per channel; alpha is dropped. `ValueError`, which begins with `name`, if it
+    has one channel of more than 8 bits.
     """
     _check_is_picture(image.mode, name)
     if image.mode in _BY_WAY_OF:
@@ -178,11 +164,9 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
 def _may_be_turned(image: Image.Image) -> bool:
     """Whether it is worth asking for the orientation: of a PNG without metadata, Pillow would decode all pixels to find
     none."""
-    return image.format != "PNG" or any(_says_orientation(*chunk) for chunk in _png_chunks(image.fp))
-
-
-def _says_orientation(kind: bytes, start: bytes) -> bool:
-    return kind in _PNG_ORIENTATION and start.startswith(_PNG_ORIENTATION[kind])
+    return image.format != "PNG" or any(
+        kind in _PNG_ORIENTATION and start.startswith(_PNG_ORIENTATION[kind]) for kind, start in _png_chunks(image.fp)
+    )
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:

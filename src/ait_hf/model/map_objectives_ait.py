@@ -19,12 +19,7 @@ from .tokenization_vq import IGNORED_LABEL, check_labels, check_values
 
 @dataclass
 class MapDraft(SequenceDraft):
-    """
-    As of [`SequenceDraft`], for maps and poses.
-
-    Args:
-        labels (`torch.Tensor`): As annotated, their values being checked.
-    """
+    """As of [`SequenceDraft`], for maps and poses: `labels` as annotated, their values being checked."""
 
     labels: torch.Tensor
 
@@ -51,13 +46,9 @@ class MapObjective(Objective, ABC):
         """`ValueError` for values that the tokenizer does not take."""
         check_values(labels)
 
-    def _map_size(self, tokenizer: Tokenizer) -> tuple[int, int]:
-        """Height and width of the maps that the block's codes stand for."""
-        return tuple(side * tokenizer.config.downsample_ratio for side in self.task.grid_size)
-
-    @abstractmethod
     def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        """Of one image's labels."""
+        """Of one image's labels: height and width of the map that the block's codes stand for."""
+        return tuple(side * tokenizer.config.downsample_ratio for side in self.task.grid_size)
 
     def _target(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels as the tokenizer takes them."""
@@ -86,9 +77,6 @@ class DepthObjective(MapObjective):
 
     output_type = "depth"
 
-    def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        return self._map_size(tokenizer)
-
     def _target(self, labels: torch.Tensor) -> torch.Tensor:
         return labels[:, None]
 
@@ -114,7 +102,7 @@ class ValuesObjective(MapObjective):
     output_type = "map"
 
     def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        return tokenizer.config.in_channels, *self._map_size(tokenizer)
+        return tokenizer.config.in_channels, *super()._expected_shape(tokenizer)
 
     def _auxiliary(self, decoded: torch.Tensor, target: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
         lowest, highest = tokenizer.config.value_range or (-1, 1)
@@ -131,9 +119,6 @@ class LabelMapObjective(MapObjective):
     """Labels: int64 (batch, height, width), classes of the model's table, 255 ignored. Cross-entropy of each pixel."""
 
     output_type = "label_map"
-
-    def _expected_shape(self, tokenizer: Tokenizer) -> tuple[int, ...]:
-        return self._map_size(tokenizer)
 
     def _target(self, labels: torch.Tensor) -> torch.Tensor:
         return torch.where(labels == IGNORED_LABEL, labels, labels - self.task.first_class)

@@ -1,13 +1,19 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Object masks: between whole images and the small square maps that the mask tokenizer reads, and as run lengths."""
+"""
+Object masks: between whole images and the small square maps that the mask tokenizer reads, as run lengths, and as
+segments of the objects that are kept.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 from torchvision.ops import roi_align
+from transformers.modeling_outputs import ModelOutput
 
 
 PIXELS_AT_ONCE = 2**26  # of masks that come from a GPU in one copy
@@ -15,16 +21,14 @@ PIXELS_AT_ONCE = 2**26  # of masks that come from a GPU in one copy
 
 def crop_masks(masks: torch.Tensor, boxes: torch.Tensor, sources: torch.LongTensor, size: int) -> torch.Tensor:
     """
-    Masks cut to boxes and resized: RoIAlign (aligned, adaptive sampling), thresholded at 0.5 (reference §4).
+    Masks cut to boxes and resized: RoIAlign (aligned, adaptive sampling), thresholded at 0.5 (reference §4):
+    `(m, size, size)`, float32, 0 or 1.
 
     Args:
         masks (`torch.Tensor` of shape `(n, height, width)`): 0 or 1, any dtype.
         boxes (`torch.Tensor` of shape `(m, 4)`): x1, y1, x2, y2 in pixels of the masks.
         sources (`torch.LongTensor` of shape `(m,)`): Which mask each box cuts, `0..n-1`.
         size (`int`): Side of the result, pixels.
-
-    Returns:
-        `torch.Tensor` of shape `(m, size, size)`: float32, 0 or 1.
     """
     if len(boxes) == 0:
         return boxes.new_zeros(0, size, size, dtype=torch.float32)
@@ -63,10 +67,9 @@ class PastedMask:
         counts = _run_lengths(strip.t().flatten())
         counts[0] += self.columns.start * height
         if after := (width - self.columns.stop) * height:
-            if len(counts) % 2:  # ends with zeros
-                counts[-1] += after
-            else:
-                counts.append(after)
+            if len(counts) % 2 == 0:  # ends with ones
+                counts.append(0)
+            counts[-1] += after
         return {"size": [height, width], "counts": counts}
 
 
@@ -78,19 +81,14 @@ def paste_masks(
     (reference §6).
 
     An inverted box mirrors its map. A side of a box without length shows the middle of the map all along the image, as
-    the published sampling does.
+    the published sampling does. The masks are `(n, height, width)`. `ValueError` if
+    `threshold` is not above 0 (every object would be all of the image), or there are not as many boxes.
 
     Args:
         maps (`torch.Tensor` of shape `(n, s, s)`): Values about 0..1.
         boxes (`torch.Tensor` of shape `(n, 4)`): x1, y1, x2, y2 in pixels of the image; may reach outside of it.
         height, width (`int`): Of the image.
         threshold (`float`): Least value that belongs to the object, above 0.
-
-    Returns:
-        `torch.BoolTensor` of shape `(n, height, width)`.
-
-    Raises:
-        ValueError: `threshold` is not above 0 (every object would be all of the image), or there are not as many boxes.
     """
     pasted = torch.zeros(len(maps), height, width, dtype=torch.bool)
     for mask, part in zip(pasted, paste_masks_one_by_one(maps, boxes, height, width, threshold), strict=True):
@@ -135,11 +133,10 @@ def _to_host(windows: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
     """The same on the CPU, from elsewhere as many at a time as have [`PIXELS_AT_ONCE`]."""
     waiting: list[torch.Tensor] = []
     for window in windows:
-        if window.device.type == "cpu":
-            yield window
-            continue
         waiting.append(window)
-        if sum(map(torch.Tensor.numel, waiting)) >= PIXELS_AT_ONCE:
+        if window.device.type == "cpu":
+            yield waiting.pop()
+        elif sum(map(torch.Tensor.numel, waiting)) >= PIXELS_AT_ONCE:
             yield from _fetch(waiting)
             waiting = []
     if waiting:
@@ -196,3 +193,106 @@ def rle_to_mask(rle: dict[str, list[int]]) -> torch.BoolTensor:
         raise ValueError(f"The run lengths hold {sum(counts)} pixels, but the mask has {height}x{width}.")
     values = torch.arange(len(counts)) % 2 == 1
     return values.repeat_interleave(torch.tensor(counts)).view(width, height).t()
+
+
+Paste = Callable[[torch.LongTensor], Iterator[PastedMask]]  # from objects' numbers to their masks, one by one
+
+
+@dataclass
+class ObjectPairs:
+    """
+    n pairs of an object and a class, of one image.
+
+    Args:
+        scores (`torch.FloatTensor` of shape `(n,)`): 0..1.
+        labels (`torch.LongTensor` of shape `(n,)`): Classes, in the model's numbers.
+        objects (`torch.LongTensor` of shape `(n,)`): Places of the objects in the model's output.
+    """
+
+    scores: torch.FloatTensor
+    labels: torch.LongTensor
+    objects: torch.LongTensor
+
+    def best_first(self) -> "ObjectPairs":
+        return self.select(self.scores.argsort(descending=True, stable=True))
+
+    def at_least(self, threshold: float) -> "ObjectPairs":
+        return self.select((self.scores >= threshold).nonzero()[:, 0])  # by number: one look at the device, not three
+
+    def segments(self) -> list[dict]:
+        """What the library says of every segment, but its `id`."""
+        pairs = zip(self.labels.tolist(), self.scores.tolist())
+        return [{"label_id": label, "was_fused": False, "score": score} for label, score in pairs]
+
+    def select(self, which: torch.Tensor) -> "ObjectPairs":
+        return ObjectPairs(self.scores[which], self.labels[which], self.objects[which])
+
+
+def choose_pairs(outputs: ModelOutput, index: int, threshold: float, top_k: int | None) -> ObjectPairs:
+    """
+    What is kept of one image of a model's output. `ValueError` if `top_k` is below 1.
+
+    Args:
+        outputs: With `class_scores` and `class_labels` `(batch, objects)`, or, for `top_k`, `class_logits` or `logits`
+            `(batch, objects, num_classes + 1)`, noise last.
+        index: Number of the image.
+        threshold: Least score.
+        top_k: `None` for every object with its chosen class, in the model's order; else how many of all pairs, those
+            of the highest probabilities among the classes and noise, best first.
+    """
+    if top_k is None:
+        scores, labels = outputs.class_scores[index], outputs.class_labels[index]
+        return ObjectPairs(scores, labels, torch.arange(len(scores), device=scores.device)).at_least(threshold)
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, got {top_k}.")
+    logits = getattr(outputs, "class_logits", None)  # a head has them where the library's detectors do
+    logits = outputs.logits if logits is None else logits
+    probabilities = logits[index].float().softmax(-1)[:, :-1]  # without noise
+    scores, places = probabilities.flatten().topk(min(top_k, probabilities.numel()))
+    pairs = ObjectPairs(scores, places % probabilities.shape[1], places // probabilities.shape[1])
+    return pairs.select((scores > 0).nonzero()[:, 0]).at_least(threshold)  # other tasks' classes are impossible
+
+
+def on_host(outputs: ModelOutput, top_k: int | None) -> SimpleNamespace:
+    """What [`choose_pairs`] reads, on the CPU."""
+    names = ("class_scores", "class_labels") if top_k is None else ("class_logits", "logits")
+    values = {name: getattr(outputs, name, None) for name in names}
+    return SimpleNamespace(**{name: value.cpu() for name, value in values.items() if value is not None})
+
+
+def paste_objects(
+    maps: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], threshold: float, objects: torch.LongTensor
+) -> Iterator[PastedMask]:
+    """[`paste_masks_one_by_one`] of some of the objects."""
+    return paste_masks_one_by_one(maps[objects.to(maps.device, non_blocking=True)], boxes[objects], *size, threshold)
+
+
+def masks_of_pairs(objects: torch.LongTensor, paste: Paste, convert: Callable[[PastedMask], Any]) -> list:
+    """The converted mask of every pair's object. Each object is pasted and converted once."""
+    distinct, places = objects.unique(return_inverse=True)
+    masks = [convert(mask) for mask in paste(distinct)]
+    return [masks[place] for place in places.tolist()]
+
+
+def overlapping_segments(
+    pairs: ObjectPairs, paste: Paste, convert: Callable[[PastedMask], Any]
+) -> tuple[list, list[dict]]:
+    """Converted masks and segments of the objects that have a pixel."""
+    masks = masks_of_pairs(pairs.objects, paste, lambda mask: convert(mask) if mask.window.any() else None)
+    found = [(mask, segment) for mask, segment in zip(masks, pairs.segments()) if mask is not None]
+    return [mask for mask, _ in found], [{"id": number} | segment for number, (_, segment) in enumerate(found)]
+
+
+def draw_segments(segmentation: torch.Tensor, pairs: ObjectPairs, paste: Paste, least_share: float) -> list[dict]:
+    """Writes the ids of objects, the best first, into the free pixels (-1) of a map; returns the segments it shows."""
+    first = {}  # pair of every object: its others would find no free pixel
+    for number, segment in zip(pairs.objects.tolist(), pairs.segments()):
+        first.setdefault(number, segment)
+    segments = []
+    for mask, segment in zip(paste(pairs.objects.new_tensor(list(first))), first.values()):
+        place = segmentation[mask.rows, mask.columns]
+        visible = mask.window & (place < 0)
+        if visible.sum() > least_share * mask.window.sum():  # never of an empty mask
+            place[visible] = len(segments)
+            segments.append({"id": len(segments)} | segment)
+    return segments

@@ -23,12 +23,11 @@ from transformers.utils.deprecation import deprecate_kwarg
 
 from .configuration_ait import DEFAULT_TOKENIZER_TYPE, AiTConfig
 from .generation_ait import AiTGenerateOutput, AiTGenerationConfig, AiTGenerationMixin
+from .group_objectives_ait import ObjectObjective, SemanticObjective
 from .loss_ait import IGNORE_INDEX, MINIMUM_DEPTH, token_cross_entropy
 from .map_objectives_ait import DepthObjective, LabelMapObjective, PoseObjective, ValuesObjective
 from .modeling_solver_ait import AiTModel, AiTPreTrainedModel, without_autocast
-from .object_objective_ait import ObjectObjective
 from .objectives_ait import Objective, ObjectiveOutput, Tokenizer, TrainingSequence
-from .semantic_objective_ait import SemanticObjective
 from .sequences_ait import TaskGrammar
 from .tokenization_pose import PoseTokenizer
 from .tokenization_vq import VQTokenizer
@@ -112,24 +111,17 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         return self.grammars[task]
 
     def task_tokenizer(self, task: str) -> Tokenizer | None:
-        """
-        The tokenizer of a task's codebook, `None` for a task without dense tokens; `ValueError` for a task the model does
-        not have.
-        """
+        """Tokenizer of a task's codebook, `None` for one without dense tokens; `ValueError` as of [`grammar`]."""
         codebook = self.grammar(task).codebook
         return None if codebook is None else self.tokenizers[codebook]
 
     def load_tokenizer(self, name: str, tokenizer: Tokenizer) -> None:
-        """
-        Copies a trained tokenizer's weights into this model.
-
-        Raises:
-            ValueError: There is no tokenizer of that name, or its weights do not fit.
-        """
+        """Copies a trained tokenizer's weights; `ValueError` if there is none of that name, or they do not fit."""
         if name not in self.tokenizers:
             raise ValueError(f"This model has the tokenizers {sorted(self.tokenizers)}, not {name!r}.")
-        mine = {key: tensor.shape for key, tensor in self.tokenizers[name].state_dict().items()}
-        given = {key: tensor.shape for key, tensor in tokenizer.state_dict().items()}
+        mine, given = (
+            {key: tensor.shape for key, tensor in of.state_dict().items()} for of in (self.tokenizers[name], tokenizer)
+        )
         if differing := sorted(key for key in mine.keys() | given.keys() if mine.get(key) != given.get(key)):
             raise ValueError(
                 f"The tokenizer does not fit the model's {name!r}: {differing[:5]} differ in presence or shape. "
@@ -178,10 +170,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
                 the positions themselves.
 
         Returns:
-            [`Seq2SeqLMOutput`] with `logits` (batch, length, vocab_size), or [`AiTTrainingOutput`].
-
-        Raises:
-            ValueError: A task is unknown or has no training objective, or labels do not fit it.
+            [`Seq2SeqLMOutput`] with `logits` (batch, length, vocab_size), or [`AiTTrainingOutput`]; `ValueError` if a
+            task is unknown or has no training objective, or labels do not fit it.
         """
         if batches is not None:
             return self._training_forward(batches, **kwargs)
@@ -291,12 +281,7 @@ class AiTObjectDetectionOutput(ModelOutput):
         loss (`torch.FloatTensor`, *optional*): Training loss, if labels were given; then there are no predictions.
         loss_dict (`dict[str, torch.Tensor]`, *optional*): Its parts.
         logits (`torch.FloatTensor` of shape `(batch, objects, num_classes + 1)`): Classes, then noise (no object).
-        pred_boxes (`torch.FloatTensor` of shape `(batch, objects, 4)`): x1, y1, x2, y2 as decoded, divided by width
-            and height of the task's frame; x2 < x1 may happen.
-        class_labels (`torch.LongTensor` of shape `(batch, objects)`): Chosen class.
-        class_scores (`torch.FloatTensor` of shape `(batch, objects)`): Its probability among the classes and noise.
-        pred_masks (`torch.FloatTensor` of shape `(batch, objects, height, width)`, *optional*): Decoded masks inside
-            the boxes, about 0..1, not thresholded.
+        pred_boxes, class_labels, class_scores, pred_masks: As of [`AiTGenerateOutput`].
         hidden_states, attentions (`tuple`, *optional*): Of the encoder, if asked for.
     """
 

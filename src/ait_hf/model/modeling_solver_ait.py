@@ -12,7 +12,6 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.backbone_utils import load_backbone
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.masking_utils import create_causal_mask
@@ -31,7 +30,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .caching_ait import CACHE_NAME, new_cache
 from .configuration_ait import AiTConfig
-from .modeling_swinv2_ait import AiTSwinv2Backbone, eager_attention_forward
+from .modeling_swinv2_ait import AiTSwinv2Backbone, AiTSwinv2MLP, eager_attention_forward
 from .quantization_ait import EMACodebook
 
 
@@ -112,19 +111,11 @@ class AiTCrossAttention(AiTAttention):
         return self.attend(hidden_states, key, value, None, **kwargs)
 
 
-class AiTMLP(nn.Module):
-    """Two linear layers; dropout on the hidden layer only."""
+class AiTMLP(AiTSwinv2MLP):
+    """With dropout on the hidden layer only."""
 
     def __init__(self, config: AiTConfig):
-        super().__init__()
-        self.fc1 = nn.Linear(config.d_model, config.ffn_dim)
-        self.activation = ACT2FN[config.activation_function]
-        self.dropout = nn.Dropout(config.dropout)
-        self.fc2 = nn.Linear(config.ffn_dim, config.d_model)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        hidden_states = self.activation(self.fc1(hidden_states))
-        return self.fc2(self.dropout(hidden_states) if self.training else hidden_states)
+        super().__init__(config.d_model, config.ffn_dim, config.activation_function, config.dropout)
 
 
 class AiTEncoderLayer(GradientCheckpointingLayer):
@@ -434,10 +425,10 @@ class AiTModel(AiTPreTrainedModel):
         """
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch, 3, height, width)`): Images, prepared by
-                [`AiTImageProcessor`]. May be left out if `encoder_outputs` are given.
+                [`AiTImageProcessor`]. May be left out if `encoder_outputs` are given, else a `ValueError`.
             decoder_input_ids (`torch.LongTensor` of shape `(batch, length)`): Token ids, task tokens and parallel
                 tokens; the first column of a sequence is its task token. By default just the task token of a model
-                with one task.
+                with one task, in others a `ValueError`.
             task_ids (`torch.LongTensor` of shape `(batch,)`, *optional*): Row of the position table; needed in a model
                 with several tasks where `decoder_input_ids` do not begin with the task token (cached decoding).
             decoder_soft_tokens (`torch.FloatTensor` of shape `(batch, length, ids)`, *optional*): Where a row is not all
@@ -446,9 +437,6 @@ class AiTModel(AiTPreTrainedModel):
             decoder_attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 for padding.
             encoder_outputs: What the encoder returned, to encode an image once and decode several times.
             cache ([`EncoderDecoderCache`], *optional*): Keys and values of earlier calls.
-
-        Raises:
-            ValueError: Neither images nor encoder outputs are given, or no decoder input in a multi-task model.
         """
         if encoder_outputs is None:
             if pixel_values is None:

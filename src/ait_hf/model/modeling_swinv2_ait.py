@@ -9,6 +9,7 @@ windows. Maps that one unshifted window covers are neither padded, rolled nor co
 """
 
 import math
+from itertools import islice
 
 import torch
 from torch import nn
@@ -102,9 +103,8 @@ class AiTSwinv2Embeddings(nn.Module):
 
     def __init__(self, config: AiTSwinv2Config):
         super().__init__()
-        self.projection = nn.Conv2d(
-            config.num_channels, config.embed_dim, kernel_size=config.patch_size, stride=config.patch_size
-        )
+        size = config.patch_size
+        self.projection = nn.Conv2d(config.num_channels, config.embed_dim, kernel_size=size, stride=size)
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -163,16 +163,11 @@ class AiTSwinv2PositionBias(nn.Module):
         self, window: int, dtype: torch.dtype = torch.float32, buffer: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
-        Args:
-            window (`int`): Side of the window in tokens.
-            dtype (`torch.dtype`): Of the result. Where it holds less than the table, the largest bias of each head is
-                subtracted first: that changes no softmax, and rounds those least that matter most.
-            buffer (`torch.Tensor` of shape `(heads, window, window, window, window)`, *optional*): Memory to write to.
-
-        Returns:
-            `torch.Tensor` of shape `(1, heads, window**2, window**2)`: the bias between every query and every key,
-            with the **queries in reverse order** and the keys in row-major order. That order turns the whole tensor
-            into overlapping slices of one small table, which are copied instead of gathered.
+        The bias `(1, heads, window**2, window**2)` between every query and every key of a window of so many tokens a
+        side, with the **queries in reverse order** and the keys in row-major order. That order turns the whole tensor
+        into overlapping slices of one small table, which are copied instead of gathered, to the `buffer` `(heads,
+        window, window, window, window)` if there is one. Where the dtype holds less than the table, the largest bias
+        of each head is subtracted first: that changes no softmax, and rounds those least that matter most.
         """
         table = self.table(window)
         if dtype.itemsize < table.dtype.itemsize:
@@ -185,12 +180,8 @@ class AiTSwinv2PositionBias(nn.Module):
 
 class AiTSwinv2Attention(nn.Module):
     """
-    Cosine attention inside windows (Swin V2, section 3.2) with a learned temperature and position bias.
-
-    Args:
-        config ([`AiTSwinv2Config`]): The backbone's configuration.
-        stage (`int`): Stage, from 0.
-        shift (`int`): Tokens by which the windows are shifted down and right.
+    Cosine attention (Swin V2, section 3.2) with a learned temperature and position bias inside the windows of a stage,
+    counted from 0, which are shifted down and right by so many tokens.
     """
 
     def __init__(self, config: AiTSwinv2Config, stage: int, shift: int):
@@ -206,7 +197,7 @@ class AiTSwinv2Attention(nn.Module):
         self.value_bias = nn.Parameter(torch.zeros(channels))
         self.logit_scale = nn.Parameter(torch.full((self.num_heads, 1, 1), math.log(10.0)))
         self.position_bias = AiTSwinv2PositionBias(
-            self.num_heads, config.pretrained_window_sizes[stage] or config.window_sizes[stage]
+            self.num_heads, config.pretrained_window_sizes[stage] or self.window
         )
         self.projection = nn.Linear(channels, channels)
 
@@ -249,13 +240,8 @@ class AiTSwinv2Attention(nn.Module):
         self, hidden_states: torch.Tensor, bias_buffer: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
-        Args:
-            hidden_states (`torch.Tensor` of shape `(batch, height, width, channels)`): The map.
-            bias_buffer (`torch.Tensor`, *optional*): Memory for the position bias.
-
-        Returns:
-            The new map, and with the eager implementation the weights of shape
-            `(batch * windows, heads, window**2, window**2)`, else `None`.
+        A map `(batch, height, width, channels)`, and memory for the position bias, to the new map, and with the eager
+        implementation the weights `(batch * windows, heads, window**2, window**2)`, else `None`.
         """
         height, width = hidden_states.shape[1:3]
         # Padding after a projection without biases leaves padded keys and values exactly zero, as they have to be.
@@ -268,7 +254,6 @@ class AiTSwinv2Attention(nn.Module):
         key = self.unit(key)
         if self.shift:
             query, key, value = self.separate_regions(query, key, value, height, width)
-
         attended, weights = self.attend(query.flip(2), key, value, bias_buffer)
         attended = attended[..., : self.head_dim].flip(1).flatten(2)
         attended = merge_windows(attended, self.window, self.shift, height, width)
@@ -278,16 +263,18 @@ class AiTSwinv2Attention(nn.Module):
 
 
 class AiTSwinv2MLP(nn.Module):
-    """Two linear layers with an activation between them."""
+    """Two linear layers with an activation, and perhaps dropout, between them."""
 
-    def __init__(self, config: AiTSwinv2Config, channels: int):
+    def __init__(self, channels: int, hidden_channels: int, activation: str, dropout: float | None = None):
         super().__init__()
-        self.fc1 = nn.Linear(channels, int(config.mlp_ratio * channels))
-        self.activation = ACT2FN[config.hidden_act]
-        self.fc2 = nn.Linear(int(config.mlp_ratio * channels), channels)
+        self.fc1 = nn.Linear(channels, hidden_channels)
+        self.activation = ACT2FN[activation]
+        self.dropout = nn.Identity() if dropout is None else nn.Dropout(dropout)
+        self.fc2 = nn.Linear(hidden_channels, channels)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.activation(self.fc1(hidden_states)))
+        hidden_states = self.activation(self.fc1(hidden_states))
+        return self.fc2(self.dropout(hidden_states) if self.training else hidden_states)
 
 
 class AiTSwinv2ResidualNorm(nn.LayerNorm):
@@ -302,7 +289,7 @@ class AiTSwinv2Block(GradientCheckpointingLayer):
         channels = config.embed_dim * 2**stage
         self.attention = AiTSwinv2Attention(config, stage, shift)
         self.attention_norm = AiTSwinv2ResidualNorm(channels, eps=config.layer_norm_eps)
-        self.mlp = AiTSwinv2MLP(config, channels)
+        self.mlp = AiTSwinv2MLP(channels, int(config.mlp_ratio * channels), config.hidden_act)
         self.mlp_norm = AiTSwinv2ResidualNorm(channels, eps=config.layer_norm_eps)
         self.drop_path = StochasticDepth(drop_path, mode="row")
 
@@ -399,11 +386,9 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
         self.num_features = [config.embed_dim] + [config.embed_dim * 2**stage for stage in range(config.num_layers)]
         self.embeddings = AiTSwinv2Embeddings(config)
         total = sum(config.depths)
-        rates = [config.drop_path_rate * block / max(total - 1, 1) for block in range(total)]
-        starts = [sum(config.depths[:stage]) for stage in range(config.num_layers)]
+        rates = iter([config.drop_path_rate * block / max(total - 1, 1) for block in range(total)])
         self.stages = nn.ModuleList(
-            AiTSwinv2Stage(config, stage, rates[start : start + depth])
-            for stage, (start, depth) in enumerate(zip(starts, config.depths))
+            AiTSwinv2Stage(config, stage, list(islice(rates, depth))) for stage, depth in enumerate(config.depths)
         )
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
@@ -420,20 +405,17 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
         Args:
             pixel_values (`torch.Tensor` of shape `(batch, num_channels, H, W)`): Images of any size, normalised as in
                 training; sides that the patch size does not divide are zero-padded at the bottom and right.
+                `ValueError` for another shape.
             output_hidden_states (`bool`, *optional*): Also return the patch embedding and the map after the blocks of
                 every stage, none of them normalised. Defaults to the configuration's value.
             output_attentions (`bool`, *optional*): Also return the attention weights of every block; as everywhere in
                 the library, only the eager implementation has any. Defaults to the configuration's value.
 
         Returns:
-            [`~transformers.modeling_outputs.BackboneOutput`]:
-            - **feature_maps**: one `(batch, channels, height, width)` map for each of `config.out_features`; the last
-              stage's is normalised. `height = ceil(H / patch / 2**stage)`.
-            - **hidden_states**: `1 + stages` maps of the same layout.
-            - **attentions**: `(batch * windows, heads, window**2, window**2)` for each block.
-
-        Raises:
-            ValueError: for pixel values of another shape.
+            [`~transformers.modeling_outputs.BackboneOutput`] with `feature_maps`, one `(batch, channels, height,
+            width)` for each of `config.out_features` (`height = ceil(H / patch / 2**stage)`; the last stage's is
+            normalised), `hidden_states`, `1 + stages` such maps, and `attentions`, `(batch * windows, heads,
+            window**2, window**2)` for each block.
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
             raise ValueError(
@@ -449,7 +431,6 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
                 f'attn_implementation="{self.config._attn_implementation}" gives no attention weights; '
                 'load the model with attn_implementation="eager" to use output_attentions=True.'
             )
-
         hidden_states = self.embeddings(pixel_values)
         maps, attentions = [hidden_states], ()
         for stage in self.stages:
@@ -458,7 +439,6 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
             attentions += tuple(weights for weights in stage_attentions if weights is not None)
             if stage.merging is not None:
                 hidden_states = stage.merging(hidden_states)
-
         last = self.stage_names[-1]
         features = {name: self.norm(value) if name == last else value for name, value in zip(self.stage_names, maps)}
         return BackboneOutput(

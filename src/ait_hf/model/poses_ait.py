@@ -21,8 +21,8 @@ def crop_to_image(
     Affine maps from the pixels of crops to those of the image.
 
     The crop shows the box about its centre, `box_scale` times as large and made wider or higher, never narrower or
-    lower, to the crop's aspect. The maps are `(..., 2, 3)`, float64, for [`transform_points`]. `ValueError` if a box has no
-    area or is not finite.
+    lower, to the crop's aspect. The maps are `(..., 2, 3)`, float64, for [`transform_points`]. `ValueError` if a box
+    has no area or is not finite.
 
     Args:
         boxes (`torch.Tensor` of shape `(..., 4)`): x1, y1, x2, y2 in pixels of the image, sides above 0.

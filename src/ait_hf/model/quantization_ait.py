@@ -21,16 +21,13 @@ class QuantizerOutput(BaseOutput):
     Output of [`EMACodebook`].
 
     Args:
-        quantized (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`):
-            The nearest code of every latent, in the dtype of the latents. Its gradient goes to the latents unchanged
-            (straight-through).
-        indices (`torch.LongTensor` of shape `(batch_size, height, width)`):
-            Ids of the codes, `0..num_embeddings - 1`.
-        commit_loss (`torch.FloatTensor` of shape `()`):
-            Mean squared error between latents and their codes, not weighted.
-        perplexity (`torch.FloatTensor` of shape `()`):
-            `exp(entropy)` of the code usage, from 1 (one code is used) to `num_embeddings` (all equally often). Over
-            the batches of all processes where this forward moved the codes, over this batch otherwise.
+        quantized (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`): The nearest code of every
+            latent, in the dtype of the latents. Its gradient goes to the latents unchanged (straight-through).
+        indices (`torch.LongTensor` of shape `(batch_size, height, width)`): Ids of the codes, `0..num_embeddings - 1`.
+        commit_loss (`torch.FloatTensor` of shape `()`): Mean squared error between latents and codes, not weighted.
+        perplexity (`torch.FloatTensor` of shape `()`): `exp(entropy)` of the code usage, from 1 (one code is used) to
+            `num_embeddings` (all equally often). Over the batches of all processes where this forward moved the codes,
+            over this batch otherwise.
     """
 
     quantized: torch.Tensor
@@ -77,8 +74,7 @@ class EMACodebook(nn.Module):
     (The original starts from random sums with zero sizes, which makes the norm of unused codes explode.)
 
     Args:
-        num_embeddings (`int`): Number of codes K.
-        embedding_dim (`int`): Width of a code D.
+        num_embeddings, embedding_dim (`int`): Number of codes K, width of a code D.
         decay (`float`, *optional*, defaults to 0.99): Share of the statistics that a step keeps.
         epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the sizes.
         revival_threshold (`float`, *optional*, defaults to 0.0):
@@ -125,46 +121,25 @@ class EMACodebook(nn.Module):
         return distances.argmin(dim=1)
 
     def forward(self, latents: torch.Tensor) -> QuantizerOutput:
-        """
-        Args:
-            latents (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`): Any floating dtype.
-
-        Returns:
-            [`QuantizerOutput`]
-
-        Raises:
-            ValueError: If `latents` do not have `embedding_dim` channels.
-        """
+        """Of latents `(batch_size, embedding_dim, height, width)` of any floating dtype; else a `ValueError`."""
         with maybe_autocast(latents.device.type, enabled=False):
             flat = self._flatten(latents)
             ids = self.nearest(flat.detach())
             codes = self.embedding(ids)
             commit_loss = F.mse_loss(flat, codes)
             quantized = flat + (codes - flat).detach()
-
             counts = flat.new_zeros(self.num_embeddings).index_add_(0, ids, flat.new_ones(len(ids)))
             if self.training:
                 counts = self._learn(flat.detach(), ids, counts)
             perplexity = _perplexity(counts)
-
-        batch_size, _, height, width = latents.shape
-        quantized = quantized.view(batch_size, height, width, -1).permute(0, 3, 1, 2).to(latents.dtype)
-        return QuantizerOutput(
-            quantized=quantized,
-            indices=ids.view(batch_size, height, width),
-            commit_loss=commit_loss,
-            perplexity=perplexity,
-        )
+        grid = latents.shape[:1] + latents.shape[2:]
+        quantized = quantized.view(*grid, -1).permute(0, 3, 1, 2).to(latents.dtype)
+        return QuantizerOutput(quantized, ids.view(grid), commit_loss, perplexity)
 
     def expected_embedding(self, probabilities: torch.Tensor) -> torch.FloatTensor:
         """
-        Average code under a soft token (AiT paper, Eq. 4); differentiable in the probabilities.
-
-        Args:
-            probabilities (`torch.Tensor` of shape `(..., num_embeddings)`): Sum to 1 over the last axis.
-
-        Returns:
-            `torch.FloatTensor` of shape `(..., embedding_dim)`.
+        Average code `(..., embedding_dim)`, float32, under soft tokens (AiT paper, Eq. 4): probabilities
+        `(..., num_embeddings)` that sum to 1 over the last axis. Differentiable in them.
         """
         with maybe_autocast(probabilities.device.type, enabled=False):
             return probabilities.float() @ self.embedding.weight
@@ -196,10 +171,7 @@ class EMACodebook(nn.Module):
 
         Args:
             *latents (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`): Of one batch, or of the parts
-                that a step goes through one after the other.
-
-        Raises:
-            ValueError: If `latents` do not have `embedding_dim` channels.
+                that a step goes through one after the other; `ValueError` for other shapes.
         """
         flat = torch.cat([_of_all_processes(self._flatten(part)) for part in latents])
         codes = torch.empty_like(self.embedding.weight)
@@ -238,17 +210,10 @@ class EMACodebook(nn.Module):
     @torch.no_grad()
     def _move(self, counts: torch.Tensor, sums: torch.Tensor, latents: list[torch.Tensor]) -> torch.Tensor:
         """
-        One EMA step.
-
-        Args:
-            counts, sums: Of this process, `(K,)` and `(K, D)`.
-            latents: Of each of its forwards, `(N, D)`.
-
-        Returns:
-            Counts `(K,)` of all processes.
+        One EMA step from this process's counts `(K,)`, sums `(K, D)` and, of each of its forwards, latents `(N, D)`;
+        returns the counts of all processes.
         """
         counts, sums = _sum_over_processes(counts), _sum_over_processes(sums)
-
         size = self.ema_cluster_size.lerp_(counts, 1 - self.decay)
         total = size.sum()
         size.add_(self.epsilon).div_(total + self.num_embeddings * self.epsilon).mul_(total)
@@ -268,18 +233,10 @@ class EMACodebook(nn.Module):
         return (self.ema_cluster_size <= share * self.ema_cluster_size.mean()).sum()
 
     def _revive(self, latents: list[torch.Tensor]) -> None:
-        """Re-seeds dead codes. Without a look at how many there are, so that the device is not made to wait."""
-        smallest_size = self.revival_threshold * self.ema_cluster_size.mean()
-        dead = self.ema_cluster_size < smallest_size
-        seeds = self._draw(latents)
-        self.embedding.weight.copy_(torch.where(dead[:, None], seeds, self.embedding.weight))
-        self.ema_sums.copy_(torch.where(dead[:, None], seeds * smallest_size, self.ema_sums))
-        self.ema_cluster_size.copy_(torch.where(dead, smallest_size, self.ema_cluster_size))
-
-    def _draw(self, latents: list[torch.Tensor]) -> torch.Tensor:
         """
-        A latent for every code `(K, D)`, of all forwards and processes, distinct as long as there are enough. Process 0
-        draws their numbers, in the order of the batch that forwards and processes share, and only those latents are sent
+        Re-seeds dead codes. Without a look at how many there are, so that the device is not made to wait: a latent is
+        drawn for every code, of all forwards and processes, distinct as long as there are enough. Process 0 draws
+        their numbers, in the order of the batch that forwards and processes share, and only those latents are sent
         around; every forward of every process must have as many.
         """
         rank, num_processes = (dist.get_rank(), dist.get_world_size()) if _is_distributed() else (0, 1)
@@ -289,7 +246,12 @@ class EMACodebook(nn.Module):
         numbers = _from_first_process(numbers)
         parts, places = numbers // size, numbers % size
         drawn = mine[parts // num_processes * size + places]
-        return _sum_over_processes(torch.where((parts % num_processes == rank)[:, None], drawn, 0.0))
+        seeds = _sum_over_processes(torch.where((parts % num_processes == rank)[:, None], drawn, 0.0))
+        smallest_size = self.revival_threshold * self.ema_cluster_size.mean()
+        dead = self.ema_cluster_size < smallest_size
+        self.embedding.weight.copy_(torch.where(dead[:, None], seeds, self.embedding.weight))
+        self.ema_sums.copy_(torch.where(dead[:, None], seeds * smallest_size, self.ema_sums))
+        self.ema_cluster_size.copy_(torch.where(dead, smallest_size, self.ema_cluster_size))
 
 
 def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -314,8 +276,8 @@ def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.
 
 def token_entropy(probabilities: torch.Tensor) -> torch.Tensor:
     """
-    Uncertainty of soft tokens, `(...)`: entropy over the last axis divided by `ln K`, from 0 (one code is certain) to 1
-    (all K codes are equally likely).
+    Uncertainty of soft tokens, `(...)`: entropy over the last axis divided by `ln K`, from 0 (one code is certain) to
+    1 (all K codes are equally likely).
 
     Args:
         probabilities (`torch.Tensor` of shape `(..., K)`): Sum to 1 over the last axis, `K >= 2`.

@@ -23,8 +23,7 @@ class TaskGrammar:
     `p - 1`, or, in a parallel model, from the parallel token if slot `p - 1` is dense (paper §3.5, Fig. 3b).
 
     Attributes:
-        name (`str`): Task name.
-        task (`AiTTaskConfig`): Its declaration.
+        name (`str`), task (`AiTTaskConfig`): Of the task, its declaration.
         vocabulary (`Vocabulary`): Id ranges of the model.
         group (`tuple[str, ...]`): Slot kinds of one group, the dense block written out.
         parallel (`bool`): Whether dense slots are predicted from the parallel token.
@@ -40,10 +39,9 @@ class TaskGrammar:
     def from_config(cls, config: AiTConfig, name: str) -> "TaskGrammar":
         """Grammar of the task called `name`; `ValueError` if the model does not have it."""
         task = config.task(name)
-        group: list[str] = []
-        for slot in task.slots:
-            group += [slot] if slot in SPARSE_SLOTS else [slot] * math.prod(task.grid_size)
-        return cls(name, task, config.vocabulary, tuple(group), config.parallel)
+        lengths = [1 if slot in SPARSE_SLOTS else math.prod(task.grid_size) for slot in task.slots]
+        group = tuple(slot for slot, length in zip(task.slots, lengths) for _ in range(length))
+        return cls(name, task, config.vocabulary, group, config.parallel)
 
     @property
     def length(self) -> int:
@@ -76,18 +74,9 @@ class TaskGrammar:
         every = self.vocabulary.classes
         return every if self.task.class_range is None else every[slice(*self.task.class_range)]
 
-    @property
-    def chooses_classes_once(self) -> bool:
-        """Whether a class that was chosen is not chosen again: its mask shows all there is of it."""
-        return self.task.output_type == "semantic"
-
     def slot_range(self, slot: str) -> range:
         """Ids that a slot of this kind may take (`"class"` without the noise class)."""
         return self.classes if slot == "class" else self.vocabulary.slot_range(slot)
-
-    def group_end(self, position: int) -> int:
-        """Position behind the group that a position of the sequence belongs to."""
-        return (position // len(self.group) + 1) * len(self.group)
 
     def slot(self, position: int) -> str:
         """Kind of the slot at a position of the sequence (0 is the first token after the task token)."""
@@ -123,11 +112,8 @@ class TaskGrammar:
 
     def decoder_input_ids(self, tokens: torch.LongTensor) -> torch.LongTensor:
         """
-        Decoder input for teacher forcing: the task token, then all but the last token, with the parallel token in
-        place of dense tokens in a parallel model. Shaped as `tokens`.
-
-        Args:
-            tokens (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids; no ignore index.
+        Decoder input for teacher forcing, from vocabulary ids (batch, length) without ignore index and as many: the
+        task token, then all but the last one, with the parallel token in place of dense tokens in a parallel model.
         """
         start = torch.full_like(tokens[:, :1], self.start_token_id)
         return self.replace_dense_inputs(torch.cat([start, tokens[:, :-1]], dim=1))
@@ -162,10 +148,6 @@ class TaskGrammar:
         ids = torch.round(boxes / max(self.task.image_size) * self._num_bins).clamp(0, self._num_bins)
         return ids.long() + self.vocabulary.coordinates.start
 
-    def tokens_to_boxes(self, tokens: torch.LongTensor) -> torch.Tensor:
-        """Coordinate ids to pixels of the task's frame, float32."""
-        return (tokens - self.vocabulary.coordinates.start) * (max(self.task.image_size) / self._num_bins)
-
     @property
     def _num_bins(self) -> int:
         return len(self.vocabulary.coordinates) - 1
@@ -194,17 +176,11 @@ class TaskGrammar:
 
     def tokens_to_objects(self, tokens: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
         """
-        Boxes and classes of generated sequences of an object task.
-
-        Args:
-            tokens (`torch.LongTensor` of shape `(batch, objects * len(group))`): Whole groups.
-
-        Returns:
-            `(boxes, class_labels)`: (batch, objects, 4), pixels of the task's frame, and those of
-            [`tokens_to_class_labels`].
+        Boxes (batch, objects, 4), pixels of the task's frame, float32, and classes, as of [`tokens_to_class_labels`],
+        of whole groups (batch, objects * len(group)) of an object task.
         """
-        groups = tokens.unflatten(1, (-1, len(self.group)))
-        boxes = self.tokens_to_boxes(groups[..., self._slots("coordinate")])
+        ids = tokens.unflatten(1, (-1, len(self.group)))[..., self._slots("coordinate")]
+        boxes = (ids - self.vocabulary.coordinates.start) * (max(self.task.image_size) / self._num_bins)
         return boxes, self.tokens_to_class_labels(tokens)
 
     def tokens_to_class_labels(self, tokens: torch.LongTensor) -> torch.LongTensor:

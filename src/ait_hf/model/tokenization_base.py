@@ -25,8 +25,7 @@ class VQTokenizerOutput(BaseOutput):
         sample (`torch.Tensor`): Reconstruction, as [`~TokenizerBase.decode`] gives it.
         loss (`torch.FloatTensor` of shape `()`): `reconstruction_loss + commit_loss`.
         reconstruction_loss (`torch.FloatTensor` of shape `()`): See [`~TokenizerBase.reconstruction_loss`].
-        commit_loss (`torch.FloatTensor` of shape `()`):
-            `commitment_cost` times the mean squared error between latents and codes.
+        commit_loss (`torch.FloatTensor` of shape `()`): `commitment_cost` times the mean squared error of the codes.
         indices (`torch.LongTensor` of shape `(batch_size, rows, columns)`): Codes.
         perplexity (`torch.FloatTensor` of shape `()`): Of the code usage, see [`QuantizerOutput`].
     """
@@ -91,16 +90,9 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         self, x: torch.Tensor, return_dict: bool = True, validate: bool = True
     ) -> VQEncoderOutput | tuple[torch.Tensor]:
         """
-        Args:
-            x (`torch.Tensor`): Samples, see the class.
-            validate (`bool`): Whether to look at their values, which makes the host wait for a GPU. What is not valid
-                gives latents without meaning, or an error of the device, where nobody looks.
-
-        Returns:
-            `VQEncoderOutput` with `latents` `(batch_size, vq_embed_dim, rows, columns)`, before quantisation.
-
-        Raises:
-            ValueError: If the samples are not what the class says.
+        Samples `x` to `latents` `(batch_size, vq_embed_dim, rows, columns)`, before quantisation; `ValueError` if they
+        are not what the class says. Without `validate` nobody looks at their values, which makes the host wait for a
+        GPU: what is not valid then gives latents without meaning, or an error of the device.
         """
         network_input = self._network_input(x)
         if validate:
@@ -113,13 +105,9 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         self, h: torch.Tensor, force_not_quantize: bool = False, return_dict: bool = True
     ) -> DecoderOutput | tuple[torch.Tensor, torch.Tensor]:
         """
-        Args:
-            h (`torch.Tensor` of shape `(batch_size, vq_embed_dim, rows, columns)`): Latents.
-            force_not_quantize (`bool`, *optional*, defaults to `False`):
-                Decode `h` itself, not its nearest codes. Quantising in training mode also moves the codebook.
-
-        Returns:
-            `DecoderOutput` with `sample`, see the class, and `commit_loss` `()`, weighted; 0 if not quantised.
+        Latents `h` `(batch_size, vq_embed_dim, rows, columns)` to `sample`, see the class, and `commit_loss` `()`,
+        weighted. With `force_not_quantize`, `h` itself is decoded, not its nearest codes, and the loss is 0.
+        Quantising in training mode also moves the codebook.
         """
         commit_loss = h.new_zeros((), dtype=torch.float32)
         if not force_not_quantize:
@@ -131,17 +119,9 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
     @torch.no_grad()
     def tokenize(self, x: torch.Tensor, validate: bool = True) -> torch.LongTensor:
         """
-        Nearest codes, computed in the dtype of the weights whatever autocast says. Never moves the codebook.
-
-        Args:
-            x (`torch.Tensor`), validate (`bool`): As for [`~TokenizerBase.encode`].
-
-        Returns:
-            `torch.LongTensor` of shape `(batch_size, rows, columns)`; flattened it is in row-major order, as in the
-            token sequence.
-
-        Raises:
-            ValueError: As [`~TokenizerBase.encode`], and if `x` has NaN or infinite values.
+        Nearest codes `(batch_size, rows, columns)`, flattened in row-major order as in the token sequence, computed in
+        the dtype of the weights whatever autocast says. Never moves the codebook. `x` and `validate` are as for
+        [`~TokenizerBase.encode`]; `ValueError` also if `x` has NaN or infinite values.
         """
         with maybe_autocast(x.device.type, enabled=False):
             latents = self.encode(x, validate=validate).latents
@@ -150,29 +130,20 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
 
     @apply_forward_hook
     def detokenize(
-        self,
-        ids: torch.LongTensor | None = None,
-        probabilities: torch.Tensor | None = None,
-        temperature: float = 1.0,
+        self, ids: torch.LongTensor | None = None, probabilities: torch.Tensor | None = None, temperature: float = 1.0
     ) -> torch.Tensor:
         """
         Samples of codes or of soft tokens (AiT paper, Eq. 4), computed in the dtype of the weights whatever autocast
-        says. Differentiable in `probabilities`, also when the tokenizer is frozen. Give one of the two.
+        says. Differentiable in `probabilities`, also when the tokenizer is frozen. Give one of the two. The
+        result is as `sample` of [`~TokenizerBase.decode`]. `ValueError` if both or none of the two are
+        given, a shape does not fit, an id is out of range, or the temperature is not positive or given for `ids`.
 
         Args:
             ids (`torch.LongTensor` of shape `(batch_size, rows, columns)`, *optional*): Codes.
             probabilities (`torch.Tensor` of shape `(batch_size, rows, columns, num_vq_embeddings)`, *optional*):
                 Distribution over the codes at every place, as the softmax of the logits gives it.
-            temperature (`float`, *optional*, defaults to 1.0):
-                `tau`: the codes are weighted by `softmax(tau * log(probabilities))`, see [`apply_temperature`]. Below
-                1 flattens; the released depth models use 0.8.
-
-        Returns:
-            `torch.Tensor`: as `sample` of [`~TokenizerBase.decode`].
-
-        Raises:
-            ValueError: If both or none of the two are given, a shape does not fit, an id is out of range, or the
-                temperature is not positive or given for `ids`.
+            temperature (`float`, *optional*, defaults to 1.0): `tau`: the codes are weighted by `softmax(tau *
+                log(probabilities))`, see [`apply_temperature`]. Below 1 flattens; the released depth models use 0.8.
         """
         if (ids is None) == (probabilities is None):
             raise ValueError("detokenize takes either ids or probabilities: give exactly one of them.")
@@ -196,23 +167,16 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
             return self.decode(latents.permute(0, 3, 1, 2), force_not_quantize=True).sample
 
     def forward(
-        self,
-        sample: torch.Tensor,
-        target: torch.Tensor | None = None,
-        return_dict: bool = True,
-        validate: bool = True,
+        self, sample: torch.Tensor, target: torch.Tensor | None = None, return_dict: bool = True, validate: bool = True
     ) -> VQTokenizerOutput | tuple[torch.Tensor, ...]:
         """
         One reconstruction with its losses. In training mode it also moves the codebook, after using it (or once for
         several forwards, see [`EMACodebook.one_update`]).
 
         Args:
-            sample (`torch.Tensor`): Input, perhaps partly masked; see [`~TokenizerBase.encode`].
+            sample (`torch.Tensor`), validate (`bool`): As for [`~TokenizerBase.encode`]; perhaps partly masked.
             target (`torch.Tensor`, *optional*): What to reconstruct, as `sample`, which it defaults to.
-            validate (`bool`): As for [`~TokenizerBase.encode`].
-
-        Returns:
-            [`VQTokenizerOutput`], or its values as a tuple.
+            return_dict (`bool`): Without, the values of [`VQTokenizerOutput`] are a tuple.
         """
         quantized = self._quantize(self.encode(sample, validate=validate).latents)
         prediction = self.decoder(quantized.quantized)
@@ -243,7 +207,6 @@ def check_codebook(num_vq_embeddings: int, ema_decay: float, revival_threshold: 
     """`ValueError` if an argument of a codebook is out of its range."""
     if num_vq_embeddings < 2:
         raise ValueError(f"num_vq_embeddings must be at least 2, got {num_vq_embeddings}.")
-    if not 0 <= ema_decay < 1:
-        raise ValueError(f"ema_decay must be at least 0 and below 1, got {ema_decay}.")
-    if not 0 <= revival_threshold < 1:
-        raise ValueError(f"revival_threshold must be at least 0 and below 1, got {revival_threshold}.")
+    for name, share in {"ema_decay": ema_decay, "revival_threshold": revival_threshold}.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {share}.")

@@ -105,18 +105,18 @@ class PoseTokenizer(TokenizerBase):
         channel_mlp_dim (`int`, *optional*, defaults to 512): Hidden width of the encoder's MLPs over channels.
         decoder_token_mlp_dim (`int`, *optional*, defaults to 64): As `token_mlp_dim`, of the decoder.
         decoder_channel_mlp_dim (`int`, *optional*, defaults to 64): As `channel_mlp_dim`, of the decoder.
-        sample_size (`int` or `(height, width)`, *optional*, defaults to 256):
-            Size of the crops in pixels; the networks see the longer side, from end to end, as -1..1.
+        sample_size (`int` or `(height, width)`, *optional*, defaults to 256): Size of the crops in pixels; the
+            networks see the longer side, from end to end, as -1..1.
         unit (`str`, *optional*, defaults to `"pixel"`): Unit of the coordinates, for readers of the config.
         smooth_l1_beta (`float`, *optional*, defaults to 0.05): Where the smooth-L1 loss turns from square to line.
         commitment_cost (`float`, *optional*, defaults to 15.0): Weight of the commitment loss.
         ema_decay (`float`, *optional*, defaults to 0.9): See [`EMACodebook`], as the next two.
         ema_epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the code sizes.
         revival_threshold (`float`, *optional*, defaults to 0.0): Relative size below which a code is re-seeded.
-        token_per_joint (`bool`, *optional*, defaults to `False`):
-            Token i stands for joint i, instead of every token for the whole pose, which is how it was published; needs
-            `num_tokens == num_joints`. With `encoder_layers=0` a code then says where its joint is and nothing else,
-            which a task-solver learns many times sooner; `docs/log.md` has the numbers.
+        token_per_joint (`bool`, *optional*, defaults to `False`): Token i stands for joint i, instead of every token
+            for the whole pose, which is how it was published; needs `num_tokens == num_joints`. With
+            `encoder_layers=0` a code then says where its joint is and nothing else, which a task-solver learns many
+            times sooner; `docs/log.md` has the numbers.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -159,7 +159,6 @@ class PoseTokenizer(TokenizerBase):
         if smooth_l1_beta <= 0:
             raise ValueError(f"smooth_l1_beta must be above 0, got {smooth_l1_beta}.")
         check_codebook(num_vq_embeddings, ema_decay, revival_threshold)
-
         encoder_blocks = nn.ModuleList(
             MixerBlock(num_joints, hidden_size, token_mlp_dim, channel_mlp_dim) for _ in range(encoder_layers)
         )
@@ -186,17 +185,9 @@ class PoseTokenizer(TokenizerBase):
 
     def reconstruction_loss(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.FloatTensor:
         """
-        Smooth-L1 of the known joints' coordinates in pixels, in float32.
-
-        Args:
-            prediction (`torch.Tensor` of shape `(batch_size, num_joints, 2)`): Output of the decoder network.
-            target (`torch.Tensor` of shape `(batch_size, num_joints, 3)`): Poses.
-
-        Returns:
-            `torch.FloatTensor` of shape `()`: mean over the known joints and both axes, exactly 0 if none is known.
-
-        Raises:
-            ValueError: If prediction and target differ in shape.
+        Smooth-L1 of the known joints' coordinates in pixels, in float32: a mean over the known joints and both axes,
+        exactly 0 if none is known, of the decoder network's `(batch_size, num_joints, 2)` and poses `(batch_size,
+        num_joints, 3)`; `ValueError` for other shapes.
         """
         if target.shape != (*prediction.shape[:2], 3):
             raise ValueError(f"The target has shape {tuple(target.shape)}, the poses {tuple(prediction.shape)}.")
@@ -229,20 +220,15 @@ class PoseTokenizer(TokenizerBase):
 
 def mask_joints(poses: torch.Tensor, ratio: float = 0.2, generator: torch.Generator | None = None) -> torch.Tensor:
     """
-    Sets the visibility of a fixed share of the known joints, chosen at random for every person, to 0. Trained with the
-    unmasked pose as its target, a tokenizer learns to fill in joints that are not seen.
+    A copy with the visibility of a fixed share of the known joints, chosen at random for every person, set to 0.
+    Trained with the unmasked pose as its target, a tokenizer learns to fill in joints that are not seen. Raises
+    `ValueError` if `ratio` is not between 0 and 1.
 
     Args:
         poses (`torch.Tensor` of shape `(batch_size, num_joints, 3)`): As [`PoseTokenizer`] takes them.
         ratio (`float`, *optional*, defaults to 0.2): `round(ratio * n)` of a person's n known joints are masked, but
             not the last one.
         generator (`torch.Generator`, *optional*): On the device of `poses`; torch's global one if not given.
-
-    Returns:
-        `torch.Tensor`: a masked copy of `poses`.
-
-    Raises:
-        ValueError: If `ratio` is not between 0 and 1.
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"The share of masked joints must be between 0 and 1, got {ratio}.")

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VQ tokenizer: depth maps, masks, label maps and other maps to grids of discrete codes and back."""
 
+import math
 import os
 from importlib import import_module
 
@@ -94,23 +95,20 @@ class VQTokenizer(TokenizerBase):
         in_channels (`int`, *optional*, defaults to 1): Channels of a map, or number of classes of a label map.
         out_channels (`int`, *optional*, defaults to 1): Channels of a reconstruction: as `in_channels`.
         downsample_ratio (`int`, *optional*, defaults to 32): Pixels per code and axis: 2, 4, 8, 16, 32, ...
-        base_channels (`int`, *optional*, defaults to 16):
-            Width of the first convolution. It doubles with every further one, up to
-            `base_channels * downsample_ratio / 2`.
+        base_channels (`int`, *optional*, defaults to 16): Width of the first convolution. It doubles with every
+            further one, up to `base_channels * downsample_ratio / 2`.
         num_res_blocks (`int`, *optional*, defaults to 2): Residual blocks in the encoder and in the decoder, 1 to 5.
         num_vq_embeddings (`int`, *optional*, defaults to 128): Number of codes.
         vq_embed_dim (`int`, *optional*, defaults to 512): Width of a code.
-        sample_size (`int` or `(height, width)`, *optional*, defaults to 480):
-            Size in pixels of the maps it is trained on; sets [`~VQTokenizer.num_tokens`]. Masks of objects are squares.
-        value_range (`tuple[float, float]`, *optional*):
-            Values that the network sees as -1 and 1; maps are mapped linearly on the way in and back on the way out.
-            `None` leaves them as they are.
+        sample_size (`int` or `(height, width)`, *optional*, defaults to 480): Size in pixels of the maps it is trained
+            on; sets [`~VQTokenizer.num_tokens`]. Masks of objects are squares.
+        value_range (`tuple[float, float]`, *optional*): Values that the network sees as -1 and 1; maps are mapped
+            linearly on the way in and back on the way out. `None` leaves them as they are.
         unit (`str`, *optional*, defaults to `"metre"`): Unit of the values, for readers of the config.
-        loss_type (`str`, *optional*, defaults to `"masked_mse"`):
-            `"mse"`; `"masked_mse"`, over the known pixels, those whose target is not 0 in all channels; `"smooth_l1"`,
-            over all pixels, with beta 0.05; or `"cross_entropy"`, for label maps: integer maps of ids
-            `0..in_channels - 1` that become one-hot channels inside, 255 is ignored, and what is decoded are class
-            logits.
+        loss_type (`str`, *optional*, defaults to `"masked_mse"`): `"mse"`; `"masked_mse"`, over the known pixels,
+            those whose target is not 0 in all channels; `"smooth_l1"`, over all pixels, with beta 0.05; or
+            `"cross_entropy"`, for label maps: integer maps of ids `0..in_channels - 1` that become one-hot channels
+            inside, 255 is ignored, and what is decoded are class logits.
         commitment_cost (`float`, *optional*, defaults to 0.25): Weight of the commitment loss.
         ema_decay (`float`, *optional*, defaults to 0.99): See [`EMACodebook`], as the next two.
         ema_epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the code sizes.
@@ -166,7 +164,6 @@ class VQTokenizer(TokenizerBase):
                 )
             if value_range is not None:
                 raise ValueError(f"loss_type 'cross_entropy' has no value_range, got {value_range}.")
-
         widths = [base_channels * 2**i for i in range(num_stages)]
         self.encoder = VQEncoder(in_channels, widths, num_res_blocks, vq_embed_dim)
         self.quantizer = EMACodebook(num_vq_embeddings, vq_embed_dim, ema_decay, ema_epsilon, revival_threshold)
@@ -175,15 +172,13 @@ class VQTokenizer(TokenizerBase):
     @classmethod
     def from_original(cls, file: str | os.PathLike, preset: str) -> "VQTokenizer":
         """
-        The tokenizer of a published model that uses AiT's, from the file that its authors publish.
+        The tokenizer of a published model that uses AiT's, from the file that its authors publish; in evaluation mode,
+        float32.
 
         Args:
             file (`str` or `os.PathLike`): `.npz`, `.pt` or `.safetensors`. Nothing pickled is run.
             preset (`str`): `"paligemma-mask"`, `"molmoact-depth"`, `"molmoact2-depth"` or `"aurora-depth"`; see
                 [`~ait_hf.tokens.PRESETS`].
-
-        Returns:
-            [`VQTokenizer`] in evaluation mode, float32.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -202,8 +197,7 @@ class VQTokenizer(TokenizerBase):
     @property
     def num_tokens(self) -> int:
         """Number of codes of a map of `sample_size`."""
-        height, width = self.map_size
-        return (height // self.config.downsample_ratio) * (width // self.config.downsample_ratio)
+        return math.prod(side // self.config.downsample_ratio for side in self.map_size)
 
     def tokenize(self, x: torch.Tensor, validate: bool = True) -> torch.LongTensor:
         if validate:
@@ -216,20 +210,13 @@ class VQTokenizer(TokenizerBase):
 
     def reconstruction_loss(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.FloatTensor:
         """
-        The config's `loss_type`, in float32 and in the range that the network sees (-1 to 1 if `value_range` is set).
+        The config's `loss_type`, in float32 and in the range that the network sees (-1 to 1 if `value_range` is set):
+        a mean over the pixels that count and their channels, exactly 0 if none does.
 
         Args:
-            prediction (`torch.Tensor` of shape `(batch_size, out_channels, height, width)`):
-                Output of the decoder network.
+            prediction (`torch.Tensor` of shape `(batch_size, out_channels, height, width)`): Of the decoder network.
             target (`torch.Tensor`): Maps in the config's unit; `(batch_size, height, width)` will do for one channel
-                and for label maps.
-
-        Returns:
-            `torch.FloatTensor` of shape `()`: mean over the pixels that count and their channels, exactly 0 if none
-            does.
-
-        Raises:
-            ValueError: If prediction and target differ in shape.
+                and for label maps. `ValueError` if its shape is not that of the prediction.
         """
         loss_type = self.config.loss_type
         prediction = prediction.float()
@@ -237,7 +224,6 @@ class VQTokenizer(TokenizerBase):
             labels = _label_map(target)
             total = F.cross_entropy(prediction, labels, ignore_index=IGNORED_LABEL, reduction="sum")
             return total / (labels != IGNORED_LABEL).sum().clamp_min(1)
-
         target = target.unsqueeze(1) if target.ndim == 3 else target
         if target.shape != prediction.shape:
             raise ValueError(f"The target has shape {tuple(target.shape)}, the map {tuple(prediction.shape)}.")
@@ -293,8 +279,9 @@ def mask_augmentation(
     value: float = 0,
 ) -> torch.Tensor:
     """
-    Sets a fixed share of square patches, chosen at random for every sample, to 0 (AiT paper, section 3.4). Trained
-    with the unmasked map as its target, a tokenizer learns to fill in missing values.
+    A copy with a fixed share of square patches, chosen at random for every sample, set to 0 (AiT paper, section 3.4).
+    Trained with the unmasked map as its target, a tokenizer learns to fill in missing values. Raises `ValueError` if
+    `ratio` is not between 0 and 1 or height or width is not a multiple of `patch_size`.
 
     Args:
         x (`torch.Tensor` of shape `(batch_size, channels, height, width)` or `(batch_size, height, width)`): Maps.
@@ -302,23 +289,17 @@ def mask_augmentation(
         patch_size (`int`, *optional*, defaults to 16): Side of a patch in pixels.
         generator (`torch.Generator`, *optional*): On the device of `x`; torch's global one if not given.
         value (`float`, *optional*, defaults to 0): What masked pixels become: "unknown", which in label maps is 255.
-
-    Returns:
-        `torch.Tensor`: a masked copy of `x`.
-
-    Raises:
-        ValueError: If `ratio` is not between 0 and 1 or height or width is not a multiple of `patch_size`.
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f"The share of masked patches must be between 0 and 1, got {ratio}.")
-    batch_size, height, width = x.shape[0], x.shape[-2], x.shape[-1]
+    height, width = x.shape[-2:]
     if height % patch_size or width % patch_size:
         raise ValueError(f"Height and width must be multiples of patch_size {patch_size}, got {height} and {width}.")
     rows, columns = height // patch_size, width // patch_size
     num_masked = round(ratio * rows * columns)
-    order = torch.rand(batch_size, rows * columns, generator=generator, device=x.device).argsort(dim=1)
+    order = torch.rand(len(x), rows * columns, generator=generator, device=x.device).argsort(dim=1)
     masked = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, :num_masked], True)
-    masked = masked.view(batch_size, rows, columns)
+    masked = masked.unflatten(1, (rows, columns))
     masked = masked.repeat_interleave(patch_size, dim=1).repeat_interleave(patch_size, dim=2)
     return x.masked_fill(masked if x.ndim == 3 else masked.unsqueeze(1), value)
 

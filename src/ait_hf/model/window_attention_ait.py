@@ -30,14 +30,9 @@ def autocast_dtype(states: torch.Tensor) -> torch.dtype:
 
 def unfold_table(table: torch.Tensor, window: int) -> torch.Tensor:
     """
-    The position bias between all pairs of tokens of a window.
-
-    Args:
-        table (`torch.Tensor` of shape `(heads, 2 * window - 1, 2 * window - 1)`): Bias by row and column offset.
-
-    Returns:
-        `torch.Tensor` of shape `(heads, window, window, window, window)`: a view; rows and columns of the queries, in
-        **reverse order**, then of the keys. That order makes neighbours of overlapping slices of the table.
+    The position bias between all pairs of tokens of a window, `(heads, window, window, window, window)`, from the bias
+    by row and column offset, `(heads, 2 * window - 1, 2 * window - 1)`. It is a view; rows and columns of the queries,
+    in **reverse order**, then of the keys. That order makes neighbours of overlapping slices of the table.
     """
     return table.unfold(1, window, 1).unfold(2, window, 1)
 
