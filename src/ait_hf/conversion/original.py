@@ -185,26 +185,24 @@ def convert_state_dict(
         tokenizers (`dict[str, dict[str, torch.Tensor]]`, *optional*): Original tokenizer weights by name, in place of
             those inside `original`.
     """
-    parts: dict[str, dict[str, torch.Tensor]] = {"backbone": {}, "solver": {}}
-    inside: dict[str, dict[str, torch.Tensor]] = {}
-    unexpected = []
+    backbone, solver, inside, unexpected = {}, {}, {}, []
     for key, tensor in original.items():
         if DUPLICATE.match(key):
             canonical = "transformer." + key.split(".transformer.", 1)[1]
             if canonical not in original or not torch.equal(tensor, original[canonical]):
                 raise ValueError(f"{key} should repeat {canonical}, but the two differ: this is no released layout.")
         elif key.startswith("backbone."):
-            parts["backbone"][key] = tensor
+            backbone[key] = tensor
         elif match := TOKENIZER.match(key):
             inside.setdefault(CODEBOOK_OF_HEAD.get(match[1], match[1]), {})[key[match.end() :]] = tensor
         elif key.startswith("transformer.") and not DERIVED.search(key):
-            parts["solver"][key] = tensor
+            solver[key] = tensor
         elif not DERIVED.search(key):
             unexpected.append(key)
     if unexpected:
         raise ValueError(f"Unexpected keys in the checkpoint: {', '.join(sorted(unexpected))}.")
-    converted = _convert_solver(parts["solver"], config)
-    backbone = convert_swinv2_state_dict(parts["backbone"], config.backbone_config, "original")
+    converted = _convert_solver(solver, config)
+    backbone = convert_swinv2_state_dict(backbone, config.backbone_config, "original")
     converted |= {f"model.encoder.backbone.{key}": tensor for key, tensor in backbone.items()}
     for name, weights in (inside | (tokenizers or {})).items():
         if name not in config.tokenizers:

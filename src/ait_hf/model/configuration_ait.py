@@ -21,31 +21,20 @@ COORDINATE_INITIALIZATIONS = ("normal", "sine")
 
 @dataclass(frozen=True)
 class OutputRules:
-    """
-    What a task of one type of output may declare; what its [`Objective`] goes by.
+    """What a task of one type of output may declare; what its [`Objective`] goes by."""
 
-    Args:
-        auxiliary_loss, object_order, mask_supervision (`tuple[str, ...]`): Values of the fields of [`AiTTaskConfig`].
-        is_one_block (`bool`): Whether the sequence is one dense block and nothing else.
-        tokenizer_type (`str`): Of the tokenizer behind the dense slots.
-    """
-
-    auxiliary_loss: tuple[str, ...]
-    is_one_block: bool = False
+    auxiliary_loss: tuple[str, ...]  # values of the field of `AiTTaskConfig`, as the next two
     object_order: tuple[str, ...] = ("random",)
     mask_supervision: tuple[str, ...] = ("objects",)
-    tokenizer_type: str = "map"
+    is_one_block: bool = False  # whether the sequence is one dense block and nothing else
+    tokenizer_type: str = "map"  # of the tokenizer behind the dense slots
 
 
 OUTPUT_RULES = {
     "depth": OutputRules(("silog",), is_one_block=True),
-    "objects": OutputRules(
-        ("dice_mse",), object_order=("random", "left_to_right"), mask_supervision=("objects", "duplicates", "none")
-    ),
+    "objects": OutputRules(("dice_mse",), ("random", "left_to_right"), ("objects", "duplicates", "none")),
     "pose": OutputRules(("smooth_l1",), is_one_block=True, tokenizer_type="pose"),
-    "semantic": OutputRules(
-        ("dice_mse",), object_order=("random", "by_class"), mask_supervision=("objects", "absent", "none")
-    ),
+    "semantic": OutputRules(("dice_mse",), ("random", "by_class"), ("objects", "absent", "none")),
     "label_map": OutputRules(("cross_entropy",), is_one_block=True),
     "map": OutputRules(("smooth_l1",), is_one_block=True),
 }
@@ -399,7 +388,9 @@ class AiTConfig(PreTrainedConfig):
                 raise ValueError(f"Task {name!r}{problem}")
 
     def _problems(self, name: str) -> Iterator[str]:
-        """What is wrong with a task's declaration, to be said behind its name; only the first is sure to make sense."""
+        """
+        What is wrong with a task's declaration, to be said behind its name; only the first is sure to make sense.
+        """
         task = self.task(name)
         known = {"coordinate", "class", *dict(self.codebooks)}
         if unknown := [slot for slot in task.slots if slot not in known]:

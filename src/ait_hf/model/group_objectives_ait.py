@@ -28,21 +28,13 @@ CORRUPTION = 0.5  # share of the input's classes that are random; the others are
 
 @dataclass
 class GroupDraft(SequenceDraft):
-    """
-    Sequences of groups without their masks, on the host.
+    """Sequences of groups without their masks, on the host."""
 
-    Args:
-        class_tokens (`torch.LongTensor` of shape `(batch, groups)`): Vocabulary ids to predict.
-        input_class_tokens (`torch.LongTensor` of shape `(batch, groups)`): What the decoder reads in their place.
-        supervised (`torch.BoolTensor` of shape `(batch, length)`): Which tokens are predicted.
-        places, mask_rows (`torch.LongTensor`): As of [`TrainingSequence`].
-    """
-
-    class_tokens: torch.LongTensor
-    input_class_tokens: torch.LongTensor
-    supervised: torch.BoolTensor
-    places: torch.LongTensor
-    mask_rows: torch.LongTensor
+    class_tokens: torch.LongTensor  # (batch, groups), vocabulary ids to predict
+    input_class_tokens: torch.LongTensor  # (batch, groups), what the decoder reads in their place
+    supervised: torch.BoolTensor  # (batch, length), which tokens are predicted
+    places: torch.LongTensor  # as of a `TrainingSequence`
+    mask_rows: torch.LongTensor  # as of a `TrainingSequence`
 
 
 class GroupObjective(Objective):
@@ -126,37 +118,22 @@ class Draws:
 
 @dataclass
 class ObjectGroups:
-    """
-    What fills the `n = num_groups` groups of one image: the annotated objects in order, then noise objects.
+    """What fills the `n = num_groups` groups of one image: the annotated objects in order, then noise objects."""
 
-    Args:
-        boxes (`torch.Tensor` of shape `(n, 4)`): x1, y1, x2, y2, pixels of the frame.
-        class_tokens (`torch.LongTensor` of shape `(n,)`): Vocabulary ids; noise for noise objects.
-        input_class_tokens (`torch.LongTensor` of shape `(n,)`): What the decoder reads in their place.
-        kinds (`torch.LongTensor` of shape `(n,)`): OBJECT, DUPLICATE (a jittered object) or BAD (a box at random).
-        sources (`torch.LongTensor` of shape `(n,)`): Annotated object that the group shows or repeats; -1 for BAD.
-    """
-
-    boxes: torch.Tensor
-    class_tokens: torch.LongTensor
-    input_class_tokens: torch.LongTensor
-    kinds: torch.LongTensor
-    sources: torch.LongTensor
+    boxes: torch.Tensor  # (n, 4): x1, y1, x2, y2, pixels of the frame
+    class_tokens: torch.LongTensor  # (n,), vocabulary ids; noise for noise objects
+    input_class_tokens: torch.LongTensor  # (n,), what the decoder reads in their place
+    kinds: torch.LongTensor  # (n,): OBJECT, DUPLICATE (a jittered object) or BAD (a box at random)
+    sources: torch.LongTensor  # (n,), annotated object that the group shows or repeats; -1 for BAD
 
 
 def draw_object_groups(
     grammar: TaskGrammar, boxes: torch.Tensor, class_labels: torch.LongTensor, size: tuple[int, int], draws: Draws
 ) -> ObjectGroups:
     """
-    Fills the groups of one image's training sequence, on the CPU. `ValueError` if there are more objects than
-    groups, or a class is out of range.
-
-    Args:
-        grammar ([`TaskGrammar`]): Of an object task.
-        boxes (`torch.Tensor` of shape `(objects, 4)`): x1, y1, x2, y2, pixels of the frame.
-        class_labels (`torch.LongTensor` of shape `(objects,)`): Numbers of the model's table of classes.
-        size (`tuple[int, int]`): Height and width of the image inside the frame, where noise boxes lie.
-        draws ([`Draws`]): The random draws.
+    Fills the groups of one image's training sequence, on the CPU, from boxes (objects, 4: x1, y1, x2, y2 in pixels of
+    the frame) and classes (objects,), numbers of the model's table. Noise boxes lie within `size`, height and width of
+    the image inside the frame. `ValueError` if there are more objects than groups, or a class is out of range.
     """
     num_groups, vocabulary = grammar.task.num_groups, grammar.vocabulary
     if len(boxes) > num_groups:
@@ -220,25 +197,14 @@ def _around(centers: torch.Tensor, half_sides: torch.Tensor) -> torch.Tensor:
 
 @dataclass
 class ObjectDraft(GroupDraft):
-    """
-    As of [`GroupDraft`], for objects.
+    """As of [`GroupDraft`], for objects."""
 
-    Args:
-        box_tokens (`torch.LongTensor` of shape `(batch, groups, 4)`): Vocabulary ids.
-        masks (`list[torch.Tensor]`): Of every image, (n, height, width); none for a task without masks.
-        boxes (`list[torch.Tensor]`): Of every image (m, 4): where masks are cut, x1, y1, x2, y2 in their pixels.
-        sources (`list[torch.LongTensor]`): Of every image (m,): which mask each box cuts.
-        mask_numbers (`torch.LongTensor` of shape `(batch, groups)`): Of the cut masks, counted over the batch from 1; 0
-            for the empty one of boxes at random.
-        objects (`torch.LongTensor` of shape `(annotated objects,)`): Which of the cut masks are theirs, counted from 1.
-    """
-
-    box_tokens: torch.LongTensor
-    masks: list[torch.Tensor]
-    boxes: list[torch.Tensor]
-    sources: list[torch.LongTensor]
-    mask_numbers: torch.LongTensor
-    objects: torch.LongTensor
+    box_tokens: torch.LongTensor  # (batch, groups, 4), vocabulary ids
+    masks: list[torch.Tensor]  # of every image, (n, height, width); none for a task without masks
+    boxes: list[torch.Tensor]  # of every image, (m, 4): where masks are cut, x1, y1, x2, y2 in their pixels
+    sources: list[torch.LongTensor]  # of every image, (m,): which mask each box cuts
+    mask_numbers: torch.LongTensor  # (batch, groups), of the cut masks, from 1; 0 for the empty one of boxes at random
+    objects: torch.LongTensor  # (annotated objects,): which of the cut masks are theirs, counted from 1
 
 
 class ObjectObjective(GroupObjective):
@@ -329,18 +295,11 @@ class ObjectObjective(GroupObjective):
 
 @dataclass
 class SemanticDraft(GroupDraft):
-    """
-    As of [`GroupDraft`], for semantic groups.
+    """As of [`GroupDraft`], for semantic groups."""
 
-    Args:
-        label_maps (`torch.ByteTensor` of shape `(batch, height, width)`): As annotated.
-        classes (`torch.LongTensor` of shape `(batch, groups)`): Numbers of the model's table.
-        objects (`torch.LongTensor` of shape `(present classes,)`): Which groups show a class, counted over the batch.
-    """
-
-    label_maps: torch.ByteTensor
-    classes: torch.LongTensor
-    objects: torch.LongTensor
+    label_maps: torch.ByteTensor  # (batch, height, width), as annotated
+    classes: torch.LongTensor  # (batch, groups), numbers of the model's table
+    objects: torch.LongTensor  # (present classes,): which groups show a class, counted over the batch
 
 
 class SemanticObjective(GroupObjective):

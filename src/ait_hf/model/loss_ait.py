@@ -12,11 +12,8 @@ MINIMUM_DEPTH = 1e-3  # metres; predictions are clipped there, as in the release
 
 def token_cross_entropy(logits: torch.Tensor, labels: torch.LongTensor) -> torch.Tensor:
     """
-    Sum over all supervised tokens of the cross-entropy over the full vocabulary, float32; 0 if nothing is supervised.
-
-    Args:
-        logits (`torch.Tensor` of shape `(batch, length, vocab_size)`).
-        labels (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids; -100 is ignored.
+    Sum over all supervised tokens of the cross-entropy over the full vocabulary, float32, of logits (batch, length,
+    vocab_size) and vocabulary ids (batch, length), of which -100 is ignored; 0 if nothing is supervised.
     """
     return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
 
@@ -24,11 +21,8 @@ def token_cross_entropy(logits: torch.Tensor, labels: torch.LongTensor) -> torch
 def silog_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """
     Scale-invariant logarithmic loss `sqrt(mean(d^2) - λ mean(d)^2)`, `d = log target - log prediction`, over the valid
-    pixels (target > 0) of the whole batch (Eigen et al. 2014; paper §4.2 with λ = 0.5); 0 if no pixel is.
-
-    Args:
-        prediction (`torch.Tensor`): Depth in metres, any shape; clipped below at `MINIMUM_DEPTH`.
-        target (`torch.Tensor`): Same shape, metres, 0 where unknown.
+    pixels (target > 0) of the whole batch (Eigen et al. 2014; paper §4.2 with λ = 0.5); 0 if no pixel is. Both are
+    depth in metres, of one shape; the prediction is clipped below at `MINIMUM_DEPTH`, the target is 0 where unknown.
     """
     valid = target > 0
     count = valid.sum()
@@ -42,11 +36,8 @@ def silog_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def dice_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """
-    Mean over masks of `1 - (2 Σpt + 1) / (Σp + Σt + 1)`, in 0..1, the prediction clipped to [0, 1] (reference §5).
-
-    Args:
-        prediction (`torch.Tensor` of shape `(n, height, width)`): About 0..1, n at least 1.
-        target (`torch.Tensor` of shape `(n, height, width)`): 0 or 1.
+    Mean over masks `(n, height, width)`, n at least 1, of `1 - (2 Σpt + 1) / (Σp + Σt + 1)`, in 0..1, the prediction
+    clipped to [0, 1], the target 0 or 1 (reference §5).
     """
     prediction, target = prediction.flatten(1).clamp(0, 1), target.flatten(1)
     overlap = 2 * (prediction * target).sum(1) + 1
@@ -57,12 +48,8 @@ def smooth_l1_loss(
     prediction: torch.Tensor, target: torch.Tensor, known: torch.BoolTensor, beta: float = 1.0
 ) -> torch.Tensor:
     """
-    Mean over the known values of `d^2 / (2 beta)` where `d = |prediction - target| < beta`, else `d - beta / 2`.
-    It is 0 if nothing is known.
-
-    Args:
-        prediction, target (`torch.Tensor`): The same shape, any.
-        known (`torch.BoolTensor`): Broadcasts to that shape.
+    Mean over the known values of `d^2 / (2 beta)` where `d = |prediction - target| < beta`, else `d - beta / 2`; 0 if
+    nothing is known. `known` broadcasts to the shape of both.
     """
     known = known.expand_as(target)
     # Where nothing is known the prediction is its own target: no loss and no gradient, whatever stands there.

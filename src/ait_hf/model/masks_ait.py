@@ -39,19 +39,12 @@ def crop_masks(masks: torch.Tensor, boxes: torch.Tensor, sources: torch.LongTens
 
 @dataclass
 class PastedMask:
-    """
-    A mask of an image that is known to be empty outside of a window.
+    """A mask of an image that is known to be empty outside of a window."""
 
-    Args:
-        size (`tuple[int, int]`): Height and width of the image.
-        rows, columns (`slice`): The window.
-        window (`torch.BoolTensor`): The mask in it.
-    """
-
-    size: tuple[int, int]
-    rows: slice
+    size: tuple[int, int]  # height and width of the image
+    rows: slice  # of the window
     columns: slice
-    window: torch.BoolTensor
+    window: torch.BoolTensor  # the mask in it
 
     def whole(self) -> torch.BoolTensor:
         """The mask `(height, width)`."""
@@ -163,13 +156,9 @@ def _reached(places: torch.Tensor, num_cells: int) -> slice:
 
 def masks_to_rle(masks: torch.Tensor) -> list[dict[str, list[int]]]:
     """
-    Masks as COCO's uncompressed run lengths: column after column, beginning with the zeros.
-
-    `pycocotools.mask.frPyObjects(rle, height, width)` compresses one for the results format. Every mask is
-    `{"size": [height, width], "counts": [int, ...]}`.
-
-    Args:
-        masks (`torch.Tensor` of shape `(n, height, width)`): Boolean, or 0 and 1.
+    Masks `(n, height, width)`, boolean or 0 and 1, as COCO's uncompressed run lengths, column after column, beginning
+    with the zeros: `{"size": [height, width], "counts": [int, ...]}` for each. `pycocotools.mask.frPyObjects(rle,
+    height, width)` compresses one for the results format.
     """
     return [{"size": list(mask.shape), "counts": _run_lengths(mask.bool().t().flatten())} for mask in masks]
 
@@ -200,18 +189,11 @@ Paste = Callable[[torch.LongTensor], Iterator[PastedMask]]  # from objects' numb
 
 @dataclass
 class ObjectPairs:
-    """
-    n pairs of an object and a class, of one image.
+    """n pairs of an object and a class, of one image."""
 
-    Args:
-        scores (`torch.FloatTensor` of shape `(n,)`): 0..1.
-        labels (`torch.LongTensor` of shape `(n,)`): Classes, in the model's numbers.
-        objects (`torch.LongTensor` of shape `(n,)`): Places of the objects in the model's output.
-    """
-
-    scores: torch.FloatTensor
-    labels: torch.LongTensor
-    objects: torch.LongTensor
+    scores: torch.FloatTensor  # (n,), 0..1
+    labels: torch.LongTensor  # (n,), classes, in the model's numbers
+    objects: torch.LongTensor  # (n,), places of the objects in the model's output
 
     def best_first(self) -> "ObjectPairs":
         return self.select(self.scores.argsort(descending=True, stable=True))
@@ -230,15 +212,10 @@ class ObjectPairs:
 
 def choose_pairs(outputs: ModelOutput, index: int, threshold: float, top_k: int | None) -> ObjectPairs:
     """
-    What is kept of one image of a model's output. `ValueError` if `top_k` is below 1.
-
-    Args:
-        outputs: With `class_scores` and `class_labels` `(batch, objects)`, or, for `top_k`, `class_logits` or `logits`
-            `(batch, objects, num_classes + 1)`, noise last.
-        index: Number of the image.
-        threshold: Least score.
-        top_k: `None` for every object with its chosen class, in the model's order; else how many of all pairs, those
-            of the highest probabilities among the classes and noise, best first.
+    What of the image of that index in a model's output has at least a score of `threshold`: every object with its
+    chosen class, from `class_scores` and `class_labels` `(batch, objects)`, in the model's order; or, with `top_k`, so
+    many of all pairs, those of the highest probabilities among the classes and noise, from `class_logits` or `logits`
+    `(batch, objects, num_classes + 1)`, noise last, best first. `ValueError` if `top_k` is below 1.
     """
     if top_k is None:
         scores, labels = outputs.class_scores[index], outputs.class_labels[index]

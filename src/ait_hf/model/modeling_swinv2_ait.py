@@ -40,12 +40,9 @@ REGION_CHANNELS = 8  # four regions at most; fused attention kernels want head s
 
 def partition_windows(hidden_states: torch.Tensor, window: int, shift: int) -> torch.Tensor:
     """
-    Cuts a map into square windows, `(batch * rows * columns, window**2, channels)`, row-major; a view where nothing
-    moves.
-
-    Args:
-        hidden_states (`torch.Tensor` of shape `(batch, height, width, channels)`): Zero-padded at the bottom and
-            right to multiples of `window`, then rolled up and left by `shift`.
+    Cuts a map `(batch, height, width, channels)`, zero-padded at the bottom and right to multiples of `window`, then
+    rolled up and left by `shift`, into square windows `(batch * rows * columns, window**2, channels)`, row-major; a
+    view where nothing moves.
     """
     batch, height, width, channels = hidden_states.shape
     if height % window or width % window:

@@ -30,12 +30,9 @@ class SequenceDraft:
     What can be said of the sequences of a batch without a tokenizer and without the model, wherever the annotations lie:
     on the host, best by the workers that read them, it costs the device nothing. Each objective adds its own fields,
     tensors and lists of them.
-
-    Args:
-        num_tokens (`torch.Tensor`): Number of supervised tokens, float32.
     """
 
-    num_tokens: torch.Tensor
+    num_tokens: torch.Tensor  # of the supervised tokens, float32
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "SequenceDraft":
         """The same on a device."""
@@ -52,24 +49,15 @@ class SequenceDraft:
 
 @dataclass
 class TrainingSequence:
-    """
-    Teacher-forced sequences of one batch.
+    """Teacher-forced sequences of one batch."""
 
-    Args:
-        tokens (`torch.LongTensor` of shape `(batch, length)`): What the decoder reads, from the second position on.
-        labels (`torch.LongTensor` of shape `(batch, length)`): Vocabulary ids to predict, -100 where none is.
-        target (`torch.Tensor`, *optional*): What the soft-decoded output is compared with: maps or poses as annotated,
-            or the masks (groups, size, size) of all annotated objects or classes in the order of the sequences.
-        places (`torch.LongTensor` of shape `(supervised tokens,)`, *optional*): Of the supervised tokens, counted over
-            the batch; `None` if all are.
-        mask_rows (`torch.LongTensor`, *optional*): Which of the supervised tokens show the `target`.
-    """
-
-    tokens: torch.LongTensor
-    labels: torch.LongTensor
+    tokens: torch.LongTensor  # (batch, length), what the decoder reads, from the second position on
+    labels: torch.LongTensor  # (batch, length), vocabulary ids to predict, -100 where none is
+    # What the soft-decoded output is compared with: maps or poses as annotated, or the masks (groups, size, size) of
+    # all annotated objects or classes in the order of the sequences.
     target: torch.Tensor | None = None
-    places: torch.LongTensor | None = None
-    mask_rows: torch.LongTensor | None = None
+    places: torch.LongTensor | None = None  # of the supervised tokens, counted over the batch; `None` if all are
+    mask_rows: torch.LongTensor | None = None  # which of the supervised tokens show the `target`
 
     def select(self, values: torch.Tensor) -> torch.Tensor:
         """Of `values` (batch, length, ...) those at the supervised tokens; the host need not know how many there are."""
@@ -79,20 +67,12 @@ class TrainingSequence:
 
 @dataclass
 class ObjectiveOutput:
-    """
-    Loss of one task.
+    """Loss of one task."""
 
-    Args:
-        total (`torch.Tensor`): Sum over the supervised tokens, not yet weighted by the task's `loss_weight`.
-        num_tokens (`torch.Tensor`): Number of supervised tokens, float32.
-        parts (`dict[str, torch.Tensor]`): Detached means for the log.
-        decoded (`torch.Tensor`, *optional*): Soft-decoded output, as the sequence's `target`.
-    """
-
-    total: torch.Tensor
-    num_tokens: torch.Tensor
-    parts: dict[str, torch.Tensor]
-    decoded: torch.Tensor | None = None
+    total: torch.Tensor  # sum over the supervised tokens, not yet weighted by the task's `loss_weight`
+    num_tokens: torch.Tensor  # of the supervised tokens, float32
+    parts: dict[str, torch.Tensor]  # detached means for the log
+    decoded: torch.Tensor | None = None  # soft-decoded output, as the sequence's `target`
 
 
 class Objective:

@@ -66,13 +66,9 @@ def scale_points(points: torch.Tensor, x: float, y: float) -> torch.Tensor:
 
 def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
-    The part of an image that an affine map shows, bilinear, and antialiased where it shrinks: `(channels, *size)`,
-    float32, in the image's range of values; 0 outside of the image.
-
-    Args:
-        image (`torch.Tensor` of shape `(channels, height, width)`): Any dtype.
-        to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`], on the CPU.
-        size: Height and width of the crop, pixels.
+    The part of an image `(channels, height, width)` of any dtype that an affine map `(2, 3)` of [`crop_to_image`], on
+    the CPU, shows at a size (height, width) in pixels, bilinear, and antialiased where it shrinks: `(channels,
+    *size)`, float32, in the image's range of values; 0 outside of the image.
     """
     step = torch.linalg.det(to_image[:, :2]).abs().sqrt().item()
     if step > 1:  # shrunk first: bilinear sampling alone would skip pixels
@@ -92,12 +88,9 @@ def cut_out(image: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) 
 
 def joints_in_crop(joints: torch.Tensor, to_image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
-    Annotated joints in pixels of a crop, `(joints, 3)`, float32; those that are unknown or outside of it are zeros.
-
-    Args:
-        joints (`torch.Tensor` of shape `(joints, 3)`): x, y in pixels of the image, and visibility (0 unknown).
-        to_image (`torch.Tensor` of shape `(2, 3)`): Of [`crop_to_image`].
-        size: Height and width of the crop, pixels.
+    Annotated joints `(joints, 3)`, x and y in pixels of the image and visibility (0 unknown), in pixels of a crop of
+    that size (height, width) by its map `(2, 3)` of [`crop_to_image`]; float32. Those unknown or outside of it are
+    zeros.
     """
     points = transform_points(joints[:, :2], inverse(to_image))
     limits = points.new_tensor([size[1], size[0]]) - 0.5
@@ -107,13 +100,8 @@ def joints_in_crop(joints: torch.Tensor, to_image: torch.Tensor, size: tuple[int
 
 def mirrored_joints(joints: torch.Tensor, width: int, flip_order: list[int]) -> torch.Tensor:
     """
-    Joints of the mirrored image.
-
-    Args:
-        joints (`torch.Tensor` of shape `(..., joints, 2 or 3)`): x, y in pixels, and perhaps visibility; unknown
-            joints (visibility 0) stay zeros.
-        width: Of the image, pixels.
-        flip_order: For every joint of the mirrored image the joint that it was.
+    Joints `(..., joints, 2 or 3)` of the mirrored image: x, y in pixels, and perhaps visibility; unknown joints
+    (visibility 0) stay zeros. `flip_order` has for every joint of the mirrored image the joint that it was.
     """
     mirrored = joints[..., flip_order, :].clone()
     mirrored[..., 0] = width - 1 - mirrored[..., 0]

@@ -38,20 +38,12 @@ class QuantizerOutput(BaseOutput):
 
 @dataclass
 class CodebookUpdate:
-    """
-    What the forwards inside of [`EMACodebook.one_update`] gather.
+    """What the forwards inside of [`EMACodebook.one_update`] gather, an entry of the lists for each."""
 
-    Args:
-        counts (`list[torch.FloatTensor]` of shape `(num_embeddings,)`): Latents of every code, for every forward.
-        sums (`list[torch.FloatTensor]` of shape `(num_embeddings, embedding_dim)`): Their sums.
-        latents (`list[torch.FloatTensor]` of shape `(N, embedding_dim)`): All of them.
-        perplexity (`torch.FloatTensor` of shape `()`, *optional*): Over the batches of all forwards and processes;
-            known once the codes have moved.
-    """
-
-    counts: list[torch.Tensor] = field(default_factory=list)
-    sums: list[torch.Tensor] = field(default_factory=list)
-    latents: list[torch.Tensor] = field(default_factory=list)
+    counts: list[torch.Tensor] = field(default_factory=list)  # (num_embeddings,), latents of every code
+    sums: list[torch.Tensor] = field(default_factory=list)  # (num_embeddings, embedding_dim), their sums
+    latents: list[torch.Tensor] = field(default_factory=list)  # (N, embedding_dim), all of them
+    # Shape (), over the batches of all forwards and processes; known once the codes have moved.
     perplexity: torch.FloatTensor | None = None
 
 
@@ -258,12 +250,8 @@ def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.
     """
     `softmax(temperature * log(probabilities))`, that is `p ** temperature` normalised to sum 1. It equals
     `softmax(temperature * logits)` for `probabilities = softmax(logits)`, which is how the released models sharpen or
-    flatten soft tokens before the detokenizer: below 1 flattens, above 1 sharpens, 1 returns `probabilities`. Raises
-    `ValueError` if `temperature` is not positive.
-
-    Args:
-        probabilities (`torch.Tensor` of shape `(..., num_codes)`): Not negative; zeros stay zero.
-        temperature (`float`): Positive.
+    flatten soft tokens before the detokenizer: below 1 flattens, above 1 sharpens, 1 returns `probabilities`
+    `(..., num_codes)`. Zeros stay zero. `ValueError` if `temperature` is not positive.
     """
     if temperature <= 0:
         raise ValueError(f"The temperature of soft tokens must be positive, got {temperature}.")
@@ -276,25 +264,18 @@ def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.
 
 def token_entropy(probabilities: torch.Tensor) -> torch.Tensor:
     """
-    Uncertainty of soft tokens, `(...)`: entropy over the last axis divided by `ln K`, from 0 (one code is certain) to
-    1 (all K codes are equally likely).
-
-    Args:
-        probabilities (`torch.Tensor` of shape `(..., K)`): Sum to 1 over the last axis, `K >= 2`.
+    Uncertainty `(...)` of soft tokens `(..., K)`, K at least 2: entropy over the last axis divided by `ln K`, from 0
+    (one code is certain) to 1 (all K codes are equally likely).
     """
     return torch.special.entr(probabilities).sum(dim=-1) / math.log(probabilities.shape[-1])
 
 
 def token_agreement(probabilities: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     """
-    How far the codes of soft tokens agree: 1 minus the mean squared distance of a soft token's codes from their mean,
-    relative to that of the whole codebook. Unlike the entropy it does not count against a token that it hesitates
-    between codes that are nearly the same. The result `(...)` is float32, from 0 (no more than chance) to 1 (one place
-    in the codebook).
-
-    Args:
-        probabilities (`torch.Tensor` of shape `(..., codes)`): Summing to 1.
-        codebook (`torch.Tensor` of shape `(codes, width)`).
+    How far the codes of soft tokens `(..., codes)` agree: 1 minus the mean squared distance of a soft token's codes
+    from their mean, relative to that of the whole codebook `(codes, width)`. Unlike the entropy it does not count
+    against a token that it hesitates between codes that are nearly the same. The result `(...)` is float32, from 0 (no
+    more than chance) to 1 (one place in the codebook).
     """
     codes = codebook.float() - codebook.float().mean(0)
     squares = codes.square().sum(1)

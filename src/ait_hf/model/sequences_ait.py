@@ -159,19 +159,14 @@ class TaskGrammar:
         mask_tokens: torch.LongTensor | None = None,
     ) -> torch.LongTensor:
         """
-        The sequences of tasks of groups, objects or classes, `(batch, groups * len(group))`.
-
-        Args:
-            box_tokens (`torch.LongTensor` of shape `(batch, groups, 4)`, *optional*): From [`boxes_to_tokens`].
-            class_tokens (`torch.LongTensor` of shape `(batch, groups)`): Vocabulary ids.
-            mask_tokens (`torch.LongTensor` of shape `(batch, groups, codes)`, *optional*): From [`codes_to_tokens`].
+        The sequences of tasks of groups, objects or classes, `(batch, groups * len(group))`, from vocabulary ids: of
+        boxes (batch, groups, 4), classes (batch, groups) and masks (batch, groups, codes).
         """
         groups = class_tokens.new_empty(*class_tokens.shape, len(self.group))
         groups[..., self._slots("class")] = class_tokens[..., None]
-        if box_tokens is not None:
-            groups[..., self._slots("coordinate")] = box_tokens
-        if mask_tokens is not None:
-            groups[..., self._slots(self.codebook)] = mask_tokens
+        for slot, tokens in {"coordinate": box_tokens, self.codebook: mask_tokens}.items():
+            if tokens is not None:
+                groups[..., self._slots(slot)] = tokens
         return groups.flatten(1)
 
     def tokens_to_objects(self, tokens: torch.LongTensor) -> tuple[torch.Tensor, torch.LongTensor]:
