@@ -61,10 +61,7 @@ DERIVED = r"(?:^|\.)(?:relative_coords_table|relative_position_index|attn_mask|k
 RULES_AND_SKIPPED = {
     "original": (ORIGINAL_RULES, DERIVED),
     "timm": (ORIGINAL_RULES, DERIVED + r"|^head\."),
-    "transformers": (
-        TRANSFORMERS_RULES,
-        DERIVED + r"|^classifier\.|^decoder\.|^(?:swinv2\.)?embeddings\.mask_token$",
-    ),
+    "transformers": (TRANSFORMERS_RULES, DERIVED + r"|^classifier\.|^decoder\.|^(?:swinv2\.)?embeddings\.mask_token$"),
 }
 
 ORIGINAL_KEYS = {"embed_dim", "depths", "num_heads", "window_size", "use_shift", "pretrain_window_size"}

@@ -268,13 +268,13 @@ class AiTGenerationMixin(GenerationMixin):
 
     def _sample(
         self,
-        input_ids: torch.LongTensor,
-        logits_processor: LogitsProcessorList,
-        stopping_criteria: StoppingCriteriaList,
-        generation_config: GenerationConfig,
-        synced_gpus: bool = False,
+        input_ids,
+        logits_processor,
+        stopping_criteria,
+        generation_config,
+        synced_gpus=False,
         streamer=None,
-        **model_kwargs,
+        **kwargs,
     ) -> AiTGenerateOutput | torch.LongTensor:
         """
         The decoding loop, called by `generate()`: one pass per block of slots.
@@ -286,7 +286,7 @@ class AiTGenerationMixin(GenerationMixin):
         grammar = self.grammar(generation_config.task)
         limit = max(stopping_criteria.max_length, input_ids.shape[1] + 1) - 1  # a token at least, as the library
         length = min(limit, self._sequence_length(grammar, generation_config))
-        loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, length, model_kwargs)
+        loop = _DecodingLoop(self, grammar, generation_config, logits_processor, input_ids, length, kwargs)
         # The loop knows its length; asking the device for it at every step would make the host wait.
         criteria = StoppingCriteriaList(c for c in stopping_criteria if not isinstance(c, library.MaxLengthCriteria))
         if synced_gpus and (criteria or generation_config.stop_below_score is not None):

@@ -35,6 +35,9 @@ from .masks_ait import (
 from .poses_ait import scale_points
 
 
+TargetSizes = torch.Tensor | list[tuple[int, int]] | None  # (height, width) of every image
+
+
 class AiTImageProcessor(TorchvisionBackend):
     """
     Image processor of AiT.
@@ -137,7 +140,7 @@ class AiTImageProcessor(TorchvisionBackend):
         return super().rescale_and_normalize(images.to(torch.float32), *args, **kwargs)
 
     def post_process_depth_estimation(
-        self, outputs: DepthEstimatorOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None = None
+        self, outputs: DepthEstimatorOutput, target_sizes: TargetSizes = None
     ) -> list[dict[str, torch.Tensor]]:
         """
         Depth maps at the sizes of the original images.
@@ -162,7 +165,7 @@ class AiTImageProcessor(TorchvisionBackend):
         return [{name: resized(maps[name][index], size) for name in maps} for index, size in enumerate(sizes)]
 
     def post_process_dense_prediction(
-        self, outputs: ModelOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None = None
+        self, outputs: ModelOutput, target_sizes: TargetSizes = None
     ) -> list[dict[str, torch.Tensor]]:
         """
         Maps of a task of your own at the sizes of the original images.
@@ -184,10 +187,7 @@ class AiTImageProcessor(TorchvisionBackend):
         return [{"predicted_map": values[:-1], "uncertainty": values[-1]} for values in maps]
 
     def post_process_semantic_segmentation(
-        self,
-        outputs: ModelOutput,
-        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
-        return_segmentation_scores: bool = False,
+        self, outputs: ModelOutput, target_sizes: TargetSizes = None, return_segmentation_scores: bool = False
     ) -> list[torch.LongTensor] | list[SemanticSegmentationPostProcessorOutput]:
         """
         The likeliest class of every pixel of the original images.
@@ -236,11 +236,7 @@ class AiTImageProcessor(TorchvisionBackend):
         return F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)[0]
 
     def post_process_object_detection(
-        self,
-        outputs: ModelOutput,
-        threshold: float = 0.5,
-        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
-        top_k: int | None = None,
+        self, outputs: ModelOutput, threshold: float = 0.5, target_sizes: TargetSizes = None, top_k: int | None = None
     ) -> list[dict[str, torch.Tensor]]:
         """
         Detected objects in the original images. Raises `ValueError` if the number of sizes is not the batch size,
@@ -280,7 +276,7 @@ class AiTImageProcessor(TorchvisionBackend):
         threshold: float = 0.5,
         mask_threshold: float = 0.5,
         overlap_mask_area_threshold: float = 0.8,
-        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+        target_sizes: TargetSizes = None,
         return_coco_annotation: bool = False,
         return_binary_maps: bool = False,
         top_k: int | None = None,
@@ -332,7 +328,7 @@ class AiTImageProcessor(TorchvisionBackend):
     def object_masks_rle(
         self,
         outputs: ModelOutput,
-        target_sizes: torch.Tensor | list[tuple[int, int]],
+        target_sizes: TargetSizes,
         threshold: float = 0.5,
         score_threshold: float = 0.0,
         top_k: int | None = None,
@@ -357,7 +353,7 @@ class AiTImageProcessor(TorchvisionBackend):
         return results
 
     def _boxes_and_sizes(
-        self, outputs: ModelOutput, target_sizes: torch.Tensor | list[tuple[int, int]] | None
+        self, outputs: ModelOutput, target_sizes: TargetSizes
     ) -> list[tuple[torch.Tensor, tuple[int, int]]]:
         """Of every image of objects with masks: boxes as predicted, pixels, on the CPU, and the size they refer to."""
         if getattr(outputs, "pred_masks", None) is None:
@@ -403,9 +399,7 @@ def fitted_size(height: int, width: int, frame: tuple[int, int], scale: float = 
     return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
 
 
-def _height_and_width(
-    target_sizes: torch.Tensor | list[tuple[int, int]] | None, batch_size: int, what: str
-) -> list[tuple[int, int] | None]:
+def _height_and_width(target_sizes: TargetSizes, batch_size: int, what: str) -> list[tuple[int, int] | None]:
     if target_sizes is None:
         return [None] * batch_size
     if len(target_sizes) != batch_size:

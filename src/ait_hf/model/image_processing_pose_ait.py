@@ -11,7 +11,7 @@ from transformers.image_utils import ImageInput, SizeDict
 from transformers.modeling_outputs import ModelOutput
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from .image_processing_ait import AiTImageProcessor
+from .image_processing_ait import AiTImageProcessor, TargetSizes
 from .poses_ait import crop_to_image, cut_out, transform_points
 
 
@@ -88,11 +88,7 @@ class AiTPoseImageProcessor(AiTImageProcessor):
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=kwargs["return_tensors"])
 
     def post_process_pose_estimation(
-        self,
-        outputs: ModelOutput,
-        boxes: Boxes,
-        threshold: float | None = None,
-        target_sizes: torch.Tensor | list[tuple[int, int]] | None = None,
+        self, outputs: ModelOutput, boxes: Boxes, threshold: float | None = None, target_sizes: TargetSizes = None
     ) -> list[list[dict[str, torch.Tensor]]]:
         """
         Joints in pixels of the original images. `ValueError` if there are not as many boxes as people in the

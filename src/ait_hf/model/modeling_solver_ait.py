@@ -3,7 +3,6 @@
 """The AiT task-solver (paper §3.2). Read from top to bottom: parts, encoder, decoder, model."""
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
@@ -59,20 +58,11 @@ class AiTAttention(nn.Module):
         return states.view(*states.shape[:2], -1, self.head_dim).transpose(1, 2)
 
     def attend(
-        self,
-        hidden_states: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        **kwargs,
+        self, hidden_states: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, **kwargs
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
+        interface = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         query = self.split_heads(self.q_proj(hidden_states))
-        output, weights = attention_interface(
-            self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs
-        )
+        output, weights = interface(self, query, key, value, mask, dropout=0.0, scaling=self.scaling, **kwargs)
         return self.out_proj(output.flatten(2)), weights
 
     def forward(
