@@ -176,14 +176,9 @@ def convert_state_dict(
     original: dict[str, torch.Tensor], config: AiTConfig, tokenizers: dict[str, dict[str, torch.Tensor]] | None = None
 ) -> dict[str, torch.Tensor]:
     """
-    All weights of [`AiTForDenseTokenGeneration`] from an original state dict. `ValueError` if keys are missing or
-    unexpected, shapes differ, or a head's copy of the solver differs.
-
-    Args:
-        original (`dict[str, torch.Tensor]`): As [`read_original_checkpoint`] gives it.
-        config (`AiTConfig`): From [`config_from_original`].
-        tokenizers (`dict[str, dict[str, torch.Tensor]]`, *optional*): Original tokenizer weights by name, in place of
-            those inside `original`.
+    All weights of [`AiTForDenseTokenGeneration`] from an original state dict as of [`read_original_checkpoint`], for a
+    config as of [`config_from_original`]; original tokenizer weights by name take the place of those inside.
+    `ValueError` if keys are missing or unexpected, shapes differ, or a head's copy of the solver differs.
     """
     backbone, solver, inside, unexpected = {}, {}, {}, []
     for key, tensor in original.items():
@@ -237,16 +232,9 @@ def convert_original_checkpoint(
     checkpoint: str | Path, original_config: dict[str, Any], tokenizers: dict[str, str | Path] | None = None
 ) -> tuple[AiTForDenseTokenGeneration, dict[str, AiTImageProcessor]]:
     """
-    Model of a released checkpoint, and the image processor of each of its tasks, object tasks first.
-
-    Args:
-        checkpoint (`str` or `Path`): Original `.pth` file.
-        original_config (`dict`): Original model dictionary.
-        tokenizers (`dict[str, str | Path]`, *optional*): Name -> file of original tokenizer weights.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: Files and configuration do not fit; the message names the keys.
+    Model of a released checkpoint (a `.pth` file, its model dictionary and perhaps files of tokenizer weights by
+    name), and the image processor of each of its tasks, object tasks first. `FileNotFoundError` if a file is missing,
+    `ValueError`, which names the keys, if files and configuration do not fit.
     """
     config = config_from_original(original_config)
     original = read_original_checkpoint(checkpoint)

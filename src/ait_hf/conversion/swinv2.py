@@ -72,13 +72,10 @@ ORIGINAL_IGNORED = {"init_cfg", "pretrain_img_size", "use_checkpoint"}
 
 def swinv2_config_from_original(backbone_cfg: dict, image_size: int | tuple[int, int]) -> dict:
     """
-    The `backbone` dictionary of an original AiT configuration as arguments of [`AiTSwinv2Config`]. Returns `dict` with
-    `model_type`, ready for a `backbone_config` or for `AiTSwinv2Config.from_dict`. `ValueError` for missing and
-    unknown keys, and for variants that no released model uses.
-
-    Args:
-        backbone_cfg (`dict`): `model["backbone"]` of the original configuration.
-        image_size (`int` or pair): Height and width in pixels of the images the model is made for.
+    The `backbone` dictionary of an original AiT configuration, `model["backbone"]`, for images of that size (height
+    and width, or both, in pixels), as arguments of [`AiTSwinv2Config`] with `model_type`, ready for a
+    `backbone_config` or for `AiTSwinv2Config.from_dict`. `ValueError` for missing and unknown keys, and for variants
+    that no released model uses.
     """
     cfg = dict(backbone_cfg)
     for key in ORIGINAL_IGNORED:
@@ -116,15 +113,11 @@ def convert_swinv2_state_dict(
     state_dict: dict[str, torch.Tensor], config: AiTSwinv2Config, source: str
 ) -> dict[str, torch.Tensor]:
     """
-    Weights of another SwinV2 as exactly the parameters of [`AiTSwinv2Backbone`]. Raises `ValueError` naming every
-    missing, unexpected or misshapen weight (by its name in this package).
-
-    Args:
-        state_dict (`dict[str, torch.Tensor]`): Of `source`.
-        config ([`AiTSwinv2Config`]): Architecture of the backbone.
-        source (`str`): `"original"`, an AiT checkpoint, with or without the leading `backbone.`; `"timm"`,
-            `SwinTransformerV2`; or `"transformers"`, `Swinv2Model`, `Swinv2ForImageClassification`,
-            `Swinv2ForMaskedImageModeling` or `Swinv2Backbone`, which has no final norm: nor has the result.
+    Weights of another SwinV2 as exactly the parameters of [`AiTSwinv2Backbone`]; `ValueError` names every missing,
+    unexpected or misshapen one (by its name in this package). The source is `"original"`, an AiT checkpoint, with or
+    without the leading `backbone.`; `"timm"`, `SwinTransformerV2`; or `"transformers"`, `Swinv2Model`,
+    `Swinv2ForImageClassification`, `Swinv2ForMaskedImageModeling` or `Swinv2Backbone`, which has no final norm: nor
+    has the result.
     """
     rules, skipped = RULES_AND_SKIPPED[source]
     if source == "original":

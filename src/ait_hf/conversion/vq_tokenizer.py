@@ -75,14 +75,10 @@ def convert_vq_tokenizer_state_dict(
     original: dict[str, torch.Tensor], config: dict[str, Any]
 ) -> dict[str, torch.Tensor]:
     """
-    State dict of [`VQTokenizer`] from an original one (`encoder.0.weight`, ..., `_vq_vae._embedding`). Raises
-    `ValueError` if keys are missing or unexpected, or a tensor has a shape that `config` does not give; it names them
-    with their original names.
-
-    Args:
-        original (`dict[str, torch.Tensor]`): Original keys, perhaps with the prefix `module.` of distributed training
-            and without the codebook's moving averages, which inference does not need.
-        config (`dict[str, Any]`): Arguments of [`VQTokenizer`].
+    State dict of a [`VQTokenizer`] of these arguments from an original one (`encoder.0.weight`, ...,
+    `_vq_vae._embedding`), perhaps with the prefix `module.` of distributed training and without the codebook's moving
+    averages, which inference does not need. `ValueError`, with the original names, if keys are missing or unexpected,
+    or a tensor has a shape that `config` does not give.
     """
     original = {key.removeprefix("module."): tensor for key, tensor in original.items()}
     original = {key: tensor for key, tensor in original.items() if key not in UNUSED_KEYS}

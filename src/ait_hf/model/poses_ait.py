@@ -18,18 +18,12 @@ def crop_to_image(
     boxes: torch.Tensor, size: tuple[int, int], box_scale: float = 1.25, *, rotation: float = 0.0, flip: bool = False
 ) -> torch.Tensor:
     """
-    Affine maps from the pixels of crops to those of the image.
+    Affine maps `(..., 2, 3)`, float64, for [`transform_points`], from the pixels of crops of that size (height, width)
+    to those of the image.
 
-    The crop shows the box about its centre, `box_scale` times as large and made wider or higher, never narrower or
-    lower, to the crop's aspect. The maps are `(..., 2, 3)`, float64, for [`transform_points`]. `ValueError` if a box
-    has no area or is not finite.
-
-    Args:
-        boxes (`torch.Tensor` of shape `(..., 4)`): x1, y1, x2, y2 in pixels of the image, sides above 0.
-        size: Height and width of the crop, pixels.
-        box_scale: How much is shown around the box.
-        rotation: Degrees by which the crop's frame is turned, clockwise in the image.
-        flip: Whether the crop is mirrored.
+    A crop shows a box `(..., 4)`, x1, y1, x2, y2 in pixels of the image, about its centre, `box_scale` times as large
+    and made wider or higher, never narrower or lower, to the crop's aspect. Its frame is turned clockwise in the image
+    by `rotation` degrees, and mirrored with `flip`. `ValueError` if a box has no area or is not finite.
     """
     boxes = boxes.double()
     sides = boxes[..., 2:] - boxes[..., :2]

@@ -111,14 +111,8 @@ class _WindowAttention(torch.autograd.Function):
 
 def window_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """
-    `softmax(query keyᵀ + bias) value` with a bias by offset; the softmax in float32 at least. Differentiable once.
-    Shaped as `query`.
-
-    Args:
-        query, key, value (`torch.Tensor` of shape `(windows, heads, window**2, head_dim)`): On the CPU; the queries in
-            reverse order.
-        table (`torch.Tensor` of shape `(heads, 2 * window - 1, 2 * window - 1)`): Bias by row and column offset, see
-            [`unfold_table`].
+    `softmax(query keyᵀ + bias) value`, all `(windows, heads, window**2, head_dim)` on the CPU, the queries in reverse
+    order, with the bias of [`unfold_table`]; the softmax in float32 at least. Differentiable once.
     """
     units = (tensor.flatten(0, 1) for tensor in (query, key, value))
     return _WindowAttention.apply(*units, table).unflatten(0, query.shape[:2])
