@@ -328,31 +328,7 @@ class AiTSwinv2Stage(nn.Module):
         return hidden_states, attentions
 
 
-class AiTSwinv2PreTrainedModel(PreTrainedModel):
-    """Weight initialisation and loading of the SwinV2 backbone."""
-
-    config: AiTSwinv2Config
-    base_model_prefix = "backbone"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["AiTSwinv2Block"]
-    _input_embed_layer = "projection"
-    _supports_sdpa = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
-        super()._init_weights(module)
-        if isinstance(module, AiTSwinv2Attention):
-            init.zeros_(module.query_bias)
-            init.zeros_(module.value_bias)
-            init.constant_(module.logit_scale, math.log(10.0))
-        elif isinstance(module, AiTSwinv2ResidualNorm):
-            init.zeros_(module.weight)
-            init.zeros_(module.bias)
-
-
-class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
+class AiTSwinv2Backbone(BackboneMixin, PreTrainedModel):
     """
     The backbone of AiT: an image in, feature maps at strides 4, 8, 16, 32 out.
 
@@ -378,6 +354,15 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
     ```
     """
 
+    config: AiTSwinv2Config
+    base_model_prefix = "backbone"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["AiTSwinv2Block"]
+    _input_embed_layer = "projection"
+    _supports_sdpa = True
+
     def __init__(self, config: AiTSwinv2Config):
         super().__init__(config)
         self.num_features = [config.embed_dim] + [config.embed_dim * 2**stage for stage in range(config.num_layers)]
@@ -389,6 +374,17 @@ class AiTSwinv2Backbone(BackboneMixin, AiTSwinv2PreTrainedModel):
         )
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, AiTSwinv2Attention):
+            init.zeros_(module.query_bias)
+            init.zeros_(module.value_bias)
+            init.constant_(module.logit_scale, math.log(10.0))
+        elif isinstance(module, AiTSwinv2ResidualNorm):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
 
     @can_return_tuple
     def forward(

@@ -52,16 +52,11 @@ class PoseDecoder(nn.Module):
     """Latents `(batch, channels, 1, num_tokens)` to coordinates `(batch, num_joints, 2)`, in -1..1 inside the crop."""
 
     def __init__(
-        self,
-        num_tokens: int,
-        tokens_to_joints: nn.Module,
-        hidden_size: int,
-        latent_channels: int,
-        blocks: nn.ModuleList,
+        self, num_tokens: int, to_joints: nn.Module, hidden_size: int, latent_channels: int, blocks: nn.ModuleList
     ):
         super().__init__()
         self.num_tokens = num_tokens
-        self.tokens_to_joints = tokens_to_joints
+        self.tokens_to_joints = to_joints
         self.embed = nn.Linear(latent_channels, hidden_size)
         self.blocks = blocks
         self.norm = nn.LayerNorm(hidden_size)
@@ -97,14 +92,10 @@ class PoseTokenizer(TokenizerBase):
         num_tokens (`int`, *optional*, defaults to 34): Codes per pose.
         num_vq_embeddings (`int`, *optional*, defaults to 2048): Number of codes in the codebook.
         vq_embed_dim (`int`, *optional*, defaults to 512): Width of a code.
-        hidden_size (`int`, *optional*, defaults to 512): Width of the encoder.
-        encoder_layers (`int`, *optional*, defaults to 4): Mixer blocks of the encoder.
-        decoder_layers (`int`, *optional*, defaults to 1): Mixer blocks of the decoder.
-        decoder_hidden_size (`int`, *optional*, defaults to 32): Width of the decoder.
-        token_mlp_dim (`int`, *optional*, defaults to 64): Hidden width of the encoder's MLPs over joints.
-        channel_mlp_dim (`int`, *optional*, defaults to 512): Hidden width of the encoder's MLPs over channels.
-        decoder_token_mlp_dim (`int`, *optional*, defaults to 64): As `token_mlp_dim`, of the decoder.
-        decoder_channel_mlp_dim (`int`, *optional*, defaults to 64): As `channel_mlp_dim`, of the decoder.
+        hidden_size, decoder_hidden_size (`int`, *optional*, default to 512 and 32): Width of encoder and decoder.
+        encoder_layers, decoder_layers (`int`, *optional*, default to 4 and 1): Mixer blocks of each.
+        token_mlp_dim, decoder_token_mlp_dim (`int`, *optional*, default to 64): Hidden width of its MLPs over joints.
+        channel_mlp_dim, decoder_channel_mlp_dim (`int`, *optional*, default to 512 and 64): The same over channels.
         sample_size (`int` or `(height, width)`, *optional*, defaults to 256): Size of the crops in pixels; the
             networks see the longer side, from end to end, as -1..1.
         unit (`str`, *optional*, defaults to `"pixel"`): Unit of the coordinates, for readers of the config.
