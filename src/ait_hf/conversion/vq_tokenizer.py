@@ -33,10 +33,8 @@ def vq_tokenizer_config_from_original(vae_cfg: dict[str, Any]) -> dict[str, Any]
     that is not supported.
     """
     for key, supported in SUPPORTED.items():
-        if vae_cfg.get(key, supported) != supported:
-            raise ValueError(
-                f"Only original tokenizers of {key} {supported!r} can be converted, got {vae_cfg[key]!r}."
-            )
+        if (given := vae_cfg.get(key, supported)) != supported:
+            raise ValueError(f"Only original tokenizers of {key} {supported!r} can be converted, got {given!r}.")
     normalised = vae_cfg.get("use_norm", True)  # unless it is switched off
     try:
         if "token_length" in vae_cfg:

@@ -364,11 +364,9 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(
                 f"d_model ({self.d_model}) must be divisible by num_heads ({self.num_heads}) and by 4 (2-D positions)."
             )
-        if self.coordinate_initialization not in COORDINATE_INITIALIZATIONS:
-            raise ValueError(
-                f"coordinate_initialization is one of {COORDINATE_INITIALIZATIONS}, got "
-                f"{self.coordinate_initialization!r}."
-            )
+        known, given = COORDINATE_INITIALIZATIONS, self.coordinate_initialization
+        if given not in known:
+            raise ValueError(f"coordinate_initialization is one of {known}, got {given!r}.")
         num_codes = dict(self.codebooks)
         if len(num_codes) != len(self.codebooks):
             raise ValueError(f"codebooks names one codebook twice: {[name for name, _ in self.codebooks]}.")

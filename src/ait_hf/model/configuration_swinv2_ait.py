@@ -91,11 +91,9 @@ class AiTSwinv2Config(BackboneConfigMixin, PreTrainedConfig):
             if len(pair) != 2 or min(pair) < 1:
                 raise ValueError(f"{name} must be a positive number of pixels or a (height, width) pair; got {size}.")
         for name in ("num_heads", "window_sizes", "shifted_stages", "pretrained_window_sizes"):
-            if len(getattr(self, name)) != len(self.depths):
-                raise ValueError(
-                    f"{name} needs one entry for each of the {len(self.depths)} stages in depths; "
-                    f"got {getattr(self, name)}."
-                )
+            given, count = getattr(self, name), len(self.depths)
+            if len(given) != count:
+                raise ValueError(f"{name} needs one entry for each of the {count} stages in depths; got {given}.")
         for name, smallest in (("depths", 1), ("num_heads", 1), ("window_sizes", 1), ("pretrained_window_sizes", 0)):
             if min(getattr(self, name), default=0) < smallest:
                 raise ValueError(f"every entry of {name} must be at least {smallest}; got {getattr(self, name)}.")

@@ -316,12 +316,9 @@ class SemanticObjective(GroupObjective):
         `labels`: (batch, height, width), classes of the model's table, 255 ignored. Of more classes than groups those
         with the most pixels are kept.
         """
-        if tuple(labels.shape[1:]) != tuple(self.task.image_size):
-            height, width = self.task.image_size
-            raise ValueError(
-                f"Labels of task {self.grammar.name!r} must be of shape (batch, {height}, {width}), got "
-                f"{tuple(labels.shape)}."
-            )
+        name, (height, width), shape = self.grammar.name, self.task.image_size, tuple(labels.shape)
+        if shape[1:] != (height, width):
+            raise ValueError(f"Labels of task {name!r} must be of shape (batch, {height}, {width}), got {shape}.")
         labels = labels.cpu()
         generators = [None] * len(labels)
         if seeds is not None:

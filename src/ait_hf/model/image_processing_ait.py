@@ -402,8 +402,6 @@ def fitted_size(height: int, width: int, frame: tuple[int, int], scale: float = 
 def _height_and_width(target_sizes: TargetSizes, batch_size: int, what: str) -> list[tuple[int, int] | None]:
     if target_sizes is None:
         return [None] * batch_size
-    if len(target_sizes) != batch_size:
-        raise ValueError(
-            f"One target size per image is needed: got {len(target_sizes)} sizes for {batch_size} {what}."
-        )
+    if (count := len(target_sizes)) != batch_size:
+        raise ValueError(f"One target size per image is needed: got {count} sizes for {batch_size} {what}.")
     return [(int(height), int(width)) for height, width in target_sizes]

@@ -108,10 +108,8 @@ class AiTPoseImageProcessor(AiTImageProcessor):
         """
         boxes = [_as_boxes(of_image) for of_image in boxes]
         if target_sizes is not None:
-            if len(target_sizes) != len(boxes):
-                raise ValueError(
-                    f"One target size per image is needed: got {len(target_sizes)} for {len(boxes)} lists of boxes."
-                )
+            if (count := len(target_sizes)) != len(boxes):
+                raise ValueError(f"One target size per image is needed: got {count} for {len(boxes)} lists of boxes.")
             sizes = torch.as_tensor(target_sizes).cpu().double()
             boxes = [of_image * size.flip(0).repeat(2) for of_image, size in zip(boxes, sizes)]
         joints = outputs.pred_keypoints.float().cpu()

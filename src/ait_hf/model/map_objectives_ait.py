@@ -32,12 +32,10 @@ class MapObjective(Objective, ABC):
         return MapDraft(torch.tensor(float(len(labels) * self.grammar.length)), labels)
 
     def complete(self, draft: MapDraft, tokenizer: Tokenizer) -> TrainingSequence:
-        expected = self._expected_shape(tokenizer)
-        if tuple(draft.labels.shape[1:]) != expected:
-            raise ValueError(
-                f"Labels of task {self.grammar.name!r} must be of shape (batch, {', '.join(map(str, expected))}), got "
-                f"{tuple(draft.labels.shape)}."
-            )
+        expected, shape = self._expected_shape(tokenizer), tuple(draft.labels.shape)
+        if shape[1:] != expected:
+            sides = ", ".join(map(str, expected))
+            raise ValueError(f"Labels of task {self.grammar.name!r} must be of shape (batch, {sides}), got {shape}.")
         target = self._target(draft.labels)
         tokens = self.grammar.codes_to_tokens(tokenizer.tokenize(target, validate=False))
         return TrainingSequence(tokens, tokens, target=target)

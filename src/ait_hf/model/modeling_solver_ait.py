@@ -280,12 +280,10 @@ class AiTEncoder(AiTPreTrainedModel):
         """Zeros at the right and bottom up to `pad_images_to`; `ValueError` for larger images."""
         if self.config.pad_images_to is None:
             return pixel_values
-        height, width = self.config.pad_images_to
-        missing = (height - pixel_values.shape[-2], width - pixel_values.shape[-1])
+        (height, width), size = self.config.pad_images_to, tuple(pixel_values.shape[-2:])
+        missing = (height - size[0], width - size[1])
         if min(missing) < 0:
-            raise ValueError(
-                f"Images of {tuple(pixel_values.shape[-2:])} pixels are larger than pad_images_to ({height}, {width})."
-            )
+            raise ValueError(f"Images of {size} pixels are larger than pad_images_to ({height}, {width}).")
         return F.pad(pixel_values, (0, missing[1], 0, missing[0]))
 
     @merge_with_config_defaults

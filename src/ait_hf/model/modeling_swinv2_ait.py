@@ -410,11 +410,9 @@ class AiTSwinv2Backbone(BackboneMixin, PreTrainedModel):
             normalised), `hidden_states`, `1 + stages` such maps, and `attentions`, `(batch * windows, heads,
             window**2, window**2)` for each block.
         """
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
-            raise ValueError(
-                f"pixel_values must have the shape (batch, {self.config.num_channels}, height, width); "
-                f"got {tuple(pixel_values.shape)}."
-            )
+        channels, shape = self.config.num_channels, tuple(pixel_values.shape)
+        if len(shape) != 4 or shape[1] != channels:
+            raise ValueError(f"pixel_values must have the shape (batch, {channels}, height, width); got {shape}.")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if output_attentions is None:

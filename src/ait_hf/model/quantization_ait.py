@@ -181,12 +181,10 @@ class EMACodebook(nn.Module):
         self.ema_sums.copy_(codes)
 
     def _flatten(self, latents: torch.Tensor) -> torch.FloatTensor:
-        if latents.ndim != 4 or latents.shape[1] != self.embedding_dim:
-            raise ValueError(
-                f"The codebook takes latents of shape (batch, {self.embedding_dim}, height, width), "
-                f"got {tuple(latents.shape)}."
-            )
-        return latents.permute(0, 2, 3, 1).reshape(-1, self.embedding_dim).float()
+        width, shape = self.embedding_dim, tuple(latents.shape)
+        if len(shape) != 4 or shape[1] != width:
+            raise ValueError(f"The codebook takes latents of shape (batch, {width}, height, width), got {shape}.")
+        return latents.permute(0, 2, 3, 1).reshape(-1, width).float()
 
     @torch.no_grad()
     def _learn(self, latents: torch.Tensor, ids: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

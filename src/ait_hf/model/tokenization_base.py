@@ -157,11 +157,9 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
                 raise ValueError(f"ids must be 0 to {num_codes - 1}: the codebook has {num_codes} codes.")
             latents = self.quantizer.embedding(ids)
         else:
-            if probabilities.ndim != 4 or probabilities.shape[-1] != num_codes:
-                raise ValueError(
-                    f"probabilities must have shape (batch, height, width, {num_codes}), "
-                    f"got {tuple(probabilities.shape)}."
-                )
+            shape = tuple(probabilities.shape)
+            if len(shape) != 4 or shape[-1] != num_codes:
+                raise ValueError(f"probabilities must have shape (batch, height, width, {num_codes}), got {shape}.")
             latents = self.quantizer.expected_embedding(apply_temperature(probabilities, temperature))
         with maybe_autocast(latents.device.type, enabled=False):
             return self.decode(latents.permute(0, 3, 1, 2), force_not_quantize=True).sample

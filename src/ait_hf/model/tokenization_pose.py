@@ -240,9 +240,9 @@ def check_poses(poses: torch.Tensor) -> None:
         raise ValueError("The poses have NaN or infinite values; mark unknown joints with visibility 0 instead.")
     nobody = ~known.any(dim=1).flatten()
     if nobody.any():
+        person = nobody.nonzero()[0].item()
         raise ValueError(
-            f"Person {nobody.nonzero()[0].item()} of the batch has no known joint (visibility above 0): leave out "
-            "such people."
+            f"Person {person} of the batch has no known joint (visibility above 0): leave out such people."
         )
 
 
