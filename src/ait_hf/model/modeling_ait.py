@@ -303,10 +303,8 @@ class AiTPoseEstimatorOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor`, *optional*): Training loss, if labels were given.
-        pred_keypoints (`torch.FloatTensor` of shape `(batch, joints, 2)`): x, y in pixels of the model's input. With
-            labels they are decoded from the teacher-forced logits, in pixels of the tokenizer's crop.
-        keypoint_scores (`torch.FloatTensor` of shape `(batch, joints)`, *optional*): 0..1, the same for all joints
-            unless the tokenizer has a token per joint; not with labels.
+        pred_keypoints, keypoint_scores: As of [`AiTGenerateOutput`]. With labels the former are decoded from the
+            teacher-forced logits, in pixels of the tokenizer's crop, and there are no scores.
         hidden_states, attentions (`tuple`, *optional*): Of the encoder, if asked for.
     """
 

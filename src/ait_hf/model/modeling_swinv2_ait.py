@@ -336,9 +336,6 @@ class AiTSwinv2Backbone(BackboneMixin, PreTrainedModel):
     returned as they are. Parameter names, for optimizers and conversion: `embeddings.*`, then
     `stages.{s}.blocks.{b}.*` and `stages.{s}.merging.*` in the order in which they run, then `norm.*`.
 
-    Args:
-        config ([`AiTSwinv2Config`]): Architecture.
-
     Example:
 
     ```python

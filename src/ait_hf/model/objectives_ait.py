@@ -77,11 +77,8 @@ class ObjectiveOutput:
 
 class Objective:
     """
-    How one task is learned and predicted. The subclass of each `output_type` goes by its rules in
+    How one task, of that grammar, is learned and predicted. The subclass of each `output_type` goes by its rules in
     `configuration_ait.OUTPUT_RULES`; this one is of tasks that declare none, whose codes can be decoded and no more.
-
-    Args:
-        grammar ([`TaskGrammar`]): Sequence of the task.
     """
 
     output_type: str | None = None
@@ -93,7 +90,6 @@ class Objective:
     def draft(self, labels: Any, seeds: torch.LongTensor | None = None) -> SequenceDraft:
         """
         What of the sequences of a batch needs no tokenizer; `ValueError` names what does not fit in the annotations.
-
         `seeds` (batch,) are of what is drawn for every image, where its labels hold none; without, torch's CPU generator
         draws.
         """

@@ -17,22 +17,14 @@ from transformers.utils.generic import maybe_autocast
 
 @dataclass
 class QuantizerOutput(BaseOutput):
-    """
-    Output of [`EMACodebook`].
+    """Output of [`EMACodebook`] for latents `(batch_size, embedding_dim, height, width)`."""
 
-    Args:
-        quantized (`torch.Tensor` of shape `(batch_size, embedding_dim, height, width)`): The nearest code of every
-            latent, in the dtype of the latents. Its gradient goes to the latents unchanged (straight-through).
-        indices (`torch.LongTensor` of shape `(batch_size, height, width)`): Ids of the codes, `0..num_embeddings - 1`.
-        commit_loss (`torch.FloatTensor` of shape `()`): Mean squared error between latents and codes, not weighted.
-        perplexity (`torch.FloatTensor` of shape `()`): `exp(entropy)` of the code usage, from 1 (one code is used) to
-            `num_embeddings` (all equally often). Over the batches of all processes where this forward moved the codes,
-            over this batch otherwise.
-    """
-
+    # The nearest code of every latent, shape and dtype as the latents. Its gradient goes to them (straight-through).
     quantized: torch.Tensor
-    indices: torch.LongTensor
-    commit_loss: torch.FloatTensor
+    indices: torch.LongTensor  # ids of the codes, (batch_size, height, width), 0..num_embeddings - 1
+    commit_loss: torch.FloatTensor  # mean squared error between latents and codes, not weighted, ()
+    # `exp(entropy)` of the code usage, (), from 1 (one code is used) to `num_embeddings` (all equally often). Over the
+    # batches of all processes where this forward moved the codes, over this batch otherwise.
     perplexity: torch.FloatTensor
 
 

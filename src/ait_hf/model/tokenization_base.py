@@ -18,24 +18,14 @@ from .quantization_ait import EMACodebook, QuantizerOutput, apply_temperature
 
 @dataclass
 class VQTokenizerOutput(BaseOutput):
-    """
-    Output of a tokenizer's forward.
+    """Output of a tokenizer's forward; losses and perplexity are of shape `()`."""
 
-    Args:
-        sample (`torch.Tensor`): Reconstruction, as [`~TokenizerBase.decode`] gives it.
-        loss (`torch.FloatTensor` of shape `()`): `reconstruction_loss + commit_loss`.
-        reconstruction_loss (`torch.FloatTensor` of shape `()`): See [`~TokenizerBase.reconstruction_loss`].
-        commit_loss (`torch.FloatTensor` of shape `()`): `commitment_cost` times the mean squared error of the codes.
-        indices (`torch.LongTensor` of shape `(batch_size, rows, columns)`): Codes.
-        perplexity (`torch.FloatTensor` of shape `()`): Of the code usage, see [`QuantizerOutput`].
-    """
-
-    sample: torch.Tensor
-    loss: torch.FloatTensor
-    reconstruction_loss: torch.FloatTensor
-    commit_loss: torch.FloatTensor
-    indices: torch.LongTensor
-    perplexity: torch.FloatTensor
+    sample: torch.Tensor  # reconstruction, as `decode` gives it
+    loss: torch.FloatTensor  # the sum of the next two
+    reconstruction_loss: torch.FloatTensor  # see the method of that name
+    commit_loss: torch.FloatTensor  # `commitment_cost` times the mean squared error between latents and codes
+    indices: torch.LongTensor  # codes, (batch_size, rows, columns)
+    perplexity: torch.FloatTensor  # of the code usage, see `QuantizerOutput`
 
 
 class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
