@@ -171,28 +171,22 @@ def _draw_noise(
         num_duplicates = 0
     num_bad = count - num_duplicates
     tiled = torch.arange(len(boxes)).repeat(count // len(boxes) + 1 if len(boxes) else 0)
-    sides = _sides(boxes[tiled[draws.permutation(len(tiled))[:num_bad]]])
-    shifted = _around(draws.uniform((len(sides), 2)) * limits, sides / 2)
-    centers = draws.uniform((num_bad, 2))
-    random = _around(centers * limits, draws.truncated_normal((num_bad, 2)).abs() / 4 * limits)
-    pool = torch.cat([random, shifted])
+    original = boxes[tiled[draws.permutation(len(tiled))[:num_bad]]]
+    halves = (original[:, 2:] - original[:, :2]) / 2
+    centers = draws.uniform((len(halves), 2)) * limits
+    shifted = torch.cat([centers - halves, centers + halves], dim=1)
+    centers = draws.uniform((num_bad, 2)) * limits
+    halves = draws.truncated_normal((num_bad, 2)).abs() / 4 * limits
+    pool = torch.cat([torch.cat([centers - halves, centers + halves], dim=1), shifted])
     bad = pool[draws.permutation(len(pool))[:num_bad]]
     sources = tiled[draws.permutation(len(tiled))[:num_duplicates]]
     repeated = boxes[sources]
     if len(boxes):
         jitter = draws.truncated_normal((num_duplicates, 4)) / 2 * JITTER
-        repeated = repeated + _sides(repeated).repeat(1, 2) * jitter
+        repeated = repeated + (repeated[:, 2:] - repeated[:, :2]).repeat(1, 2) * jitter
     shuffle = draws.permutation(count)
     noise = torch.minimum(torch.cat([bad, repeated]).clamp(min=0), limits.repeat(2))
     return noise[shuffle], torch.cat([sources.new_full((num_bad,), -1), sources])[shuffle]
-
-
-def _sides(boxes: torch.Tensor) -> torch.Tensor:
-    return boxes[:, 2:] - boxes[:, :2]
-
-
-def _around(centers: torch.Tensor, half_sides: torch.Tensor) -> torch.Tensor:
-    return torch.cat([centers - half_sides, centers + half_sides], dim=1)
 
 
 @dataclass

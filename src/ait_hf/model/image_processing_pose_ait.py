@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import ImageInput, SizeDict
+from transformers.image_utils import ImageInput
 from transformers.modeling_outputs import ModelOutput
 from transformers.processing_utils import ImagesKwargs, Unpack
 
@@ -75,7 +75,9 @@ class AiTPoseImageProcessor(AiTImageProcessor):
         )
         if len(boxes) != len(images):
             raise ValueError(f"One list of boxes per image is needed: got {len(boxes)} for {len(images)} images.")
-        size = _height_and_width(kwargs["size"])
+        size = kwargs["size"].height, kwargs["size"].width
+        if not all(size):
+            raise ValueError(f"People are cut out at a size of {{height, width}}, not {dict(kwargs['size'])}.")
         crops = [
             cut_out(image, to_image, size)
             for image, of_image in zip(images, boxes)
@@ -139,12 +141,6 @@ def _as_boxes(boxes: Sequence[Sequence[float]] | torch.Tensor) -> torch.Tensor:
     if table.numel() > 0 and table.shape[1:] != (4,):
         raise ValueError(f"The boxes of an image are a list of [x, y, width, height], got {boxes}.")
     return table.reshape(-1, 4)
-
-
-def _height_and_width(size: SizeDict) -> tuple[int, int]:
-    if not (size.height and size.width):
-        raise ValueError(f"People are cut out at a size of {{height, width}}, not {dict(size)}.")
-    return size.height, size.width
 
 
 def _person(

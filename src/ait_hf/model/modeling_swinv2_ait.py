@@ -64,20 +64,6 @@ def merge_windows(windows: torch.Tensor, window: int, shift: int, height: int, w
     return hidden_states[:, :height, :width]
 
 
-def shifted_regions(height: int, width: int, window: int, shift: int, like: torch.Tensor) -> torch.Tensor:
-    """
-    The part of the map, before the roll, that every token of every window came from.
-
-    A roll brings the first `shift` rows next to the last ones, and the same for columns, so a window holds at most
-    four regions. They are one-hot, `(rows * columns, window**2, REGION_CHANNELS)`, of the dtype and device of `like`.
-    """
-    height, width = height + -height % window, width + -width % window
-    bottom = torch.arange(height, device=like.device) >= height - shift
-    right = torch.arange(width, device=like.device) >= width - shift
-    region = F.one_hot(2 * bottom.long()[:, None] + right.long(), REGION_CHANNELS)
-    return partition_windows(region[None].to(like.dtype), window, shift=0)
-
-
 def eager_attention_forward(
     module: nn.Module,
     query: torch.Tensor,
@@ -209,8 +195,14 @@ class AiTSwinv2Attention(nn.Module):
         """
         Appends channels to queries and keys that add `-REGION_PENALTY` to the score of two tokens from different
         regions and exactly 0 within a region: a mask that costs no memory. Values get zeros, as kernels want one size.
+        A token's region is the part of the map that it came from before the roll, which brings the first rows next to
+        the last ones, and the same for columns, so that a window holds at most four regions.
         """
-        regions = shifted_regions(height, width, self.window, self.shift, like=query)
+        height, width = height + -height % self.window, width + -width % self.window
+        bottom = torch.arange(height, device=query.device) >= height - self.shift
+        right = torch.arange(width, device=query.device) >= width - self.shift
+        regions = F.one_hot(2 * bottom.long()[:, None] + right.long(), REGION_CHANNELS)
+        regions = partition_windows(regions[None].to(query.dtype), self.window, shift=0)
         images = query.shape[0] // regions.shape[0]
         regions = regions[None, :, None].expand(images, -1, self.num_heads, -1, -1).flatten(0, 1)
         query = torch.cat((query, REGION_PENALTY * regions), dim=-1)

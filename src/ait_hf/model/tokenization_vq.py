@@ -247,7 +247,8 @@ class VQTokenizer(TokenizerBase):
     def _network_input(self, x: torch.Tensor) -> torch.Tensor:
         channels, ratio = self.config.in_channels, self.config.downsample_ratio
         if self.config.loss_type == "cross_entropy":
-            x = _one_hot(_label_map(x), channels)
+            # The ignored label, like whatever is no class, is 0 in all channels.
+            x = (_label_map(x).unsqueeze(1) == torch.arange(channels, device=x.device)[:, None, None]).float()
         elif x.ndim == 3 and channels == 1:
             x = x.unsqueeze(1)
         if x.ndim != 4 or x.shape[1] != channels:
@@ -329,9 +330,3 @@ def _label_map(labels: torch.Tensor) -> torch.LongTensor:
             f"got {labels.dtype} of shape {tuple(labels.shape)}."
         )
     return labels.reshape(len(labels), *labels.shape[-2:]).long()
-
-
-def _one_hot(labels: torch.LongTensor, num_classes: int) -> torch.Tensor:
-    """`(B, H, W)` to `(B, num_classes, H, W)`; the ignored label, like whatever is no class, is 0 in all channels."""
-    classes = torch.arange(num_classes, device=labels.device)
-    return (labels.unsqueeze(1) == classes[:, None, None]).float()
