@@ -185,11 +185,7 @@ def load_frames(
 
 
 def load_nyu_depth(
-    root: str | PathLike,
-    split: str,
-    file_list: str | PathLike | None = None,
-    streaming: bool = False,
-    cache_dir: str | PathLike | None = None,
+    root: str | PathLike, split: str, file_list: str | PathLike | None = None, **options
 ) -> datasets.Dataset | datasets.IterableDataset:
     """Loads NYU Depth v2 in the folder layout and with the file lists that monocular depth estimation uses.
 
@@ -204,12 +200,11 @@ def load_nyu_depth(
         split: "train" (24,231 frames of 480×640 pixels in the published list) or "test" (654).
         file_list: text file with `image depth [focal length]` per line, relative to the split's folder, with or
             without a leading slash; by default `root/train_list.txt` or `root/test_list.txt`.
-        streaming: `True` gives an `IterableDataset`.
-        cache_dir: where the table of paths is cached; by default that of 🤗 datasets.
+        options: `streaming` and `cache_dir` as of [`load_rgbd`].
 
     Returns:
-        Examples as of [`load_rgbd`]: `image`, `depth` in metres, `path`, `scene`. A number of frames
-        other than the published one is logged as a warning, because published numbers then do not compare.
+        Examples as of [`load_rgbd`]. A number of frames other than the published one is logged as a warning, because
+        published numbers then do not compare.
 
     Raises:
         FileNotFoundError: if the list or a listed file is missing.
@@ -234,10 +229,10 @@ def load_nyu_depth(
         )
     scenes = [PureWindowsPath(rgb).parent.name for rgb, _ in pairs]
     frames = [
-        Frame(str(folder / rgb), str(folder / depth), 1000.0, split, scene, kind="real")
+        Frame(str(folder / rgb), str(folder / depth), 1000.0, split, scene, kind="real")  # millimetres
         for (rgb, depth), scene in zip(pairs, scenes)
     ]
-    return load_frames(frames, streaming=streaming, cache_dir=cache_dir)
+    return load_frames(frames, **options)
 
 
 def parse_file_list(text: str, name: str) -> list[tuple[str, str]]:
