@@ -209,12 +209,8 @@ def ade20k_classes(root: str | PathLike) -> list[str]:
 
 def split_folders(root: str | PathLike, split: str) -> tuple[Path, Path]:
     """The folders of images and of label maps of one split: `images/SPLIT` and `annotations/SPLIT`, or, as in CamVid,
-    `SPLIT` and `SPLITannot`; a folder whose `images` has no subfolders is the split "train".
-
-    Raises:
-        FileNotFoundError: if there are none of these.
-        ValueError: if the split is not among those there are.
-    """
+    `SPLIT` and `SPLITannot`; a folder whose `images` has no subfolders is the split "train". `FileNotFoundError` if
+    there are none of these, `ValueError` if the split is not among those there are."""
     root = Path(root).absolute()
     images, annotations, suffix = root / "images", root / "annotations", "annot"
     names = sorted(path.name for path in images.glob("*") if path.is_dir() and not is_hidden(path.name))

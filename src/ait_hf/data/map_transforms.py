@@ -225,7 +225,7 @@ class RandomHueSaturationValue(_ColorTransform):
 
 
 def shift_saturation_and_value(image: torch.Tensor, saturation: float, value: float) -> torch.Tensor:
-    """Adds to saturation and value of an RGB image, float `(3, H, W)` in [0, 1], both clipped to that, and keeps its hue.
+    """Adds to saturation and value of an RGB image, float `(3, H, W)` in [0, 1], both clipped to it; keeps the hue.
 
     With value V (the largest channel) and saturation S, every channel is `V * (1 - S * k)` where k in [0, 1] depends
     on the hue only. Grey pixels have no hue and stay grey.

@@ -17,14 +17,9 @@ _READERS = 16  # headers read at a time, for disks that are far away
 
 def check_pictures(annotations: str | PathLike, sizes: Mapping[str, tuple[int, int]]) -> str:
     """Compares pictures, by their headers, with the sizes (height and width by the pictures' paths) that their
-    annotations, a file that messages name, are for. Files that are no images are left to those who decode them.
-
-    Returns:
-        A remark, see [`turned_pictures`], or nothing.
-
-    Raises:
-        ValueError: a picture has another size, is too large, or has one channel of more than 8 bits.
-    """
+    annotations, a file that messages name, are for; gives a remark, see [`turned_pictures`], or nothing. Files that
+    are no images are left to those who decode them. `ValueError` if a picture has another size, is too large, or has
+    one channel of more than 8 bits."""
     with ThreadPoolExecutor(_READERS) as pool:
         headers = {path: header for path, header in zip(sizes, pool.map(_header, sizes)) if header is not None}
     for path, header in headers.items():
@@ -48,7 +43,7 @@ def check_changed_pictures(
 
 
 def state_of_files(paths: Iterable[str | PathLike]) -> str:
-    """A digest of files' names, sizes and times of change, in their order; `FileNotFoundError` if one does not exist."""
+    """A digest of files' names, sizes and times of change, in their order; `FileNotFoundError` if one is missing."""
     digest = hashlib.sha256()
     with ThreadPoolExecutor(_READERS) as pool:
         for name in pool.map(_state, paths):

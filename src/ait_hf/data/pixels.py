@@ -152,18 +152,10 @@ def pad_to_frame(values: torch.Tensor, frame: tuple[int, int], fill: int = 0) ->
 
 
 def depth_collator(samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Stacks the samples that the transforms of depth and of other maps give.
-
-    Args:
-        samples: each with `pixel_values` float32 `(3, H, W)` in [0, 1], `labels` float32 `(H, W)` in metres with
-            0 = missing, or `(C, H, W)`, and perhaps `path`, which errors name.
-
-    Returns:
-        `{"pixel_values": float32 (B, 3, H, W), "labels": float32 (B, H, W)}`.
-
-    Raises:
-        ValueError: if there is no sample, a sample has NaN or infinite values, or sizes differ.
-    """
+    """Stacks the samples that the transforms of depth and of other maps give, each with `pixel_values` float32
+    `(3, H, W)`, `labels` float32 `(H, W)` in metres with 0 = missing, or `(C, H, W)`, and perhaps `path`, which errors
+    name: `{"pixel_values": float32 (B, 3, H, W), "labels": float32 (B, H, W)}`. `ValueError` if there is no sample, a
+    sample has NaN or infinite values, or sizes differ."""
     return {key: _stack(samples, key) for key in ("pixel_values", "labels")}
 
 

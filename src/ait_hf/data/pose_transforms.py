@@ -136,15 +136,8 @@ class PoseTrainTransform(PoseEvalTransform):
 
 
 def pose_collator(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stacks the samples that the transforms give.
-
-    Returns:
-        `{"pixel_values": float32 (B, 3, H, W), "labels": float32 (B, joints, 3)}` and, of evaluation samples,
-        `persons`, the list of their `person`.
-
-    Raises:
-        ValueError: if there is no sample, a sample has NaN or infinite values, or sizes differ.
-    """
+    """As [`~ait_hf.data.pixels.depth_collator`], with `labels` float32 `(B, joints, 3)` and, of evaluation samples,
+    `persons`, the list of their `person`."""
     batch = depth_collator(samples)
     return batch | {"persons": [sample["person"] for sample in samples]} if "person" in samples[0] else batch
 

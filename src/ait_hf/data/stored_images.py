@@ -75,17 +75,14 @@ def open_numbers(source: str | PathLike | BinaryIO, name: str) -> PIL.Image.Imag
 
 def stored_numbers(image: PIL.Image.Image, name: str) -> np.ndarray:
     """The numbers that an image's file holds, not those that make a picture of them: Pillow stretches pixels of 2 and
-    4 bits to 8, and makes white of 0 where a file says so.
-
-    Args:
-        image: as [`open_numbers`] gives it, not loaded yet. Of a palette these are the numbers of its colours.
-        name: what errors call it.
+    4 bits to 8, and makes white of 0 where a file says so. The image is as [`open_numbers`] gives it, not loaded yet;
+    of a palette these are the numbers of its colours.
 
     Returns:
         `(height, width)` or `(height, width, channels)`, upright as the picture would be.
 
     Raises:
-        ValueError: pixels are broken or missing, or have 16 bits of which Pillow would drop the lower 8.
+        ValueError: with the `name`: pixels are broken, missing, or of 16 bits of which Pillow would drop the lower 8.
     """
     is_cut, is_inverted, stretch = _packing(image)  # which loading forgets
     if is_cut:

@@ -81,18 +81,10 @@ def checked_table(
 def load_any(
     path_or_repo: str | PathLike, split: str, streaming: bool, features: datasets.Features | None = None
 ) -> AnyTable:
-    """Loads one split.
-
-    Args:
-        path_or_repo: a Hub repository, a folder that `load_dataset` understands, such as one of shards, or one that
-            `save_to_disk` wrote.
-        split: split to load.
-        streaming: `True` gives an `IterableDataset`.
-        features: what the columns are, where `load_dataset` would guess wrongly.
-
-    Raises:
-        ValueError: if the split does not exist, or the folder holds one without its name.
-    """
+    """Loads one split of a Hub repository, a folder that `load_dataset` understands, such as one of shards, or one
+    that `save_to_disk` wrote; `streaming` gives an `IterableDataset`. `features` are what the columns are, where
+    `load_dataset` would guess wrongly. `ValueError` if the split does not exist, or the folder holds one without its
+    name."""
     folder = Path(path_or_repo)
     if (folder / "state.json").is_file():
         raise ValueError(
@@ -201,14 +193,9 @@ def some_rows(dataset: AnyTable, number: int) -> list[Row]:
 
 
 def check_first_rows(dataset: AnyTable, check: Callable[[Row], None] = lambda row: None) -> None:
-    """A wrong column or setting shows in the first examples, before long work starts. One broken file is none of these.
-
-    Args:
-        check: raises `ValueError` for a decoded row that is not as it should be.
-
-    Raises:
-        ValueError, OSError, SyntaxError: what the first row raised, if none of the first eight can be used.
-    """
+    """A wrong column or setting shows in the first examples, before long work starts: raises what the first row raised
+    (`ValueError`, `OSError`, `SyntaxError`), if none of the first eight can be used. One broken file is none of these.
+    `check` raises `ValueError` for a decoded row that is not as it should be."""
     is_stream, first_error = isinstance(dataset, datasets.IterableDataset), None
     rows = some_rows(dataset, _ROWS_CHECKED) if is_stream else dataset.with_format("arrow")[:_ROWS_CHECKED].to_pylist()
     for row in rows:

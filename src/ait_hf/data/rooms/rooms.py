@@ -47,7 +47,7 @@ def random_scene(rng: random.Random, people: bool = False) -> Scene:
 
 
 def portrait_scene(rng: random.Random) -> Scene:
-    """Draw a closed room, with joints, in which the camera looks at a person, perhaps with furniture and a second one."""
+    """Draw a closed room, with joints, where the camera looks at a person; perhaps with furniture and another."""
     room, person, camera = _meeting(rng)
     objects = furniture(room, camera, rng.randint(*NUM_PORTRAIT_OBJECTS), rng, others=person.parts(0))
     companions = []
