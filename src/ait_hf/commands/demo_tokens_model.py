@@ -50,20 +50,13 @@ LONGEST_ANSWER = 24  # tokens; a mask has 22: four locations, 16 codes, its name
 
 @dataclass
 class Question:
-    """
-    Args:
-        room: Its number.
-        image: uint8 (height, width, 3).
-        prompt: `"depth"` or `"segment"` and a class.
-        answer: The text that is to be written.
-        truth: Depth in metres, 0 unknown, or the mask of the class.
-    """
+    """What is asked of an image, and the text that is to be written."""
 
-    room: int
-    image: np.ndarray
-    prompt: str
+    room: int  # its number
+    image: np.ndarray  # uint8 (height, width, 3)
+    prompt: str  # "depth", or "segment" and a class
     answer: str
-    truth: np.ndarray
+    truth: np.ndarray  # depth in metres, 0 unknown, or the mask of the class
 
 
 class Codec(ABC):
@@ -185,12 +178,7 @@ class Answer:
 
 
 class RoomModel:
-    """
-    An untrained FastVLM with the tokens of depth and masks in its vocabulary.
-
-    Args:
-        depth, mask: Whose tokens they are.
-    """
+    """An untrained FastVLM with the tokens of depth and masks in its vocabulary."""
 
     def __init__(self, depth: DepthCodec, mask: MaskCodec):
         self.depth, self.mask = depth, mask
@@ -222,14 +210,9 @@ class RoomModel:
         self, questions: Sequence[Question], constrained: bool, beginnings: torch.LongTensor | None = None
     ) -> tuple[torch.LongTensor, torch.Tensor]:
         """
-        Writes answers to prompts of as many words each, the likeliest token at each step.
-
-        Args:
-            constrained: To one whole block.
-            beginnings: `(questions, tokens)`, with which the answers begin.
-
-        Returns:
-            Tokens `(questions, steps)` and their logits `(questions, steps, vocabulary)`, 0 for beginnings.
+        Answers to prompts of as many words each, the likeliest token at each step, `constrained` to one whole block and
+        after `beginnings`, `(questions, tokens)`, if there are any: tokens `(questions, steps)` and their logits
+        `(questions, steps, vocabulary)`, 0 for beginnings.
         """
         prompts = [f"<image>{question.prompt}" for question in questions]
         inputs = self.processor([question.image for question in questions], prompts, return_tensors="pt")
@@ -250,16 +233,8 @@ class RoomModel:
         self, codec: Codec, questions: Sequence[Question], constrained: bool, box_given: bool = False
     ) -> list[Answer | None]:
         """
-        What is answered to questions, read and decoded.
-
-        Args:
-            codec: Of the answers, `depth` or `mask`.
-            questions: With prompts of as many words each.
-            constrained: To one whole block.
-            box_given: The answers begin with the true locations.
-
-        Returns:
-            To every question an answer, or `None` where the model wrote anything but one whole block.
+        What is answered to questions with prompts of as many words each, read and decoded: `None` where the model wrote
+        anything but one whole block. The answers may be `constrained` to that, and begin with the true locations.
         """
         vocabulary = self.vocabularies[codec]
         beginnings = None

@@ -84,24 +84,14 @@ def read_template() -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """
-    Metrics of one task on one set of samples.
+    """Metrics of one task on one set of samples, as far as they are known."""
 
-    Args:
-        task: Name of the task; empty for a tokenizer.
-        data: Name of the data set.
-        split: Part of it; `None` where it is not known or has none.
-        mode: How it was decoded, if `ait evaluate` measured it, and `None` for the evaluation in training.
-        num_images: How many samples; `None` if not known.
-        metrics: Finite values by name.
-    """
-
-    task: str
+    task: str  # empty for a tokenizer
     data: str
     split: str | None
-    mode: str | None
+    mode: str | None  # how it was decoded, if `ait evaluate` measured it, and none for the evaluation in training
     num_images: int | None
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # finite ones
 
     def entries(self) -> list[EvalResult]:
         """For the `model-index` of the card's metadata."""
@@ -114,13 +104,8 @@ class Result:
 
 
 def read_results(folder: Path, history: list[dict], data: Mapping[str, str], split: str | None) -> list[Result]:
-    """
-    What the folder knows: the last evaluation in its history, and `metrics.json` of `ait evaluate`.
-
-    Args:
-        data: Name of the data by task, as the recipe says; an evaluation in training without it is left out.
-        split: What training evaluated on.
-    """
+    """What the folder knows: the last evaluation in its history, on a split of the data that the recipe names by task, and
+    `metrics.json` of `ait evaluate`."""
     found = []
     rows = [row for row in history if any(key.startswith(_EVALUATED) for key in row)]
     for task, name in data.items() if rows else ():

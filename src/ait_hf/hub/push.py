@@ -140,20 +140,19 @@ def _clear_errors(api: HfApi, repo_id: str) -> Iterator[None]:
 
 
 def _explain(error: HfHubHTTPError, api: HfApi, repo_id: str) -> OSError:
-    status = error.response.status_code
-    if status == 401:
-        return PermissionError(
+    known = {
+        401: PermissionError(
             f"{api.endpoint} knows no valid token of yours (401): log in by `hf auth login`, or set HF_TOKEN to a token "
             f"that may write to {repo_id}."
-        )
-    if status == 403:
-        return PermissionError(
+        ),
+        403: PermissionError(
             f"Your token may not write to {repo_id} (403): choose a name of your own, or a token with the right to "
             "write there."
-        )
-    if status == 404:
-        return FileNotFoundError(
+        ),
+        404: FileNotFoundError(
             f"{api.endpoint} has no repository {repo_id} that your token may see (404): check the name, or push the "
             "whole folder to make it."
-        )
-    return ConnectionError(f"{api.endpoint} refused the push: {' '.join(str(error).split())}")
+        ),
+    }
+    refused = ConnectionError(f"{api.endpoint} refused the push: {' '.join(str(error).split())}")
+    return known.get(error.response.status_code, refused)

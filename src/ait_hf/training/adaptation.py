@@ -30,18 +30,11 @@ _POSITIONS = "model.decoder.embed_positions.weight"
 
 @dataclass
 class Adaptation:
-    """
-    What is new in an adapted model.
-
-    Args:
-        model: With the weights of the trained one wherever they fit.
-        fresh_ids: Vocabulary ids whose rows start anew.
-        changes: What was changed, in words.
-    """
+    """An adapted model, with the weights of the trained one wherever they fit, and what is new in it."""
 
     model: AiTForDenseTokenGeneration
-    fresh_ids: list[int] = field(default_factory=list)
-    changes: list[str] = field(default_factory=list)
+    fresh_ids: list[int] = field(default_factory=list)  # of the vocabulary, whose rows start anew
+    changes: list[str] = field(default_factory=list)  # in words
 
 
 def adapt_solver(

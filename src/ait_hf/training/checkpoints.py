@@ -37,16 +37,8 @@ class WriteError(OSError):
 def write_together(
     accelerator: Accelerator, what: str, write: Callable[[], None], *, everywhere: bool = False, intact: str = ""
 ) -> None:
-    """
-    Calls `write` on the main process, or on every one, and waits for all of them. All processes call it.
-
-    Args:
-        what: What is written and where, for the message.
-        intact: A sentence on what is left if it fails.
-
-    Raises:
-        WriteError: On all processes, if it failed on one of them.
-    """
+    """Calls `write` on the main process, or on every one, and waits for all of them. All processes call it. `WriteError` on
+    all of them, if it failed on one: it says `what` is written and where, and what is left (`intact`)."""
     error = None
     if everywhere or accelerator.is_main_process:
         try:
@@ -174,12 +166,8 @@ def what_is_wrong(checkpoint: Path) -> str | None:
 
 def check_batch_sizes(before: Mapping[str, Any], now: Mapping[str, Any], resumed: Path) -> dict[str, Any]:
     """
-    The values that a run was started with, `batch_size` being that of a step.
-
-    Args:
-        before: Of the run's saved recipe, flattened; `version` is `None` if it does not say.
-        now: Of the recipe that it is resumed with, flattened.
-        resumed: Its checkpoint.
+    The values that a run was started with, `batch_size` being that of a step: from those of its saved recipe, where
+    `version` is `None` if that does not say, and of the one that it is resumed with, both flattened.
 
     Raises:
         ValueError: `before` is from when `batch_size` was that of a process and forward, and `now` does not have the number

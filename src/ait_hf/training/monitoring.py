@@ -86,23 +86,14 @@ def peak_memory(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Runaway:
-    """
-    Rows at the end of a history whose loss is above the limit.
-
-    Args:
-        first_step, last_step (`int`): Steps of the first and the last of these rows.
-        loss (`float`): Of the last of them.
-        usual (`float`): Median of the rows before.
-        limit (`float`): What is too high.
-        num_rows (`int`): 1 to `PATIENCE`.
-    """
+    """Rows at the end of a history whose loss is above the limit."""
 
     first_step: int
     last_step: int
-    loss: float
-    usual: float
-    limit: float
-    num_rows: int
+    loss: float  # of the last of these rows
+    usual: float  # median of the rows before
+    limit: float  # what is too high
+    num_rows: int  # 1 to `PATIENCE`
 
     @property
     def is_lasting(self) -> bool:

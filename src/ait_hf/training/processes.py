@@ -95,11 +95,8 @@ def compilation(recipe: Recipe) -> utils.TorchDynamoPlugin:
 def compile_parts(parts: Iterable[nn.Module], plugin: utils.TorchDynamoPlugin) -> None:
     """
     Compiles parts of a model in place, each as one graph; names in its state dictionary stay. Of parts that FSDP2 has
-    sharded, the layers that it shards are compiled instead, each as one graph: weights are gathered between them.
-
-    Args:
-        parts: Modules of a model that is ready to train, DDP or FSDP2 having been set up.
-        plugin: The backend and its options, as the recipe or `accelerate launch` has them.
+    sharded, the layers that it shards are compiled instead, each as one graph: weights are gathered between them. The model
+    is ready to train, DDP or FSDP2 having been set up; `plugin` has the backend and its options.
     """
     arguments = plugin.to_kwargs() | {"fullgraph": True}
     for part in parts:
@@ -169,14 +166,8 @@ class ShardedAverage(EMAModel):
 
 
 def build_average(parameters: list[nn.Parameter], decay: float, accelerator: Accelerator, sharded: bool) -> EMAModel:
-    """
-    The average of trained weights, which Accelerate saves and loads with its checkpoints.
-
-    Args:
-        parameters: As Accelerate prepared them.
-        decay (`float`): After step n it keeps `min(decay, n / (n + 9))` of itself.
-        sharded (`bool`): Whether they are shards of FSDP2.
-    """
+    """The average of trained weights, as Accelerate prepared them and whether or not they are shards of FSDP2. Accelerate
+    saves and loads it with its checkpoints. After step n it keeps `min(decay, n / (n + 9))` of itself."""
     if not sharded:
         average = EMAModel(parameters, decay, foreach=True)
         accelerator.register_for_checkpointing(average)

@@ -142,14 +142,7 @@ Schedule = ConstantSchedule | StepSchedule | ExponentialSchedule | LinearSchedul
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, max_steps: int) -> LambdaLR:
-    """
-    Scheduler to step once per optimiser step.
-
-    Args:
-        optimizer (`torch.optim.Optimizer`): Each group's `lr` is what the factors multiply.
-        schedule (`Schedule`): One of the classes above.
-        max_steps (`int`): Length of the training in optimiser steps.
-    """
+    """Scheduler to step once per optimiser step, `max_steps` times; its factors multiply each group's `lr`."""
     return LambdaLR(optimizer, lambda step: schedule.factor(step, max_steps))
 
 

@@ -96,13 +96,8 @@ class TokenizerRecipe(Recipe):
 
 @dataclass(frozen=True)
 class InputMask:
-    """
-    What a tokenizer in training sees of a batch of samples; draws from torch's global generator, unless one is given.
-
-    Args:
-        kind: What the samples are.
-        ratio, patch_size: See [`MaskAugmentationRecipe`].
-    """
+    """What a tokenizer in training sees of a batch of samples, see [`MaskAugmentationRecipe`]; draws from torch's global
+    generator, unless one is given."""
 
     kind: type[Kind]
     ratio: float
@@ -245,13 +240,8 @@ def evaluate_reconstructions(
 def draw_reconstructions(data: DataRecipe, model: Tokenizer, samples: torch.Tensor, mask: InputMask) -> Image.Image:
     """
     Samples beside what the tokenizer makes of them, one line each. Where training hides a part of the input, there are two
-    more columns: a sample of which as much is hidden, always the same part, and what the tokenizer makes of that.
-
-    Args:
-        data: Section of the recipe.
-        model: In evaluation mode.
-        samples (`torch.Tensor`): A batch of the data's `labels`, on the CPU.
-        mask (`InputMask`): What training hides.
+    more columns: a sample of which as much is hidden, always the same part, and what the tokenizer makes of that. `samples`
+    are a batch of the data's `labels` on the CPU, `model` is in evaluation mode.
     """
     kind = mask.kind
     columns = {"ground truth": samples, "reconstruction": kind.rebuild(model, samples)}
