@@ -144,22 +144,15 @@ class DataRecipe:
 
 @dataclass
 class Stream:
-    """
-    One source of samples.
-
-    Args:
-        data: Section of the recipe.
-        train_transform, eval_transform: From an example to a sample; training draws from torch's CPU generator.
-        collate: From samples to a batch.
-        draft: From a training batch, on the host, to what the loss takes; by default it is the batch.
-        every: Takes part in every so-manieth step of the training, from the first on.
-    """
+    """One source of samples."""
 
     data: DataRecipe
+    # From an example to a sample; training draws from torch's CPU generator.
     train_transform: Callable[[Sample], Sample]
     eval_transform: Callable[[Sample], Sample]
-    collate: Callable[[Sequence[Sample]], Batch]
-    every: int = 1
+    collate: Callable[[Sequence[Sample]], Batch]  # from samples to a batch
+    every: int = 1  # takes part in every so-manieth step of the training, from the first on
+    # From a training batch, on the host, to what the loss takes; by default it is the batch.
     draft: Callable[[Batch], Batch] | None = None
 
     @cached_property
@@ -174,19 +167,13 @@ class Stream:
 
 @dataclass(eq=False)
 class SampleOrder(Sampler):
-    """
-    Endless epochs, cut to the samples number `first` to `stop`: yields pairs of example index and sample number.
+    """Endless epochs, cut to the samples number `first` to `stop`, counted over all epochs, batches and processes: yields
+    pairs of example index and sample number."""
 
-    Args:
-        num_examples (`int`, *optional*): Size of the data set; `None` for one without end, which needs no shuffling.
-        first, stop (`int`): Sample numbers, counted over all epochs, batches and processes.
-        seed (`int`): Every epoch's permutation follows from it and the epoch's number.
-    """
-
-    num_examples: int | None
+    num_examples: int | None  # none for a data set without end, which needs no shuffling
     first: int
     stop: int
-    seed: int
+    seed: int  # from it and its number every epoch's permutation follows
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -206,18 +193,13 @@ class SampleOrder(Sampler):
 
 @dataclass(eq=False)
 class TrainSamples(Dataset):
-    """
-    Augmented samples by the pairs of a [`SampleOrder`]. In the place of one that cannot be read comes another, drawn by
-    the sample's number.
-
-    Args:
-        num_examples (`int`, *optional*): Size of the data set; one without end is made, not read.
-    """
+    """Augmented samples by the pairs of a [`SampleOrder`]. In the place of one that cannot be read comes another, drawn by
+    the sample's number."""
 
     dataset: Dataset
     transform: Callable[[Sample], Sample]
     seed: int
-    num_examples: int | None
+    num_examples: int | None  # none for a data set without end, which is made, not read
 
     def __getitem__(self, key: tuple[int, int]) -> Drawn:
         return (self._sample(*key), ()) if self.num_examples is None else first_readable(self._candidates(*key))
@@ -238,17 +220,13 @@ class StreamedSamples(IterableDataset):
     it is augmented follows from the seed, and from the numbers of processes and workers, which share its shards. In the
     place of a row that cannot be read comes the next one, which then comes again as itself: so row n is sample n,
     whatever can be read, and resuming is counting rows.
-
-    Args:
-        rank (`int`): Number of this process.
-        skip (`int`): Rows, of each worker, that were seen before; they are not decoded.
     """
 
     dataset: datasets.IterableDataset
     transform: Callable[[Sample], Sample]
     seed: int
-    rank: int
-    skip: int = 0
+    rank: int  # number of this process
+    skip: int = 0  # rows, of each worker, that were seen before; they are not decoded
 
     def __iter__(self) -> Iterator[Drawn]:
         rows, ahead = itertools.islice(self._all_rows(), self.skip, None), deque()

@@ -50,34 +50,16 @@ Candidate = tuple[Callable[[], Sample], Callable[[], str]]  # what reads a sampl
 
 @dataclass
 class UnreadableLog:
-    """
-    The account of one source of samples.
+    """The account of one source of samples."""
 
-    Args:
-        source (`str`): Name of the data section, for messages.
-        max_share (`float`): More than this share of the samples drawn, counted as 1,000 at least, stops the run.
-
-    Attributes:
-        drawn (`int`): Samples drawn by this process since it started.
-        count (`int`): How many of them could not be read, and were replaced.
-    """
-
-    source: str
-    max_share: float
-    drawn: int = 0
-    count: int = 0
+    source: str  # name of the data section, for messages
+    max_share: float  # more than this share of the samples drawn, counted as 1,000 at least, stops the run
+    drawn: int = 0  # samples drawn by this process since it started
+    count: int = 0  # how many of them could not be read, and were replaced
     named: dict[str, Unreadable] = field(default_factory=dict)
 
     def add(self, failures: Iterable[tuple[Unreadable, ...]]) -> None:
-        """
-        Takes account of one batch.
-
-        Args:
-            failures: For every sample what could not be read before it could; empty for most.
-
-        Raises:
-            ValueError: There are too many.
-        """
+        """Takes account of one batch: for every sample of what could not be read before it could. `ValueError` for too many."""
         for met in failures:
             self.drawn += 1
             self.count += bool(met)

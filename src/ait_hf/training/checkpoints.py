@@ -109,10 +109,9 @@ def name_last_good(checkpoint: Path | None) -> str:
 
 def checkpoint_to_resume(accelerator: Accelerator, checkpoints: Path, resume: str) -> Path | None:
     """
-    All processes call it and get what the main process finds.
+    All processes call it and get what the main process finds in the folder of a run's checkpoints, which need not exist.
 
     Args:
-        checkpoints: Folder of the run's checkpoints; need not exist.
         resume: `"auto"` for the newest that is whole, if there are any, `"never"`, or the path of a checkpoint.
 
     Raises:

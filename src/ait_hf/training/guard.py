@@ -17,11 +17,8 @@ class StepGuard:
 
     Nothing here asks the device whether a step was good, so it never has to wait: the optimiser is told by the tensor
     that torch's fused optimisers take for this (`found_inf`, as of gradient scaling), and all else that a forward
-    changes is chosen from two copies.
-
-    Args:
-        model: What is trained, in training mode, as Accelerate wrapped it.
-        optimizer: One of torch's fused ones, as Accelerate wrapped it.
+    changes is chosen from two copies. The model is in training mode, the optimiser one of torch's fused ones, both as
+    Accelerate wrapped them.
     """
 
     def __init__(self, model: nn.Module, optimizer: AcceleratedOptimizer, accelerator: Accelerator):

@@ -54,24 +54,14 @@ _FREE_ON_RESUME += ("train.max_loss_growth", "hub.repo_id", "hub.private", "hub.
 
 
 class TrainingTask(ABC):
-    """
-    What is particular to one kind of model.
+    """What is particular to one kind of model."""
 
-    Attributes:
-        model: What is trained.
-        parts: Modules of it that `train.compile` makes graphs of, an encoder and a decoder.
-        streams: Sources of samples by name.
-        best_metric: Name of the metric that the best model is chosen by.
-        lower_is_better: Whether the best is the lowest.
-        warnings: What the user should know before the training starts.
-    """
-
-    model: nn.Module
-    parts: Sequence[nn.Module]
-    streams: dict[str, Stream]
-    best_metric: str
+    model: nn.Module  # what is trained
+    parts: Sequence[nn.Module]  # of it that `train.compile` makes graphs of, an encoder and a decoder
+    streams: dict[str, Stream]  # of samples, by name
+    best_metric: str  # name of the metric that the best model is chosen by
     lower_is_better: bool
-    warnings: Sequence[str] = ()
+    warnings: Sequence[str] = ()  # what the user should know before the training starts
 
     @abstractmethod
     def loss(self, model: nn.Module, batches: Batches, accelerator: Accelerator, divisors: Scalars) -> Scalars:
