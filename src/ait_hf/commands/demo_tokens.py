@@ -69,7 +69,7 @@ def mean_rmse(errors: Iterable[np.ndarray]) -> float:
 
 
 def print_table(title: str, rows: list[Row], columns: dict[str, tuple[str, int]]) -> None:
-    """The title stands above the names of the rows. Of every column: its key in these, its head, and how many digits."""
+    """The title stands above the names of the rows. Of every column: its key in these, its head, its digits."""
     print(f"\n{title:38}" + "".join(f"{head:>11}" for head, _ in columns.values()))
     for row in rows:
         cells = ("" if row[key] is None else f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items())

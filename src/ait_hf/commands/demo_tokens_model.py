@@ -1,8 +1,8 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-Rendered rooms as questions and answers in tokens, a small FastVLM of the library that learns to write these, and what it
-writes, for `ait demo tokens`.
+Rendered rooms as questions and answers in tokens, a small FastVLM of the library that learns to write these, and what
+it writes, for `ait demo tokens`.
 """
 
 from abc import ABC, abstractmethod
@@ -210,8 +210,8 @@ class RoomModel:
         self, questions: Sequence[Question], constrained: bool, beginnings: torch.LongTensor | None = None
     ) -> tuple[torch.LongTensor, torch.Tensor]:
         """
-        Answers to prompts of as many words each, the likeliest token at each step, `constrained` to one whole block and
-        after `beginnings`, `(questions, tokens)`, if there are any: tokens `(questions, steps)` and their logits
+        Answers to prompts of as many words each, the likeliest token at each step, `constrained` to one whole block
+        and after `beginnings`, `(questions, tokens)`, if there are any: tokens `(questions, steps)` and their logits
         `(questions, steps, vocabulary)`, 0 for beginnings.
         """
         prompts = [f"<image>{question.prompt}" for question in questions]
@@ -233,8 +233,9 @@ class RoomModel:
         self, codec: Codec, questions: Sequence[Question], constrained: bool, box_given: bool = False
     ) -> list[Answer | None]:
         """
-        What is answered to questions with prompts of as many words each, read and decoded: `None` where the model wrote
-        anything but one whole block. The answers may be `constrained` to that, and begin with the true locations.
+        What is answered to questions with prompts of as many words each, read and decoded: `None` where the model
+        wrote anything but one whole block. The answers may be `constrained` to that, and begin with the true
+        locations.
         """
         vocabulary = self.vocabularies[codec]
         beginnings = None

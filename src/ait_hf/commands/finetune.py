@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> None:
 def fine_tuning_values(request: FineTuning) -> Section:
     """
     The values of a [`~ait_hf.training.solver.SolverRecipe`]. Lists of frames and annotations that are divided into a
-    training and a validation part are written to `data/` in the output folder. `OSError` if the model or the data do not
-    exist, `ValueError` if the model has no such task, or an argument does not go with it.
+    training and a validation part are written to `data/` in the output folder. `OSError` if the model or the data do
+    not exist, `ValueError` if the model has no such task, or an argument does not go with it.
     """
     config = load_config(request.model)
     if request.task not in config.tasks:

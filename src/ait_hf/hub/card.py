@@ -104,8 +104,8 @@ class Result:
 
 
 def read_results(folder: Path, history: list[dict], data: Mapping[str, str], split: str | None) -> list[Result]:
-    """What the folder knows: the last evaluation in its history, on a split of the data that the recipe names by task, and
-    `metrics.json` of `ait evaluate`."""
+    """What the folder knows: the last evaluation in its history, on a split of the data that the recipe names by task,
+    and `metrics.json` of `ait evaluate`."""
     found = []
     rows = [row for row in history if any(key.startswith(_EVALUATED) for key in row)]
     for task, name in data.items() if rows else ():

@@ -53,8 +53,8 @@ def checkpoint_files(folder: str | Path, include: Sequence[str] = ()) -> list[st
 
 
 def is_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer, not a model; `FileNotFoundError` or `ValueError` if its `config.json` is missing,
-    damaged or that of something else."""
+    """Whether a folder holds a tokenizer, not a model; `FileNotFoundError` or `ValueError` if its `config.json` is
+    missing, damaged or that of something else."""
     config = read_json(folder / CONFIG)
     if config.get("_class_name") in TOKENIZER_CLASSES:
         return True

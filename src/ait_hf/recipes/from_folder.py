@@ -90,8 +90,8 @@ class FineTuning:
 
 
 def recipe_values(request: FineTuning, task: Section, validation: str) -> Section:
-    """The values of a [`~ait_hf.training.solver.SolverRecipe`], from the section of the task, with its `data`, and the name
-    of the split to evaluate on."""
+    """The values of a [`~ait_hf.training.solver.SolverRecipe`], from the section of the task, with its `data`, and the
+    name of the split to evaluate on."""
     rank, often = request.lora, max(1, request.steps // 5)
     rate, decay = (_LEARNING_RATE, 0.9) if rank is None else (_LORA_LEARNING_RATE, 1.0)
     return {
@@ -152,8 +152,8 @@ def hub_splits(request: FineTuning) -> tuple[str, str]:
 def coco_splits(request: FineTuning, images_of: Callable[[CocoContent], Collection[int]] | None = None) -> Section:
     """
     Files and images of the splits `train` and `validation`. A single file is divided by its images, and its parts are written
-    to `data/` in the output folder. `images_of`: ids of a file's images that may be held out, by default all; raises what
-    else is wrong with it.
+    to `data/` in the output folder. `images_of`: ids of a file's images that may be held out, by default all; raises
+    what else is wrong with it.
     """
     files = _annotation_files(Path(request.data))
     if request.validation is not None:

@@ -167,8 +167,8 @@ class Stream:
 
 @dataclass(eq=False)
 class SampleOrder(Sampler):
-    """Endless epochs, cut to the samples number `first` to `stop`, counted over all epochs, batches and processes: yields
-    pairs of example index and sample number."""
+    """Endless epochs, cut to the samples number `first` to `stop`, counted over all epochs, batches and processes:
+    yields pairs of example index and sample number."""
 
     num_examples: int | None  # none for a data set without end, which needs no shuffling
     first: int
@@ -193,8 +193,8 @@ class SampleOrder(Sampler):
 
 @dataclass(eq=False)
 class TrainSamples(Dataset):
-    """Augmented samples by the pairs of a [`SampleOrder`]. In the place of one that cannot be read comes another, drawn by
-    the sample's number."""
+    """Augmented samples by the pairs of a [`SampleOrder`]. In the place of one that cannot be read comes another,
+    drawn by the sample's number."""
 
     dataset: Dataset
     transform: Callable[[Sample], Sample]
@@ -332,8 +332,8 @@ def training_batches(
     dataset = stream.data.load_for_training()
     is_stream = isinstance(dataset, datasets.IterableDataset)
     if is_stream:
-        # More workers than shards of this process would have nothing to read. Shards that cannot be shared out evenly are
-        # read by all processes, each of which takes its part of the rows.
+        # More workers than shards of this process would have nothing to read. Shards that cannot be shared out evenly
+        # are read by all processes, each of which takes its part of the rows.
         shards, num_processes = dataset.num_shards, accelerator.num_processes
         num_workers = min(num_workers, shards if shards % num_processes else shards // num_processes)
     loader_arguments = {"collate_fn": partial(_collate, stream), "batch_size": batch_size, "drop_last": True}

@@ -59,7 +59,7 @@ class UnreadableLog:
     named: dict[str, Unreadable] = field(default_factory=dict)
 
     def add(self, failures: Iterable[tuple[Unreadable, ...]]) -> None:
-        """Takes account of one batch: for every sample of what could not be read before it could. `ValueError` for too many."""
+        """Takes account of what could not be read before each sample of a batch; `ValueError` for too much."""
         for met in failures:
             self.drawn += 1
             self.count += bool(met)

@@ -37,8 +37,9 @@ class WriteError(OSError):
 def write_together(
     accelerator: Accelerator, what: str, write: Callable[[], None], *, everywhere: bool = False, intact: str = ""
 ) -> None:
-    """Calls `write` on the main process, or on every one, and waits for all of them. All processes call it. `WriteError` on
-    all of them, if it failed on one: it says `what` is written and where, and what is left (`intact`)."""
+    """Calls `write` on the main process, or on every one, and waits for all of them. All processes call it.
+    `WriteError` on all of them, if it failed on one: it says `what` is written and where, and what is left
+    (`intact`)."""
     error = None
     if everywhere or accelerator.is_main_process:
         try:
@@ -109,7 +110,8 @@ def name_last_good(checkpoint: Path | None) -> str:
 
 def checkpoint_to_resume(accelerator: Accelerator, checkpoints: Path, resume: str) -> Path | None:
     """
-    All processes call it and get what the main process finds in the folder of a run's checkpoints, which need not exist.
+    All processes call it and get what the main process finds in the folder of a run's checkpoints, which need not
+    exist.
 
     Args:
         resume: `"auto"` for the newest that is whole, if there are any, `"never"`, or the path of a checkpoint.

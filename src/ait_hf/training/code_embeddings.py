@@ -13,8 +13,8 @@ from ..model.modeling_ait import AiTForDenseTokenGeneration
 def start_from_codebooks(model: AiTForDenseTokenGeneration) -> None:
     """
     Codes that decode to nearly the same get nearly the same embeddings, and so nearly the same logits: what a new model
-    learns of one code it then knows of its neighbours. Replaces the embeddings of the codes of trained tokenizers, which are
-    also those of the classifier; draws from torch's global generator.
+    learns of one code it then knows of its neighbours. Replaces the embeddings of the codes of trained tokenizers,
+    which are also those of the classifier; draws from torch's global generator.
     """
     embeddings = model.get_input_embeddings().weight
     for name, tokenizer in model.tokenizers.items():
@@ -26,9 +26,9 @@ def start_from_codebooks(model: AiTForDenseTokenGeneration) -> None:
 def codebook_waves(codebook: torch.Tensor, dim: int) -> torch.Tensor:
     """
     Random Fourier features (Rahimi and Recht, 2007) of several scales at once: cosines of random directions and phases,
-    whose wavelengths go geometrically from about the distance between neighbouring codes to that between any two. From a
-    codebook `(codes, width)` of at least two codes, features `(codes, dim)`, float32, of variance 1; `ValueError` for the
-    codebook of an untrained tokenizer.
+    whose wavelengths go geometrically from about the distance between neighbouring codes to that between any two. From
+    a codebook `(codes, width)` of at least two codes, features `(codes, dim)`, float32, of variance 1; `ValueError`
+    for the codebook of an untrained tokenizer.
     """
     codebook = codebook.float()
     distances = torch.cdist(codebook, codebook)

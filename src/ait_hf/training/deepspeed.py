@@ -18,7 +18,8 @@ class DeepSpeedAccelerator(Accelerator):
 
     Weights stay float32 and precision is that of autocast, as without DeepSpeed, whose own would also round codebooks. With
     float32 weights the engine takes no step on any process if the norm of all gradients is not finite; so nothing is left
-    to undo but what forwards have changed. `ValueError` if Accelerate's configuration file asks for what is not done here.
+    to undo but what forwards have changed. `ValueError` if Accelerate's configuration file asks for what is not done
+    here.
     """
 
     def __init__(self, *, max_grad_norm: float | None, **arguments: Any):

@@ -36,8 +36,8 @@ class StepGuard:
 
     @torch.no_grad()
     def judge(self, grad_norm: torch.Tensor) -> torch.Tensor:
-        """Before the optimiser's step, from the norm of all gradients over all processes, of shape `()`: 1 if the step is
-        skipped, else 0; float32 of shape `()`, the same on all processes."""
+        """Before the optimiser's step, from the norm of all gradients over all processes, of shape `()`: 1 if the step
+        is skipped, else 0; float32 of shape `()`, the same on all processes."""
         skipped = torch.isfinite(grad_norm).logical_not()
         if self.tells:
             self.optimizer.found_inf = skipped.float()

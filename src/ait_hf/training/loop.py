@@ -77,8 +77,8 @@ class TrainingTask(ABC):
 
     def divisors(self, forwards: Sequence[Batches], accelerator: Accelerator) -> Scalars:
         """
-        What the losses of one step are divided by, so that accumulated gradients are those of one large batch: its counts,
-        averaged over its forwards and over processes, and at least 1.
+        What the losses of one step are divided by, so that accumulated gradients are those of one large batch: its
+        counts, averaged over its forwards and over processes, and at least 1.
         """
         counts, means = [self.counts(batches) for batches in forwards], {}
         for name in counts[0]:

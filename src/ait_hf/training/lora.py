@@ -51,9 +51,9 @@ def attention_projections(model: AiTForDenseTokenGeneration) -> list[str]:
 
 def add_adapters(model: AiTForDenseTokenGeneration, recipe: LoRARecipe, *, train_tokens: bool) -> None:
     """
-    Puts adapters into the model, in place, and freezes everything else; with `train_tokens` but the embeddings of tokens,
-    which are the classifier's weights, and the classifier's biases: rows that start anew have to be learned. `ImportError`
-    without peft.
+    Puts adapters into the model, in place, and freezes everything else; with `train_tokens` but the embeddings of
+    tokens, which are the classifier's weights, and the classifier's biases: rows that start anew have to be learned.
+    `ImportError` without peft.
     """
     if not is_peft_available():
         raise ImportError("model.lora needs peft: pip install 'ait-hf[lora]'.")

@@ -21,8 +21,8 @@ WINDOW = 1000  # rows before them that say what is usual
 
 
 class Meter:
-    """Collects the scalars of every step on the device, which the loop adds to `steps`, `SKIPPED` among them (1 if it was
-    skipped, else 0), and reads them all at once. `samples_per_step` are of all processes."""
+    """Collects the scalars of every step on the device, which the loop adds to `steps`, `SKIPPED` among them (1 if it
+    was skipped, else 0), and reads them all at once. `samples_per_step` are of all processes."""
 
     def __init__(self, accelerator: Accelerator, samples_per_step: float):
         self.accelerator = accelerator
@@ -108,8 +108,8 @@ def find_runaway(history: Sequence[dict[str, float]], growth: float) -> Runaway 
     For losses that can be negative or near zero it is that median plus `growth - 1` times the median of their absolute
     values: the same for positive ones, and never close to what is usual, unless nearly all losses are 0.
 
-    The history's oldest row is its first; those without `step` and `loss` (mean since the row before) do not count. `growth` is
-    above 1. `None` if the last row is not too high, or has fewer than `2 * PATIENCE - 1` before it.
+    The history's oldest row is its first; those without `step` and `loss` (mean since the row before) do not count.
+    `growth` is above 1. `None` if the last row is not too high, or has fewer than `2 * PATIENCE - 1` before it.
     """
     rows = list(islice((row for row in reversed(history) if "loss" in row), WINDOW + PATIENCE))
     last, before = rows[:PATIENCE], [row["loss"] for row in rows[PATIENCE:]]

@@ -94,8 +94,8 @@ def parameter_groups(
 def layer_ids(names: Iterable[str]) -> dict[str, int]:
     """
     Layer of every parameter of a model by its name: 0 for what comes before the backbone's first block, then every
-    block and every merging in their order, and one more for everything else (the backbone's last norm included). The names
-    are in the order of `named_parameters()`.
+    block and every merging in their order, and one more for everything else (the backbone's last norm included). The
+    names are in the order of `named_parameters()`.
     """
     blocks: dict[str, int] = {}
     ids: dict[str, int | None] = {}

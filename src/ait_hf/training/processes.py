@@ -1,11 +1,12 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-How the processes of a run compute and share their work: Accelerate as a recipe wants it, weights in shards, compilation.
+How the processes of a run compute and share their work: Accelerate as a recipe wants it, weights in shards,
+compilation.
 
-`torch.compile` is given the encoder and the decoder of a model, each as one graph. What lies between them (annotations that
-become sequences, supervised tokens, masks of so many objects) is Python that depends on the data: with it, a model falls into
-dozens of graphs and is compiled anew for other numbers of objects.
+`torch.compile` is given the encoder and the decoder of a model, each as one graph. What lies between them (annotations
+that become sequences, supervised tokens, masks of so many objects) is Python that depends on the data: with it, a
+model falls into dozens of graphs and is compiled anew for other numbers of objects.
 """
 
 import logging
@@ -95,8 +96,8 @@ def compilation(recipe: Recipe) -> utils.TorchDynamoPlugin:
 def compile_parts(parts: Iterable[nn.Module], plugin: utils.TorchDynamoPlugin) -> None:
     """
     Compiles parts of a model in place, each as one graph; names in its state dictionary stay. Of parts that FSDP2 has
-    sharded, the layers that it shards are compiled instead, each as one graph: weights are gathered between them. The model
-    is ready to train, DDP or FSDP2 having been set up; `plugin` has the backend and its options.
+    sharded, the layers that it shards are compiled instead, each as one graph: weights are gathered between them. The
+    model is ready to train, DDP or FSDP2 having been set up; `plugin` has the backend and its options.
     """
     arguments = plugin.to_kwargs() | {"fullgraph": True}
     for part in parts:
@@ -166,8 +167,8 @@ class ShardedAverage(EMAModel):
 
 
 def build_average(parameters: list[nn.Parameter], decay: float, accelerator: Accelerator, sharded: bool) -> EMAModel:
-    """The average of trained weights, as Accelerate prepared them and whether or not they are shards of FSDP2. Accelerate
-    saves and loads it with its checkpoints. After step n it keeps `min(decay, n / (n + 9))` of itself."""
+    """The average of trained weights, as Accelerate prepared them and whether or not they are shards of FSDP2.
+    Accelerate saves and loads it with its checkpoints. After step n it keeps `min(decay, n / (n + 9))` of itself."""
     if not sharded:
         average = EMAModel(parameters, decay, foreach=True)
         accelerator.register_for_checkpointing(average)

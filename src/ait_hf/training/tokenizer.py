@@ -96,8 +96,8 @@ class TokenizerRecipe(Recipe):
 
 @dataclass(frozen=True)
 class InputMask:
-    """What a tokenizer in training sees of a batch of samples, see [`MaskAugmentationRecipe`]; draws from torch's global
-    generator, unless one is given."""
+    """What a tokenizer in training sees of a batch of samples, see [`MaskAugmentationRecipe`]; draws from torch's
+    global generator, unless one is given."""
 
     kind: type[Kind]
     ratio: float
@@ -110,8 +110,8 @@ class InputMask:
         """
         The same samples, in training with `inputs` beside their `labels`: what of them the tokenizer sees.
 
-        What is hidden is drawn where a sample is made, like its augmentation, so that it depends on the sample alone and
-        not on the process that trains with it.
+        What is hidden is drawn where a sample is made, like its augmentation, so that it depends on the sample alone
+        and not on the process that trains with it.
         """
         transform, collate = partial(self._masked, stream.train_transform), partial(_with_inputs, stream.collate)
         return replace(stream, train_transform=transform, collate=collate)
@@ -240,8 +240,8 @@ def evaluate_reconstructions(
 def draw_reconstructions(data: DataRecipe, model: Tokenizer, samples: torch.Tensor, mask: InputMask) -> Image.Image:
     """
     Samples beside what the tokenizer makes of them, one line each. Where training hides a part of the input, there are two
-    more columns: a sample of which as much is hidden, always the same part, and what the tokenizer makes of that. `samples`
-    are a batch of the data's `labels` on the CPU, `model` is in evaluation mode.
+    more columns: a sample of which as much is hidden, always the same part, and what the tokenizer makes of that.
+    `samples` are a batch of the data's `labels` on the CPU, `model` is in evaluation mode.
     """
     kind = mask.kind
     columns = {"ground truth": samples, "reconstruction": kind.rebuild(model, samples)}
