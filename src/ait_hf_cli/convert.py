@@ -27,14 +27,11 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--original", type=Path, metavar="FILE.pth", help="original checkpoint")
     parser.add_argument("--original-config", type=Path, metavar="CONFIG.json", help="its model dictionary")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
-    parser.add_argument(
-        "--tokenizer",
-        action="append",
-        default=[],
-        metavar="NAME=FILE.pt",
-        help="original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated. With "
-        "--preset, the file alone",
+    tokenizer = (
+        "original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated. With --preset, the "
+        "file alone"
     )
+    parser.add_argument("--tokenizer", action="append", default=[], metavar="NAME=FILE.pt", help=tokenizer)
     parser.add_argument("--preset", metavar="NAME", help=f"convert a tokenizer alone: one of {', '.join(PRESETS)}")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")
     return parser.parse_args(arguments)

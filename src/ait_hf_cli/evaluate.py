@@ -45,9 +45,8 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("--model", metavar="DIR", help="folder of a saved model")
     parser.add_argument("--tokenizer", metavar="DIR", help="folder of a tokenizer to measure by its reconstructions")
-    parser.add_argument(
-        "--tokenizer-reconstruction", action="store_true", help="measure the model's own tokenizer in the same way"
-    )
+    own = "measure the model's own tokenizer in the same way"
+    parser.add_argument("--tokenizer-reconstruction", action="store_true", help=own)
     parser.add_argument("--task", required=True, help=f"what to evaluate: {', '.join(TASKS)}, or one of your own")
     parser.add_argument(
         "--data",

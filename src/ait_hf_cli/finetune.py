@@ -31,10 +31,9 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--images", metavar="FOLDER", help="of the images that the COCO json file names")
     parser.add_argument("--validation", metavar="JSON", help="COCO json file to evaluate on (else: every tenth image)")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="classes of label maps, in order")
-    parser.add_argument(
-        "--class-ids", type=int, nargs="+", metavar="ID", help="of every class in label maps (0, 1, ...)"
-    )
-    parser.add_argument("--ignored-ids", type=int, nargs="*", metavar="ID", help="in label maps, do not count (255)")
+    ids = {"type": int, "metavar": "ID"}
+    parser.add_argument("--class-ids", **ids, nargs="+", help="of every class in label maps (0, 1, ...)")
+    parser.add_argument("--ignored-ids", **ids, nargs="*", help="in label maps, do not count (255)")
     parser.add_argument("--depth-scale", type=float, help="divisor from stored depth to metres")
     parser.add_argument("--scale", type=float, help="values of one's own maps are stored * scale + offset (1)")
     parser.add_argument("--offset", type=float, help="see --scale (0)")
@@ -47,7 +46,6 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--lr", type=float, help="learning rate (1e-4; 1e-3 with --lora)")
     parser.add_argument("--lora", type=int, metavar="RANK", help="train low-rank adapters instead of all weights")
     parser.add_argument("--seed", type=seed, help="of everything (0)")
-    parser.add_argument(
-        "--override", nargs="+", default=[], metavar="KEY=VALUE", help="values to replace in the recipe"
-    )
+    values = {"nargs": "+", "metavar": "KEY=VALUE"}
+    parser.add_argument("--override", **values, default=[], help="values to replace in the recipe")
     return parser.parse_args(arguments)

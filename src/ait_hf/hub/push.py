@@ -21,16 +21,7 @@ from .files import CARD, RECIPE, checkpoint_files
 @strict
 @dataclass(kw_only=True)
 class HubRecipe:
-    """
-    The section `hub` of a recipe: where the trained model is published.
-
-    Args:
-        repo_id (`str`): `"user/name"`; is made if missing.
-        private (`bool`): Whether a new repository is private.
-        license (`str`, *optional*): Of the weights, as the Hub abbreviates it (`"apache-2.0"`, `"cc-by-nc-4.0"`); the
-            card says that it is not known by default.
-        message (`str`, *optional*): Of the commit.
-    """
+    """The section `hub` of a recipe: where the trained model is published. Arguments as of [`push_folder`]."""
 
     repo_id: str
     private: bool = False
@@ -71,7 +62,8 @@ def push_folder(
         folder (`str` or `Path`): As training, conversion or [`~ait_hf.hub.remote_code.save_with_remote_code`] left it.
         repo_id (`str`): `"user/name"`; is made if missing.
         private (`bool`): Whether a new repository is private.
-        license (`str`, *optional*): Of the weights, for a rendered card.
+        license (`str`, *optional*): Of the weights, as the Hub abbreviates it (`"apache-2.0"`, `"cc-by-nc-4.0"`), for a
+            rendered card, which says by default that it is not known.
         message (`str`, *optional*): Of the commit.
         card_only (`bool`): Push the card alone, to a repository that is there.
         include (`Sequence[str]`): Patterns of further files, such as `"logs/*"` or `"checkpoints/*"`.

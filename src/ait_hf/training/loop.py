@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DynamoBackend, send_to_device, set_seed
+from accelerate.utils import DynamoBackend, TorchDynamoPlugin, send_to_device, set_seed
 from PIL import Image
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -181,7 +181,8 @@ class _Run:
         # Not prepared: Accelerate would step it once per process, and skip it with an overflowing fp16 step.
         accelerator.register_for_checkpointing(self.schedule, self.progress)
         self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
-        if (compiled := processes.compilation(recipe)).backend != DynamoBackend.NO:
+        compiled = TorchDynamoPlugin(backend=self.options.compile)  # the recipe's backend, or the launch's
+        if compiled.backend != DynamoBackend.NO:
             processes.compile_parts(task.parts, compiled)
         self.parameters = _trained(self.model)
         self.average = None

@@ -46,7 +46,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     )  # it would compile the model as a whole
     if utils.parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
         accelerator_class = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
-        compiled = compilation(recipe)
+        compiled = utils.TorchDynamoPlugin(backend=recipe.train.compile)
     accelerator = accelerator_class(
         mixed_precision=recipe.train.mixed_precision,
         dynamo_plugin=compiled,
@@ -86,11 +86,6 @@ def set_tf32(enabled: bool) -> None:
     # torch's own compiler does.
     torch.backends.cuda.matmul.allow_tf32 = enabled
     torch.backends.cudnn.allow_tf32 = enabled
-
-
-def compilation(recipe: Recipe) -> utils.TorchDynamoPlugin:
-    """How encoder and decoder are compiled: the recipe's backend, or what `accelerate launch` says."""
-    return utils.TorchDynamoPlugin(backend=recipe.train.compile)
 
 
 def compile_parts(parts: Iterable[nn.Module], plugin: utils.TorchDynamoPlugin) -> None:
