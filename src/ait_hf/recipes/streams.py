@@ -322,10 +322,8 @@ def training_batches(
     Args:
         num_batches (`int`): Batches of one process in the whole training, `done` of which are behind it.
         num_workers (`int`): Data worker processes beside this one; 0 for none.
-        forwards_per_step (`int`): How many of these batches make up, over all processes, the stream's `batch_size`.
-
-    Raises:
-        ValueError: From [`~ait_hf.recipes.batch_sizes.shared_out`].
+        forwards_per_step (`int`): How many of these batches make up, over all processes, the stream's `batch_size`;
+            errors as of [`~ait_hf.recipes.batch_sizes.shared_out`].
     """
     total = {stream.data.name: stream.data.batch_size}
     (batch_size,) = shared_out(total, accelerator.num_processes, forwards_per_step).values()
@@ -334,15 +332,14 @@ def training_batches(
     if is_stream:
         # More workers than shards of this process would have nothing to read. Shards that cannot be shared out evenly
         # are read by all processes, each of which takes its part of the rows.
-        shards, num_processes = dataset.num_shards, accelerator.num_processes
+        rank, num_processes, shards = accelerator.process_index, accelerator.num_processes, dataset.num_shards
         num_workers = min(num_workers, shards if shards % num_processes else shards // num_processes)
     loader_arguments = {"collate_fn": partial(_collate, stream), "batch_size": batch_size, "drop_last": True}
     loader_arguments |= _loader_arguments(num_workers)
     if is_stream:
         # Workers take turns, the first one first, also when a run is resumed in the middle of a round.
         rounds, in_round = divmod(done, max(num_workers, 1))
-        rank = accelerator.process_index
-        share = split_dataset_by_node(dataset, rank, accelerator.num_processes)
+        share = split_dataset_by_node(dataset, rank, num_processes)
         samples = StreamedSamples(share, stream.train_transform, seed, rank, skip=rounds * batch_size)
         # Already shared out: accelerate would have every process read everything.
         alone = {"num_processes": 1, "put_on_device": False, "dispatch_batches": False}
@@ -359,15 +356,8 @@ def training_batches(
 def evaluation_batches(
     stream: Stream, accelerator: Accelerator, *, split: str, num_samples: int | None, batch_size: int, num_workers: int
 ) -> DataLoader:
-    """
-    Batches of a fixed part of a split, shared out over the processes for `accelerator.gather_for_metrics`.
-
-    Args:
-        num_samples (`int`, *optional*): How many examples, spread evenly over the split; all if `None` or too many.
-
-    Raises:
-        ValueError: If all examples are asked of a data set without end.
-    """
+    """Batches of `num_samples` examples, spread evenly over a split, or of all if `None` or too many, shared out over the
+    processes for `accelerator.gather_for_metrics`. `ValueError` if all are asked of a data set without end."""
     samples = EvalSamples(stream.data.examples(split, num_samples), stream.eval_transform)
     return evaluation_loader(samples, stream.collate, accelerator, batch_size, num_workers)
 

@@ -60,12 +60,9 @@ def save_checkpoint(
     Saves Accelerate's whole state as `checkpoints/step-<step>` and then removes all but the newest `keep`. All processes
     call it.
 
-    Args:
-        before: The run's checkpoint before this one. Any that lie between the two are damaged, later ones are of a run
-            that was taken back: these are removed too.
-
-    Raises:
-        WriteError: It could not be written. The checkpoints before it are as they were; nothing is left of it.
+    Of those that are not `before`, the run's checkpoint before this one, any that lie between the two are damaged, and
+    later ones are of a run that was taken back: these are removed too. `WriteError` if it could not be written: the
+    checkpoints before it are as they were, and nothing is left of it.
     """
     folder = checkpoints / f"step-{step:08d}"
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -168,11 +165,9 @@ def what_is_wrong(checkpoint: Path) -> str | None:
 def check_batch_sizes(before: Mapping[str, Any], now: Mapping[str, Any], resumed: Path) -> dict[str, Any]:
     """
     The values that a run was started with, `batch_size` being that of a step: from those of its saved recipe, where
-    `version` is `None` if that does not say, and of the one that it is resumed with, both flattened.
-
-    Raises:
-        ValueError: `before` is from when `batch_size` was that of a process and forward, and `now` does not have the number
-            that they made together; the message has it.
+    `version` is `None` if that does not say, and of the one that it is resumed with, both flattened. `ValueError` if
+    the former are from when it was that of a process and forward, and the latter have another number than they made
+    together, which the message has.
     """
     if before.get("version") is not None:
         return dict(before)

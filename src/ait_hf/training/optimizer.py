@@ -67,9 +67,7 @@ def parameter_groups(
     Groups of the trainable parameters with their own `lr` and `weight_decay`, and a `name` such as `layer_3_no_decay`.
 
     With L layers in the backbone ([`layer_ids`]) the learning rate of layer i is `lr * layer_decay ** (L - i)`.
-
-    Raises:
-        ValueError: If the model has no trainable parameter, or layer decay is asked of a model without a backbone.
+    `ValueError` if the model has no trainable parameter, or layer decay is asked of a model without a backbone.
     """
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not parameters:

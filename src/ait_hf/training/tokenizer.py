@@ -185,12 +185,8 @@ class TokenizerTraining(TrainingTask):
 
 
 def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
-    """
-    The tokenizer that a recipe starts from.
-
-    Raises:
-        ValueError: A value of `model.config` is wrong, or the tokenizer is not of the data's kind.
-    """
+    """The tokenizer that a recipe starts from; `ValueError` for a wrong value of `model.config`, or if the tokenizer is
+    not of the data's kind."""
     data, options, kind = recipe.data, recipe.model, recipe.kind
     given = kind.tokenizer_config(data)
     tokenizer, config, where = None, options.config, "section model.config"
