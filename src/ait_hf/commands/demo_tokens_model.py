@@ -206,29 +206,6 @@ class RoomModel:
         return trainer.state.log_history
 
     @torch.no_grad()
-    def write(
-        self, questions: Sequence[Question], constrained: bool, beginnings: torch.LongTensor | None = None
-    ) -> tuple[torch.LongTensor, torch.Tensor]:
-        """
-        Answers to prompts of as many words each, the likeliest token at each step, `constrained` to one whole block
-        and after `beginnings`, `(questions, tokens)`, if there are any: tokens `(questions, steps)` and their logits
-        `(questions, steps, vocabulary)`, 0 for beginnings.
-        """
-        prompts = [f"<image>{question.prompt}" for question in questions]
-        inputs = self.processor([question.image for question in questions], prompts, return_tensors="pt")
-        length, given = inputs["input_ids"].shape[1], 0
-        if beginnings is not None:
-            given = beginnings.shape[1]
-            inputs["input_ids"] = torch.cat([inputs["input_ids"], beginnings], dim=1)
-            inputs["attention_mask"] = F.pad(inputs["attention_mask"], (0, given), value=1)
-        limits = {"max_blocks": 1, "prompt_length": length, "max_length": length + LONGEST_ANSWER}
-        rule = TokenFormatLogitsProcessor(list(self.vocabularies.values()), **limits)
-        how = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
-        how |= {"max_new_tokens": LONGEST_ANSWER - given, "logits_processor": [rule] if constrained else []}
-        outputs = self.model.generate(**inputs, **how)
-        return outputs.sequences[:, length:], F.pad(torch.stack(outputs.logits, dim=1), (0, 0, given, 0))
-
-    @torch.no_grad()
     def answer(
         self, codec: Codec, questions: Sequence[Question], constrained: bool, box_given: bool = False
     ) -> list[Answer | None]:
@@ -237,12 +214,27 @@ class RoomModel:
         wrote anything but one whole block. The answers may be `constrained` to that, and begin with the true
         locations.
         """
-        vocabulary = self.vocabularies[codec]
-        beginnings = None
+        vocabulary, prompts = self.vocabularies[codec], [f"<image>{question.prompt}" for question in questions]
+        inputs = self.processor([question.image for question in questions], prompts, return_tensors="pt")
+        length, given = inputs["input_ids"].shape[1], 0
         if box_given:
-            boxes = [codec.true_block(question).locations for question in questions]
-            beginnings = torch.tensor(vocabulary.locations)[torch.tensor(boxes)]
-        sequences, logits = self.write(questions, constrained, beginnings)
+            boxes = torch.tensor([codec.true_block(question).locations for question in questions])
+            inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor(vocabulary.locations)[boxes]], dim=1)
+            given = boxes.shape[1]
+            inputs["attention_mask"] = F.pad(inputs["attention_mask"], (0, given), value=1)
+        limits = {"max_blocks": 1, "prompt_length": length, "max_length": length + LONGEST_ANSWER}
+        rule = TokenFormatLogitsProcessor(list(self.vocabularies.values()), **limits)
+        how = {
+            "do_sample": False,
+            "output_logits": True,
+            "return_dict_in_generate": True,
+        }  # the likeliest at each step
+        how |= {"max_new_tokens": LONGEST_ANSWER - given, "logits_processor": [rule] if constrained else []}
+        outputs = self.model.generate(**inputs, **how)
+        sequences = outputs.sequences[:, length:]
+        logits = F.pad(
+            torch.stack(outputs.logits, dim=1), (0, 0, given, 0)
+        )  # (questions, steps, vocabulary), 0 for boxes
         found = [whole_block(tokens, vocabulary) for tokens in sequences]
         valid = [number for number, block in enumerate(found) if block is not None]
         answers: list[Answer | None] = [None] * len(questions)
@@ -270,10 +262,8 @@ def build_processor() -> transformers.LlavaProcessor:
     special["model_input_names"] = ["input_ids", "attention_mask"]
     special["extra_special_tokens"] = {"image_token": "<image>"}
     text_tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special)
-    image_processor = transformers.SiglipImageProcessor(size={"height": SIZE[0], "width": SIZE[1]})
-    return transformers.LlavaProcessor(
-        image_processor, text_tokenizer, PATCH_SIZE, vision_feature_select_strategy="full"
-    )
+    images = transformers.SiglipImageProcessor(size={"height": SIZE[0], "width": SIZE[1]})
+    return transformers.LlavaProcessor(images, text_tokenizer, PATCH_SIZE, vision_feature_select_strategy="full")
 
 
 def build_model() -> transformers.FastVlmForConditionalGeneration:
