@@ -224,17 +224,11 @@ class RoomModel:
             inputs["attention_mask"] = F.pad(inputs["attention_mask"], (0, given), value=1)
         limits = {"max_blocks": 1, "prompt_length": length, "max_length": length + LONGEST_ANSWER}
         rule = TokenFormatLogitsProcessor(list(self.vocabularies.values()), **limits)
-        how = {
-            "do_sample": False,
-            "output_logits": True,
-            "return_dict_in_generate": True,
-        }  # the likeliest at each step
+        how = {"do_sample": False, "output_logits": True, "return_dict_in_generate": True}
         how |= {"max_new_tokens": LONGEST_ANSWER - given, "logits_processor": [rule] if constrained else []}
         outputs = self.model.generate(**inputs, **how)
-        sequences = outputs.sequences[:, length:]
-        logits = F.pad(
-            torch.stack(outputs.logits, dim=1), (0, 0, given, 0)
-        )  # (questions, steps, vocabulary), 0 for boxes
+        # Tokens (questions, steps) and their logits (questions, steps, vocabulary), 0 for what is given.
+        sequences, logits = outputs.sequences[:, length:], F.pad(torch.stack(outputs.logits, dim=1), (0, 0, given, 0))
         found = [whole_block(tokens, vocabulary) for tokens in sequences]
         valid = [number for number, block in enumerate(found) if block is not None]
         answers: list[Answer | None] = [None] * len(questions)
