@@ -27,10 +27,8 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--original", type=Path, metavar="FILE.pth", help="original checkpoint")
     parser.add_argument("--original-config", type=Path, metavar="CONFIG.json", help="its model dictionary")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
-    tokenizer = (
-        "original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated. With --preset, the "
-        "file alone"
-    )
+    tokenizer = "original weights of the tokenizer depth or mask, such as depth=vqvae_depth.pt; may be repeated. "
+    tokenizer += "With --preset, the file alone"
     parser.add_argument("--tokenizer", action="append", default=[], metavar="NAME=FILE.pt", help=tokenizer)
     parser.add_argument("--preset", metavar="NAME", help=f"convert a tokenizer alone: one of {', '.join(PRESETS)}")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder if it exists")

@@ -48,15 +48,11 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     own = "measure the model's own tokenizer in the same way"
     parser.add_argument("--tokenizer-reconstruction", action="store_true", help=own)
     parser.add_argument("--task", required=True, help=f"what to evaluate: {', '.join(TASKS)}, or one of your own")
-    parser.add_argument(
-        "--data",
-        required=True,
-        metavar="DATA",
-        help="a RECIPE.yaml with data of the task, such as the one in the folder of a training, or the name of one that the "
-        "package brings: in files, in shards or on "
-        "the Hub; or synthetic; for depth an index.json, CSV file or folder of RGB-D pairs, or nyu_depth:ROOT; for objects "
-        "and poses coco:ANNOTATIONS.json; for semantic segmentation labels:ROOT or ade20k:ROOT",
-    )
+    data = "a RECIPE.yaml with data of the task, such as the one in the folder of a training, or the name of one that the "
+    data += "package brings: in files, in shards or on the Hub; or synthetic; for depth an index.json, CSV file or folder of "
+    data += "RGB-D pairs, or nyu_depth:ROOT; for objects and poses coco:ANNOTATIONS.json; for semantic segmentation "
+    data += "labels:ROOT or ade20k:ROOT"
+    parser.add_argument("--data", required=True, metavar="DATA", help=data)
     parser.add_argument("--split", help="which part of the data; a file of COCO annotations has none")
     parser.add_argument("--limit", type=int, help="at most so many examples, spread evenly over the split")
     parser.add_argument("--batch-size", type=int, default=8, help="images at a time and process (default: 8)")
@@ -74,10 +70,8 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
 
 
 FLAG, COCO_JSON = {"action": "store_true"}, {"type": Path, "metavar": "FILE.json"}
-BY_ORDER = (
-    "objects, semantic segmentation: pair classes of the model and of the data by their order, as a model without names of "
-    "its classes needs (default: by name)"
-)
+BY_ORDER = "objects, semantic segmentation: pair classes of the model and of the data by their order, "
+BY_ORDER += "as a model without names of its classes needs (default: by name)"
 # Options that several kinds of tasks have, though not all.
 SHARED = {
     "--images": {"metavar": "DIR", "help": "objects, poses: folder of the images of coco:ANNOTATIONS.json"},

@@ -40,12 +40,9 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
     parser.add_argument("--task", required=True, help="what to predict: a task of the model, or all")
     parser.add_argument("--output", required=True, type=Path, metavar="OUT", help="folder for the results")
-    parser.add_argument(
-        "--tta",
-        action="store_true",
-        help="depth's published test protocol: square windows side by side, each also mirrored, averaged "
-        "(by default the whole image is squeezed into the model's input)",
-    )
+    tta = "depth's published test protocol: square windows side by side, each also mirrored, averaged "
+    tta += "(by default the whole image is squeezed into the model's input)"
+    parser.add_argument("--tta", action="store_true", help=tta)
     threshold = "least score, 0 to 1, of an object, or of a person whose pose is wanted (default: 0.3)"
     parser.add_argument("--threshold", type=score, metavar="P", help=threshold)
     parser.add_argument("--boxes", type=Path, metavar="FILE.json", help="where people are, for their poses")

@@ -91,11 +91,9 @@ def push_folder(
         if not card_only:
             _make_repository(api, repo_id, private)
         # Not `upload_folder`, which may make several commits.
-        commit = api.create_commit(
-            repo_id,
-            [CommitOperationAdd(name, content) for name, content in contents.items()],
-            commit_message=message or ("Model card" if card_only else "Upload by ait_hf"),
-        )
+        operations = [CommitOperationAdd(name, content) for name, content in contents.items()]
+        message = message or ("Model card" if card_only else "Upload by ait_hf")
+        commit = api.create_commit(repo_id, operations, commit_message=message)
     return commit.commit_url
 
 

@@ -95,10 +95,8 @@ def _adapted_config(
     values = old.to_dict()
     for codebook, tokenizer in tokenizers.items():
         values["tokenizers"][codebook] = tokenizer_arguments(tokenizer)
-    values["codebooks"] = [
-        [book, tokenizers[book].config.num_vq_embeddings if book in tokenizers else count]
-        for book, count in old.codebooks
-    ]
+    sizes = {book: tokenizer.config.num_vq_embeddings for book, tokenizer in tokenizers.items()}
+    values["codebooks"] = [[book, sizes.get(book, count)] for book, count in old.codebooks]
     names, ranges = class_table({name: _classes_after(old, tasks, tokenizers, name) for name in old.tasks})
     values |= {"num_classes": len(names), "id2label": dict(enumerate(names)), "label2id": None}
     for key, declared in values["tasks"].items():

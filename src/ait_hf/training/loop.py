@@ -96,11 +96,9 @@ class TrainingTask(ABC):
 
     def evaluation_loaders(self, accelerator: Accelerator, options: EvaluationRecipe, num_workers: int) -> Loaders:
         """What is evaluated, by the names of the streams; errors of the data show here."""
-        part = {"split": options.split, "num_samples": options.num_samples, "batch_size": options.batch_size}
-        return {
-            name: evaluation_batches(stream, accelerator, **part, num_workers=num_workers)
-            for name, stream in self.streams.items()
-        }
+        how = {"split": options.split, "num_samples": options.num_samples, "batch_size": options.batch_size}
+        how["num_workers"] = num_workers
+        return {name: evaluation_batches(stream, accelerator, **how) for name, stream in self.streams.items()}
 
     @abstractmethod
     def evaluate(self, model: nn.Module, loaders: Loaders, accelerator: Accelerator) -> dict[str, float]:

@@ -40,10 +40,8 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     trackers = recipe.train.trackers
     if trackers is None:
         trackers = ["tensorboard"] if utils.is_tensorboard_available() else []
-    accelerator_class, compiled = (
-        Accelerator,
-        utils.TorchDynamoPlugin(backend="no"),
-    )  # it would compile the model as a whole
+    # It would compile the model as a whole.
+    accelerator_class, compiled = Accelerator, utils.TorchDynamoPlugin(backend="no")
     if utils.parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
         accelerator_class = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
         compiled = utils.TorchDynamoPlugin(backend=recipe.train.compile)

@@ -72,11 +72,8 @@ class SolverTraining(TrainingTask):
         declared = {name: self.model.config.task(name) for name in recipe.tasks}
         self.objectives = self.model.objectives
         self.loss_weights = {name: task.loss_weight for name, task in declared.items()}
-        pretrained = None if recipe.model.adapt else recipe.model.pretrained
-        self.classes = {
-            name: pair_task(task, self.model.config, recipe.evaluation.split, pretrained)
-            for name, task in recipe.tasks.items()
-        }
+        given = (self.model.config, recipe.evaluation.split, None if recipe.model.adapt else recipe.model.pretrained)
+        self.classes = {name: pair_task(task, *given) for name, task in recipe.tasks.items()}
         self.warnings = [warning for classes in self.classes.values() for warning in classes.warnings]
         self.streams = {}
         for name, task in recipe.tasks.items():
