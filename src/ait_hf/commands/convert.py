@@ -4,7 +4,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from transformers.utils import logging
 
@@ -33,7 +32,16 @@ def convert_model(options: argparse.Namespace) -> AiTForDenseTokenGeneration:
         raise ValueError("give --original and --original-config, or --tokenizer and --preset for a tokenizer alone.")
     if options.output.exists() and not options.overwrite:
         raise FileExistsError(f"{options.output} exists: choose another folder or pass --overwrite.")
-    original_config, tokenizers = read_original_config(options.original_config), {}
+    content = read_json(options.original_config)
+    candidates = [content, content.get("config"), content.get("model")] if isinstance(content, dict) else []
+    parts = {"backbone", "transformer", "task_heads"}
+    original_config = next((each for each in candidates if isinstance(each, dict) and parts <= each.keys()), None)
+    if original_config is None:
+        raise ValueError(
+            f"{options.original_config} holds no original model dictionary (with backbone, transformer and task_heads), "
+            "neither itself nor in an entry config or model."
+        )
+    tokenizers = {}
     for pair in options.tokenizer:
         name, separator, file = pair.partition("=")
         if not (name and separator and file):
@@ -42,16 +50,3 @@ def convert_model(options: argparse.Namespace) -> AiTForDenseTokenGeneration:
     model, processors = convert_original_checkpoint(options.original, original_config, tokenizers)
     write_folder(options.output, lambda folder: save_with_remote_code(model, processors, folder))
     return model
-
-
-def read_original_config(path: Path) -> dict[str, Any]:
-    """The original model dictionary in a JSON file; `ValueError` if it is no JSON or holds no such dictionary."""
-    content = read_json(path)
-    candidates = [content, content.get("config"), content.get("model")] if isinstance(content, dict) else []
-    for candidate in candidates:
-        if isinstance(candidate, dict) and {"backbone", "transformer", "task_heads"} <= candidate.keys():
-            return candidate
-    raise ValueError(
-        f"{path} holds no original model dictionary (with backbone, transformer and task_heads), neither itself nor "
-        "in an entry config or model."
-    )

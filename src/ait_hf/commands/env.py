@@ -15,12 +15,7 @@ DISTRIBUTION = "ait-hf"
 
 
 def run(options: argparse.Namespace) -> None:
-    for name, value in (versions() | devices()).items():
-        print(f"{name + ':':24} {value}")
-
-
-def versions() -> dict[str, str]:
-    """Of Python, of this package and of all that it declares as its dependencies, extras included."""
+    """Of Python, of this package and of all that it declares as its dependencies, extras included; and of devices."""
     declared = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in requires(DISTRIBUTION)}
     found = {"platform": platform.platform(), "python": platform.python_version()}
     for name in [DISTRIBUTION, *sorted(declared - {DISTRIBUTION})]:
@@ -28,14 +23,11 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found
-
-
-def devices() -> dict[str, str]:
-    found = {"cpu": f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"}
+    found["cpu"] = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
     found["cuda"] = f"{torch.version.cuda or 'not in this torch'}, {torch.cuda.device_count()} devices"
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)
         found[f"cuda:{number}"] = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
     found["mps"] = "available" if torch.backends.mps.is_available() else "not available"
-    return found
+    for name, value in found.items():
+        print(f"{name + ':':24} {value}")

@@ -49,7 +49,13 @@ def checkpoint_files(folder: str | Path, include: Sequence[str] = ()) -> list[st
         )
     files = _tokenizer_files(folder) if is_tokenizer(folder) else _model_files(folder)
     files += [name for name in (RECIPE, HISTORY) if (folder / name).is_file()]
-    return files + _included(folder, include, known={*files, CARD})
+    paths = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    known = {*files, CARD}
+    others = [path for path in paths if path not in known]
+    for pattern in include:
+        if not any(filter_repo_objects(others, allow_patterns=pattern)):
+            raise ValueError(f"No further file of {folder} matches {pattern!r}.")
+    return files + (list(filter_repo_objects(others, allow_patterns=list(include))) if include else [])
 
 
 def is_tokenizer(folder: Path) -> bool:
@@ -137,15 +143,6 @@ def _strings(tree: Any) -> Iterator[str]:
     elif isinstance(tree, (dict, list)):
         for item in tree.values() if isinstance(tree, dict) else tree:
             yield from _strings(item)
-
-
-def _included(folder: Path, patterns: Sequence[str], known: set[str]) -> list[str]:
-    paths = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    others = [path for path in paths if path not in known]
-    for pattern in patterns:
-        if not any(filter_repo_objects(others, allow_patterns=pattern)):
-            raise ValueError(f"No further file of {folder} matches {pattern!r}.")
-    return list(filter_repo_objects(others, allow_patterns=list(patterns))) if patterns else []
 
 
 def _check_is_file(path: Path) -> None:
