@@ -81,11 +81,9 @@ class DataRecipe:
     split: str = "train"
     max_unreadable_share: float = 0.01
 
-    def validate_batch_size(self):
+    def validate_ranges(self):
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
-
-    def validate_max_unreadable_share(self):
         if not 0 <= self.max_unreadable_share <= 1:
             raise ValueError(f"max_unreadable_share must be from 0 to 1, got {self.max_unreadable_share}.")
 

@@ -118,12 +118,10 @@ class Recipe:
     evaluation: EvaluationRecipe
     hub: HubRecipe | None = None
 
-    def validate_version(self):
+    def validate_numbers(self):
         if self.version != RECIPE_VERSION:
             raise ValueError(
                 f"version must be {RECIPE_VERSION} or left out, got {self.version}: batch_size is that of a whole step."
             )
-
-    def validate_seed(self):
         if self.seed not in SEEDS:
             raise ValueError(f"seed must be from 0 to {SEEDS[-1]}, got {self.seed}.")
