@@ -81,7 +81,7 @@ class DataRecipe:
     split: str = "train"
     max_unreadable_share: float = 0.01
 
-    def validate_ranges(self):
+    def validate_training(self):
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
         if not 0 <= self.max_unreadable_share <= 1:
