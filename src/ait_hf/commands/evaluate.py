@@ -6,14 +6,12 @@ import json
 import logging as std_logging
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 import diffusers
 from accelerate import Accelerator
-from huggingface_hub.dataclasses import strict
 from transformers import set_seed
 from transformers.utils import logging
 
@@ -30,9 +28,8 @@ from ..inference.generating import decoding_modes
 from ..inference.loading import load_config, load_model_and_processor, load_tokenizer
 from ..metrics.measuring import evaluating
 from ..model.objectives_ait import Tokenizer
-from ..recipes.evaluation import EvaluationRecipe
-from ..recipes.parsing import build, read_values
-from ..recipes.streams import DataRecipe, evaluation_batches
+from ..recipes.parsing import as_section, build, read_values
+from ..recipes.streams import DataRecipe, EvaluationRecipe, evaluation_batches
 from ..tasks.base import SYNTHETIC, Kind, pair_split
 from ..tasks.kinds import check_unit, kind_of, kind_of_output
 from ..training.processes import set_tf32
@@ -126,8 +123,7 @@ def is_recipe(data: str) -> bool:
     return Path(data).suffix in (".yaml", ".yml") or data in shipped_recipes()
 
 
-@strict
-@dataclass
+@as_section
 class _RecipeOfData:
     data: AnyTokenizerData
 

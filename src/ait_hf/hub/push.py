@@ -4,22 +4,20 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.dataclasses import strict
 
 # `HTTPError` is that of the HTTP library below, which differs between versions of huggingface_hub.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
+from ..recipes.parsing import as_section
 from .card import public_recipe, read_template, render_card
 from .files import CARD, RECIPE, checkpoint_files
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class HubRecipe:
     """The section `hub` of a recipe: where the trained model is published. Arguments as of [`push_folder`]."""
 

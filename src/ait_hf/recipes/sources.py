@@ -3,10 +3,8 @@
 """Sources of samples that several kinds of tasks take views of, and what sources share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from huggingface_hub.dataclasses import strict
 from torch.utils.data import Dataset
 
 from ..data.label_maps import check_class_names, read_class_names
@@ -14,11 +12,11 @@ from ..data.rooms.depth import SyntheticDepth, SyntheticLabelMaps, SyntheticNorm
 from ..data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
 from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
 from ..data.tables import examples
+from .parsing import as_section
 from .streams import Source
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Rooms(Source):
     """
     Rooms rendered on the fly; never the same one twice in training, unless `num_rooms` says so.
@@ -75,8 +73,7 @@ class Rooms(Source):
         return {"split": split, "size": self.size, "seed": self.seed, "num_rooms": num_rooms, "people": self.people}
 
 
-@strict
-@dataclass
+@as_section
 class CocoSplit:
     """A COCO annotation file and the folder of its images."""
 
@@ -84,8 +81,7 @@ class CocoSplit:
     images: str
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class CocoFiles(Source):
     """
     Any data set in COCO's format, such as COCO and LVIS.
@@ -108,8 +104,7 @@ class CocoFiles(Source):
         return given[split]
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Shards(Source):
     """
     A 🤗 data set.
@@ -130,8 +125,7 @@ class Shards(Source):
         return f"{self.path} ({split})"
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class NamedClasses(Source):
     """
     Data whose files do not name their classes.

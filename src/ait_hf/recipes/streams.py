@@ -26,7 +26,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from datasets.distributed import split_dataset_by_node
-from huggingface_hub.dataclasses import strict
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from ..data.classes import DataClasses
@@ -34,7 +33,7 @@ from ..data.pixels import height_and_width
 from ..data.tables import examples
 from .batch_sizes import shared_out
 from .faults import SampleError
-from .parsing import section_name
+from .parsing import as_section, section_name
 from .unreadable import READING_ERRORS, Candidate, Drawn, Sample, UnreadableLog, first_readable, name_of, path_in
 
 
@@ -43,8 +42,7 @@ AnyDataset = Dataset | datasets.Dataset | datasets.IterableDataset
 SHUFFLE_BUFFER = 256  # samples that a stream holds to draw the next one from
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Source:
     """
     Where samples come from. A source has a method for each of its kinds of rows, which views call:
@@ -59,8 +57,7 @@ class Source:
     is_checked: ClassVar[bool] = True
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class DataRecipe:
     """
     A data section: the view that a task takes of a source. Every view says what it is called (`of`), which sources it can
@@ -138,6 +135,32 @@ class DataRecipe:
     def examples(self, split: str, number: int | None) -> Sequence | Dataset:
         """The examples that stand for a split, by number, see [`~ait_hf.data.tables.examples`]."""
         return examples(self.load(split), number)
+
+
+@as_section
+class EvaluationRecipe:
+    """
+    Args:
+        split (`str`): Split to evaluate on.
+        num_samples (`int`, *optional*): How many of its samples, spread evenly; all if `None`.
+        batch_size (`int`): Samples per batch of one process.
+        pictures_every (`int`, *optional*): Steps between pictures of predictions (of a tokenizer: reconstructions)
+            beside the truth, in `output_dir/pictures` and in TensorBoard or Weights & Biases, if they are among the
+            trackers; `None` for none.
+        num_pictures (`int`): How many samples of the split are drawn.
+    """
+
+    split: str
+    num_samples: int | None = None
+    batch_size: int = 32
+    pictures_every: int | None = None
+    num_pictures: int = 4
+
+    def validate_pictures(self):
+        if self.num_pictures < 1 or (self.pictures_every is not None and self.pictures_every < 1):
+            raise ValueError(
+                "pictures_every and num_pictures must be at least 1; pictures_every may be null for never."
+            )
 
 
 @dataclass
@@ -277,6 +300,17 @@ class EvalSamples(Dataset):
                 f"{name_of(self.dataset, index)} of the evaluation cannot be read ({error}): mend it or leave it out."
             ) from error
 
+    def loader(
+        self,
+        collate: Callable[[Sequence[Sample]], Batch],
+        accelerator: Accelerator,
+        batch_size: int,
+        num_workers: int = 0,
+    ) -> DataLoader:
+        """Batches in their order, shared out over the processes for `accelerator.gather_for_metrics`."""
+        loader = DataLoader(self, batch_size=batch_size, collate_fn=collate, **_loader_arguments(num_workers))
+        return accelerator.prepare(loader)
+
 
 def mixed_batches(
     streams: Mapping[str, Stream],
@@ -357,19 +391,7 @@ def evaluation_batches(
     """Batches of `num_samples` examples, spread evenly over a split, or of all if `None` or too many, shared out over the
     processes for `accelerator.gather_for_metrics`. `ValueError` if all are asked of a data set without end."""
     samples = EvalSamples(stream.data.examples(split, num_samples), stream.eval_transform)
-    return evaluation_loader(samples, stream.collate, accelerator, batch_size, num_workers)
-
-
-def evaluation_loader(
-    samples: EvalSamples,
-    collate: Callable[[Sequence[Sample]], Batch],
-    accelerator: Accelerator,
-    batch_size: int,
-    num_workers: int = 0,
-) -> DataLoader:
-    """Batches of samples in their order, shared out over the processes for `accelerator.gather_for_metrics`."""
-    loader = DataLoader(samples, batch_size=batch_size, collate_fn=collate, **_loader_arguments(num_workers))
-    return accelerator.prepare(loader)
+    return samples.loader(stream.collate, accelerator, batch_size, num_workers)
 
 
 def concatenated(batches: Sequence[Batch]) -> Batch:

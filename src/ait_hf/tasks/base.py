@@ -25,10 +25,9 @@ from ..model.image_processing_ait import AiTImageProcessor
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..model.tokenization_vq import IGNORED_LABEL, VQTokenizer, mask_augmentation
-from ..recipes.evaluation import EvaluationRecipe
 from ..recipes.from_folder import FineTuning, Section
 from ..recipes.parsing import as_section
-from ..recipes.streams import Batch, DataRecipe, EvalSamples, Sample, Stream, concatenated, evaluation_loader
+from ..recipes.streams import Batch, DataRecipe, EvalSamples, EvaluationRecipe, Sample, Stream, concatenated
 from .writer import Writer
 
 
@@ -188,7 +187,7 @@ class Kind(ABC):
     ) -> DataLoader:
         """What [`~Kind.evaluate`] takes, of examples by number; `SampleError` for one that cannot be read."""
         samples = EvalSamples(rows, partial(self._alone, processor))  # so one that cannot be read is known by its name
-        return evaluation_loader(samples, concatenated, accelerator, batch_size, num_workers)
+        return samples.loader(concatenated, accelerator, batch_size, num_workers)
 
     def _alone(self, processor: BaseImageProcessor, row: Sample) -> Batch:
         return self.collate([row], processor)

@@ -4,16 +4,15 @@
 
 import copy
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub.dataclasses import strict
 from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import is_peft_available
 
 from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..recipes.parsing import as_section
 
 
 _ATTENTION = re.compile(r"attn|attention")
@@ -21,8 +20,7 @@ _POSITION_BIAS = re.compile(r"position_bias|cpb_mlp")  # networks inside attenti
 _ADAPTER = "default"
 
 
-@strict
-@dataclass
+@as_section
 class LoRARecipe:
     """
     Args:

@@ -10,12 +10,13 @@ numbered containers that its parameter names go through.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import nn
+
+from ..recipes.parsing import as_section
 
 
 BACKBONE = "model.encoder.backbone."  # where AiT models keep theirs
@@ -28,8 +29,7 @@ _BLOCK = re.compile(r"^(?:.*?\b)?(?:stages|layers|layer|blocks)[._]\d+\.(?:(?:la
 _NO_WEIGHT_DECAY = re.compile(r"position_bias|cpb_mlp|logit_scale|(?:embed|embeddings|token|tokens)$")
 
 
-@strict
-@dataclass
+@as_section
 class OptimizerRecipe:
     """
     Args:

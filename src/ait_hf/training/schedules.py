@@ -10,16 +10,15 @@ warm up to one absolute rate, which layer decay does not have.
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from huggingface_hub.dataclasses import strict
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..recipes.parsing import as_section
 
-@strict
-@dataclass
+
+@as_section
 class WarmupSchedule:
     """
     What the schedules below share.
@@ -49,16 +48,14 @@ class WarmupSchedule:
         return 1.0
 
 
-@strict
-@dataclass
+@as_section
 class ConstantSchedule(WarmupSchedule):
     """The same rate throughout."""
 
     name: Literal["constant"] = "constant"
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class StepSchedule(WarmupSchedule):
     """Times `gamma` at each of the steps `milestones`."""
 
@@ -70,8 +67,7 @@ class StepSchedule(WarmupSchedule):
         return self.gamma ** bisect_right(sorted(self.milestones), step)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class ExponentialSchedule(WarmupSchedule):
     """Times `gamma` every `every` steps."""
 
@@ -87,8 +83,7 @@ class ExponentialSchedule(WarmupSchedule):
         return self.gamma ** (step // self.every)
 
 
-@strict
-@dataclass
+@as_section
 class LinearSchedule(WarmupSchedule):
     """Straight from 1 to `final_ratio`."""
 
@@ -99,8 +94,7 @@ class LinearSchedule(WarmupSchedule):
         return 1 + (self.final_ratio - 1) * step / max_steps
 
 
-@strict
-@dataclass
+@as_section
 class CosineSchedule(WarmupSchedule):
     """Half a cosine from 1 to `final_ratio`."""
 
@@ -111,8 +105,7 @@ class CosineSchedule(WarmupSchedule):
         return _cosine(1.0, self.final_ratio, step / max_steps)
 
 
-@strict
-@dataclass
+@as_section
 class OneCycleSchedule:
     """
     Half a cosine up, half a cosine down: torch's `OneCycleLR` with its defaults, its peak being the group's own rate.

@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sections that the recipes of tokenizers and task-solvers share."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DynamoBackend
-from huggingface_hub.dataclasses import strict
 
 from ait_hf_cli.arguments import SEEDS
 
 from ..hub.push import HubRecipe
-from ..recipes.evaluation import EvaluationRecipe
+from ..recipes.parsing import as_section
+from ..recipes.streams import EvaluationRecipe
 from .optimizer import OptimizerRecipe
 from .schedules import ConstantSchedule, Schedule
 
@@ -20,8 +20,7 @@ from .schedules import ConstantSchedule, Schedule
 RECIPE_VERSION = 2  # since batch_size is that of a whole step
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class TrainRecipe:
     """
     Args:
@@ -97,8 +96,7 @@ class TrainRecipe:
             )
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class Recipe:
     """
     What the recipes of tokenizers and task-solvers share; theirs add what to train on and a `model` section.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training of the task-solver on one task or several, its tokenizers being fixed (AiT paper, section 3.3)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Union
@@ -10,15 +10,13 @@ from typing import Any, Union
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 
 from ..hub.remote_code import save_with_remote_code
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Objective
-from ..recipes.evaluation import EvaluationRecipe
-from ..recipes.parsing import build
-from ..recipes.streams import Batch
+from ..recipes.parsing import as_section, build
+from ..recipes.streams import Batch, EvaluationRecipe
 from ..tasks.base import pair_task
 from ..tasks.kinds import KINDS, check_unit
 from .loop import Batches, Loaders, Recipe, Scalars, TrainingTask, train
@@ -27,8 +25,7 @@ from .solver_model import SolverModelRecipe, build_solver
 from .tokenizer import TokenizerRecipe
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class SolverRecipe(Recipe):
     """
     Recipe of a task-solver.

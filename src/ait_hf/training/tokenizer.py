@@ -12,7 +12,6 @@ from typing import Any, Union
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -21,9 +20,8 @@ from ..inference.loading import load_tokenizer
 from ..metrics.reconstruction import ReconstructionMetric
 from ..model.configuration_ait import TOKENIZER_CONFIGS
 from ..model.objectives_ait import Tokenizer
-from ..recipes.evaluation import EvaluationRecipe
-from ..recipes.parsing import check_keys, speaking_of
-from ..recipes.streams import Batch, DataRecipe, Sample, Stream
+from ..recipes.parsing import as_section, check_keys, speaking_of
+from ..recipes.streams import Batch, DataRecipe, EvaluationRecipe, Sample, Stream
 from ..tasks.base import Kind, sample_size
 from ..tasks.kinds import KINDS, check_unit, kind_of_unit
 from .loop import Batches, Loaders, Recipe, Scalars, TrainingTask, train
@@ -36,8 +34,7 @@ PATCH_SIZE = 16  # of masked maps, pixels, unless the recipe says otherwise
 CELL = 256  # longer side of each picture of reconstructions, pixels
 
 
-@strict
-@dataclass
+@as_section
 class TokenizerModelRecipe:
     """
     Args:
@@ -55,8 +52,7 @@ class TokenizerModelRecipe:
             raise ValueError("model.pretrained brings its own configuration: leave model.config out.")
 
 
-@strict
-@dataclass
+@as_section
 class MaskAugmentationRecipe:
     """
     What is hidden from the input while the target keeps it.
@@ -71,8 +67,7 @@ class MaskAugmentationRecipe:
     patch_size: int | None = None
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class TokenizerRecipe(Recipe):
     """Recipe of a tokenizer."""
 
