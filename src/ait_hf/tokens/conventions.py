@@ -273,11 +273,7 @@ class Convention:
 CONVENTIONS = {
     "paligemma-mask": Convention(64, is_mask=True, crop=crop_antialiased),
     "molmoact-depth": Convention(
-        320,
-        normalise=minmax_with_epsilon,
-        resize=resize_pillow_bilinear,
-        picture=picture_rounded,
-        value_range=None,
+        320, normalise=minmax_with_epsilon, resize=resize_pillow_bilinear, picture=picture_rounded, value_range=None
     ),
     "molmoact2-depth": Convention(
         320, normalise=minmax_with_epsilon, resize=resize_opencv_nearest, picture=picture_cut_off

@@ -215,11 +215,7 @@ class AiTTokenProcessor(BaseImageProcessor):
         return [convention.picture(values) for values in raw]
 
     def post_process_masks(
-        self,
-        masks: torch.Tensor,
-        locations: Any,
-        target_sizes: Sequence[tuple[int, int]],
-        rule: str = "recommended",
+        self, masks: torch.Tensor, locations: Any, target_sizes: Sequence[tuple[int, int]], rule: str = "recommended"
     ) -> list[torch.Tensor]:
         """
         Decoded masks in their images.

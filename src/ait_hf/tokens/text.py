@@ -52,11 +52,7 @@ class _Raw:
 
 
 def parse_text(
-    text: str,
-    token_format: TokenFormat,
-    *,
-    strict: bool = True,
-    fill: str | int | torch.Tensor | None = None,
+    text: str, token_format: TokenFormat, *, strict: bool = True, fill: str | int | torch.Tensor | None = None
 ) -> list[TokenBlock]:
     """
     All blocks of a text, wherever in it they stand; other text around them is prose. White space between the tokens is
@@ -220,11 +216,7 @@ def _box(raw: _Raw, token_format: TokenFormat, damages: list[str]) -> tuple[int,
 
 
 def _codes(
-    raw: _Raw,
-    token_format: TokenFormat,
-    fill: str | int | torch.Tensor | None,
-    repairs: list[str],
-    damages: list[str],
+    raw: _Raw, token_format: TokenFormat, fill: str | int | torch.Tensor | None, repairs: list[str], damages: list[str]
 ) -> torch.LongTensor | None:
     """Codes as a grid; -1 stands for what is to be filled in."""
     tokens, wanted = token_format.codes, token_format.num_tokens
