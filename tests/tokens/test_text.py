@@ -19,7 +19,7 @@ from ait_hf.tokens import (
     get_preset,
     parse_text,
 )
-from ait_hf.tokens.patterns import NumberedTokens, any_of
+from ait_hf.tokens.token_format import NumberedTokens, any_of
 
 
 PALIGEMMA = get_preset("paligemma-mask").token_format

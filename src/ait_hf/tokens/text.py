@@ -5,6 +5,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -34,21 +35,12 @@ class TokenBlock:
     span: tuple[int, int] = (0, 0)
 
 
-@dataclass
-class _Raw:
-    """The tokens of a block as they came."""
+class _Token(NamedTuple):
+    """Of a block, as it came."""
 
-    codes: list[re.Match] = field(default_factory=list)
-    locations: list[re.Match] = field(default_factory=list)
-    started: bool = False
-    ended: bool = False
-    foreign: list[str] = field(default_factory=list)
-    span: tuple[int, int] | None = None
-
-    def add(self, match: re.Match, gap: str) -> None:
-        if self.span is not None and gap:
-            self.foreign.append(gap)
-        self.span = (match.start() if self.span is None else self.span[0], match.end())
+    kind: str  # prefix, start, end, location or code
+    match: re.Match
+    gap: str  # what stands between it and the token before
 
 
 def parse_text(
@@ -85,13 +77,12 @@ def parse_text(
         raise ValueError(f"The text has no block of {token_format.code} tokens: {_shorten(text)!r}.")
     blocks = []
     for number, raw in enumerate(raws):
-        following = raws[number + 1].span[0] if number + 1 < len(raws) else len(text)
+        following = raws[number + 1][0].match.start() if number + 1 < len(raws) else len(text)
         block = _read(raw, token_format, fill)
         if token_format.labels:
-            block.label = _label(text[raw.span[1] : following], token_format)
-        if strict and (block.damage or block.repairs):
-            fault = block.damage or block.repairs[0]
-            raise ValueError(f"Block {number + 1} of the text: {fault} ({_shorten(text[slice(*raw.span)])!r}).")
+            block.label = _label(text[block.span[1] : following], token_format)
+        if strict and (fault := block.damage or next(iter(block.repairs), None)):
+            raise ValueError(f"Block {number + 1} of the text: {fault} ({_shorten(text[slice(*block.span)])!r}).")
         blocks.append(block)
     return blocks
 
@@ -106,150 +97,116 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:40]}...{text[-15:]}"
 
 
-def _raw_blocks(text: str, token_format: TokenFormat) -> Iterator[_Raw]:
+def _raw_blocks(text: str, token_format: TokenFormat) -> Iterator[list[_Token]]:
     """Cuts a text into blocks: at marks, where a box follows codes, or where a block without either is full."""
-    raw, place = None, 0
-    separator = token_format.block_separator.strip()
+    raw, place = [], 0
     for match in token_format.loose_tokens.finditer(text):
-        kind, between = _kind(match[0], token_format), text[place : match.start()]
-        gap = between.strip().removesuffix(token_format.token_separator.strip() or " ").strip()
-        place = match.end()
-        if raw is not None and _begins_anew(kind, gap, separator, raw, token_format):
+        gap = text[place : match.start()].strip().removesuffix(token_format.token_separator.strip() or " ").strip()
+        token, place = _Token(match.lastgroup, match, gap), match.end()
+        if raw and (_begins_anew(token, raw, token_format) or _is_whole(raw, token_format)):
             yield from _split(raw, token_format)
-            raw = None
-        if kind == "prefix":
-            continue
-        if raw is None:
-            raw = _Raw()
-        raw.add(match, gap)
-        if kind == "start":
-            raw.started = True
-        elif kind == "end":
-            raw.ended = True
-            yield from _split(raw, token_format)
-            raw = None
-        elif kind == "location":
-            raw.locations.append(match)
-        else:
-            raw.codes.append(match)
-        if raw is not None and raw.started and token_format.end is None and len(raw.codes) == token_format.num_tokens:
-            yield raw
-            raw = None
-    if raw is not None:
+            raw = []
+        if token.kind != "prefix":
+            raw.append(token)
+    if raw:
         yield from _split(raw, token_format)
 
 
-def _begins_anew(kind: str, gap: str, separator: str, raw: _Raw, token_format: TokenFormat) -> bool:
-    if kind in ("start", "prefix"):
-        return True
-    if separator and separator in gap:
+def _is_whole(raw: list[_Token], token_format: TokenFormat) -> bool:
+    if token_format.end is not None or raw[0].kind != "start":
+        return raw[-1].kind == "end"
+    return len(_of_kind(raw, "code")) == token_format.num_tokens
+
+
+def _begins_anew(token: _Token, raw: list[_Token], token_format: TokenFormat) -> bool:
+    separator = token_format.block_separator.strip()
+    if token.kind in ("start", "prefix") or (separator and separator in token.gap):
         return True
     if token_format.start is not None:
         return False
-    if kind == "location":
-        return bool(raw.codes) or bool(gap)
-    return bool(gap) and not token_format.locations
+    if token.kind == "location":
+        return raw[-1].kind == "code" or bool(token.gap)
+    return bool(token.gap) and not token_format.locations
 
 
-def _split(raw: _Raw, token_format: TokenFormat) -> Iterator[_Raw]:
+def _split(raw: list[_Token], token_format: TokenFormat) -> Iterator[list[_Token]]:
     """Boxes without codes, or blocks without marks and boxes, may follow one another with nothing between them."""
     if token_format.start is None and token_format.locations is None and not token_format.block_separator.strip():
-        size, tokens = token_format.num_tokens, raw.codes
-        for first in range(0, len(tokens), size):
-            part = tokens[first : first + size]
-            yield _Raw(codes=part, span=(part[0].start(), part[-1].end()))
+        size = token_format.num_tokens
+        yield from (raw[first : first + size] for first in range(0, len(raw), size))
         return
-    if token_format.start is None and len(raw.locations) > 4 and len(raw.locations) % 4 == 0 and not raw.foreign:
-        for first in range(0, len(raw.locations) - 4, 4):
-            part = raw.locations[first : first + 4]
-            yield _Raw(locations=part, span=(part[0].start(), part[-1].end()))
-        raw.locations = raw.locations[-4:]
-        raw.span = (raw.locations[0].start(), raw.span[1])
+    corners = len(_of_kind(raw, "location"))
+    if token_format.start is None and corners > 4 and corners % 4 == 0 and not any(token.gap for token in raw[1:]):
+        yield from (raw[first : first + 4] for first in range(0, corners - 4, 4))
+        raw = raw[corners - 4 :]
     yield raw
 
 
-def _kind(token: str, token_format: TokenFormat) -> str:
-    for kind in ("prefix", "start", "end"):
-        if token == getattr(token_format, kind):
-            return kind
-    if token_format.locations is not None and re.fullmatch(token_format.locations.loose_regex(), token):
-        return "location"
-    return "code"
+def _of_kind(raw: list[_Token], kind: str) -> list[str]:
+    return [token.match[0] for token in raw if token.kind == kind]
 
 
-def _read(raw: _Raw, token_format: TokenFormat, fill: str | int | torch.Tensor | None) -> TokenBlock:
-    block = TokenBlock(span=raw.span)
-    if token_format.start is not None and not raw.started:
-        block.repairs.append(f"the start mark {token_format.start} is missing")
-    if token_format.end is not None and not raw.ended:
-        block.repairs.append(f"the end mark {token_format.end} is missing")
-    block.repairs += [f"foreign text {_shorten(text)!r} among the tokens was passed over" for text in raw.foreign]
-    damages = []
+def _read(raw: list[_Token], token_format: TokenFormat, fill: str | int | torch.Tensor | None) -> TokenBlock:
+    block, damages = TokenBlock(span=(raw[0].match.start(), raw[-1].match.end())), [None, None]
+    for name, token in (("start", raw[0]), ("end", raw[-1])):
+        if name in token_format.marks and token.kind != name:
+            block.repairs.append(f"the {name} mark {token_format.marks[name]} is missing")
+    gaps = [token.gap for token in raw[1:] if token.gap]
+    block.repairs += [f"foreign text {_shorten(gap)!r} among the tokens was passed over" for gap in gaps]
     if token_format.locations is not None:
-        block.locations = _box(raw, token_format, damages)
-    if raw.codes or token_format.locations is None:
-        block.ids = _codes(raw, token_format, fill, block.repairs, damages)
-    block.damage = "; ".join(damages) or None
+        block.locations, damages[0] = _box(_of_kind(raw, "location"), token_format)
+    if (codes := _of_kind(raw, "code")) or token_format.locations is None:
+        block.ids, damages[1] = _codes(codes, token_format, fill, block.repairs)
+    block.damage = "; ".join(filter(None, damages)) or None
     return block
 
 
-def _box(raw: _Raw, token_format: TokenFormat, damages: list[str]) -> tuple[int, int, int, int] | None:
-    if len(raw.locations) != 4:
-        damages.append(f"{len(raw.locations)} location tokens instead of 4")
-        return None
+def _box(texts: list[str], token_format: TokenFormat) -> tuple[tuple[int, int, int, int] | None, str | None]:
+    """The box, or what is wrong with it."""
+    if len(texts) != 4:
+        return None, f"{len(texts)} location tokens instead of 4"
     tokens = token_format.locations
-    numbers = [tokens.number(match[0]) for match in raw.locations]
-    for match, number in zip(raw.locations, numbers):
+    numbers = [tokens.number(text) for text in texts]
+    for text, number in zip(texts, numbers):
         if not 0 <= number < tokens.count:
-            damages.append(f"{match[0]} is out of range: locations are 0 to {tokens.count - 1}")
-            return None
-        if match[0] != tokens.text(number):
-            damages.append(f"{match[0]} is not written as {tokens.text(number)}")
-            return None
+            return None, f"{text} is out of range: locations are 0 to {tokens.count - 1}"
+        if text != tokens.text(number):
+            return None, f"{text} is not written as {tokens.text(number)}"
     corners = dict(zip(token_format.location_order, numbers))
-    box = tuple(corners[name] for name in CORNERS)
-    for low, high in ((0, 2), (1, 3)):
-        if box[high] <= box[low]:
-            damages.append(f"the box is empty: {CORNERS[high]} {box[high]} is not above {CORNERS[low]} {box[low]}")
-            return None
-    return box
+    for low, high in (("ymin", "ymax"), ("xmin", "xmax")):
+        if corners[high] <= corners[low]:
+            return None, f"the box is empty: {high} {corners[high]} is not above {low} {corners[low]}"
+    return tuple(corners[name] for name in CORNERS), None
 
 
 def _codes(
-    raw: _Raw, token_format: TokenFormat, fill: str | int | torch.Tensor | None, repairs: list[str], damages: list[str]
-) -> torch.LongTensor | None:
-    """Codes as a grid; -1 stands for what is to be filled in."""
+    texts: list[str], token_format: TokenFormat, fill: str | int | torch.Tensor | None, repairs: list[str]
+) -> tuple[torch.LongTensor | None, str | None]:
+    """Codes as a grid, or what is wrong with them; -1 stands for what is to be filled in."""
     tokens, wanted = token_format.codes, token_format.num_tokens
-    numbers = [tokens.number(match[0]) for match in raw.codes]
-    faults = []
-    if len(numbers) != wanted:
-        faults.append(f"{len(numbers)} codes instead of {wanted}")
-    for index, match in enumerate(raw.codes):
+    numbers = [tokens.number(text) for text in texts]
+    faults = [] if len(numbers) == wanted else [f"{len(numbers)} codes instead of {wanted}"]
+    for index, text in enumerate(texts):
         if not 0 <= numbers[index] < tokens.count:
-            faults.append(f"{match[0]} is out of range: codes are 0 to {tokens.count - 1}")
+            faults.append(f"{text} is out of range: codes are 0 to {tokens.count - 1}")
             numbers[index] = -1
-        elif match[0] != tokens.text(numbers[index]):
+        elif text != tokens.text(numbers[index]):
             if tokens.digits:  # a digit too many or too few may be any of them
-                damages.append(f"{match[0]} is not written as {tokens.text(numbers[index])}")
-                return None
-            repairs.append(f"{match[0]} was read as {tokens.text(numbers[index])}")
-    if faults and fill is None:
-        damages.append("; ".join(dict.fromkeys(faults)))
-        return None
-    numbers = (numbers + [-1] * wanted)[:wanted]
-    grid = token_format.to_grid(torch.tensor(numbers))
+                return None, f"{text} is not written as {tokens.text(numbers[index])}"
+            repairs.append(f"{text} was read as {tokens.text(numbers[index])}")
+    grid = token_format.to_grid(torch.tensor((numbers + [-1] * wanted)[:wanted]))
+    if without_any := isinstance(fill, str) and bool((grid < 0).all()):
+        faults.append("no code to fill the block with")
+    if faults and (fill is None or without_any):
+        return None, "; ".join(dict.fromkeys(faults))
     if (grid < 0).any():
-        if isinstance(fill, str) and (grid < 0).all():
-            damages.append("; ".join(dict.fromkeys([*faults, "no code to fill the block with"])))
-            return None
         grid = _filled(grid, fill)
-        faults.append(
-            f"what was missing was filled with {fill if isinstance(fill, (str, int)) else 'the given codes'}"
-        )
+        by = fill if isinstance(fill, (str, int)) else "the given codes"
+        faults.append(f"what was missing was filled with {by}")
     elif faults:
         faults.append("what was too much was cut off")
     repairs += dict.fromkeys(faults)
-    return grid
+    return grid, None
 
 
 def _filled(grid: torch.LongTensor, fill: str | int | torch.Tensor) -> torch.LongTensor:

@@ -5,7 +5,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,95 @@ import torch
 
 from ..data.json_values import read_json
 from ..model.tokenization_vq import VQTokenizer
-from .patterns import NumberedTokens
 
 
 ORDERS = ("rows", "columns")
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 FILE = "token_format.json"
+FIELD = re.compile(r"\{(?::0([1-9]\d*)d)?\}")
+
+
+@dataclass(frozen=True)
+class NumberedTokens:
+    """
+    Tokens that differ in a number.
+
+    Args:
+        pattern (`str`): With one field, `"<DEPTH_{}>"`, or `"<seg{:03d}>"` for at least three digits.
+        count (`int`): The numbers are `0..count - 1`.
+
+    Raises:
+        ValueError: The pattern has not just one field, or no text before or behind it that sets it apart.
+    """
+
+    pattern: str
+    count: int
+
+    def __post_init__(self):
+        parts = FIELD.split(self.pattern)
+        if len(parts) != 3 or "{" in parts[0] + parts[2] or "}" in parts[0] + parts[2]:
+            raise ValueError(
+                f"A pattern of tokens has one field for the number, as <DEPTH_{{}}> or <seg{{:03d}}>, got {self.pattern!r}."
+            )
+        if not parts[0].strip() or not parts[2].strip() or parts[0][-1].isdigit() or parts[2][0].isdigit():
+            raise ValueError(
+                f"The number of a token needs text before and behind it that is no digit, as <DEPTH_{{}}>, got "
+                f"{self.pattern!r}."
+            )
+        if self.count < 1:
+            raise ValueError(f"There must be at least one token {self.pattern}, got {self.count}.")
+
+    @property
+    def digits(self) -> int:
+        """Least number of digits; 0 if there are no leading zeros."""
+        return int(FIELD.split(self.pattern)[1] or 0)
+
+    def text(self, number: int) -> str:
+        """One token."""
+        return self.pattern.format(number)
+
+    def texts(self) -> list[str]:
+        """All tokens in order."""
+        return list(map(self.text, range(self.count)))
+
+    def loose_regex(self) -> str:
+        """Matches the tokens, and those of other numbers and digits, which a reader should complain of."""
+        before, _, after = FIELD.split(self.pattern)
+        return rf"{re.escape(before)}-?[0-9]+{re.escape(after)}"
+
+    def number(self, text: str) -> int:
+        """The number in a text that [`~NumberedTokens.loose_regex`] matches."""
+        before, _, after = FIELD.split(self.pattern)
+        return int(text[len(before) : -len(after)])
+
+    def regex(self) -> str:
+        """Matches exactly the tokens. Without groups that capture and without looking around, for any engine."""
+        before, _, after = FIELD.split(self.pattern)
+        numbers = any_of(text[len(before) : -len(after)] for text in self.texts())
+        return re.escape(before) + numbers + re.escape(after)
+
+
+def any_of(words: Iterable[str]) -> str:
+    """A short regular expression that matches exactly these words: common beginnings are written once."""
+    endings: dict[str, set[str]] = {}
+    words = set(words)
+    for word in words - {""}:
+        endings.setdefault(word[0], set()).add(word[1:])
+    firsts: dict[frozenset[str], list[str]] = {}
+    for first, rest in sorted(endings.items()):
+        firsts.setdefault(frozenset(rest), []).append(first)
+    branches = [_one_of(characters) + any_of(rest) for rest, characters in firsts.items()]
+    if len(branches) < 2 and "" not in words:
+        return "".join(branches)
+    return f"(?:{'|'.join(branches)}){'?' * ('' in words)}" if branches else ""
+
+
+def _one_of(characters: list[str]) -> str:
+    if len(characters) == 1:
+        return re.escape(characters[0])
+    if len(characters) > 2 and ord(characters[-1]) - ord(characters[0]) == len(characters) - 1:
+        return f"[{re.escape(characters[0])}-{re.escape(characters[-1])}]"
+    return f"[{''.join(map(re.escape, characters))}]"
 
 
 @dataclass(frozen=True)
@@ -79,7 +162,7 @@ class TokenFormat:
             raise ValueError(f"location_order holds each of {', '.join(CORNERS)} once, got {self.location_order}.")
         if self.end is not None and self.start is None:
             raise ValueError("A format with an end mark needs a start mark.")
-        if any(mark is not None and not mark.strip() for mark in (self.start, self.end, self.prefix)):
+        if not all(mark.strip() for mark in self.marks.values()):
             raise ValueError("A mark must not be empty.")
         if twice := [token for token, times in Counter(self.tokens()).items() if times > 1]:
             raise ValueError(f"The tokens of a format must differ, but {twice[0]} is there twice.")
@@ -91,6 +174,12 @@ class TokenFormat:
     @cached_property
     def locations(self) -> NumberedTokens | None:
         return None if self.location is None else NumberedTokens(self.location, self.num_locations)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """The marks that the format has, by `prefix`, `start` and `end`."""
+        marks = {"prefix": self.prefix, "start": self.start, "end": self.end}
+        return {name: mark for name, mark in marks.items() if mark is not None}
 
     @property
     def num_tokens(self) -> int:
@@ -107,8 +196,7 @@ class TokenFormat:
 
     def tokens(self) -> list[str]:
         """All tokens, in the order in which they are added to a vocabulary: prefix, marks, locations, codes."""
-        marks = [mark for mark in (self.prefix, self.start, self.end) if mark is not None]
-        return marks + (self.locations.texts() if self.locations else []) + self.codes.texts()
+        return [*self.marks.values(), *(self.locations.texts() if self.locations else []), *self.codes.texts()]
 
     # Ids and text
 
@@ -146,13 +234,11 @@ class TokenFormat:
         return self.block_separator.join(self._block_text(*block, with_prefix) for block in blocks)
 
     def _block_text(self, codes: list[int] | None, box: list[int] | None, label: str | None, with_prefix: bool) -> str:
-        tokens = [self.prefix] if with_prefix else []
-        tokens.append(self.start)
+        tokens = [self.prefix if with_prefix else None, self.start]
         if box is not None:
             corners = dict(zip(CORNERS, box))
             tokens += [self.locations.text(corners[name]) for name in self.location_order]
-        tokens += [self.codes.text(code) for code in codes or ()]
-        tokens.append(self.end)
+        tokens += [*map(self.codes.text, codes or ()), self.end]
         text = self.token_separator.join(token for token in tokens if token is not None)
         return text if label is None else f"{text} {self.checked_label(label)}"
 
@@ -163,30 +249,22 @@ class TokenFormat:
                 raise ValueError("A block of this format is its codes: give ids.")
             return None
         ids = torch.as_tensor(ids)
-        rows, columns = self.grid
         if ids.ndim == 1 or tuple(ids.shape) == self.grid:
             ids = ids[None]
-        if ids.ndim == 2 and ids.shape[1] == self.num_tokens:
-            flat = ids
-        elif ids.ndim == 3 and tuple(ids.shape[1:]) == self.grid:
-            flat = (ids if self.order == "rows" else ids.transpose(1, 2)).flatten(1)
-        else:
-            raise ValueError(
-                f"A block has {rows} x {columns} = {self.num_tokens} codes, got codes of shape {tuple(ids.shape)}."
-            )
+        if ids.ndim == 3 and tuple(ids.shape[1:]) == self.grid:
+            ids = (ids if self.order == "rows" else ids.transpose(1, 2)).flatten(1)
+        if ids.ndim != 2 or ids.shape[1] != self.num_tokens:
+            size = f"{self.grid[0]} x {self.grid[1]} = {self.num_tokens}"
+            raise ValueError(f"A block has {size} codes, got codes of shape {tuple(ids.shape)}.")
         if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
             raise ValueError(f"Codes are integers, got {ids.dtype}.")
-        outside = flat[(flat < 0) | (flat >= self.num_codes)]
-        if len(outside):
-            raise ValueError(f"Codes are 0 to {self.num_codes - 1}, got {outside[0].item()}.")
-        return flat.tolist()
+        return _in_range(ids, self.num_codes, "Codes")
 
     def to_grid(self, codes: torch.LongTensor) -> torch.LongTensor:
         """Codes `(..., rows * columns)` in the order of the text as `(..., rows, columns)`; also what follows them."""
-        rows, columns = self.grid
         if self.order == "rows":
-            return codes.unflatten(-1, (rows, columns))
-        return codes.unflatten(-1, (columns, rows)).transpose(-1, -2)
+            return codes.unflatten(-1, self.grid)
+        return codes.unflatten(-1, self.grid[::-1]).transpose(-1, -2)
 
     def _checked_locations(self, locations: torch.Tensor | Sequence | None) -> list[list[int]] | None:
         if (locations is None) != (self.locations is None):
@@ -204,10 +282,7 @@ class TokenFormat:
                 "Locations are whole numbers of shape (blocks, 4): ymin, xmin, ymax, xmax; got "
                 f"{locations.dtype} of shape {tuple(locations.shape)}."
             )
-        outside = locations[(locations < 0) | (locations >= self.num_locations)]
-        if len(outside):
-            raise ValueError(f"Locations are 0 to {self.num_locations - 1}, got {outside[0].item()}.")
-        return locations.tolist()
+        return _in_range(locations, self.num_locations, "Locations")
 
     def checked_label(self, label: str) -> str:
         """A label without white space around it; `ValueError` if the format has none, or none like this."""
@@ -224,10 +299,15 @@ class TokenFormat:
 
     @cached_property
     def loose_tokens(self) -> re.Pattern:
-        """Finds tokens of the format, also those with numbers out of range and with other digits."""
-        marks = [re.escape(mark) for mark in (self.prefix, self.start, self.end) if mark is not None]
-        numbered = [tokens.loose_regex() for tokens in (self.locations, self.codes) if tokens is not None]
-        return re.compile("|".join(marks + numbered))
+        """
+        Finds tokens of the format, also those with numbers out of range and with other digits. The group that matched
+        names the kind: prefix, start, end, location or code.
+        """
+        patterns = {name: re.escape(mark) for name, mark in self.marks.items()}
+        if self.locations is not None:
+            patterns["location"] = self.locations.loose_regex()
+        patterns["code"] = self.codes.loose_regex()
+        return re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in patterns.items()))
 
     def regex(self) -> str:
         """
@@ -235,16 +315,14 @@ class TokenFormat:
         the marks, and four locations where the format has them (the codes may then be left out). Without a prefix and a
         label. See [`~ait_hf.tokens.answer_regex`] for whole answers.
         """
-        separator = re.escape(self.token_separator)
-        codes = rf"{self.codes.regex()}(?:{separator}{self.codes.regex()}){{{self.num_tokens - 1}}}"
+        separator, code = re.escape(self.token_separator), self.codes.regex()
+        content = f"{code}(?:{separator}{code}){{{self.num_tokens - 1}}}"
         if not separator:
-            codes = rf"(?:{self.codes.regex()}){{{self.num_tokens}}}"
-        parts = [] if self.start is None else [re.escape(self.start)]
+            content = f"(?:{code}){{{self.num_tokens}}}"
         if self.locations is not None:
-            parts.append(separator.join([self.locations.regex()] * 4) + f"(?:{separator}{codes})?")
-        else:
-            parts.append(codes)
-        return separator.join(parts + ([] if self.end is None else [re.escape(self.end)]))
+            content = separator.join([self.locations.regex()] * 4) + f"(?:{separator}{content})?"
+        start, end = (re.escape(mark or "") for mark in (self.start, self.end))
+        return separator.join(part for part in (start, content, end) if part)
 
     # Files
 
@@ -286,6 +364,12 @@ class TokenFormat:
         if not isinstance(values, dict):
             raise ValueError(f"{path} holds no token format but {type(values).__name__}.")
         return cls.from_dict(values)
+
+
+def _in_range(numbers: torch.Tensor, count: int, what: str) -> list[list[int]]:
+    if len(outside := numbers[(numbers < 0) | (numbers >= count)]):
+        raise ValueError(f"{what} are 0 to {count - 1}, got {outside[0].item()}.")
+    return numbers.long().tolist()
 
 
 def check_formats_apart(formats: Sequence[TokenFormat]) -> None:
