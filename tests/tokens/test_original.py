@@ -22,7 +22,7 @@ from ait_hf import VQTokenizer
 from ait_hf.hub.card import render_card
 from ait_hf.hub.files import checkpoint_files
 from ait_hf.tokens import PRESETS, AiTTokenProcessor, TokenFormat, get_preset
-from ait_hf.tokens.convert import convert_tokenizer
+from ait_hf.tokens.original import convert_tokenizer
 
 
 SCRIPT = SCRIPTS / "convert_original_checkpoint.py"

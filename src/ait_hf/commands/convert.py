@@ -12,7 +12,7 @@ from ..data.json_values import read_json
 from ..data.writing import write_folder
 from ..hub.remote_code import save_with_remote_code
 from ..model.modeling_ait import AiTForDenseTokenGeneration
-from ..tokens.convert import convert_tokenizer
+from ..tokens.original import convert_tokenizer
 
 
 def run(options: argparse.Namespace) -> None:

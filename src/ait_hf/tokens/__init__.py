@@ -12,13 +12,12 @@ from .buffer import BufferUpdate, TokenBuffer
 from .constraints import TokenFormatLogitsProcessor, answer_regex
 from .conventions import CONVENTIONS
 from .image_processing_tokens import AiTTokenProcessor
-from .new_rows import train_only_rows
 from .paligemma import coco_results, decode_answers, encode_objects
 from .presets import PRESETS, Preset, get_preset
 from .soft_decoding import SoftDecoding, code_noise, soft_decode
 from .text import TokenBlock, parse_text
 from .token_format import TokenFormat, check_formats_apart
-from .vocabulary import TokenVocabulary, add_tokens
+from .vocabulary import TokenVocabulary, add_tokens, train_only_rows
 
 
 __all__ = [

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.weak import WeakIdKeyDictionary
 from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..model.tokenization_vq import VQTokenizer
-from .new_rows import fill_new_rows, train_only_rows
 from .text import TokenBlock, parse_text
 from .token_format import TokenFormat
 
@@ -44,10 +45,9 @@ class TokenVocabulary:
         object.__setattr__(self, "codes", tuple(int(number) for number in self.codes))
         object.__setattr__(self, "locations", tuple(int(number) for number in self.locations))
         for name in ("start", "end"):
-            if (getattr(self, name) is None) != (getattr(self.token_format, name) is None):
-                raise ValueError(
-                    f"The format's {name} mark is {getattr(self.token_format, name)!r}: give its id, or none."
-                )
+            mark = getattr(self.token_format, name)
+            if (getattr(self, name) is None) != (mark is None):
+                raise ValueError(f"The format's {name} mark is {mark!r}: give its id, or none.")
         num_locations = 0 if self.token_format.locations is None else self.token_format.num_locations
         if len(self.codes) != self.token_format.num_codes or len(self.locations) != num_locations:
             raise ValueError(
@@ -78,26 +78,18 @@ class TokenVocabulary:
                 f"The text tokenizer lacks {len(missing)} tokens of the format, such as {missing[0]}: call add_tokens."
             )
         ids = [known[token] for token in tokens]
-        found = text_tokenizer("".join(tokens), add_special_tokens=False).input_ids
-        if list(found) != ids:
-            split = next(
-                (t for t, i in zip(tokens, ids) if text_tokenizer(t, add_special_tokens=False).input_ids != [i]),
-                tokens[0],
-            )
+
+        def read(text: str) -> list[int]:
+            return list(text_tokenizer(text, add_special_tokens=False).input_ids)
+
+        if read("".join(tokens)) != ids:
+            split = next((token for token, number in zip(tokens, ids) if read(token) != [number]), tokens[0])
             raise ValueError(
-                f"The text tokenizer splits {split} into "
-                f"{text_tokenizer.convert_ids_to_tokens(text_tokenizer(split, add_special_tokens=False).input_ids)}: it is "
-                "no token of its own there; call add_tokens."
+                f"The text tokenizer splits {split} into {text_tokenizer.convert_ids_to_tokens(read(split))}: it is no "
+                "token of its own there; call add_tokens."
             )
-        by_token = dict(zip(tokens, ids))
-        return cls(
-            token_format,
-            codes=tuple(by_token[token] for token in token_format.codes.texts()),
-            start=by_token.get(token_format.start),
-            end=by_token.get(token_format.end),
-            prefix=by_token.get(token_format.prefix),
-            locations=tuple(by_token[t] for t in token_format.locations.texts()) if token_format.locations else (),
-        )
+        marks, num_codes = dict(zip(token_format.marks, ids)), token_format.num_codes
+        return cls(token_format, ids[-num_codes:], locations=ids[len(marks) : -num_codes], **marks)
 
     def parse(self, token_ids: torch.LongTensor | Sequence[int], **options) -> list[TokenBlock]:
         """
@@ -150,38 +142,61 @@ def add_tokens(
     Raises:
         ValueError: The codebook is of another size than the format's, or the tokenizer splits a token all the same.
     """
-    codebook = _codebook(vq_tokenizer, token_format)
+    features = _features(token_format, vq_tokenizer)
     known = text_tokenizer.get_vocab()
     num_used = max(known.values()) + 1
     new = [token for token in token_format.tokens() if token not in known]
     text_tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in new])
     vocabulary = TokenVocabulary.from_tokenizer(text_tokenizer, token_format)
-    added = set(text_tokenizer.convert_tokens_to_ids(new)) if new else set()
     num_rows = model.get_input_embeddings().weight.shape[0]
     if max(vocabulary.ids) >= num_rows:
         model.resize_token_embeddings(max(vocabulary.ids) + 1, mean_resizing=False)
-    rows = [number for number in vocabulary.ids if number in added or number >= num_rows]
-    fill_new_rows(model, vocabulary.ids, rows, _features(token_format, codebook), min(num_used, num_rows), seed)
+    rows = {
+        number: place
+        for place, (token, number) in enumerate(zip(token_format.tokens(), vocabulary.ids))
+        if token in new or number >= num_rows
+    }
+    if rows:
+        _fill_rows(model, rows, features, min(num_used, num_rows), seed)
     if train_only_new:
         train_only_rows(model, vocabulary.ids)
     return vocabulary
 
 
-def _codebook(vq_tokenizer: VQTokenizer | None, token_format: TokenFormat) -> torch.Tensor | None:
-    if vq_tokenizer is None:
-        return None
-    token_format.check_tokenizer(vq_tokenizer)
-    return vq_tokenizer.quantizer.embedding.weight.detach().float().cpu()
+@torch.no_grad()
+def _fill_rows(
+    model: PreTrainedModel, rows: dict[int, int], features: list[torch.Tensor], num_used: int, seed: int
+) -> None:
+    """Sets rows of embeddings and head to projections of features, each to that of its place in these. Rows before
+    `num_used` are in use: theirs is the norm."""
+    ids = list(rows)
+    for weight in _matrices(model):
+        generator = torch.Generator().manual_seed(seed)
+        projected = [
+            matrix @ torch.randn(matrix.shape[1], weight.shape[1], generator=generator) for matrix in features
+        ]
+        directions = torch.cat([nn.functional.normalize(part, dim=1) for part in projected])[list(rows.values())]
+        fresh = torch.zeros(len(weight), dtype=torch.bool)
+        fresh[ids] = True
+        used = weight[:num_used][~fresh[:num_used].to(weight.device)]
+        weight[ids] = (directions * used.float().norm(dim=1).mean().cpu()).to(weight)
 
 
-def _features(token_format: TokenFormat, codebook: torch.Tensor | None) -> list[torch.Tensor]:
+def _matrices(model: PreTrainedModel) -> list[torch.Tensor]:
+    """The weights of the input embeddings and, if it is another tensor, of the head."""
+    embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    return [embeddings] if head is None or head.weight is embeddings else [embeddings, head.weight]
+
+
+def _features(token_format: TokenFormat, vq_tokenizer: VQTokenizer | None) -> list[torch.Tensor]:
     """In the order of the format's tokens: matrices whose rows say which tokens are alike."""
-    num_marks = sum(mark is not None for mark in (token_format.prefix, token_format.start, token_format.end))
-    features = [torch.eye(num_marks)] if num_marks else []
+    features = [torch.eye(len(token_format.marks))] if token_format.marks else []
     if token_format.locations is not None:
         features.append(_waves(token_format.num_locations))
-    features.append(torch.eye(token_format.num_codes) if codebook is None else _on_a_sphere(codebook))
-    return features
+    if vq_tokenizer is None:
+        return [*features, torch.eye(token_format.num_codes)]
+    token_format.check_tokenizer(vq_tokenizer)
+    return [*features, _on_a_sphere(vq_tokenizer.quantizer.embedding.weight.detach().float().cpu())]
 
 
 def _waves(count: int) -> torch.Tensor:
@@ -199,3 +214,38 @@ def _on_a_sphere(codebook: torch.Tensor) -> torch.Tensor:
     codes = codebook - codebook.mean(dim=0)
     spread = codes.square().sum(dim=1).mean().sqrt().clamp_min(torch.finfo(codes.dtype).tiny)
     return nn.functional.pad(codes / spread, (0, 1), value=1.0)
+
+
+def train_only_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    """
+    Freezes a model but for some rows of its embeddings and head.
+
+    The gradients of the other rows are zeroed. Weight decay would move them all the same, so an optimizer with weight
+    decay on these matrices is refused at its first step.
+
+    Args:
+        model: Is changed in place; `requires_grad` of all its parameters is set.
+        ids: Rows that learn.
+    """
+    model.requires_grad_(False)
+    for weight in _matrices(model):
+        learns = torch.zeros(len(weight), 1, device=weight.device)
+        learns[list(ids)] = 1
+        weight.requires_grad_(True)
+        weight.register_hook(lambda gradient, learns=learns: gradient * learns.to(gradient))
+        _PARTLY_FROZEN[weight] = True
+
+
+_PARTLY_FROZEN = WeakIdKeyDictionary()
+
+
+def _refuse_weight_decay(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+    for group in optimizer.param_groups:
+        if group.get("weight_decay") and any(weight in _PARTLY_FROZEN for weight in group["params"]):
+            raise ValueError(
+                f"Weight decay {group['weight_decay']} would change the rows that are not to learn: give the embeddings "
+                "and the head to the optimizer with weight_decay=0."
+            )
+
+
+register_optimizer_step_pre_hook(_refuse_weight_decay)
