@@ -30,8 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..training.processes import compile_parts
 from .measuring import matrix_peak, synchronize, timed
-from .models import ALL_TASKS, SMALL, SWINV2, lower_solver, spread_weights, task_model
-from .steps import TrainingStep
+from .models import ALL_TASKS, SMALL, SWINV2, TrainingStep, lower_solver, spread_weights, task_model
 
 
 Report = Callable[[str, Any], None]

@@ -27,8 +27,7 @@ from ..training.solver_model import donated_backbone, largest_size, named_backbo
 from ..training.tokenizer import SAMPLES, TokenizerRecipe, build_tokenizer
 from .counting import PRECISIONS, StepCost, count_step
 from .measuring import Suite, run_suite
-from .models import SWINV2
-from .steps import TrainingStep, random_draft
+from .models import SWINV2, TrainingStep, random_draft
 
 
 LAUNCH_SECONDS = 8e-6  # that Python and torch take for an operation, whatever its size: what small batches wait for

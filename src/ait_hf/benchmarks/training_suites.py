@@ -22,9 +22,8 @@ from ..recipes.streams import Source, training_batches
 from ..tasks.depth.data import DepthData
 from .inference_suites import images_for, shape_for
 from .measuring import Suite, saved_activations
-from .models import backbones, task_model
+from .models import TrainingStep, backbones, task_model
 from .samples import encoded_frame, task_samples
-from .steps import TrainingStep
 
 
 PREFETCHED = 2  # batches that torch's loader has each worker make ahead
