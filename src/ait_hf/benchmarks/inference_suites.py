@@ -4,8 +4,11 @@
 
 import copy
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 from transformers.modeling_outputs import BaseModelOutput
@@ -13,22 +16,13 @@ from transformers.modeling_outputs import BaseModelOutput
 from ..model.configuration_ait import AiTConfig
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.tokenization_vq import VQTokenizer
+from ..tokens import AiTTokenProcessor, decode_answers, get_preset, parse_text
 from .measuring import Suite
-from .models import (
-    SMALL,
-    SWINV2,
-    backbones,
-    library_depth_models,
-    library_object_models,
-    lower_solver,
-    spread_weights,
-    task_model,
-)
-from .step_by_step import StepByStepDecoder, depth_step_by_step
+from .models import SMALL, SWINV2, backbones, depth_models, lower_solver, object_models, spread_weights, task_model
+from .step_by_step import depth_step_by_step, solve_step_by_step
 
 
 DEPTH, OBJECTS = "depth", "instance-segmentation"
-D_MODEL = AiTConfig.d_model
 
 
 def shape_for(options: Namespace) -> dict[str, Any]:
@@ -47,80 +41,67 @@ def placed(model: AiTForDenseTokenGeneration, options: Namespace) -> AiTForDense
 def backbone(options: Namespace) -> Suite:
     """SwinV2 here, in transformers and in timm: the same sizes and windows, the forward pass."""
     size = options.size or (480 if options.full else 192)
-    models = backbones(size, shape_for(options))
-    images = images_for(options, size, size)
-    contestants, forwards = {}, {name: getattr(model, "forward_features", model) for name, model in models.items()}
-    for name, model in models.items():
-        model.eval().to(options.device, options.dtype)
-        contestants[name] = lambda name=name: forwards[name](images)
+    models, images = backbones(size, shape_for(options)), images_for(options, size, size)
+    forwards = {
+        name: getattr(model.eval().to(options.device, options.dtype), "forward_features", model)
+        for name, model in models.items()
+    }
     if options.compile:
-        compiled = torch.compile(models["ait_hf"], fullgraph=True)
-        contestants["ait_hf, compiled"] = lambda: compiled(images)
+        forwards["ait_hf, compiled"] = torch.compile(models["ait_hf"], fullgraph=True)
+    contestants = {name: partial(forward, images) for name, forward in forwards.items()}
     parameters = sum(parameter.numel() for parameter in models["ait_hf"].parameters())
-    return Suite(contestants, {"size": size, "parameters": parameters}, images=dict.fromkeys(contestants, len(images)))
+    return Suite(contestants, {"size": size, "parameters": parameters}, images=options.batch_size)
 
 
 def decode(options: Namespace) -> Suite:
     """From an encoded image to a depth map by the published task-solver, against one step after another."""
     size = options.size or (480 if options.full else 192)
-    models = {
-        parallel: placed(task_model([DEPTH], size, SMALL, parallel=parallel), options) for parallel in (True, False)
-    }
-    encoded = _encoded(options, (size // 32) ** 2)
-
-    def generate(parallel: bool, **settings):
-        return models[parallel].generate(encoder_outputs=encoded, task=DEPTH, **settings)
-
-    def step_by_step(parallel: bool):
-        model = models[parallel]
-        _, soft_tokens = StepByStepDecoder(model, DEPTH)(encoded.last_hidden_state)
-        return model.objectives[DEPTH].decode(soft_tokens, model.task_tokenizer(DEPTH), 1.0)
-
+    generate, step_by_step = _solvers(options, DEPTH, size)
     contestants = {
-        "step by step": lambda: step_by_step(False),
-        "step by step, parallel model": lambda: step_by_step(True),
-        "parallel, one pass": lambda: generate(True),
-        "autoregressive, soft": lambda: generate(False, soft_solver=True),
-        "autoregressive, hard": lambda: generate(False, soft_solver=False),
+        "step by step": partial(step_by_step, False),
+        "step by step, parallel model": partial(step_by_step, True),
+        "parallel, one pass": partial(generate, True),
+        "autoregressive, soft": partial(generate, False, soft_solver=True),
+        "autoregressive, hard": partial(generate, False, soft_solver=False),
     }
     if options.compile:
         static = {"cache_implementation": "static"}
-        contestants["autoregressive, soft, static cache"] = lambda: generate(False, soft_solver=True, **static)
-    settings = {"size": size, "tokens": (size // 32) ** 2}
-    return Suite(contestants, settings, images=dict.fromkeys(contestants, options.batch_size))
+        contestants["autoregressive, soft, static cache"] = partial(generate, False, soft_solver=True, **static)
+    return Suite(contestants, {"size": size, "tokens": (size // 32) ** 2}, images=options.batch_size)
 
 
 def objects(options: Namespace) -> Suite:
     """From an encoded image to boxes, classes and masks of objects, 21 tokens each."""
     size = options.size or (640 if options.full else 192)
     number = options.objects or (100 if options.full else 5)
+    generate, step_by_step = _solvers(options, OBJECTS, size, num_objects=number)
+    contestants = {
+        "step by step": partial(step_by_step, False),
+        "parallel": partial(generate, True),
+        "autoregressive": partial(generate, False),
+    }
+    settings = {"size": size, "objects": number, "tokens": 21 * number}
+    return Suite(contestants, settings, images=options.batch_size)
+
+
+def _solvers(options: Namespace, task: str, size: int, **sizes: int) -> tuple[Callable, Callable]:
+    """From an encoded image to what a parallel model, or one that is not, makes of it: in `generate()`, and step by step."""
     models = {
-        parallel: placed(task_model([OBJECTS], size, SMALL, parallel=parallel, num_objects=number), options)
+        parallel: placed(task_model([task], size, SMALL, parallel=parallel, **sizes), options)
         for parallel in (True, False)
     }
     encoded = _encoded(options, (size // 32) ** 2)
 
-    def generate(parallel: bool):
-        return models[parallel].generate(encoder_outputs=encoded, task=OBJECTS)
+    def generate(parallel: bool, **settings) -> Any:
+        return models[parallel].generate(encoder_outputs=encoded, task=task, **settings)
 
-    def step_by_step():
-        model = models[False]
-        _, soft_tokens = StepByStepDecoder(model, OBJECTS)(encoded.last_hidden_state)
-        return model.objectives[OBJECTS].decode(soft_tokens, model.task_tokenizer(OBJECTS), 1.0)
-
-    contestants = {
-        "step by step": step_by_step,
-        "parallel": lambda: generate(True),
-        "autoregressive": lambda: generate(False),
-    }
-    settings = {"size": size, "objects": number, "tokens": 21 * number}
-    return Suite(contestants, settings, images=dict.fromkeys(contestants, options.batch_size))
+    return generate, lambda parallel: solve_step_by_step(models[parallel], task, encoded.last_hidden_state)
 
 
 def _encoded(options: Namespace, places: int) -> BaseModelOutput:
     """Random features of images; they are not encoded here."""
-    memory = torch.randn(options.batch_size, places, D_MODEL, device=options.device, dtype=options.dtype)
-    return BaseModelOutput(last_hidden_state=memory)
+    shape = (options.batch_size, places, AiTConfig.d_model)
+    return BaseModelOutput(last_hidden_state=torch.randn(shape, device=options.device, dtype=options.dtype))
 
 
 def tokenizer(options: Namespace) -> Suite:
@@ -131,11 +112,48 @@ def tokenizer(options: Namespace) -> Suite:
     ids = model.tokenize(depth)
     probabilities = torch.rand(*ids.shape, model.config.num_vq_embeddings, device=options.device).softmax(-1)
     contestants = {
-        "tokenize": lambda: model.tokenize(depth),
-        "detokenize ids": lambda: model.detokenize(ids=ids),
-        "detokenize soft tokens": lambda: model.detokenize(probabilities=probabilities, temperature=0.8),
+        "tokenize": partial(model.tokenize, depth),
+        "detokenize ids": partial(model.detokenize, ids=ids),
+        "detokenize soft tokens": partial(model.detokenize, probabilities=probabilities, temperature=0.8),
     }
-    return Suite(contestants, {"size": size}, images=dict.fromkeys(contestants, options.batch_size))
+    return Suite(contestants, {"size": size}, images=options.batch_size)
+
+
+def tokens(options: Namespace) -> Suite:
+    """PaliGemma's masks and MolmoAct 2's maps, from pixels to text and from text to pixels, of images of this size."""
+    size = options.size or 480
+    rng = np.random.default_rng(options.seed)
+    centers, places = rng.uniform(0.3, 0.7, (options.batch_size, 2)) * size, np.mgrid[:size, :size]
+    masks = [np.hypot(places[0] - y, places[1] - x) < size / 4 for y, x in centers]
+    maps = list(rng.random((options.batch_size, size, size), dtype=np.float32))
+    mask, depth = get_preset("paligemma-mask"), get_preset("molmoact2-depth")
+    processors = [AiTTokenProcessor(convention=preset.convention) for preset in (mask, depth)]
+    mask_tokenizer, depth_tokenizer = (
+        VQTokenizer(**preset.tokenizer).eval().to(options.device) for preset in (mask, depth)
+    )
+
+    def encode_masks() -> list[str]:
+        inputs = processors[0](masks)
+        ids = mask_tokenizer.tokenize(inputs.pixel_values.to(options.device)).cpu()
+        return [mask.token_format.to_text(*pair) for pair in zip(ids, inputs.locations)]
+
+    def encode_maps() -> list[str]:
+        ids = depth_tokenizer.tokenize(processors[1](maps).pixel_values.to(options.device)).cpu()
+        return [depth.token_format.to_text(codes) for codes in ids]
+
+    mask_texts, map_texts, sizes = encode_masks(), encode_maps(), [(size, size)] * options.batch_size
+
+    def decode_maps() -> list[torch.Tensor]:
+        ids = torch.stack([parse_text(text, depth.token_format)[0].ids for text in map_texts])
+        return processors[1].post_process_maps(depth_tokenizer.detokenize(ids=ids.to(options.device)), sizes)
+
+    contestants = {
+        "masks to text": encode_masks,
+        "text to masks": lambda: decode_answers(mask_texts, sizes, mask_tokenizer),
+        "maps to text": encode_maps,
+        "text to maps": decode_maps,
+    }
+    return Suite(contestants, {"size": size}, images=options.batch_size)
 
 
 def end_to_end(options: Namespace) -> Suite:
@@ -144,25 +162,19 @@ def end_to_end(options: Namespace) -> Suite:
     depth models of transformers at their standard sizes.
     """
     size = options.size or (480 if options.full else 192)
-    shape = shape_for(options)
-    stock = task_model([DEPTH], size, shape, parallel=True, library_backbone=True, attn_implementation="eager")
-    models = {
-        "stock parts, step by step": stock,
-        "AiT-P": task_model([DEPTH], size, shape, parallel=True),
-        "AiT": task_model([DEPTH], size, shape, parallel=False),
-    }
+    make = partial(task_model, [DEPTH], size, shape_for(options))
+    stock = make(parallel=True, library_backbone=True, attn_implementation="eager")
+    models = {"AiT-P": make(parallel=True), "AiT": make(parallel=False)}
     images = images_for(options, size, size)
-    stock_forward = placed(stock, options)
-    contestants: dict[str, Any] = {"stock parts, step by step": lambda: depth_step_by_step(stock_forward, images)}
-    for name in ("AiT-P", "AiT"):
-        model = placed(models[name], options)
-        contestants[name] = lambda model=model: model.generate(pixel_values=images, task=DEPTH)
-    if options.full:
-        for name, (model, shape) in library_depth_models().items():
-            own_images = images_for(options, *shape)
-            model.to(options.device, options.dtype)
-            contestants[f"{name} {shape[0]}x{shape[1]}"] = lambda model=model, images=own_images: model(images)
-    return Suite(contestants, {"size": size}, images=dict.fromkeys(contestants, options.batch_size))
+    contestants: dict[str, Any] = {
+        "stock parts, step by step": partial(depth_step_by_step, placed(stock, options), images)
+    }
+    for name, model in models.items():
+        contestants[name] = partial(placed(model, options).generate, pixel_values=images, task=DEPTH)
+    for name, (model, own_size) in depth_models().items() if options.full else ():
+        model.to(options.device, options.dtype)
+        contestants[f"{name} {own_size[0]}x{own_size[1]}"] = partial(model, images_for(options, *own_size))
+    return Suite(contestants, {"size": size}, images=options.batch_size)
 
 
 def end_to_end_objects(options: Namespace) -> Suite:
@@ -173,12 +185,10 @@ def end_to_end_objects(options: Namespace) -> Suite:
     contestants: dict[str, Any] = {}
     for name, parallel in (("AiT", False), ("AiT-P", True)):
         model = placed(task_model([OBJECTS], size, shape_for(options), parallel=parallel, num_objects=number), options)
-        contestants[name] = lambda model=model: model.generate(pixel_values=images, task=OBJECTS)
-    if options.full:
-        for name, model in library_object_models().items():
-            model.to(options.device, options.dtype)
-            contestants[name] = lambda model=model: model(images)
-    return Suite(contestants, {"size": size, "objects": number}, images=dict.fromkeys(contestants, options.batch_size))
+        contestants[name] = partial(model.generate, pixel_values=images, task=OBJECTS)
+    for name, model in object_models().items() if options.full else ():
+        contestants[name] = partial(model.to(options.device, options.dtype), images)
+    return Suite(contestants, {"size": size, "objects": number}, images=options.batch_size)
 
 
 def precision(options: Namespace) -> Suite:
@@ -205,39 +215,28 @@ def precision(options: Namespace) -> Suite:
         expected = predict("float32")
         return {"relative_error": ((predict(name) - expected).abs().mean() / expected.std()).item()}
 
-    contestants = {name: lambda name=name: predict(name) for name in models}
-    details = {name: lambda name=name: error(name) for name in models}
-    return Suite(contestants, {"size": size}, images=dict.fromkeys(models, options.batch_size), details=details)
+    contestants, details = ({name: partial(of, name) for name in models} for of in (predict, error))
+    return Suite(contestants, {"size": size}, images=options.batch_size, details=details)
 
 
 def growth(options: Namespace) -> Suite:
     """How cost grows with the image, the tokens of a depth map, the objects and the batch."""
     contestants: dict[str, Any] = {}
     images: dict[str, int] = {}
-
-    def add(name: str, run, number: int = 1):
-        contestants[name], images[name] = run, number
-
     sizes, grids = ((320, 480, 640, 960), (10, 15, 30, 60)) if options.full else ((64, 128), (2, 4))
     counts, batches = ((10, 30, 100), (1, 4, 16)) if options.full else ((1, 2), (1, 2))
-    first = sizes[0]
     encoder = backbones(480 if options.full else 64, shape_for(options))["ait_hf"].eval().to(options.device)
-    for size in sizes:
-        pixels = torch.rand(1, 3, size, size, device=options.device)
-        add(f"image {size}, backbone", lambda pixels=pixels: encoder(pixels))
-    for batch_size in batches:
-        pixels = torch.rand(batch_size, 3, first, first, device=options.device)
-        add(f"batch {batch_size}, backbone {first}", lambda pixels=pixels: encoder(pixels), batch_size)
-    options = Namespace(**vars(options) | {"batch_size": 1, "dtype": torch.float32})
-    encoded = _encoded(options, 225)
+    batches_of_images = [(f"image {size}, backbone", 1, size) for size in sizes]
+    batches_of_images += [(f"batch {number}, backbone {sizes[0]}", number, sizes[0]) for number in batches]
+    for name, number, size in batches_of_images:
+        contestants[name] = partial(encoder, torch.rand(number, 3, size, size, device=options.device))
+        images[name] = number
+    encoded = _encoded(Namespace(**vars(options) | {"batch_size": 1, "dtype": torch.float32}), 225)
     for grid in grids:
         model = task_model([DEPTH], 32 * grid, SMALL, parallel=True).to(options.device)
-        run = lambda model=model: model.generate(encoder_outputs=encoded, task=DEPTH)  # noqa: E731
-        add(f"tokens {grid**2}, parallel depth", run)
+        contestants[f"tokens {grid**2}, parallel depth"] = partial(model.generate, encoder_outputs=encoded, task=DEPTH)
     model = task_model([OBJECTS], 64, SMALL, parallel=True, num_objects=counts[-1]).to(options.device)
     for number in counts:
-        add(
-            f"objects {number}, parallel",
-            lambda number=number: model.generate(encoder_outputs=encoded, task=OBJECTS, num_objects=number),
-        )
-    return Suite(contestants, {"size": first}, images=images)
+        run = partial(model.generate, encoder_outputs=encoded, task=OBJECTS, num_objects=number)
+        contestants[f"objects {number}, parallel"] = run
+    return Suite(contestants, {"size": sizes[0]}, images=dict.fromkeys(contestants, 1) | images)

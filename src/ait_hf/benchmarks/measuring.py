@@ -33,15 +33,19 @@ class Suite:
         contestants (`dict[str, Callable]`): Functions to time, by name, the first being the baseline.
         settings (`dict`): What they work on, for the report.
         learns (`bool`): They need gradients; otherwise everything runs in inference mode.
-        images (`dict[str, int]`): Images that one call works on, where that is a number to report.
+        images (`int` or `dict[str, int]`): Images that one call works on, where that is a number to report.
         details (`dict[str, Callable]`): Further numbers of a contestant, measured once before the rounds.
     """
 
     contestants: dict[str, Callable[[], Any]]
     settings: dict[str, Any]
     learns: bool = False
-    images: dict[str, int] = field(default_factory=dict)
+    images: int | dict[str, int] = field(default_factory=dict)
     details: dict[str, Callable[[], dict[str, float]]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if isinstance(self.images, int):
+            self.images = dict.fromkeys(self.contestants, self.images)
 
 
 def run_suite(suite: Suite, *, repeats: int, warmup: int, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:

@@ -219,7 +219,7 @@ class TrainingStep:
         return loss.detach()
 
 
-def library_depth_models() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
+def depth_models() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
     """Depth models of transformers at their standard sizes, with the height and width of their images."""
     large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
     stages, later_stages = ["stage3", "stage6", "stage9", "stage12"], ["stage6", "stage12", "stage18", "stage24"]
@@ -245,8 +245,8 @@ def library_depth_models() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
     }
 
 
-def library_object_models() -> dict[str, nn.Module]:
-    """Detection and segmentation with 100 queries."""
+def object_models() -> dict[str, nn.Module]:
+    """Detection and segmentation of transformers with 100 queries."""
     detr = transformers.DetrConfig(use_timm_backbone=False, use_pretrained_backbone=False, backbone=None)
     detr.backbone_config = transformers.ResNetConfig(out_features=["stage4"])
     mask2former = transformers.Mask2FormerForUniversalSegmentation(transformers.Mask2FormerConfig())

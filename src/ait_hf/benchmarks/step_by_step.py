@@ -7,6 +7,8 @@ Every step projects the image's memory to keys and values anew, concatenates the
 attention out. The numbers are those of `generate()`.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -25,10 +27,7 @@ class StepByStepDecoder:
     """
 
     def __init__(self, model: AiTForDenseTokenGeneration, task: str):
-        self.model = model
-        self.decoder = model.model.decoder
-        self.grammar = model.grammar(task)
-        self.num_heads = model.config.num_heads
+        self.model, self.decoder, self.grammar = model, model.model.decoder, model.grammar(task)
 
     def __call__(self, memory: torch.Tensor) -> tuple[torch.LongTensor, torch.Tensor | None]:
         """
@@ -47,25 +46,20 @@ class StepByStepDecoder:
             states = embedding + self.decoder.embed_positions.weight[first + position]
             for index, layer in enumerate(self.decoder.layers):
                 states, cache[index] = self._layer(layer, states, memory, cache[index])
-            logits = self.model.lm_head(self.decoder.norm(states))[:, 0].float()
             allowed = grammar.slot_range(grammar.slot(position))
-            logits = logits[:, allowed.start : allowed.stop]
-            token = logits.argmax(-1, keepdim=True) + allowed.start
-            tokens.append(token)
-            embedding = self.decoder._embed(token, None, 0)
+            logits = self.model.lm_head(self.decoder.norm(states))[:, 0, allowed.start : allowed.stop].float()
+            tokens.append(logits.argmax(-1, keepdim=True) + allowed.start)
+            following = tokens[-1]
             if grammar.is_dense(position):
                 soft_tokens.append(logits.softmax(-1))
-                embedding = self._embedding_of(soft_tokens[-1], start)
+                if grammar.parallel:  # which reads the query of parallel models
+                    following = torch.full_like(start, grammar.vocabulary.parallel_token_id)
+            embedding = self.decoder._embed(following, None, 0)
+            if grammar.is_dense(position) and not grammar.parallel:
+                codes, table = grammar.code_range, self.decoder.embed_tokens.weight
+                expected = soft_tokens[-1] @ table[codes.start : codes.stop].float()
+                embedding = expected[:, None].to(table.dtype)
         return torch.cat(tokens, dim=1), torch.stack(soft_tokens, dim=1) if soft_tokens else None
-
-    def _embedding_of(self, soft_token: torch.Tensor, like: torch.LongTensor) -> torch.Tensor:
-        """What the decoder reads behind a dense slot: the expected embedding, or the query of parallel models."""
-        if self.grammar.parallel:
-            query = torch.full_like(like, self.grammar.vocabulary.parallel_token_id)
-            return self.decoder._embed(query, None, 0)
-        codes = self.grammar.code_range
-        expected = soft_token @ self.decoder.embed_tokens.weight[codes.start : codes.stop].float()
-        return expected[:, None].to(self.decoder.embed_tokens.weight.dtype)
 
     def _layer(
         self, layer: AiTDecoderLayer, states: torch.Tensor, memory: torch.Tensor, cache: KeyValue | None
@@ -82,7 +76,7 @@ class StepByStepDecoder:
         return states + layer.mlp(layer.mlp_norm(states)), (key, value)
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
-        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return states.unflatten(-1, (self.model.config.num_heads, -1)).transpose(1, 2)
 
     def _attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         query = self._heads(query)
@@ -90,9 +84,13 @@ class StepByStepDecoder:
         return (F.softmax(scores, dim=-1) @ value).transpose(1, 2).flatten(2)
 
 
+def solve_step_by_step(model: AiTForDenseTokenGeneration, task: str, memory: torch.Tensor) -> Any:
+    """What the task's objective makes of [`StepByStepDecoder`]'s soft tokens."""
+    _, soft_tokens = StepByStepDecoder(model, task)(memory)
+    temperature = model.config.task(task).soft_temperature
+    return model.objectives[task].decode(soft_tokens, model.task_tokenizer(task), temperature)
+
+
 def depth_step_by_step(model: AiTForDenseTokenGeneration, pixel_values: torch.Tensor) -> torch.Tensor:
-    """Image to depth map (batch, height, width), metres, by way of [`StepByStepDecoder`]."""
-    memory = model.model.encoder(pixel_values=pixel_values).last_hidden_state
-    _, soft_tokens = StepByStepDecoder(model, "depth")(memory)
-    temperature = model.config.task("depth").soft_temperature
-    return model.objectives["depth"].decode(soft_tokens, model.task_tokenizer("depth"), temperature)
+    """Image to depth map (batch, height, width), metres."""
+    return solve_step_by_step(model, "depth", model.model.encoder(pixel_values=pixel_values).last_hidden_state)
