@@ -5,15 +5,14 @@ What only a GPU can tell, in parts of a minute or less: see `scripts/gpu_check.p
 images and annotations. A part gives a dictionary for JSON and says after each measurement what it has (`report`).
 """
 
-import gc
 import statistics
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..model.modeling_ait import AiTForDenseTokenGeneration
-from ..training.processes import compile_parts
-from .measuring import matrix_peak, synchronize, timed
+from ..training.compilation import compile_parts
+from .measuring import matrix_peak, release_memory, synchronize, timed
 from .models import ALL_TASKS, SMALL, SWINV2, TrainingStep, lower_solver, spread_weights, task_model
 
 
 Report = Callable[[str, Any], None]
+TINY_SIDE = 64  # of images, in pixels
 TINY_SHAPE = {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]}
 TINY_SOLVER = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "num_heads": 2, "ffn_dim": 32}
 TOO_LATE = "not measured: the time was up"
@@ -56,9 +56,7 @@ class Settings:
     rounds: int = 5
     start: float = field(default_factory=time.monotonic)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.bfloat16
+    dtype = torch.bfloat16
 
     @property
     def is_gpu(self) -> bool:
@@ -68,21 +66,21 @@ class Settings:
     def is_late(self) -> bool:
         return time.monotonic() - self.start > self.seconds
 
-    def size(self, published: int) -> int:
-        """Side of images in pixels."""
-        return 64 if self.tiny else published
-
-    def shape(self, published: dict[str, Any]) -> dict[str, Any]:
-        """Of the backbone."""
-        return TINY_SHAPE if self.tiny else published
-
-    def model(self, tasks: tuple[str, ...], size: int, shape: dict, parallel: bool, **sizes) -> Any:
+    def model(self, tasks: tuple[str, ...], size: int, shape: dict, parallel: bool) -> AiTForDenseTokenGeneration:
         """With outputs that depend on the image, the same at every call."""
         torch.manual_seed(0)
-        sizes = {"num_objects": 8, "num_groups": 3, **TINY_SOLVER} if self.tiny else sizes
-        model = task_model(tasks, self.size(size), self.shape(shape), parallel=parallel, **sizes)
+        sizes = {}
+        if self.tiny:
+            size, shape, sizes = TINY_SIDE, TINY_SHAPE, {"num_objects": 8, "num_groups": 3, **TINY_SOLVER}
+        model = task_model(tasks, size, shape, parallel=parallel, **sizes)
         spread_weights(model)
         return model.to(self.device)
+
+    def images(self, count: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
+        """For models of depth."""
+        torch.manual_seed(1)
+        side = TINY_SIDE if self.tiny else 480
+        return torch.rand(count, 3, side, side).to(self.device, dtype)
 
     def step(
         self, model: AiTForDenseTokenGeneration, task: str, batch_size: int, wrapped: nn.Module | None = None
@@ -102,32 +100,23 @@ def waits(settings: Settings, report: Report) -> None:
     """A training step of every task, in which torch raises where the host waits for the GPU."""
     model = settings.model(ALL_TASKS, 256, SMALL, parallel=False)
     for task in ALL_TASKS:
-        step = settings.step(model, task, 2)
+        step, found = settings.step(model, task, 2), {"waits": False}
         step()  # what is made once, as the optimiser's state, may wait
-        with _raising_syncs(settings):
-            try:
-                step()
-            except RuntimeError as error:
-                if "synchroniz" not in str(error):
-                    raise
-                calls = traceback.extract_tb(error.__traceback__)
-                frames = [f"{call.filename}:{call.lineno}" for call in calls if "ait_hf" in call.filename]
-                report(task, {"waits": True, "where": frames[-1:], "message": str(error)})
-                continue
-        report(task, {"waits": False})
-
-
-@contextmanager
-def _raising_syncs(settings: Settings) -> Iterator[None]:
-    synchronize(settings.device)
-    if not settings.is_gpu:
-        yield
-        return
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+        synchronize(settings.device)
+        if settings.is_gpu:
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            step()
+        except RuntimeError as error:
+            if "synchroniz" not in str(error):
+                raise
+            calls = traceback.extract_tb(error.__traceback__)
+            frames = [f"{call.filename}:{call.lineno}" for call in calls if "ait_hf" in call.filename]
+            found = {"waits": True, "where": frames[-1:], "message": str(error)}
+        finally:
+            if settings.is_gpu:
+                torch.cuda.set_sync_debug_mode("default")
+        report(task, found)
 
 
 class AttentionBackends(TorchDispatchMode):
@@ -170,7 +159,7 @@ def attention(settings: Settings, report: Report) -> None:
             step.forward()
         report(f"{name}, training", backends.found)
         lower_solver(model, settings.dtype)
-        images = _images(settings, 1, 480)
+        images = settings.images(1)
         with AttentionBackends(model) as backends:
             model.generate(pixel_values=images, task="depth", max_new_tokens=None if parallel else 4)
         report(f"{name}, bfloat16", backends.found)
@@ -179,38 +168,30 @@ def attention(settings: Settings, report: Report) -> None:
 def inference(settings: Settings, report: Report) -> None:
     """Image to depth: time of one, images a second of many, in bfloat16, and how far that is from float32."""
     many = 2 if settings.tiny else 16
-    for name, shape, parallel in (
-        ("AiT-P-B", SWINV2["b"], True),
-        ("AiT-P-L", SWINV2["l"], True),
-        ("AiT-B", SWINV2["b"], False),
-        ("AiT-L", SWINV2["l"], False),
-    ):
+    published = {
+        (f"AiT{'-P' * parallel}-{size.upper()}"): (size, parallel) for parallel in (True, False) for size in "bl"
+    }
+    for name, (size, parallel) in published.items():
         if settings.is_late:
             report(name, TOO_LATE)
             continue
-        model = settings.model(("depth",), 480, shape, parallel)
-        images = _images(settings, many, 480, torch.float32)
-        with torch.inference_mode():
+        model = settings.model(("depth",), 480, SWINV2[size], parallel)
+
+        @torch.inference_mode()
+        def run(images: torch.Tensor, model: AiTForDenseTokenGeneration = model) -> torch.Tensor:
             # Not `predicted_depth`, whose lower bound may hide everything: these weights are random.
-            exact = model.detokenize(model.generate(pixel_values=images[:1], task="depth"))
-            lower_solver(model, settings.dtype)
-            images = images.to(settings.dtype)
+            return model.detokenize(model.generate(pixel_values=images, task="depth"))
 
-            def run(count: int, model=model, images=images) -> torch.Tensor:
-                return model.detokenize(model.generate(pixel_values=images[:count], task="depth"))
-
-            rounded = run(1).float()
-            report(
-                name,
-                {
-                    "latency_ms": 1000 * settings.seconds_of(lambda: run(1)),
-                    "images_per_second": many / settings.seconds_of(lambda: run(many)),
-                    "batch": many,
-                    "error_in_standard_deviations": ((rounded - exact).abs().mean() / exact.std()).item(),
-                },
-            )
-        del model
-        _release()
+        images = settings.images(many, torch.float32)
+        exact = run(images[:1])
+        lower_solver(model, settings.dtype)
+        images = images.to(settings.dtype)
+        found = {"error_in_standard_deviations": ((run(images[:1]).float() - exact).abs().mean() / exact.std()).item()}
+        found["latency_ms"] = 1000 * settings.seconds_of(partial(run, images[:1]))
+        found |= {"images_per_second": many / settings.seconds_of(partial(run, images)), "batch": many}
+        report(name, found)
+        del model, run
+        release_memory()
 
 
 PUBLISHED_STEPS = {  # task: (side of the images, parallel, samples)
@@ -239,24 +220,17 @@ def training(settings: Settings, report: Report) -> None:
             with FlopCounterMode(display=False) as counter:
                 step.forward().backward()
             flops = counter.get_total_flops()
-            if compiled:
-                _compile(model, settings)
+            if compiled:  # as the training loop does
+                plugin = TorchDynamoPlugin(backend="inductor" if settings.is_gpu else "aot_eager")
+                compile_parts((model.model.encoder, model.model.decoder), plugin)
             first = timed(step, settings.device)[0]
             seconds = settings.seconds_of(step)
-            report(
-                key,
-                {
-                    "images_per_second": samples / seconds,
-                    "samples": samples,
-                    "first_step_s": first,
-                    "step_ms": 1000 * seconds,
-                    "gflop": flops / 1e9,
-                    "share_of_peak": flops / 1e9 / seconds / peak,
-                    "peak_memory_gb": torch.cuda.max_memory_allocated() / 1e9 if settings.is_gpu else None,
-                },
-            )
+            found = {"images_per_second": samples / seconds, "samples": samples, "first_step_s": first}
+            found |= {"step_ms": 1000 * seconds, "gflop": flops / 1e9, "share_of_peak": flops / 1e9 / seconds / peak}
+            found["peak_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9 if settings.is_gpu else None
+            report(key, found)
             del model, step
-            _release()
+            release_memory()
             if settings.is_gpu:
                 torch.cuda.reset_peak_memory_stats()
 
@@ -265,7 +239,7 @@ def decoding(settings: Settings, report: Report) -> None:
     """Autoregressive depth, 225 steps: cache that grows against static cache, on a GPU with CUDA graphs."""
     model = settings.model(("depth",), 480, SWINV2["b"], parallel=False)
     lower_solver(model, settings.dtype)
-    images = _images(settings, 1, 480)
+    images = settings.images(1)
     with torch.inference_mode():
         memory = model.get_encoder()(pixel_values=images)
     outputs = {}
@@ -289,6 +263,7 @@ def decoding(settings: Settings, report: Report) -> None:
 
 def sharding(settings: Settings, report: Report) -> None:
     """Losses of three steps with the model as it is, under DDP and under FSDP2, in one process: the same."""
+    ddp = partial(DistributedDataParallel, broadcast_buffers=False, gradient_as_bucket_view=True)
     losses = {}
     with tempfile.TemporaryDirectory() as folder:
         if settings.is_gpu:
@@ -296,18 +271,13 @@ def sharding(settings: Settings, report: Report) -> None:
         backend = "nccl" if settings.is_gpu else "gloo"
         dist.init_process_group(backend, rank=0, world_size=1, init_method=f"file://{folder}/store")
         try:
-            for name, wrap in {"plain": lambda model: model, "DDP": _ddp, "FSDP2": _fsdp2}.items():
+            for name, wrap in {"plain": lambda model: model, "DDP": ddp, "FSDP2": _fsdp2}.items():
                 plain = settings.model(("depth",), 256, SMALL, parallel=True)
                 step = settings.step(plain, "depth", 2, wrap(plain))
                 losses[name] = [step().item() for _ in range(3)]
-                agrees = losses[name] == losses["plain"]
-                report(name, {"losses": losses[name], "bit_equal_to_plain": agrees})
+                report(name, {"losses": losses[name], "bit_equal_to_plain": losses[name] == losses["plain"]})
         finally:
             dist.destroy_process_group()
-
-
-def _ddp(model: nn.Module) -> nn.Module:
-    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def _fsdp2(model: AiTForDenseTokenGeneration) -> nn.Module:
@@ -370,27 +340,8 @@ def _nondeterministic(settings: Settings, task: str) -> list[str]:
             step()
     finally:
         torch.use_deterministic_algorithms(False)
-    return sorted(
-        {str(warning.message).split(" does not")[0] for warning in caught if "determin" in str(warning.message)}
-    )
-
-
-def _compile(model: AiTForDenseTokenGeneration, settings: Settings) -> None:
-    """As the training loop does."""
-    plugin = TorchDynamoPlugin(backend="inductor" if settings.is_gpu else "aot_eager")
-    compile_parts((model.model.encoder, model.model.decoder), plugin)
-
-
-def _images(settings: Settings, count: int, size: int, dtype: torch.dtype | None = None) -> torch.Tensor:
-    torch.manual_seed(1)
-    side = settings.size(size)
-    return torch.rand(count, 3, side, side).to(settings.device, dtype or settings.dtype)
-
-
-def _release() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    messages = {str(warning.message) for warning in caught}
+    return sorted({message.split(" does not")[0] for message in messages if "determin" in message})
 
 
 # Those that take longest come last.

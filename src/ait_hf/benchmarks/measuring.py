@@ -119,10 +119,11 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> float | None:
 
 def release_memory() -> None:
     """
-    Gives freed memory back to the system. The allocator keeps it otherwise, which would hide what the next call takes,
+    Gives freed memory back to the system. The allocators keep it otherwise, which would hide what the next call takes,
     and after passes of several large models there might be none left.
     """
     gc.collect()
+    torch.cuda.empty_cache()  # of no GPU, if there is none
     if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -3,8 +3,10 @@
 """Suites of training: forward and backward pass, whole steps, and the data that they wait for."""
 
 import io
+import json
 from argparse import Namespace
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,17 +19,22 @@ from huggingface_hub.dataclasses import strict
 from PIL import Image
 from torch.utils.data import Dataset
 
+from ..data.depth_transforms import DepthTrainTransform
+from ..data.map_transforms import MapTrainTransform
+from ..data.object_transforms import CutMask, ObjectTrainTransform
+from ..data.pose_transforms import PoseTrainTransform
+from ..data.semantic_transforms import SemanticTrainTransform
 from ..recipes.parsing import build, joined
 from ..recipes.streams import Source, training_batches
 from ..tasks.depth.data import DepthData
 from .inference_suites import images_for, shape_for
 from .measuring import Suite, saved_activations
 from .models import TrainingStep, backbones, task_model
-from .samples import encoded_frame, task_samples
 
 
 PREFETCHED = 2  # batches that torch's loader has each worker make ahead
 LOADER_BATCHES = 8  # batches that are made within a call
+NUM_OBJECTS, NUM_POINTS = 7, 40  # of an image, and of an outline; those of COCO
 
 
 def train_backbone(options: Namespace) -> Suite:
@@ -45,16 +52,11 @@ def train_backbone(options: Namespace) -> Suite:
         forward(name).float().square().mean().backward()
         models[name].zero_grad(set_to_none=True)
 
-    return Suite(
-        contestants={name: lambda name=name: step(name) for name in models},
-        settings={"size": size},
-        learns=True,
-        images=dict.fromkeys(models, len(images)),
-        details={
-            name: lambda name=name: {"activations_mb": saved_activations(lambda: forward(name), models[name])}
-            for name in models
-        },
-    )
+    def activations(name: str) -> dict[str, float]:
+        return {"activations_mb": saved_activations(partial(forward, name), models[name])}
+
+    contestants, details = ({name: partial(of, name) for name in models} for of in (step, activations))
+    return Suite(contestants, {"size": size}, learns=True, images=options.batch_size, details=details)
 
 
 def train_step(options: Namespace) -> Suite:
@@ -71,16 +73,22 @@ def train_step(options: Namespace) -> Suite:
         name: TrainingStep(model.train().to(options.device), "depth", options.batch_size, options.dtype)
         for name, model in models.items()
     }
-    return Suite(
-        contestants=steps,
-        settings={"size": size},
-        learns=True,
-        images=dict.fromkeys(models, options.batch_size),
-        details={
-            name: lambda step=step: {"activations_mb": saved_activations(step.forward, step.model)}
-            for name, step in steps.items()
-        },
-    )
+
+    def activations(step: TrainingStep) -> dict[str, float]:
+        return {"activations_mb": saved_activations(step.forward, step.model)}
+
+    details = {name: partial(activations, step) for name, step in steps.items()}
+    return Suite(steps, {"size": size}, learns=True, images=options.batch_size, details=details)
+
+
+def encoded_frame(height: int, width: int) -> tuple[io.BytesIO, np.ndarray]:
+    """A JPEG of smooth colours, and a map of the same size, uint16."""
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    image.save(file, format="jpeg", quality=92)
+    return file, (np.asarray(image)[..., 0].astype(np.uint16) + 20) * 30
 
 
 class Frames(Dataset):
@@ -136,13 +144,56 @@ def loader(options: Namespace) -> Suite:
         )
         number = PREFETCHED * workers + LOADER_BATCHES
         contestants[f"{workers} workers"] = lambda batches=batches, number=number: deque(islice(batches, number), 0)
+    number = LOADER_BATCHES * options.batch_size
     for name, make in task_samples(size).items():
-        contestants[f"{name}, one core"] = lambda make=make: [
-            make() for _ in range(LOADER_BATCHES * options.batch_size)
-        ]
-    return Suite(
-        contestants,
-        {"size": size},
-        learns=True,
-        images=dict.fromkeys(contestants, LOADER_BATCHES * options.batch_size),
+        contestants[f"{name}, one core"] = lambda make=make: [make() for _ in range(number)]
+    return Suite(contestants, {"size": size}, learns=True, images=number)
+
+
+def task_samples(size: int) -> dict[str, Callable[[], Any]]:
+    """
+    Makes a training sample, for every task by its name and for the tokenizer of masks.
+
+    Args:
+        size (`int`): Height of the images, which are a third wider, and side of the crops and frames, pixels.
+    """
+    height, width = size, size * 4 // 3
+    file, values = encoded_frame(height, width)
+    normals = np.broadcast_to(np.array([0, 0, 1], np.float32), (height, width, 3)).copy()
+    frame, spread = {"height": height, "width": width}, np.linspace(0.3, 0.7, 17)
+    joints = np.stack([spread * width, spread * height, np.full(17, 2.0)], axis=1).astype(np.float32)
+    box = [width / 4, height / 4, width / 2, height * 3 / 4]
+    objects, person = (
+        frame | _objects(height, width),
+        frame | {"box": box, "keypoints": joints, "image_id": 0, "id": 0},
     )
+    one = objects | {"segmentation": objects["segmentation"][0], "box": objects["boxes"][0]}
+    rows = {
+        "depth": (DepthTrainTransform(size), {"depth": values.astype(np.float32) / 1000}),
+        "object-detection": (ObjectTrainTransform(size, with_masks=False), objects),
+        "instance-segmentation": (ObjectTrainTransform(size, with_masks=True), objects),
+        "keypoint-detection": (PoseTrainTransform(256), person),
+        "semantic-segmentation": (
+            SemanticTrainTransform((size, size)),
+            {"label_map": (values % 150).astype(np.uint8)},
+        ),
+        "normals": (MapTrainTransform("map", "unit_vector", 3, (size, size)), {"map": normals}),
+    }
+
+    def sample(transform: Callable[[dict[str, Any]], Any], row: dict[str, Any]) -> Any:
+        return transform(row | {"image": Image.open(io.BytesIO(file.getvalue())).convert("RGB")})
+
+    return {name: partial(sample, *pair) for name, pair in rows.items()} | {"masks": partial(CutMask(64), one)}
+
+
+def _objects(height: int, width: int) -> dict[str, Any]:
+    """Ellipses of all sizes, as polygons."""
+    angles = np.linspace(0, 2 * np.pi, NUM_POINTS, endpoint=False)
+    radii = (np.arange(NUM_OBJECTS)[:, None] + 1) / (2 * NUM_OBJECTS + 2)
+    points = np.stack([width * (0.5 + radii * np.cos(angles)), height * (0.5 + radii * np.sin(angles))], axis=2)
+    return {
+        "boxes": np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).tolist(),
+        "segmentation": [json.dumps([outline.flatten().tolist()]) for outline in points],
+        "class_labels": list(range(NUM_OBJECTS)),
+        "iscrowd": [False] * NUM_OBJECTS,
+    }
