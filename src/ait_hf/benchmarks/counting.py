@@ -4,7 +4,7 @@
 
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,20 +26,13 @@ class StepCost(NamedTuple):
     """Of forward and backward of one batch."""
 
     flops: int  # a multiplication and an addition are two
-    bytes: (
-        int  # most that activations and temporary tensors take at one time; gradients of parameters are none of these
-    )
+    bytes: int  # most that activations and temporary tensors, but not gradients of parameters, take at one time
     kernels: int  # operations that write a tensor, each of which a GPU has to be told about
 
 
 def count_step(model: nn.Module, loss: Callable[[], torch.Tensor], precision: str, lowered: nn.Module) -> StepCost:
-    """
-    Args:
-        model: Is left with gradients.
-        loss: Its forward pass.
-        precision: Of autocast: `"no"`, `"fp16"` or `"bf16"`.
-        lowered: What of the model is in it.
-    """
+    """Of a model, which is left with gradients, its forward pass, and what of it is in autocast of a precision: `"no"`,
+    `"fp16"` or `"bf16"`."""
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     gpu, hooks = _LikeAGPU(PRECISIONS[precision], lowered), []
@@ -61,13 +54,11 @@ class _Memory(TorchDispatchMode):
         self.living = self.peak = self.kernels = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        known = {
-            leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)
-        }
+        known = {leaf.untyped_storage()._cdata for leaf in _tensors((args, kwargs))}
         result = func(*args, **(kwargs or {}))
         self.kernels += not func.is_view
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor) and (storage := leaf.untyped_storage())._cdata not in known:
+        for storage in map(torch.Tensor.untyped_storage, _tensors(result)):
+            if storage._cdata not in known:
                 known.add(storage._cdata)
                 self._add(storage.nbytes())
                 weakref.finalize(storage, self._add, -storage.nbytes())
@@ -76,6 +67,10 @@ class _Memory(TorchDispatchMode):
     def _add(self, size: int) -> None:
         self.living += size
         self.peak = max(self.peak, self.living)
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 class _LikeAGPU(TorchFunctionMode):
