@@ -10,9 +10,8 @@ from transformers.utils import logging
 
 from ..model.tokenization_vq import VQTokenizer
 from ..tokens import TokenFormat
-from ..tokens.decoding import decode_source
-from ..tokens.encoding import encode_source
-from .predict import best_device
+from ..tokens.text_files import decode_source, encode_source
+from .devices import best_device
 
 
 ERRORS_SHOWN = 5
