@@ -7,6 +7,7 @@ were trained with these roundings. NumPy and Pillow alone.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -60,22 +61,20 @@ def resize_torch_nearest(picture: np.ndarray, side: int) -> np.ndarray:
     return F.interpolate(torch.tensor(picture)[None, None], size=(side, side), mode="nearest")[0, 0].numpy()
 
 
-def resize_pillow_nearest(picture: np.ndarray, side: int) -> np.ndarray:
-    """The centres of the pixels, by a sum of doubles."""
-    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST))
+def resize_pillow(picture: np.ndarray, side: int, how: Image.Resampling) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize((side, side), how))
 
 
-def resize_pillow_bilinear(picture: np.ndarray, side: int) -> np.ndarray:
-    """Antialiased, and rounded after each axis where the picture has 8 bits."""
-    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR))
+# The centres of the pixels, by a sum of doubles.
+resize_pillow_nearest = partial(resize_pillow, how=Image.Resampling.NEAREST)
+# Antialiased, and rounded after each axis where the picture has 8 bits.
+resize_pillow_bilinear = partial(resize_pillow, how=Image.Resampling.BILINEAR)
 
 
 def stretch_map(values: np.ndarray, size: tuple[int, int], align_corners: bool) -> np.ndarray:
     """A depth network's output brought to the picture's size, bilinear without antialiasing."""
-    stretched = F.interpolate(
-        torch.tensor(values)[None, None], size=size, mode="bilinear", align_corners=align_corners
-    )
-    return stretched[0, 0].numpy()
+    maps = torch.tensor(values)[None, None]
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)[0, 0].numpy()
 
 
 # Maps back to pictures: three rules for the same thing, of the raw output of the decoder
@@ -139,22 +138,16 @@ def crop_edges(box: np.ndarray, size: tuple[int, int], name: str) -> tuple[int, 
     Raises:
         ValueError: Nothing is left, or the box begins before the image.
     """
+    shown = f"{name} ({', '.join(f'{value:.4g}' for value in box)})"
     if not np.isfinite(box).all():
-        raise ValueError(f"{name} {_numbers(box)} has NaN or infinite corners.")
-    lengths = np.array([*size, *size], np.float32)
-    y1, x1, y2, x2 = np.rint(lengths * box.astype(np.float32)).astype(np.int64).tolist()
+        raise ValueError(f"{shown} has NaN or infinite corners.")
+    y1, x1, y2, x2 = np.rint(np.array([*size, *size], np.float32) * box.astype(np.float32)).astype(np.int64).tolist()
     y2, x2 = min(y2, size[0]), min(x2, size[1])
     if min(box[:2]) < 0:
-        raise ValueError(f"{name} {_numbers(box)} begins outside the image: ymin and xmin are shares from 0 to 1.")
+        raise ValueError(f"{shown} begins outside the image: ymin and xmin are shares from 0 to 1.")
     if y2 <= y1 or x2 <= x1:
-        raise ValueError(
-            f"{name} {_numbers(box)} (ymin, xmin, ymax, xmax) has no pixel in an image of {size[0]}x{size[1]}."
-        )
+        raise ValueError(f"{shown} (ymin, xmin, ymax, xmax) has no pixel in an image of {size[0]}x{size[1]}.")
     return y1, x1, y2, x2
-
-
-def _numbers(box: np.ndarray) -> str:
-    return f"({', '.join(f'{value:.4g}' for value in box)})"
 
 
 def crop_antialiased(mask: np.ndarray, box: np.ndarray, side: int, name: str) -> np.ndarray:
@@ -169,8 +162,7 @@ def crop_roi_align(mask: np.ndarray, box: np.ndarray, side: int, name: str) -> n
     crop_edges(box, mask.shape, name)
     height, width = mask.shape
     y1, x1, y2, x2 = (box.astype(np.float32) * np.array([height, width] * 2, np.float32)).tolist()
-    region = torch.tensor([[0.0, x1, y1, x2, y2]])
-    pixels = torch.tensor(mask)[None, None].float()
+    pixels, region = torch.tensor(mask)[None, None].float(), torch.tensor([[0.0, x1, y1, x2, y2]])
     cropped = roi_align(pixels, region, (side, side), sampling_ratio=0, aligned=True)
     return (cropped[0, 0] >= 0.5).float().numpy()
 
@@ -270,21 +262,16 @@ class Convention:
     value_range: tuple[float, float] | None = (0.0, 1.0)
 
 
+_PICTURE = partial(Convention, 320, picture=picture_cut_off)
 CONVENTIONS = {
     "paligemma-mask": Convention(64, is_mask=True, crop=crop_antialiased),
     "molmoact-depth": Convention(
         320, normalise=minmax_with_epsilon, resize=resize_pillow_bilinear, picture=picture_rounded, value_range=None
     ),
-    "molmoact2-depth": Convention(
-        320, normalise=minmax_with_epsilon, resize=resize_opencv_nearest, picture=picture_cut_off
-    ),
+    "molmoact2-depth": _PICTURE(normalise=minmax_with_epsilon, resize=resize_opencv_nearest),
     # What the same annotation script does with a batch size above 1.
-    "molmoact2-depth-batched": Convention(
-        320, normalise=minmax_with_epsilon, resize=resize_torch_nearest, picture=picture_cut_off
-    ),
-    "aurora-depth": Convention(
-        320, normalise=minmax, resize=resize_pillow_nearest, align_corners=False, picture=picture_cut_off
-    ),
+    "molmoact2-depth-batched": _PICTURE(normalise=minmax_with_epsilon, resize=resize_torch_nearest),
+    "aurora-depth": _PICTURE(normalise=minmax, resize=resize_pillow_nearest, align_corners=False),
     "ait-depth": Convention(480, resize=resize_torch_nearest, value_range=None),
     "ait-mask": Convention(64, is_mask=True, crop=crop_roi_align),
 }

@@ -112,9 +112,8 @@ class AiTTokenProcessor(BaseImageProcessor):
             ValueError: A map has NaN, a mask other values than two, a box has no pixel in the image, and so on; the
                 message names the sample.
         """
-        convention = get_convention(self.convention)
         samples = _as_arrays(images)
-        if convention.is_mask:
+        if get_convention(self.convention).is_mask:
             if image_sizes is not None:
                 raise ValueError("Masks have the size of their image already: leave image_sizes out.")
             data = self._prepare_masks(samples, boxes)
@@ -125,23 +124,18 @@ class AiTTokenProcessor(BaseImageProcessor):
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     def _prepare_masks(self, samples: list[np.ndarray], boxes: Any | None) -> dict[str, torch.Tensor]:
+        crop, masks = get_convention(self.convention).crop, []
         if boxes is not None:
             boxes = _boxes(boxes, len(samples))
-        convention, crops, kept = get_convention(self.convention), [], []
-        for number, sample in enumerate(samples):
-            name = f"Mask {number + 1}"
-            mask = binary_mask(sample, name)
-            if not mask.any():
-                raise ValueError(f"{name} is empty: leave it out, as there is no object.")
-            box = tight_box(mask) if boxes is None else boxes[number]
-            crops.append(convention.crop(mask, box, self.side, f"Box {number + 1}"))
-            kept.append(box)
-        kept = np.stack(kept)
-        return {
-            "pixel_values": torch.tensor(np.stack(crops))[:, None],
-            "boxes": torch.tensor(kept),
-            "locations": torch.tensor(location_numbers(kept)),
-        }
+        for number, sample in enumerate(samples, start=1):
+            masks.append(binary_mask(sample, f"Mask {number}"))
+            if not masks[-1].any():
+                raise ValueError(f"Mask {number} is empty: leave it out, as there is no object.")
+        boxes = np.stack([tight_box(mask) for mask in masks]) if boxes is None else boxes
+        crops = [crop(*pair, self.side, f"Box {number}") for number, pair in enumerate(zip(masks, boxes), start=1)]
+        pixels, locations = np.stack(crops)[:, None], location_numbers(boxes)
+        named = {"pixel_values": pixels, "boxes": boxes, "locations": locations}
+        return {name: torch.tensor(values) for name, values in named.items()}
 
     def _prepare_maps(self, samples: list[np.ndarray], image_sizes: Sequence | None) -> dict[str, torch.Tensor]:
         if image_sizes is not None and len(image_sizes) != len(samples):
@@ -152,23 +146,22 @@ class AiTTokenProcessor(BaseImageProcessor):
 
     def _prepare_map(self, values: np.ndarray, size: tuple[int, int] | None, name: str) -> np.ndarray:
         convention = get_convention(self.convention)
-        if convention.normalise is None:
-            values = finite_map(values, name)
-            if (values < 0).any():
-                raise ValueError(f"{name} has negative depths: metres, with 0 where depth is unknown.")
-            if size is not None and size != values.shape:
-                raise ValueError(f"The convention {self.convention} takes maps at their picture's size, got {size}.")
-            return convention.resize(values, self.side) if values.shape != (self.side,) * 2 else values
-        if values.dtype != np.uint8:
-            values = finite_map(values, name)
-            if size is not None and size != values.shape:
-                values = stretch_map(values, size, convention.align_corners)
-            values = convention.normalise(values)
-        elif size is not None and size != values.shape:
+        is_picture = convention.normalise is not None and values.dtype == np.uint8
+        values = values if is_picture else finite_map(values, name)
+        other_size = size if size != values.shape else None
+        if convention.normalise is None and (values < 0).any():
+            raise ValueError(f"{name} has negative depths: metres, with 0 where depth is unknown.")
+        if convention.normalise is None and other_size is not None:
+            raise ValueError(f"The convention {self.convention} takes maps at their picture's size, got {size}.")
+        if is_picture and other_size is not None:
             raise ValueError(f"{name} is a finished picture of 8 bits {values.shape}, which is not resized to {size}.")
-        if values.shape != (self.side,) * 2:
+        if other_size is not None:
+            values = stretch_map(values, size, convention.align_corners)
+        if convention.normalise is not None and not is_picture:
+            values = convention.normalise(values)
+        if values.shape != (self.side, self.side):
             values = convention.resize(values, self.side)
-        return values.astype(np.float32) / np.float32(255)
+        return values if convention.normalise is None else values.astype(np.float32) / np.float32(255)
 
     # Back
 
@@ -211,8 +204,7 @@ class AiTTokenProcessor(BaseImageProcessor):
         if convention.picture is None:
             raise ValueError(f"The convention {self.convention} has no rule for pictures of its own.")
         maps = _decoded(maps).detach().float().cpu().numpy()
-        raw = maps if convention.value_range is None else 2 * maps - 1
-        return [convention.picture(values) for values in raw]
+        return [convention.picture(values if convention.value_range is None else 2 * values - 1) for values in maps]
 
     def post_process_masks(
         self, masks: torch.Tensor, locations: Any, target_sizes: Sequence[tuple[int, int]], rule: str = "recommended"
@@ -259,7 +251,15 @@ def _as_arrays(images: Any) -> list[np.ndarray]:
         samples = [array] if array.ndim < 3 or (array.ndim == 3 and array.shape[-1] == 3) else list(array)
     if not samples:
         raise ValueError("There is nothing to prepare: give at least one map or mask.")
-    return [_one_channel(_array(sample), f"Sample {number + 1}") for number, sample in enumerate(samples)]
+    arrays = [_array(sample) for sample in samples]
+    for number, array in enumerate(arrays, start=1):
+        if array.ndim == 3 and array.shape[-1] == 3:
+            if not (array == array[..., :1]).all():
+                raise ValueError(
+                    f"Sample {number} is a picture in colours: give the map or mask, or its grey picture."
+                )
+            arrays[number - 1] = array[..., 0]
+    return arrays
 
 
 def _array(sample: Any) -> np.ndarray:
@@ -268,14 +268,6 @@ def _array(sample: Any) -> np.ndarray:
         sample = sample.float() if sample.dtype == torch.bfloat16 else sample
     array = np.asarray(sample)
     return array[0] if array.ndim == 3 and array.shape[0] == 1 else array
-
-
-def _one_channel(values: np.ndarray, name: str) -> np.ndarray:
-    if values.ndim != 3 or values.shape[-1] != 3:
-        return values
-    if not (values == values[..., :1]).all():
-        raise ValueError(f"{name} is a picture in colours: give the map or mask, or its grey picture.")
-    return values[..., 0]
 
 
 def _boxes(boxes: Any, count: int) -> np.ndarray:
@@ -289,11 +281,11 @@ def _boxes(boxes: Any, count: int) -> np.ndarray:
 
 
 def _decoded(maps: torch.Tensor) -> torch.Tensor:
-    if maps.ndim == 4 and maps.shape[1] == 1:
-        return maps[:, 0]
     if maps.ndim == 3:
         return maps
-    raise ValueError(f"Decoded maps have shape (n, 1, height, width), got {tuple(maps.shape)}.")
+    if maps.ndim != 4 or maps.shape[1] != 1:
+        raise ValueError(f"Decoded maps have shape (n, 1, height, width), got {tuple(maps.shape)}.")
+    return maps[:, 0]
 
 
 def _sizes(target_sizes: Sequence, count: int, what: str) -> list[tuple[int, int]]:
