@@ -10,7 +10,6 @@ from PIL import Image
 
 
 RULES = ("mended", "published")
-RESIZERS = ("opencv", "pillow")
 
 
 @dataclass
@@ -97,7 +96,11 @@ class TokenBuffer:
         Raises:
             ValueError: The frame or the codes are something else.
         """
-        patches, codes = self._cut(frame), self._check(codes)
+        patches, codes = self._cut(frame), np.asarray(codes)
+        if codes.dtype.kind not in "iu" or codes.size != self.grid[0] * self.grid[1]:
+            size = f"{self.grid[0]} x {self.grid[1]}"
+            raise ValueError(f"A frame has {size} codes, integers, got {codes.dtype} of shape {codes.shape}.")
+        codes = codes.astype(np.int64).reshape(self.grid)
         if self._codes is None:
             self._codes, self._patches = codes.copy(), patches
             updated, similarity = np.ones(self.grid, bool), np.ones(self.grid, np.float32)
@@ -126,18 +129,9 @@ class TokenBuffer:
         (rows, columns), side = self.grid, self.patch_size
         size = (rows * side, columns * side)
         if pixels.shape[:2] != size:
-            resize = _opencv_bilinear if self.resize == "opencv" else _pillow_bilinear
-            pixels = resize(pixels, size)
+            pixels = RESIZERS[self.resize](pixels, size)
         cut = pixels.astype(np.float32).reshape(rows, side, columns, side, 3)
         return cut.transpose(0, 2, 1, 3, 4).reshape(rows, columns, -1)
-
-    def _check(self, codes: torch.LongTensor) -> np.ndarray:
-        codes = np.asarray(codes)
-        if codes.dtype.kind not in "iu" or codes.size != self.grid[0] * self.grid[1]:
-            raise ValueError(
-                f"A frame has {self.grid[0]} x {self.grid[1]} codes, integers, got {codes.dtype} of shape {codes.shape}."
-            )
-        return codes.astype(np.int64).reshape(self.grid)
 
 
 def _pillow_bilinear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -165,3 +159,6 @@ def _taps(source: int, target: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]
     rows = (first.clip(0, source - 1), (first + 1).clip(0, source - 1))
     weights = (np.rint(part * np.float32(2048)).astype(np.int64) for part in (np.float32(1) - share, share))
     return tuple(zip(rows, weights))
+
+
+RESIZERS = {"opencv": _opencv_bilinear, "pillow": _pillow_bilinear}

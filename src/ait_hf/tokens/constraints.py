@@ -74,7 +74,7 @@ class TokenFormatLogitsProcessor(LogitsProcessor):
         forbidden = frozenset().union(*(grammar.inside_only for grammar in self.grammars))
         full = self.max_blocks is not None and num_blocks >= self.max_blocks
         for other in self.grammars:
-            if full or (self.max_length is not None and len(tokens) + len(other.slots) > self.max_length):
+            if full or (self.max_length is not None and len(tokens) + len(other.sets) > self.max_length):
                 forbidden |= other.sets[0]
         outside = ~self._mask(forbidden, scores)
         return outside if grammar is None else outside | self._mask(grammar.sets[place], scores)
@@ -103,7 +103,7 @@ class TokenFormatLogitsProcessor(LogitsProcessor):
                 open_grammar = next((grammar for grammar in self.grammars if token in grammar.sets[0]), None)
                 place = 1
                 num_blocks += open_grammar is not None and index >= self.prompt_length
-            if open_grammar is not None and place == len(open_grammar.slots):
+            if open_grammar is not None and place == len(open_grammar.sets):
                 open_grammar, place = None, 0
         return open_grammar, place, num_blocks
 
@@ -112,13 +112,11 @@ class _Grammar:
     """Which tokens may stand at each place of a block."""
 
     def __init__(self, vocabulary: TokenVocabulary, codes_required: bool):
-        codes, locations = list(vocabulary.codes), list(vocabulary.locations)
-        self.slots = [] if vocabulary.start is None else [[vocabulary.start]]
-        self.slots += [locations] * 4 if locations else []
-        self.may_stop_at = len(self.slots) if locations and vocabulary.end is None and not codes_required else None
-        self.slots += [codes] * vocabulary.token_format.num_tokens
-        self.slots += [] if vocabulary.end is None else [[vocabulary.end]]
-        self.sets = [frozenset(slot) for slot in self.slots]
+        start, end = ([] if mark is None else [(mark,)] for mark in (vocabulary.start, vocabulary.end))
+        box = [vocabulary.locations] * 4 if vocabulary.locations else []
+        self.may_stop_at = len(start) + 4 if box and not end and not codes_required else None
+        slots = [*start, *box, *[vocabulary.codes] * vocabulary.token_format.num_tokens, *end]
+        self.sets = [frozenset(slot) for slot in slots]
         self.inside_only = frozenset().union(*self.sets[1:]) - self.sets[0]
 
 
@@ -142,11 +140,9 @@ def answer_regex(
     check_formats_apart(formats)
     if prose is None:
         firsts = sorted({token[0] for token_format in formats for token in token_format.tokens()})
-        prose = f"[^{''.join(re.escape(first) for first in firsts)}]"
-    blocks = []
-    for token_format in formats:
-        prefix = "" if token_format.prefix is None else f"(?:{re.escape(token_format.prefix)})?"
-        blocks.append(prefix + token_format.regex())
+        prose = f"[^{''.join(map(re.escape, firsts))}]"
+    prefixes = [f"(?:{re.escape(form.prefix)})?" if form.prefix is not None else "" for form in formats]
+    blocks = [prefix + form.regex() for prefix, form in zip(prefixes, formats)]
     block = blocks[0] if len(blocks) == 1 else f"(?:{'|'.join(blocks)})"
     text = f"(?:{prose})*" if prose else ""
     times = "*" if max_blocks is None else f"{{0,{max_blocks}}}"

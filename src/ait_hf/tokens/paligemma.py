@@ -54,18 +54,18 @@ def decode_answers(
     if len(texts) != len(sizes):
         raise ValueError(f"One image size per answer is needed: got {len(sizes)} for {len(texts)} answers.")
     read = _evaluated_blocks if rule == "evaluator" else lambda text, form: parse_text(text, form, strict=False)
-    answers = []
-    for text, size in zip(texts, sizes):
-        answers.append([_object(block, text, tuple(size), chosen) for block in read(text, token_format)])
-    masked = [found for objects in answers for found in objects if found["ids"] is not None]
+    answers = [
+        [_object(block, text, size, chosen) for block in read(text, token_format)] for text, size in zip(texts, sizes)
+    ]
+    masked = [(*found, size) for objects, size in zip(answers, sizes) for found in objects if found[1] is not None]
     if masked:
         with torch.no_grad():
-            ids = torch.stack([found["ids"] for found in masked]).to(vq_tokenizer.device)
+            ids = torch.stack([ids for _, ids, _ in masked]).to(vq_tokenizer.device)
             maps = vq_tokenizer.detokenize(ids=ids)[:, 0].float().cpu().numpy()
-        for found, values in zip(masked, maps):
+        for (found, _, size), values in zip(masked, maps):
             x1, y1, x2, y2 = found["box"]
-            found["mask"] = torch.from_numpy(paste_mask(values, (y1, x1, y2, x2), found["size"], chosen))
-    return [[_public(found) for found in objects] for objects in answers]
+            found["mask"] = torch.from_numpy(paste_mask(values, (y1, x1, y2, x2), size, chosen))
+    return [[found for found, _ in objects] for objects in answers]
 
 
 def _evaluated_blocks(text: str, token_format: TokenFormat) -> list[TokenBlock]:
@@ -77,20 +77,18 @@ def _evaluated_blocks(text: str, token_format: TokenFormat) -> list[TokenBlock]:
     return parse_text(match[0], token_format, strict=False)
 
 
-def _object(block: TokenBlock, text: str, size: tuple[int, int], rule: PasteRule) -> dict[str, Any]:
-    box, ids, damage = None, block.ids, block.damage
+def _object(
+    block: TokenBlock, text: str, size: tuple[int, int], rule: PasteRule
+) -> tuple[dict[str, Any], torch.LongTensor | None]:
+    """An object whose mask is not decoded yet, and the codes of that, if they are good."""
+    found = {"label": block.label, "box": None, "mask": None, "damage": block.damage, "text": text[slice(*block.span)]}
     if block.locations is not None:
         y1, x1, y2, x2 = box_edges(block.locations, size, rule)
         if y2 > y1 and x2 > x1:
-            box = (x1, y1, x2, y2)
-        elif damage is None:
-            damage = f"the box has no pixel in an image of {size[0]}x{size[1]}"
-    good = {"ids": ids if damage is None else None, "box": box, "mask": None, "damage": damage, "size": size}
-    return good | {"label": block.label, "text": text[slice(*block.span)]}
-
-
-def _public(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: found[name] for name in ("label", "box", "mask", "damage", "text")}
+            found["box"] = (x1, y1, x2, y2)
+        elif block.damage is None:
+            found["damage"] = f"the box has no pixel in an image of {size[0]}x{size[1]}"
+    return found, block.ids if found["damage"] is None else None
 
 
 def coco_results(

@@ -25,12 +25,13 @@ class Preset:
     source: str
 
 
-def _tokenizer(**arguments) -> MappingProxyType[str, Any]:
-    return MappingProxyType({"base_channels": 16, "num_res_blocks": 2, "loss_type": "mse"} | arguments)
+def _preset(convention: str, token_format: TokenFormat, source: str, **tokenizer) -> Preset:
+    shared = {"base_channels": 16, "num_res_blocks": 2, "loss_type": "mse", "num_vq_embeddings": 128}
+    shared |= {"vq_embed_dim": 512, "value_range": (0.0, 1.0)}
+    return Preset(MappingProxyType(shared | tokenizer), convention, token_format, source)
 
 
-_CODES = {"num_vq_embeddings": 128, "vq_embed_dim": 512}
-_DEPTH = {"downsample_ratio": 32, "sample_size": 320, "unit": "relative_inverse_depth", **_CODES}
+_DEPTH = {"downsample_ratio": 32, "sample_size": 320, "unit": "relative_inverse_depth"}
 _GRID = {"num_codes": 128, "grid": (10, 10)}
 _UPPER_CASE = TokenFormat(code="<DEPTH_{}>", start="<DEPTH_START>", end="<DEPTH_END>", **_GRID)
 _LOWER_CASE = TokenFormat(
@@ -39,35 +40,14 @@ _LOWER_CASE = TokenFormat(
 _PALIGEMMA = TokenFormat(
     code="<seg{:03d}>", num_codes=128, grid=(4, 4), location="<loc{:04d}>", labels=True, block_separator=" ; "
 )
-
-PRESETS = MappingProxyType(
-    {
-        "paligemma-mask": Preset(
-            tokenizer=_tokenizer(downsample_ratio=16, sample_size=64, value_range=(0.0, 1.0), unit="mask", **_CODES),
-            convention="paligemma-mask",
-            token_format=_PALIGEMMA,
-            source="vae-oid.npz of Big Vision's PaliGemma",
-        ),
-        "molmoact-depth": Preset(
-            tokenizer=_tokenizer(value_range=None, **_DEPTH),
-            convention="molmoact-depth",
-            token_format=_UPPER_CASE,
-            source="the depth VQ-VAE of MolmoAct",
-        ),
-        "molmoact2-depth": Preset(
-            tokenizer=_tokenizer(value_range=(0.0, 1.0), **_DEPTH),
-            convention="molmoact2-depth",
-            token_format=_LOWER_CASE,
-            source="the depth VQ-VAE of MolmoAct 2",
-        ),
-        "aurora-depth": Preset(
-            tokenizer=_tokenizer(value_range=(0.0, 1.0), **_DEPTH),
-            convention="aurora-depth",
-            token_format=_UPPER_CASE,
-            source="the depth VQ-VAE of Aurora",
-        ),
-    }
+_OF_PALIGEMMA = "vae-oid.npz of Big Vision's PaliGemma"
+_PRESETS = (
+    _preset("paligemma-mask", _PALIGEMMA, _OF_PALIGEMMA, downsample_ratio=16, sample_size=64, unit="mask"),
+    _preset("molmoact-depth", _UPPER_CASE, "the depth VQ-VAE of MolmoAct", value_range=None, **_DEPTH),
+    _preset("molmoact2-depth", _LOWER_CASE, "the depth VQ-VAE of MolmoAct 2", **_DEPTH),
+    _preset("aurora-depth", _UPPER_CASE, "the depth VQ-VAE of Aurora", **_DEPTH),
 )
+PRESETS = MappingProxyType({preset.convention: preset for preset in _PRESETS})  # which have the names of conventions
 
 
 def get_preset(name: str) -> Preset:

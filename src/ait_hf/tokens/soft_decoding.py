@@ -101,27 +101,21 @@ def soft_decode(
     sample = vq_tokenizer.detokenize(probabilities=probabilities)
     entropy = token_entropy(probabilities)
     spread = F.interpolate(entropy[:, None], size=sample.shape[-2:], mode="bilinear", align_corners=False)
-    return SoftDecoding(
-        sample=sample,
-        probabilities=probabilities,
-        ids=probabilities.argmax(dim=-1),
-        entropy=entropy,
-        uncertainty=spread[:, 0],
-        batch_indices=rows,
-    )
+    return SoftDecoding(sample, probabilities, probabilities.argmax(dim=-1), entropy, spread[:, 0], rows)
 
 
 def _code_columns(scores: torch.Tensor, token_format: TokenFormat, vocabulary: TokenVocabulary | None) -> torch.Tensor:
+    num_columns = scores.shape[-1]
     if vocabulary is None:
-        if scores.shape[-1] != token_format.num_codes:
+        if num_columns != token_format.num_codes:
             raise ValueError(
-                f"A format does not say which of {scores.shape[-1]} columns are its {token_format.num_codes} codes: give "
-                "a TokenVocabulary, as add_tokens returns it."
+                f"A format does not say which of {num_columns} columns are its {token_format.num_codes} codes: give a "
+                "TokenVocabulary, as add_tokens returns it."
             )
         return scores
-    if max(vocabulary.codes) >= scores.shape[-1]:
+    if max(vocabulary.codes) >= num_columns:
         raise ValueError(
-            f"The codes reach up to id {max(vocabulary.codes)}, but the scores are of {scores.shape[-1]} tokens."
+            f"The codes reach up to id {max(vocabulary.codes)}, but the scores are of {num_columns} tokens."
         )
     return scores[..., list(vocabulary.codes)]
 
