@@ -3,7 +3,7 @@
 """Memory per GPU and days that a recipe takes on so many GPUs, before any of them is rented."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,19 +70,18 @@ def make_plan(
     sizes = {name: (recipe.tasks[name] if is_solver else recipe).data.batch_size for name in shares}
     samples = shared_out(sizes, num_gpus, forwards, unit="GPUs")
     model = planned_model(recipe, folder)
-    costs = {name: count_cost(recipe, model, {name: samples[name]}) for name in samples}
-    whole = count_cost(recipe, model, samples) if len(samples) > 1 else next(iter(costs.values()))
-    flops, kernels = (
-        sum(shares[name] * getattr(costs[name], what) for name in costs) for what in ("flops", "kernels")
-    )
+    costs = {name: count_cost(recipe, model, {name: size}) for name, size in samples.items()}
+    whole = count_cost(recipe, model, samples) if len(samples) > 1 else costs[next(iter(samples))]
+    flops = sum(shares[name] * cost.flops for name, cost in costs.items())
+    kernels = sum(shares[name] * cost.kernels for name, cost in costs.items())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    shards = num_gpus if sharded else 1
+    per_gpu = 4.0 / (num_gpus if sharded else 1)  # bytes of a float32
     memory = {
-        "weights": 4.0 * parameters / shards,
-        "optimizer": 8.0 * trainable / shards,
-        "averaged weights": 0.0 if train.ema_decay is None else 4.0 * trainable / shards,
-        "gradients": 4.0 * trainable / shards,  # DDP's buckets hold them
+        "weights": per_gpu * parameters,
+        "optimizer": 2 * per_gpu * trainable,
+        "averaged weights": 0.0 if train.ema_decay is None else per_gpu * trainable,
+        "gradients": per_gpu * trainable,  # DDP's buckets hold them
         "activations": whole.bytes,
         "reserved": RESERVED_BYTES,
     }
@@ -103,9 +102,20 @@ def make_plan(
 
 
 def count_cost(recipe: AnyRecipe, model: nn.Module, sizes: Mapping[str, int]) -> StepCost:
-    """Of a forward and a backward pass of the recipe's [`planned_model`] on so many samples of each source."""
-    lowered = model.model.encoder.backbone if isinstance(recipe, SolverRecipe) else model
-    return count_step(model, _loss(recipe, model, sizes), recipe.train.mixed_precision or "no", lowered)
+    """Of a forward and a backward pass of the recipe's [`planned_model`] on so many made-up samples of each source."""
+    precision = recipe.train.mixed_precision or "no"
+    if isinstance(recipe, TokenizerRecipe):
+        sample = recipe.kind.blank_sample(recipe.data).to("meta")
+        forward = lambda: model(torch.cat([sample] * sizes[SAMPLES]), validate=False).loss  # noqa: E731
+        return count_step(model, forward, precision, model)
+    shapes = {name: (size, 3, *model.config.task(name).image_size) for name, size in sizes.items()}
+    drafts = {name: random_draft(model, name, size) for name, size in sizes.items()}
+
+    def loss() -> torch.Tensor:
+        images = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        return model(batches={name: {"pixel_values": images[name], "labels": drafts[name]} for name in sizes}).loss
+
+    return count_step(model, loss, precision, model.model.encoder.backbone)
 
 
 def planned_model(recipe: AnyRecipe, folder: Path) -> nn.Module:
@@ -124,24 +134,8 @@ def planned_model(recipe: AnyRecipe, folder: Path) -> nn.Module:
     return model.train()
 
 
-def _loss(recipe: AnyRecipe, model: nn.Module, sizes: Mapping[str, int]) -> Callable[[], torch.Tensor]:
-    """A forward pass on so many made-up samples of each source."""
-    if isinstance(recipe, TokenizerRecipe):
-        sample = recipe.kind.blank_sample(recipe.data).to("meta")
-        return lambda: model(torch.cat([sample] * sizes[SAMPLES]), validate=False).loss
-    shapes = {name: (size, 3, *model.config.task(name).image_size) for name, size in sizes.items()}
-    drafts = {name: random_draft(model, name, size) for name, size in sizes.items()}
-
-    def loss() -> torch.Tensor:
-        images = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-        return model(batches={name: {"pixel_values": images[name], "labels": drafts[name]} for name in sizes}).loss
-
-    return loss
-
-
 def measure(recipe: SolverRecipe, folder: Path) -> dict[str, float]:
-    """Training steps of the first task on four made-up samples, on this machine's GPU, or its CPU if there is none; see
-    [`summarize`]."""
+    """Training steps of the first task on four made-up samples, on this machine's GPU or CPU; see [`summarize`]."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = AiTForDenseTokenGeneration(planned_model(recipe, folder).config).train().to(device)
     dtype = PRECISIONS[recipe.train.mixed_precision or "no"]
@@ -154,12 +148,10 @@ def _config(recipe: SolverRecipe, folder: Path) -> AiTConfig:
     options, size = recipe.model, largest_size(recipe.tasks)
     if options.pretrained is not None:
         return _config_at(options.pretrained, folder)
-    tokenizers = {
-        task.codebook: _tokenizer(task, folder) for task in recipe.tasks.values() if task.codebook is not None
-    }
-    name = (
-        None if options.backbone is None or Path(options.backbone).is_dir() else SWINV2_NAME.search(options.backbone)
-    )
+    with_codebook = [task for task in recipe.tasks.values() if task.codebook is not None]
+    tokenizers = {task.codebook: _tokenizer(task, folder) for task in with_codebook}
+    is_name = options.backbone is not None and not Path(options.backbone).is_dir()
+    name = SWINV2_NAME.search(options.backbone) if is_name else None
     if options.initialize_from is not None:
         backbone = donated_backbone(options, size, _config_at(options.initialize_from, folder))
     elif name is not None:
