@@ -10,9 +10,11 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +126,7 @@ class AttentionBackends(TorchDispatchMode):
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self.found: dict[str, dict[str, int]] = {}
-        self.inside: list[str] = []
-        self.hooks = []
+        self.found, self.inside, self.hooks = defaultdict(Counter), [], []
         for name, module in model.named_modules():
             if "Attention" in type(module).__name__ or "DecoderLayer" in type(module).__name__:
                 self.hooks.append(module.register_forward_pre_hook(lambda *_, name=name: self.inside.append(name)))
@@ -135,9 +135,7 @@ class AttentionBackends(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         if name.startswith("_scaled_dot_product") and "backward" not in name and self.inside:
-            kernel = next((kernel for kernel in BACKENDS if kernel in name), name)
-            counts = self.found.setdefault(self.inside[-1], {})
-            counts[kernel] = counts.get(kernel, 0) + 1
+            self.found[self.inside[-1]][next((kernel for kernel in BACKENDS if kernel in name), name)] += 1
         return func(*args, **(kwargs or {}))
 
     def __exit__(self, *exception) -> None:
@@ -168,10 +166,8 @@ def attention(settings: Settings, report: Report) -> None:
 def inference(settings: Settings, report: Report) -> None:
     """Image to depth: time of one, images a second of many, in bfloat16, and how far that is from float32."""
     many = 2 if settings.tiny else 16
-    published = {
-        (f"AiT{'-P' * parallel}-{size.upper()}"): (size, parallel) for parallel in (True, False) for size in "bl"
-    }
-    for name, (size, parallel) in published.items():
+    for parallel, size in product((True, False), "bl"):
+        name = f"AiT{'-P' * parallel}-{size.upper()}"
         if settings.is_late:
             report(name, TOO_LATE)
             continue
@@ -194,7 +190,8 @@ def inference(settings: Settings, report: Report) -> None:
         release_memory()
 
 
-PUBLISHED_STEPS = {  # task: (side of the images, parallel, samples)
+# Of every task: side of the images, parallel, samples.
+PUBLISHED_STEPS = {
     "depth": (480, True, 8),
     "object-detection": (640, False, 8),
     "instance-segmentation": (640, False, 4),
@@ -208,40 +205,38 @@ def training(settings: Settings, report: Report) -> None:
     """
     peak = matrix_peak(settings.device, settings.dtype)
     report("matrix_peak_gflops", peak)
-    for compiled in (False, True):  # compiling takes longest: it comes last
-        for task, (size, parallel, samples) in PUBLISHED_STEPS.items():
-            key = f"{task}, {'compiled' if compiled else 'eager'}"
-            if settings.is_late:
-                report(key, TOO_LATE)
-                continue
-            samples = 2 if settings.tiny else samples
-            model = settings.model((task,), size, SWINV2["b"], parallel)
-            step = settings.step(model, task, samples)
-            with FlopCounterMode(display=False) as counter:
-                step.forward().backward()
-            flops = counter.get_total_flops()
-            if compiled:  # as the training loop does
-                plugin = TorchDynamoPlugin(backend="inductor" if settings.is_gpu else "aot_eager")
-                compile_parts((model.model.encoder, model.model.decoder), plugin)
-            first = timed(step, settings.device)[0]
-            seconds = settings.seconds_of(step)
-            found = {"images_per_second": samples / seconds, "samples": samples, "first_step_s": first}
-            found |= {"step_ms": 1000 * seconds, "gflop": flops / 1e9, "share_of_peak": flops / 1e9 / seconds / peak}
-            found["peak_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9 if settings.is_gpu else None
-            report(key, found)
-            del model, step
-            release_memory()
-            if settings.is_gpu:
-                torch.cuda.reset_peak_memory_stats()
+    for compiled, (task, (size, parallel, samples)) in product((False, True), PUBLISHED_STEPS.items()):
+        key = f"{task}, {'compiled' if compiled else 'eager'}"  # compiling takes longest: it comes last
+        if settings.is_late:
+            report(key, TOO_LATE)
+            continue
+        samples = 2 if settings.tiny else samples
+        model = settings.model((task,), size, SWINV2["b"], parallel)
+        step = settings.step(model, task, samples)
+        with FlopCounterMode(display=False) as counter:
+            step.forward().backward()
+        flops = counter.get_total_flops()
+        if compiled:  # as the training loop does
+            plugin = TorchDynamoPlugin(backend="inductor" if settings.is_gpu else "aot_eager")
+            compile_parts((model.model.encoder, model.model.decoder), plugin)
+        first = timed(step, settings.device)[0]
+        seconds = settings.seconds_of(step)
+        found = {"images_per_second": samples / seconds, "samples": samples, "first_step_s": first}
+        found |= {"step_ms": 1000 * seconds, "gflop": flops / 1e9, "share_of_peak": flops / 1e9 / seconds / peak}
+        found["peak_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9 if settings.is_gpu else None
+        report(key, found)
+        del model, step
+        release_memory()
+        if settings.is_gpu:
+            torch.cuda.reset_peak_memory_stats()
 
 
 def decoding(settings: Settings, report: Report) -> None:
     """Autoregressive depth, 225 steps: cache that grows against static cache, on a GPU with CUDA graphs."""
     model = settings.model(("depth",), 480, SWINV2["b"], parallel=False)
     lower_solver(model, settings.dtype)
-    images = settings.images(1)
     with torch.inference_mode():
-        memory = model.get_encoder()(pixel_values=images)
+        memory = model.get_encoder()(pixel_values=settings.images(1))
     outputs = {}
     # The library compiles the steps of a static cache on a GPU, with CUDA graphs ("reduce-overhead").
     for name, arguments in {"growing cache": {}, "static cache": {"cache_implementation": "static"}}.items():
@@ -281,13 +276,11 @@ def sharding(settings: Settings, report: Report) -> None:
 
 
 def _fsdp2(model: AiTForDenseTokenGeneration) -> nn.Module:
-    kind = next(model.parameters()).device.type
-    mesh = init_device_mesh(kind, (1,))
-    tokenizers = set(model.tokenizers.parameters())
+    mesh = init_device_mesh(model.device.type, (1,))
     for module in model.modules():
         if type(module).__name__ in model._no_split_modules and module not in model.tokenizers.children():
             fully_shard(module, mesh=mesh)
-    return fully_shard(model, mesh=mesh, ignored_params=tokenizers)
+    return fully_shard(model, mesh=mesh, ignored_params=set(model.tokenizers.parameters()))
 
 
 def resume(settings: Settings, report: Report) -> None:

@@ -34,7 +34,7 @@ SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 RESULTS = "results.json"
 REPORT = "answers.jsonl"
 Sample = dict[str, Any]
-Tools = tuple[VQTokenizer, AiTTokenProcessor, TokenFormat]
+Tools = tuple[VQTokenizer, AiTTokenProcessor, TokenFormat]  # of a converted folder
 
 
 # Both ways: lines in, lines out, going on where it was
@@ -112,14 +112,7 @@ def finish(output: Path, text: str) -> None:
 
 
 def encode_source(
-    source: Path,
-    output: Path,
-    vq_tokenizer: VQTokenizer,
-    processor: AiTTokenProcessor,
-    token_format: TokenFormat,
-    task: str = "segment",
-    prompt: str | None = None,
-    batch_size: int = 16,
+    source: Path, output: Path, tools: Tools, task: str = "segment", prompt: str | None = None, batch_size: int = 16
 ) -> dict[str, Any]:
     """
     Writes a JSONL file with `image`, `prefix` and `suffix` of every sample. Run again after it was broken off, it goes on
@@ -130,7 +123,7 @@ def encode_source(
             ymax, xmax, shares) and `label`, and perhaps `image` and `prefix`; or a folder of maps or masks (`.png`,
             `.npy`, `.tif`), each by itself. Files in a JSONL file are relative to it.
         output: JSONL file.
-        vq_tokenizer, processor, token_format: Of a converted folder.
+        tools: Tokenizer, processor and format of a converted folder.
         task: For COCO: `"segment"` or `"detect"`.
         prompt: The `prefix` of samples that have none of their own; `"segment LABEL"` for masks with a label and
             `"depth"` for maps by default.
@@ -143,9 +136,10 @@ def encode_source(
     Raises:
         FileNotFoundError, ValueError: The source is none of these, or has no sample.
     """
+    vq_tokenizer, processor, token_format = tools
     samples = _samples(source, get_convention(processor.convention).is_mask, task)
-    tools, options = (vq_tokenizer, processor, token_format), {"task": task, "prompt": prompt, "side": processor.side}
     encode = _Encoder(vq_tokenizer.eval(), processor, token_format, task, prompt)
+    options = {"task": task, "prompt": prompt, "side": processor.side}
     done = work_through(output, source, samples, tools, encode, batch_size, **options)
     lines = [record for entry in done for record in entry["records"]]
     finish(output, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in lines))
@@ -314,9 +308,7 @@ def read_pixels(path: Path) -> np.ndarray:
 def decode_source(
     source: Path,
     output: Path,
-    vq_tokenizer: VQTokenizer,
-    processor: AiTTokenProcessor,
-    token_format: TokenFormat,
+    tools: Tools,
     images: Path | None = None,
     annotations: Path | None = None,
     rule: str = "recommended",
@@ -336,7 +328,7 @@ def decode_source(
         source: JSONL file whose lines have `answer` or `suffix`, and `height` and `width`, or `image`, a file in
             `images`. Maps without a size keep the tokenizer's. For COCO results also `image_id`.
         output: Folder.
-        vq_tokenizer, processor, token_format: Of a converted folder.
+        tools: Tokenizer, processor and format of a converted folder.
         images: Folder of the images.
         annotations: COCO json file with the categories.
         rule: Of boxes and masks, see [`decode_answers`].
@@ -349,7 +341,7 @@ def decode_source(
     Raises:
         FileNotFoundError, ValueError: A line lacks something, or the options do not fit the convention.
     """
-    is_mask = get_convention(processor.convention).is_mask
+    is_mask = get_convention(tools[1].convention).is_mask
     if not is_mask and annotations is not None:
         raise ValueError("COCO results are of masks and boxes, not of maps: leave the annotations out.")
     if is_mask and fill is not None:
@@ -360,12 +352,11 @@ def decode_source(
     ]
     if not samples:
         raise ValueError(f"{source} holds no answers.")
-    tools = (vq_tokenizer, processor, token_format)
 
     def decode(batch: list[Sample]) -> list[Sample]:
         if is_mask:
-            return _decode_masks(batch, output, vq_tokenizer, token_format, rule, categories)
-        return [_decode_maps(sample, output, *tools, fill) for sample in batch]
+            return _decode_masks(batch, output, tools, rule, categories)
+        return [_decode_maps(sample, output, tools, fill) for sample in batch]
 
     options = {"rule": rule, "annotations": None if annotations is None else str(annotations.absolute()), "fill": fill}
     done = work_through(output / REPORT, source, samples, tools, decode, batch_size, **options)
@@ -403,15 +394,11 @@ def _answer(number: int, line: Sample, source: Path, images: Path | None, is_mas
 
 
 def _decode_masks(
-    batch: list[Sample],
-    output: Path,
-    vq_tokenizer: VQTokenizer,
-    token_format: TokenFormat,
-    rule: str,
-    categories: dict[str, int] | None,
+    batch: list[Sample], output: Path, tools: Tools, rule: str, categories: dict[str, int] | None
 ) -> list[Sample]:
-    sizes = [sample["size"] for sample in batch]
-    answers = decode_answers([sample["text"] for sample in batch], sizes, vq_tokenizer, rule, token_format)
+    vq_tokenizer, _, token_format = tools
+    texts, sizes = ([sample[name] for sample in batch] for name in ("text", "size"))
+    answers = decode_answers(texts, sizes, vq_tokenizer, rule, token_format)
     entries = []
     for sample, objects in zip(batch, answers):
         entry = {"number": sample["number"], "image": sample["image"], "blocks": [], "results": [], "left_out": []}
@@ -435,14 +422,8 @@ def _decode_masks(
 
 
 @torch.no_grad()
-def _decode_maps(
-    sample: Sample,
-    output: Path,
-    vq_tokenizer: VQTokenizer,
-    processor: AiTTokenProcessor,
-    token_format: TokenFormat,
-    fill: str | int | None,
-) -> Sample:
+def _decode_maps(sample: Sample, output: Path, tools: Tools, fill: str | int | None) -> Sample:
+    vq_tokenizer, processor, token_format = tools
     entry = {"number": sample["number"], "image": sample["image"], "blocks": []}
     for index, block in enumerate(parse_text(sample["text"], token_format, strict=False, fill=fill)):
         described = {"label": block.label, "damage": block.damage, "repairs": block.repairs, "file": None}
