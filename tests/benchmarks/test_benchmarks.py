@@ -10,9 +10,9 @@ from tiny import mixed_config, tiny_config
 from torch import nn
 
 from ait_hf import AiTForDenseTokenGeneration
+from ait_hf.benchmarks.inference_suites import StepByStepDecoder, depth_step_by_step
 from ait_hf.benchmarks.measuring import Suite, peak_memory, run_suite, saved_activations
 from ait_hf.benchmarks.models import SMALL, backbones, spread_weights
-from ait_hf.benchmarks.step_by_step import StepByStepDecoder, depth_step_by_step
 
 
 CPU = torch.device("cpu")

@@ -188,10 +188,9 @@ class TokenFormat:
 
     def check_tokenizer(self, vq_tokenizer: VQTokenizer) -> None:
         """`ValueError` if the codebook is of another size than the format's."""
-        if vq_tokenizer.config.num_vq_embeddings != self.num_codes:
+        if (found := vq_tokenizer.config.num_vq_embeddings) != self.num_codes:
             raise ValueError(
-                f"The tokenizer has {vq_tokenizer.config.num_vq_embeddings} codes, the format {self.num_codes}: they do "
-                "not belong together."
+                f"The tokenizer has {found} codes, the format {self.num_codes}: they do not belong together."
             )
 
     def tokens(self) -> list[str]:
@@ -267,14 +266,13 @@ class TokenFormat:
         return codes.unflatten(-1, self.grid[::-1]).transpose(-1, -2)
 
     def _checked_locations(self, locations: torch.Tensor | Sequence | None) -> list[list[int]] | None:
-        if (locations is None) != (self.locations is None):
-            raise ValueError(
-                "This format has no location tokens: leave the locations out."
-                if locations is not None
-                else f"A block of this format has a box: give locations, four numbers of {self.location} for each block."
-            )
         if locations is None:
+            if self.locations is not None:
+                needed = f"give locations, four numbers of {self.location} for each block."
+                raise ValueError(f"A block of this format has a box: {needed}")
             return None
+        if self.locations is None:
+            raise ValueError("This format has no location tokens: leave the locations out.")
         locations = torch.as_tensor(locations)
         locations = locations[None] if locations.ndim == 1 else locations
         if locations.ndim != 2 or locations.shape[1] != 4 or locations.is_floating_point():
