@@ -14,9 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ait_hf import AiTForDenseTokenGeneration, AiTTokenizerConfig
-from ait_hf.benchmarks.counting import PRECISIONS, count_step
 from ait_hf.benchmarks.models import random_draft
-from ait_hf.benchmarks.planning import LAUNCH_SECONDS, count_cost, make_plan, planned_model
+from ait_hf.benchmarks.planning import LAUNCH_SECONDS, PRECISIONS, count_cost, count_step, make_plan, planned_model
 from ait_hf.recipes.parsing import read_values
 from ait_hf.training.solver import read_recipe
 from ait_hf_cli.plan import GPUS
