@@ -165,7 +165,7 @@ def end_to_end(options: Namespace) -> Suite:
     """
     size = options.size or (480 if options.full else 192)
     make = partial(task_model, [DEPTH], size, shape_for(options))
-    stock = make(parallel=True, library_backbone=True, attn_implementation="eager")
+    stock = make(parallel=True, stock=True)
     models = {"AiT-P": make(parallel=True), "AiT": make(parallel=False)}
     images = images_for(options, size, size)
     contestants: dict[str, Any] = {

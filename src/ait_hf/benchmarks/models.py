@@ -105,8 +105,7 @@ def task_model(
     parallel: bool,
     num_objects: int = 100,
     num_groups: int = 20,
-    library_backbone: bool = False,
-    attn_implementation: str = "sdpa",
+    stock: bool = False,
     **solver: int,
 ) -> AiTForDenseTokenGeneration:
     """
@@ -117,14 +116,14 @@ def task_model(
         shape: Of the backbone.
         parallel (`bool`): AiT-P.
         num_objects, num_groups (`int`): In sequences of objects, and of classes with masks.
-        library_backbone (`bool`): That of transformers instead of ours.
+        stock (`bool`): The backbone of transformers instead of ours, and attention written out.
         solver: Sizes of encoder and decoder.
     """
     declared = {name: task for name, task in _tasks(size, num_objects, num_groups).items() if name in tasks}
     codebooks = {task["slots"][-1] for task in declared.values()}
     tokenizers = {name: settings for name, settings in _tokenizers(size).items() if name in codebooks}
     config = AiTConfig(
-        backbone_config=_backbone_config(size, shape, library_backbone).to_dict(),
+        backbone_config=_backbone_config(size, shape, stock).to_dict(),
         tasks=declared,
         tokenizers=tokenizers,
         codebooks=[[name, 2048 if name == "pose" else 128] for name in tokenizers],
@@ -134,7 +133,8 @@ def task_model(
         max_position_embeddings=max((size // CELL) ** 2 + 1, 2100),
         **solver,
     )
-    return AiTForDenseTokenGeneration._from_config(config, attn_implementation=attn_implementation).eval()
+    attention = "eager" if stock else "sdpa"
+    return AiTForDenseTokenGeneration._from_config(config, attn_implementation=attention).eval()
 
 
 def lower_solver(model: AiTForDenseTokenGeneration, dtype: torch.dtype) -> AiTForDenseTokenGeneration:

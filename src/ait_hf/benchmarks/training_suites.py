@@ -64,7 +64,7 @@ def train_step(options: Namespace) -> Suite:
     size = options.size or (480 if options.full else 192)
     make = partial(task_model, ["depth"], size, shape_for(options), parallel=True)
     models = {
-        "transformers' backbone, eager attention": make(library_backbone=True, attn_implementation="eager"),
+        "transformers' backbone, eager attention": make(stock=True),
         "ait_hf": make(),
         "ait_hf, activation checkpointing": make(),
     }

@@ -20,27 +20,7 @@ from .token_format import TokenFormat, check_formats_apart
 from .vocabulary import TokenVocabulary, add_tokens, train_only_rows
 
 
-__all__ = [
-    "CONVENTIONS",
-    "PRESETS",
-    "AiTTokenProcessor",
-    "BufferUpdate",
-    "Preset",
-    "SoftDecoding",
-    "TokenBlock",
-    "TokenBuffer",
-    "TokenFormat",
-    "TokenFormatLogitsProcessor",
-    "TokenVocabulary",
-    "add_tokens",
-    "answer_regex",
-    "check_formats_apart",
-    "coco_results",
-    "code_noise",
-    "decode_answers",
-    "encode_objects",
-    "get_preset",
-    "parse_text",
-    "soft_decode",
-    "train_only_rows",
-]
+__all__ = ["CONVENTIONS", "PRESETS", "AiTTokenProcessor", "Preset", "get_preset"]
+__all__ += ["TokenBlock", "TokenFormat", "answer_regex", "check_formats_apart", "parse_text"]
+__all__ += ["SoftDecoding", "TokenFormatLogitsProcessor", "TokenVocabulary", "add_tokens", "code_noise", "soft_decode"]
+__all__ += ["BufferUpdate", "TokenBuffer", "coco_results", "decode_answers", "encode_objects", "train_only_rows"]

@@ -16,9 +16,6 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 
-# Maps
-
-
 def finite_map(values: np.ndarray, name: str) -> np.ndarray:
     """float32 `(height, width)`; `ValueError` if it is not a map of finite numbers."""
     if values.ndim != 2 or values.size == 0:
@@ -77,27 +74,22 @@ def stretch_map(values: np.ndarray, size: tuple[int, int], align_corners: bool) 
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)[0, 0].numpy()
 
 
-# Maps back to pictures: three rules for the same thing, of the raw output of the decoder
-
-
-def _relative(raw: np.ndarray, least_range: float) -> np.ndarray:
+def _relative(raw: np.ndarray) -> np.ndarray:
+    """The raw output of the decoder as shares of its range."""
     low, high = raw.min(), raw.max()
-    return (raw - low) / max(high - low, np.float32(least_range))
+    return (raw - low) / max(high - low, np.float32(1e-8))
 
 
 def picture_rounded(raw: np.ndarray) -> np.ndarray:
     """MolmoAct 1: min-max, rounded half up."""
-    return np.floor(255 * _relative(raw, 1e-8) + np.float32(0.5)).astype(np.uint8)
+    return np.floor(255 * _relative(raw) + np.float32(0.5)).astype(np.uint8)
 
 
 def picture_cut_off(raw: np.ndarray) -> np.ndarray:
     """MolmoAct 2: min-max, cut off; 0 where the map is all but constant."""
     if raw.max() - raw.min() < 1e-6:
         return np.zeros(raw.shape, np.uint8)
-    return (255 * _relative(raw, 1e-8)).astype(np.uint8)
-
-
-# Masks
+    return (255 * _relative(raw)).astype(np.uint8)
 
 
 def binary_mask(mask: np.ndarray, name: str) -> np.ndarray:
@@ -233,9 +225,6 @@ def paste_mask(values: np.ndarray, edges: tuple[int, ...], size: tuple[int, int]
         picture = Image.fromarray(2 * values.astype(np.float32) - 1)
         whole[y1:y2, x1:x2] = np.asarray(picture.resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)) > 0
     return whole
-
-
-# The conventions
 
 
 @dataclass(frozen=True)

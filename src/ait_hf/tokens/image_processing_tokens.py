@@ -163,8 +163,6 @@ class AiTTokenProcessor(BaseImageProcessor):
             values = convention.resize(values, self.side)
         return values if convention.normalise is None else values.astype(np.float32) / np.float32(255)
 
-    # Back
-
     def post_process_maps(
         self, maps: torch.Tensor, target_sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[torch.Tensor]:

@@ -37,9 +37,6 @@ Sample = dict[str, Any]
 Tools = tuple[VQTokenizer, AiTTokenProcessor, TokenFormat]  # of a converted folder
 
 
-# Both ways: lines in, lines out, going on where it was
-
-
 def read_jsonl(path: Path) -> list[Sample]:
     """All lines; `ValueError` for one that is no JSON object."""
     if not path.is_file():
@@ -108,22 +105,17 @@ def finish(output: Path, text: str) -> None:
     _journal(output).unlink()
 
 
-# To text
-
-
 def encode_source(
     source: Path, output: Path, tools: Tools, task: str = "segment", prompt: str | None = None, batch_size: int = 16
 ) -> dict[str, Any]:
     """
-    Writes a JSONL file with `image`, `prefix` and `suffix` of every sample. Run again after it was broken off, it goes on
-    exactly there.
+    Writes a JSONL file with `image`, `prefix` and `suffix` of every sample, see [`work_through`].
 
     Args:
         source: A COCO json file (for masks); a JSONL file whose lines have `map`, or `mask` and perhaps `box` (ymin, xmin,
             ymax, xmax, shares) and `label`, and perhaps `image` and `prefix`; or a folder of maps or masks (`.png`,
             `.npy`, `.tif`), each by itself. Files in a JSONL file are relative to it.
         output: JSONL file.
-        tools: Tokenizer, processor and format of a converted folder.
         task: For COCO: `"segment"` or `"detect"`.
         prompt: The `prefix` of samples that have none of their own; `"segment LABEL"` for masks with a label and
             `"depth"` for maps by default.
@@ -302,9 +294,6 @@ def read_pixels(path: Path) -> np.ndarray:
         return np.array(image.convert("L") if image.mode == "LA" else image)
 
 
-# And back
-
-
 def decode_source(
     source: Path,
     output: Path,
@@ -316,8 +305,7 @@ def decode_source(
     batch_size: int = 16,
 ) -> dict[str, Any]:
     """
-    Writes what the answers in a JSONL file mean into a folder. Run again after it was broken off, it goes on exactly
-    there.
+    Writes what the answers in a JSONL file mean into a folder, see [`work_through`].
 
     Of every answer: `NUMBER_0.npy` (float32 map at the image's size) and `NUMBER_0.png` (8-bit picture, as the model's own
     scripts draw it), one of each block; for masks `NUMBER_0.png` (0 and 255; soft by the demo's rule), one of each object.
@@ -327,12 +315,9 @@ def decode_source(
     Args:
         source: JSONL file whose lines have `answer` or `suffix`, and `height` and `width`, or `image`, a file in
             `images`. Maps without a size keep the tokenizer's. For COCO results also `image_id`.
-        output: Folder.
-        tools: Tokenizer, processor and format of a converted folder.
-        images: Folder of the images.
+        output, images: Folders.
         annotations: COCO json file with the categories.
-        rule: Of boxes and masks, see [`decode_answers`].
-        fill: For maps: what to put where codes are missing, see [`parse_text`]; by default such a block is damaged.
+        rule, fill: See [`decode_answers`] for masks, and [`parse_text`] for maps; by default a damaged map is left out.
         batch_size: Answers at a time.
 
     Returns:

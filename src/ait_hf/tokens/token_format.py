@@ -197,8 +197,6 @@ class TokenFormat:
         """All tokens, in the order in which they are added to a vocabulary: prefix, marks, locations, codes."""
         return [*self.marks.values(), *(self.locations.texts() if self.locations else []), *self.codes.texts()]
 
-    # Ids and text
-
     def to_text(
         self,
         ids: torch.Tensor | Sequence | None = None,
@@ -321,8 +319,6 @@ class TokenFormat:
             content = separator.join([self.locations.regex()] * 4) + f"(?:{separator}{content})?"
         start, end = (re.escape(mark or "") for mark in (self.start, self.end))
         return separator.join(part for part in (start, content, end) if part)
-
-    # Files
 
     def to_dict(self) -> dict:
         """As JSON holds it."""
