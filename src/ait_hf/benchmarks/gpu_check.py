@@ -44,20 +44,11 @@ BACKENDS = ("flash", "cudnn", "efficient", "math")
 
 @dataclass
 class Settings:
-    """
-    Args:
-        device (`torch.device`): A GPU, or the CPU, where what GPUs alone have is left out.
-        tiny (`bool`): Small models and images, to try the parts themselves.
-        seconds (`float`): After so many, what has not begun is left out.
-        rounds (`int`): Of which times are medians.
-    """
-
-    device: torch.device
-    tiny: bool = False
-    seconds: float = 300.0
-    rounds: int = 5
+    device: torch.device  # a GPU, or the CPU, where what GPUs alone have is left out
+    tiny: bool = False  # small models and images, to try the parts themselves
+    seconds: float = 300.0  # after so many, what has not begun is left out
+    rounds: int = 5  # of which times are medians
     start: float = field(default_factory=time.monotonic)
-
     dtype = torch.bfloat16
 
     @property

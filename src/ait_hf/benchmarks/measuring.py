@@ -26,21 +26,13 @@ MEGABYTE = 2**20
 
 @dataclass
 class Suite:
-    """
-    What a suite compares.
+    """What a suite compares."""
 
-    Args:
-        contestants (`dict[str, Callable]`): Functions to time, by name, the first being the baseline.
-        settings (`dict`): What they work on, for the report.
-        learns (`bool`): They need gradients; otherwise everything runs in inference mode.
-        images (`int` or `dict[str, int]`): Images that one call works on, where that is a number to report.
-        details (`dict[str, Callable]`): Further numbers of a contestant, measured once before the rounds.
-    """
-
-    contestants: dict[str, Callable[[], Any]]
-    settings: dict[str, Any]
-    learns: bool = False
-    images: int | dict[str, int] = field(default_factory=dict)
+    contestants: dict[str, Callable[[], Any]]  # functions to time, by name, the first being the baseline
+    settings: dict[str, Any]  # what they work on, for the report
+    learns: bool = False  # whether they need gradients; otherwise everything runs in inference mode
+    images: int | dict[str, int] = field(default_factory=dict)  # that one call works on, where that is to be reported
+    # Further numbers of a contestant, measured once before the rounds.
     details: dict[str, Callable[[], dict[str, float]]] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -159,11 +151,7 @@ def summarize(
     """
     Of every contestant: `median_ms`, `cpu_ms` (median of the time that the process computed), `ratio_to_baseline` (median
     and quartiles of the rounds' ratios), `gflop`, `gflops` (a second), `share_of_peak`, `images_per_second`,
-    `peak_memory_mb`, its details and `times_ms`.
-
-    Args:
-        times: Of every round, as [`timed`] has them, the baseline's first.
-        counted: What one call was enough for.
+    `peak_memory_mb`, its details and `times_ms`. The baseline's times come first.
     """
     baseline = [wall for wall, _ in next(iter(times.values()))]
     summary = {}

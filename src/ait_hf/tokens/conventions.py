@@ -6,8 +6,8 @@ were trained with these roundings. NumPy and Pillow alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -164,20 +164,12 @@ def location_numbers(boxes: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.asarray(boxes, np.float32) * np.float32(1023)), 0, 1023).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class PasteRule:
-    """
-    How location tokens become pixels, and a square map a mask in them.
+class PasteRule(NamedTuple):
+    """How location tokens become pixels, and a square map a mask in them."""
 
-    Args:
-        divisor (`int`): A location's share of the side is its number divided by this.
-        to_pixel: Share times side to a whole pixel.
-        soft (`bool`): Whether the mask stays soft (8 bits, bicubic) instead of being thresholded (bilinear).
-    """
-
-    divisor: int
-    to_pixel: Callable[[float], int]
-    soft: bool = False
+    divisor: int  # a location's share of the side is its number divided by this
+    to_pixel: Callable[[float], int]  # share times side to a whole pixel
+    soft: bool = False  # whether the mask stays soft (8 bits, bicubic) instead of being thresholded (bilinear)
 
 
 PASTE_RULES = {
@@ -227,28 +219,17 @@ def paste_mask(values: np.ndarray, edges: tuple[int, ...], size: tuple[int, int]
     return whole
 
 
-@dataclass(frozen=True)
-class Convention:
-    """
-    Args:
-        side (`int`): Of the square that the tokenizer reads, pixels.
-        is_mask (`bool`): Whether it is of masks in boxes; of maps otherwise.
-        normalise: Map float32 to 8 bits, at the picture's size. `None` for maps that keep their values.
-        resize: 8-bit picture, or map, to the square.
-        align_corners (`bool`): How a map is brought to its picture's size first.
-        crop: Mask, box and side to the square.
-        picture: Raw output of the decoder to an 8-bit picture.
-        value_range: Values that the network sees as -1 and 1; `None` if it sees them as they are.
-    """
+class Convention(NamedTuple):
+    """How maps or masks become what a tokenizer reads, and its output a picture."""
 
-    side: int
-    is_mask: bool = False
-    normalise: Callable[[np.ndarray], np.ndarray] | None = None
-    resize: Callable[[np.ndarray, int], np.ndarray] | None = None
-    align_corners: bool = True
-    crop: Callable[..., np.ndarray] | None = None
-    picture: Callable[[np.ndarray], np.ndarray] | None = None
-    value_range: tuple[float, float] | None = (0.0, 1.0)
+    side: int  # of the square that the tokenizer reads, pixels
+    is_mask: bool = False  # whether it is of masks in boxes; of maps otherwise
+    normalise: Callable[[np.ndarray], np.ndarray] | None = None  # float32 to 8 bits; `None` if maps keep their values
+    resize: Callable[[np.ndarray, int], np.ndarray] | None = None  # 8-bit picture, or map, to the square
+    align_corners: bool = True  # how a map is brought to its picture's size first
+    crop: Callable[..., np.ndarray] | None = None  # mask, box and side to the square
+    picture: Callable[[np.ndarray], np.ndarray] | None = None  # raw output of the decoder to an 8-bit picture
+    value_range: tuple[float, float] | None = (0.0, 1.0)  # what the network sees as -1 and 1; `None`: as they are
 
 
 _PICTURE = partial(Convention, 320, picture=picture_cut_off)
