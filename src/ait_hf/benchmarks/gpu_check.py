@@ -44,6 +44,8 @@ BACKENDS = ("flash", "cudnn", "efficient", "math")
 
 @dataclass
 class Settings:
+    """Where and how large, and what all parts make by them."""
+
     device: torch.device  # a GPU, or the CPU, where what GPUs alone have is left out
     tiny: bool = False  # small models and images, to try the parts themselves
     seconds: float = 300.0  # after so many, what has not begun is left out

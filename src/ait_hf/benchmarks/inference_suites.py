@@ -226,7 +226,6 @@ def precision(options: Namespace) -> Suite:
 def growth(options: Namespace) -> Suite:
     """How cost grows with the image, the tokens of a depth map, the objects and the batch."""
     contestants: dict[str, Any] = {}
-    images: dict[str, int] = {}
     sizes, grids = ((320, 480, 640, 960), (10, 15, 30, 60)) if options.full else ((64, 128), (2, 4))
     counts, batches = ((10, 30, 100), (1, 4, 16)) if options.full else ((1, 2), (1, 2))
     encoder = backbones(480 if options.full else 64, shape_for(options))["ait_hf"].eval().to(options.device)
@@ -234,7 +233,6 @@ def growth(options: Namespace) -> Suite:
     batches_of_images += [(f"batch {number}, backbone {sizes[0]}", number, sizes[0]) for number in batches]
     for name, number, size in batches_of_images:
         contestants[name] = partial(encoder, torch.rand(number, 3, size, size, device=options.device))
-        images[name] = number
     encoded = _encoded(Namespace(**vars(options) | {"batch_size": 1, "dtype": torch.float32}), 225)
     for grid in grids:
         model = task_model([DEPTH], 32 * grid, SMALL, parallel=True).to(options.device)
@@ -243,31 +241,23 @@ def growth(options: Namespace) -> Suite:
     for number in counts:
         run = partial(model.generate, encoder_outputs=encoded, task=OBJECTS, num_objects=number)
         contestants[f"objects {number}, parallel"] = run
-    return Suite(contestants, {"size": sizes[0]}, images=dict.fromkeys(contestants, 1) | images)
+    images = dict.fromkeys(contestants, 1) | {name: number for name, number, _ in batches_of_images}
+    return Suite(contestants, {"size": sizes[0]}, images=images)
 
 
 class StepByStepDecoder:
     """
-    The baseline of decoding: one token after another, as the released code does it. Every step projects the image's memory to
-    keys and values anew, concatenates the cache of earlier tokens and writes attention out. The numbers are those of
-    `generate()`.
-
-    Args:
-        model ([`AiTForDenseTokenGeneration`]): Autoregressive or parallel; whose weights are used.
-        task (`str`): The task to solve.
+    The baseline of decoding a task: one token after another, as the released code does it, by an autoregressive or parallel
+    model. Every step projects the image's memory to keys and values anew, concatenates the cache of earlier tokens and writes
+    attention out. The numbers are those of `generate()`.
     """
 
     def __init__(self, model: AiTForDenseTokenGeneration, task: str):
         self.model, self.decoder, self.grammar = model, model.model.decoder, model.grammar(task)
 
     def __call__(self, memory: torch.Tensor) -> tuple[torch.LongTensor, torch.Tensor | None]:
-        """
-        Args:
-            memory (`torch.Tensor` of shape `(batch, places, d_model)`): From the encoder.
-
-        Returns:
-            Token ids (batch, length), chosen greedily, and soft tokens (batch, dense slots, codes) or `None`.
-        """
+        """Of the encoder's memory (batch, places, d_model): token ids (batch, length), chosen greedily, and soft tokens
+        (batch, dense slots, codes) or `None`."""
         grammar, first = self.grammar, self.grammar.task.task_id * self.model.config.max_position_embeddings
         start = torch.full((len(memory), 1), grammar.start_token_id, device=memory.device)
         embedding = self.decoder._embed(start, None, 0)

@@ -112,8 +112,7 @@ def task_model(
     The published model for some of [`ALL_TASKS`], in evaluation mode.
 
     Args:
-        size (`int`): Side of the images, pixels, a multiple of 32.
-        shape: Of the backbone.
+        size, shape: Side of the images, pixels, a multiple of 32, and sizes of the backbone.
         parallel (`bool`): AiT-P.
         num_objects, num_groups (`int`): In sequences of objects, and of classes with masks.
         stock (`bool`): The backbone of transformers instead of ours, and attention written out.
@@ -181,12 +180,8 @@ def random_draft(model: AiTForDenseTokenGeneration, task: str, batch_size: int) 
 
 class TrainingStep:
     """
-    Steps of one task on one batch, from the host's memory to new weights: copy, loss, gradients, clipping, AdamW.
-
-    Args:
-        model: In training mode, on its device.
-        dtype (`torch.dtype`): Of autocast; float32 for none.
-        wrapped: The same model as several processes have it, if it is to run so.
+    Steps of one task on one batch, from the host's memory to new weights: copy, loss, gradients, clipping, AdamW. The model is
+    in training mode, on its device, autocast to `dtype` (float32 for none); `wrapped` is the same as several processes have it.
     """
 
     def __init__(

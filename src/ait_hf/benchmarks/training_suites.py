@@ -151,12 +151,8 @@ def loader(options: Namespace) -> Suite:
 
 
 def task_samples(size: int) -> dict[str, Callable[[], Any]]:
-    """
-    Makes a training sample, for every task by its name and for the tokenizer of masks.
-
-    Args:
-        size (`int`): Height of the images, which are a third wider, and side of the crops and frames, pixels.
-    """
+    """Makers of a training sample, by the name of every task and of the tokenizer of masks, from images of this height, which
+    are a third wider, with crops and frames of this side, pixels."""
     height, width = size, size * 4 // 3
     file, values = encoded_frame(height, width)
     normals = np.broadcast_to(np.array([0, 0, 1], np.float32), (height, width, 3)).copy()

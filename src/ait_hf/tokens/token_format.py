@@ -27,16 +27,12 @@ class NumberedTokens:
     """
     Tokens that differ in a number.
 
-    Args:
-        pattern (`str`): With one field, `"<DEPTH_{}>"`, or `"<seg{:03d}>"` for at least three digits.
-        count (`int`): The numbers are `0..count - 1`.
-
     Raises:
         ValueError: The pattern has not just one field, or no text before or behind it that sets it apart.
     """
 
-    pattern: str
-    count: int
+    pattern: str  # with one field, "<DEPTH_{}>", or "<seg{:03d}>" for at least three digits
+    count: int  # the numbers are 0..count - 1
 
     def __post_init__(self):
         parts = FIELD.split(self.pattern)
