@@ -13,10 +13,9 @@ from .constraints import TokenFormatLogitsProcessor, answer_regex
 from .conventions import CONVENTIONS
 from .image_processing_tokens import AiTTokenProcessor
 from .paligemma import coco_results, decode_answers, encode_objects
-from .presets import PRESETS, Preset, get_preset
 from .soft_decoding import SoftDecoding, code_noise, soft_decode
 from .text import TokenBlock, parse_text
-from .token_format import TokenFormat, check_formats_apart
+from .token_format import PRESETS, Preset, TokenFormat, check_formats_apart, get_preset
 from .vocabulary import TokenVocabulary, add_tokens, train_only_rows
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from transformers import LogitsProcessor
 
-from .token_format import TokenFormat, check_formats_apart
+from .token_format import TokenFormat, check_apart, check_formats_apart
 from .vocabulary import TokenVocabulary
 
 
@@ -49,11 +49,7 @@ class TokenFormatLogitsProcessor(LogitsProcessor):
         if not vocabularies:
             raise ValueError("Give at least one vocabulary of a format.")
         check_formats_apart([vocabulary.token_format for vocabulary in vocabularies])
-        owners: dict[int, int] = {}
-        for number, vocabulary in enumerate(vocabularies):
-            for token in vocabulary.ids:
-                if owners.setdefault(token, number) != number:
-                    raise ValueError(f"Formats {owners[token] + 1} and {number + 1} share the token id {token}.")
+        check_apart([vocabulary.ids for vocabulary in vocabularies], "Formats {} and {} share the token id {}.")
         if max_blocks is not None and max_blocks < 0:
             raise ValueError(f"max_blocks must be at least 0, got {max_blocks}.")
         self.grammars = [_Grammar(vocabulary, codes_required) for vocabulary in vocabularies]

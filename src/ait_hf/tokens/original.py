@@ -13,7 +13,7 @@ from ..data.writing import write_folder
 from ..hub.remote_code import save_processor_with_code
 from ..model.tokenization_vq import VQTokenizer
 from .image_processing_tokens import AiTTokenProcessor
-from .presets import get_preset
+from .token_format import get_preset
 
 
 def load_original_tokenizer(kind: type[VQTokenizer], file: str | os.PathLike, preset: str) -> VQTokenizer:

@@ -13,9 +13,8 @@ from ..model.masks_ait import masks_to_rle
 from ..model.tokenization_vq import VQTokenizer
 from .conventions import PasteRule, box_edges, get_paste_rule, location_numbers, paste_mask
 from .image_processing_tokens import AiTTokenProcessor
-from .presets import get_preset
 from .text import TokenBlock, parse_text
-from .token_format import TokenFormat
+from .token_format import TokenFormat, get_preset
 
 
 FORMAT = get_preset("paligemma-mask").token_format
