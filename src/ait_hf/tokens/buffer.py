@@ -105,7 +105,9 @@ class TokenBuffer:
             self._codes, self._patches = codes.copy(), patches
             updated, similarity = np.ones(self.grid, bool), np.ones(self.grid, np.float32)
         else:
-            similarity = self._similarity(patches)
+            lengths = np.linalg.norm(patches, axis=-1) * np.linalg.norm(self._patches, axis=-1)
+            cosines = np.sum(patches * self._patches, axis=-1) / (lengths + 1e-12)
+            similarity = np.where(lengths < 1e-8, 1.0, cosines).astype(np.float32)  # 1 where either patch is black
             updated = similarity < self.threshold
             if self.rule == "mended":
                 updated |= patches.any(axis=-1) != self._patches.any(axis=-1)
@@ -114,12 +116,6 @@ class TokenBuffer:
                 self._patches = patches
             self._codes = np.where(updated, codes, self._codes)
         return BufferUpdate(*(torch.from_numpy(values.copy()) for values in (self._codes, updated, similarity)))
-
-    def _similarity(self, patches: np.ndarray) -> np.ndarray:
-        """float32, as published; 1 where either patch is black."""
-        lengths = np.linalg.norm(patches, axis=-1) * np.linalg.norm(self._patches, axis=-1)
-        products = np.sum(patches * self._patches, axis=-1)
-        return np.where(lengths < 1e-8, 1.0, products / (lengths + 1e-12)).astype(np.float32)
 
     def _cut(self, frame: np.ndarray | torch.Tensor | Image.Image) -> np.ndarray:
         """float32 `(rows, columns, pixels of a patch and their colours)`."""

@@ -126,7 +126,11 @@ class AiTTokenProcessor(BaseImageProcessor):
     def _prepare_masks(self, samples: list[np.ndarray], boxes: Any | None) -> dict[str, torch.Tensor]:
         crop, masks = get_convention(self.convention).crop, []
         if boxes is not None:
-            boxes = _boxes(boxes, len(samples))
+            boxes = np.asarray(boxes.cpu() if isinstance(boxes, torch.Tensor) else boxes, dtype=np.float32)
+            boxes = boxes[None] if boxes.ndim == 1 else boxes
+            if boxes.shape != (len(samples), 4):
+                needed = f"One box (ymin, xmin, ymax, xmax) per mask is needed, ({len(samples)}, 4) in all"
+                raise ValueError(f"{needed}, got {boxes.shape}.")
         for number, sample in enumerate(samples, start=1):
             masks.append(binary_mask(sample, f"Mask {number}"))
             if not masks[-1].any():
@@ -266,16 +270,6 @@ def _array(sample: Any) -> np.ndarray:
         sample = sample.float() if sample.dtype == torch.bfloat16 else sample
     array = np.asarray(sample)
     return array[0] if array.ndim == 3 and array.shape[0] == 1 else array
-
-
-def _boxes(boxes: Any, count: int) -> np.ndarray:
-    array = np.asarray(boxes.cpu() if isinstance(boxes, torch.Tensor) else boxes, dtype=np.float32)
-    array = array[None] if array.ndim == 1 else array
-    if array.shape != (count, 4):
-        raise ValueError(
-            f"One box (ymin, xmin, ymax, xmax) per mask is needed, ({count}, 4) in all, got {array.shape}."
-        )
-    return array
 
 
 def _decoded(maps: torch.Tensor) -> torch.Tensor:

@@ -193,19 +193,15 @@ def code_noise(
     number_of = torch.full((max(int(token_ids.max()), int(ids.max())) + 1,), -1, device=token_ids.device)
     number_of[ids] = torch.arange(count, device=token_ids.device)
     numbers = number_of[token_ids]
-    others = _other_codes(count, vq_tokenizer, num_neighbors).to(token_ids.device)
+    if vq_tokenizer is None:  # of every code, those that may take its place, `(codes, others)`
+        others = (torch.arange(count)[:, None] + torch.arange(1, count)) % count
+    else:
+        if not 1 <= num_neighbors < count:
+            raise ValueError(f"num_neighbors must be 1 to {count - 1}, got {num_neighbors}.")
+        codes = vq_tokenizer.quantizer.embedding.weight.detach().double().cpu()
+        others = torch.cdist(codes, codes).fill_diagonal_(torch.inf).argsort(dim=1)[:, :num_neighbors]
+    others = others.to(token_ids.device)
     draw = torch.rand(token_ids.shape, generator=generator, device=token_ids.device)
     which = torch.randint(others.shape[1], token_ids.shape, generator=generator, device=token_ids.device)
     replaced = ids[others[numbers.clamp_min(0), which]]
     return torch.where((numbers >= 0) & (draw < probability), replaced, token_ids)
-
-
-def _other_codes(count: int, vq_tokenizer: VQTokenizer | None, num_neighbors: int) -> torch.LongTensor:
-    """For every code the codes that may take its place, `(codes, others)`."""
-    if vq_tokenizer is None:
-        return (torch.arange(count)[:, None] + torch.arange(1, count)) % count
-    codes = vq_tokenizer.quantizer.embedding.weight.detach().float().cpu()
-    if not 1 <= num_neighbors < count:
-        raise ValueError(f"num_neighbors must be 1 to {count - 1}, got {num_neighbors}.")
-    distances = torch.cdist(codes.double(), codes.double()).fill_diagonal_(torch.inf)
-    return distances.argsort(dim=1)[:, :num_neighbors]

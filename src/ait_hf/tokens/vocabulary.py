@@ -192,28 +192,19 @@ def _features(token_format: TokenFormat, vq_tokenizer: VQTokenizer | None) -> li
     """In the order of the format's tokens: matrices whose rows say which tokens are alike."""
     features = [torch.eye(len(token_format.marks))] if token_format.marks else []
     if token_format.locations is not None:
-        features.append(_waves(token_format.num_locations))
+        # Sines and cosines, waves of 16 numbers and longer: near numbers are alike, no two are the same.
+        count = token_format.num_locations
+        angles = torch.arange(count)[:, None] * (2 * torch.pi / 2.0 ** torch.arange(4, max(count.bit_length() + 2, 5)))
+        features.append(torch.cat([angles.sin(), angles.cos()], dim=1))
     if vq_tokenizer is None:
         return [*features, torch.eye(token_format.num_codes)]
     token_format.check_tokenizer(vq_tokenizer)
-    return [*features, _on_a_sphere(vq_tokenizer.quantizer.embedding.weight.detach().float().cpu())]
-
-
-def _waves(count: int) -> torch.Tensor:
-    """Sines and cosines of numbers, waves of 16 numbers and longer: near numbers are alike, no two are the same."""
-    lengths = 2.0 ** torch.arange(4, max(count.bit_length() + 2, 5))
-    angles = torch.arange(count)[:, None] * (2 * torch.pi / lengths)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def _on_a_sphere(codebook: torch.Tensor) -> torch.Tensor:
-    """
-    Codes in units of their spread, with one further coordinate that they all share. So directions tell codes apart
-    that lie in the same one, and a code in the middle has one at all.
-    """
+    codebook = vq_tokenizer.quantizer.embedding.weight.detach().float().cpu()
     codes = codebook - codebook.mean(dim=0)
     spread = codes.square().sum(dim=1).mean().sqrt().clamp_min(torch.finfo(codes.dtype).tiny)
-    return nn.functional.pad(codes / spread, (0, 1), value=1.0)
+    # With one further coordinate that all codes share directions tell apart those that lie in the same one, and a code in
+    # the middle has one at all.
+    return [*features, nn.functional.pad(codes / spread, (0, 1), value=1.0)]
 
 
 def train_only_rows(model: PreTrainedModel, ids: Sequence[int]) -> None:
