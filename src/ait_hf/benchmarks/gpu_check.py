@@ -77,9 +77,7 @@ class Settings:
         side = TINY_SIDE if self.tiny else 480
         return torch.rand(count, 3, side, side).to(self.device, dtype)
 
-    def step(
-        self, model: AiTForDenseTokenGeneration, task: str, batch_size: int, wrapped: nn.Module | None = None
-    ) -> TrainingStep:
+    def step(self, model: nn.Module, task: str, batch_size: int, wrapped: nn.Module | None = None) -> TrainingStep:
         """On the same samples at every call."""
         torch.manual_seed(0)
         return TrainingStep(model.train(), task, batch_size, self.dtype, wrapped)

@@ -108,18 +108,9 @@ def make_plan(
     }
     memory = {name: size / 1e9 for name, size in memory.items()} | {"total": sum(memory.values()) / 1e9}
     seconds = max(flops / (gpu.peak(precision, train.tf32) * 1e12 * utilisation), kernels * LAUNCH_SECONDS)
-    return Plan(
-        parameters=parameters,
-        trainable_parameters=trainable,
-        samples_per_gpu=samples,
-        memory=memory,
-        fits=memory["total"] <= gpu.memory,
-        flops_per_step=num_gpus * flops,
-        kernels_per_step=kernels,
-        seconds_per_step=seconds,
-        days=seconds * train.max_steps / 86400,
-        utilisation=utilisation,
-    )
+    fits, days = memory["total"] <= gpu.memory, seconds * train.max_steps / 86400
+    work = (num_gpus * flops, kernels, seconds, days)
+    return Plan(parameters, trainable, samples, memory, fits, *work, utilisation)
 
 
 def count_cost(recipe: AnyRecipe, model: nn.Module, sizes: Mapping[str, int]) -> StepCost:

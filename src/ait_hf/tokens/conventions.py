@@ -173,11 +173,9 @@ class PasteRule(NamedTuple):
 
 
 PASTE_RULES = {
-    # Gives back the edges that were encoded.
-    "recommended": PasteRule(1023, round),
-    # Big Vision's evaluator, for scoring: edges move up to a pixel to the left and up.
-    "evaluator": PasteRule(1023, int),
-    # The public demo: soft masks; above 512 pixels boxes do not reach the right and lower border.
+    "recommended": PasteRule(1023, round),  # gives back the edges that were encoded
+    "evaluator": PasteRule(1023, int),  # Big Vision's, for scoring: edges move up to a pixel to the left and up
+    # The public demo's: above 512 pixels boxes do not reach the right and lower border.
     "demo": PasteRule(1024, round, soft=True),
 }
 

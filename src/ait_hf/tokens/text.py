@@ -211,10 +211,8 @@ def _codes(
 
 def _filled(grid: torch.LongTensor, fill: str | int | torch.Tensor) -> torch.LongTensor:
     missing = grid < 0
-    if isinstance(fill, torch.Tensor):
-        return torch.where(missing, fill.to(grid), grid)
     if not isinstance(fill, str):
-        return grid.masked_fill(missing, fill)
+        return torch.where(missing, torch.as_tensor(fill).to(grid), grid)
     places, known = missing.nonzero(), (~missing).nonzero()
     nearest = torch.cdist(places.double(), known.double()).argmin(dim=1)  # of equals the first in rows
     grid = grid.clone()
