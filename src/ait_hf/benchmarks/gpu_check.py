@@ -181,12 +181,8 @@ def inference(settings: Settings, report: Report) -> None:
         release_memory()
 
 
-# Of every task: side of the images, parallel, samples.
-PUBLISHED_STEPS = {
-    "depth": (480, True, 8),
-    "object-detection": (640, False, 8),
-    "instance-segmentation": (640, False, 4),
-}
+# Published ones: of every task the side of the images, whether it is parallel, and samples.
+STEPS = {"depth": (480, True, 8), "object-detection": (640, False, 8), "instance-segmentation": (640, False, 4)}
 
 
 def training(settings: Settings, report: Report) -> None:
@@ -196,7 +192,7 @@ def training(settings: Settings, report: Report) -> None:
     """
     peak = matrix_peak(settings.device, settings.dtype)
     report("matrix_peak_gflops", peak)
-    for compiled, (task, (size, parallel, samples)) in product((False, True), PUBLISHED_STEPS.items()):
+    for compiled, (task, (size, parallel, samples)) in product((False, True), STEPS.items()):
         key = f"{task}, {'compiled' if compiled else 'eager'}"  # compiling takes longest: it comes last
         if settings.is_late:
             report(key, TOO_LATE)

@@ -146,8 +146,7 @@ def _blocks(
     for row, tokens in enumerate(sequences.tolist()):
         for block in vocabulary.parse(tokens, strict=False):
             if block.damage is None and block.ids is not None:
-                steps = [step for step in range(*block.span) if tokens[step] in codes]
-                parts.append(code_scores[row, steps])
+                parts.append(code_scores[row, [step for step in range(*block.span) if tokens[step] in codes]])
                 rows.append(row)
     if not parts:
         raise ValueError(

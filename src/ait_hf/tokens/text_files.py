@@ -346,9 +346,8 @@ def decode_source(
     options = {"rule": rule, "annotations": None if annotations is None else str(annotations.absolute()), "fill": fill}
     done = work_through(output / REPORT, source, samples, tools, decode, batch_size, **options)
     blocks = [block for entry in done for block in entry["blocks"]]
-    found = {"answers": len(done), "blocks": len(blocks)}
-    found["damaged"] = sum(block["damage"] is not None for block in blocks)
-    found["repaired"] = sum(bool(block["repairs"]) for block in blocks)
+    damaged, repaired = (sum(bool(block[name]) for block in blocks) for name in ("damage", "repairs"))
+    found = {"answers": len(done), "blocks": len(blocks), "damaged": damaged, "repaired": repaired}
     if categories is not None:
         results = [result for entry in done for result in entry["results"]]
         write_text(output / RESULTS, json.dumps(results))

@@ -218,15 +218,14 @@ class TokenFormat:
         codes, boxes = self._flat_ids(ids), self._checked_locations(locations)
         count = len(boxes if codes is None else codes)
         names = [labels] if isinstance(labels, str) else [None] * count if labels is None else list(labels)
-        if self.locations is None:
-            boxes = [None] * count
+        codes, boxes = ([None] * count if values is None else values for values in (codes, boxes))
         if not count == len(boxes) == len(names):
             raise ValueError(
                 f"Every block needs a box and a label, or no block has one: got {count} blocks, {len(boxes)} boxes and "
                 f"{len(names)} labels."
             )
-        blocks = zip([None] * count if codes is None else codes, boxes, names)
-        return self.block_separator.join(self._block_text(*block, with_prefix) for block in blocks)
+        blocks = (self._block_text(*block, with_prefix) for block in zip(codes, boxes, names))
+        return self.block_separator.join(blocks)
 
     def _block_text(self, codes: list[int] | None, box: list[int] | None, label: str | None, with_prefix: bool) -> str:
         tokens = [self.prefix if with_prefix else None, self.start]
