@@ -44,8 +44,6 @@ BACKENDS = ("flash", "cudnn", "efficient", "math")
 
 @dataclass
 class Settings:
-    """Where and how large, and what all parts make by them."""
-
     device: torch.device  # a GPU, or the CPU, where what GPUs alone have is left out
     tiny: bool = False  # small models and images, to try the parts themselves
     seconds: float = 300.0  # after so many, what has not begun is left out
@@ -283,7 +281,17 @@ def resume(settings: Settings, report: Report) -> None:
         differing = [name for name, weight in whole.items() if not torch.equal(weight, resumed[name])]
         found = {"bit_exact": not differing, "differing": len(differing)}
         if differing:
-            found["without_a_deterministic_kernel"] = _nondeterministic(settings, task)
+            step = _small_step(settings, task)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    step()
+            finally:
+                torch.use_deterministic_algorithms(False)
+            texts = [str(warning.message) for warning in caught]
+            kernels = {text.split(" does not")[0] for text in texts if "determin" in text}
+            found["without_a_deterministic_kernel"] = sorted(kernels)
         report(task, found)
 
 
@@ -309,19 +317,6 @@ def _weights_after(settings: Settings, task: str, interrupted: bool) -> dict[str
 
 def _small_step(settings: Settings, task: str) -> TrainingStep:
     return settings.step(settings.model((task,), 128, SMALL, parallel=False), task, 2)
-
-
-def _nondeterministic(settings: Settings, task: str) -> list[str]:
-    step = _small_step(settings, task)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            step()
-    finally:
-        torch.use_deterministic_algorithms(False)
-    messages = {str(warning.message) for warning in caught}
-    return sorted({message.split(" does not")[0] for message in messages if "determin" in message})
 
 
 # Those that take longest come last.

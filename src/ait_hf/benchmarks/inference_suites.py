@@ -28,7 +28,6 @@ KeyValue = tuple[torch.Tensor, torch.Tensor]
 
 
 def shape_for(options: Namespace) -> dict[str, Any]:
-    """Of the backbone."""
     return SWINV2["b"] if options.full else SMALL
 
 

@@ -9,9 +9,6 @@ import torch
 from PIL import Image
 
 
-RULES = ("mended", "published")
-
-
 @dataclass
 class BufferUpdate:
     """
@@ -70,8 +67,8 @@ class TokenBuffer:
         threshold: float = 0.996,
         patch_size: int = 32,
     ):
-        if rule not in RULES:
-            raise ValueError(f"The rule of a buffer is one of {', '.join(RULES)}, got {rule!r}.")
+        if rule not in ("mended", "published"):
+            raise ValueError(f"The rule of a buffer is one of mended, published, got {rule!r}.")
         if resize not in RESIZERS:
             raise ValueError(f"Frames are resized by one of {', '.join(RESIZERS)}, got {resize!r}.")
         if len(grid) != 2 or min(grid) < 1 or patch_size < 1:

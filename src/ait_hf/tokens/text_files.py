@@ -31,7 +31,6 @@ from .token_format import TokenFormat
 
 
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
-RESULTS = "results.json"
 REPORT = "answers.jsonl"
 Sample = dict[str, Any]
 Tools = tuple[VQTokenizer, AiTTokenProcessor, TokenFormat]  # of a converted folder
@@ -350,7 +349,7 @@ def decode_source(
     found = {"answers": len(done), "blocks": len(blocks), "damaged": damaged, "repaired": repaired}
     if categories is not None:
         results = [result for entry in done for result in entry["results"]]
-        write_text(output / RESULTS, json.dumps(results))
+        write_text(output / "results.json", json.dumps(results))
         found |= {"results": len(results), "left_out": [reason for entry in done for reason in entry["left_out"]]}
     report = [{name: entry[name] for name in ("number", "image", "blocks")} for entry in done]
     finish(output / REPORT, "".join(json.dumps(line) + "\n" for line in report))

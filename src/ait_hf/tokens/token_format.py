@@ -18,7 +18,6 @@ from ..data.json_values import read_json
 from ..model.tokenization_vq import VQTokenizer
 
 
-ORDERS = ("rows", "columns")
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 FILE = "token_format.json"
 FIELD = re.compile(r"\{(?::0([1-9]\d*)d)?\}")
@@ -56,11 +55,9 @@ class NumberedTokens:
         return int(FIELD.split(self.pattern)[1] or 0)
 
     def text(self, number: int) -> str:
-        """One token."""
         return self.pattern.format(number)
 
     def texts(self) -> list[str]:
-        """All tokens in order."""
         return list(map(self.text, range(self.count)))
 
     def loose_regex(self) -> str:
@@ -154,8 +151,8 @@ class TokenFormat:
         object.__setattr__(self, "location_order", tuple(self.location_order))
         if len(self.grid) != 2 or min(self.grid) < 1:
             raise ValueError(f"The grid of a format is (rows, columns), both at least 1, got {self.grid}.")
-        if self.order not in ORDERS:
-            raise ValueError(f"The order of a format is one of {', '.join(ORDERS)}, got {self.order!r}.")
+        if self.order not in ("rows", "columns"):
+            raise ValueError(f"The order of a format is one of rows, columns, got {self.order!r}.")
         if sorted(self.location_order) != sorted(CORNERS):
             raise ValueError(f"location_order holds each of {', '.join(CORNERS)} once, got {self.location_order}.")
         if self.end is not None and self.start is None:
@@ -380,18 +377,12 @@ def check_apart(groups: Iterable[Iterable[str | int]], message: str) -> None:
 
 @dataclass(frozen=True)
 class Preset:
-    """
-    Args:
-        tokenizer: Arguments of [`VQTokenizer`].
-        convention (`str`): Of [`AiTTokenProcessor`].
-        token_format ([`TokenFormat`]): Of its texts.
-        source (`str`): Which file the weights are published as.
-    """
+    """What a published model takes: tokenizer, preprocessing and text."""
 
-    tokenizer: MappingProxyType[str, Any]
-    convention: str
-    token_format: TokenFormat
-    source: str
+    tokenizer: MappingProxyType[str, Any]  # arguments of [`VQTokenizer`]
+    convention: str  # of [`AiTTokenProcessor`]
+    token_format: TokenFormat  # of its texts
+    source: str  # which file the weights are published as
 
 
 def _preset(convention: str, token_format: TokenFormat, source: str, **tokenizer) -> Preset:
