@@ -29,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..model.modeling_ait import AiTForDenseTokenGeneration
-from ..training.compilation import compile_parts
+from ..training.processes import compile_parts
 from .measuring import matrix_peak, release_memory, synchronize, timed
 from .models import ALL_TASKS, SMALL, SWINV2, TrainingStep, lower_solver, spread_weights, task_model
 

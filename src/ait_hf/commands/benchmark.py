@@ -10,34 +10,17 @@ from typing import Any
 import torch
 import transformers
 
+from ait_hf_cli.benchmark import SUITES as NAMES
+
 from ..benchmarks import inference_suites, training_suites
 from ..benchmarks.measuring import run_suite
 
 
-FUNCTIONS = (
-    inference_suites.backbone,
-    inference_suites.decode,
-    inference_suites.objects,
-    inference_suites.tokenizer,
-    inference_suites.tokens,
-    inference_suites.end_to_end,
-    inference_suites.end_to_end_objects,
-    inference_suites.precision,
-    inference_suites.growth,
-    training_suites.train_backbone,
-    training_suites.train_step,
-    training_suites.loader,
-)
-SUITES = {function.__name__.replace("_", "-"): function for function in FUNCTIONS}
-COLUMNS = {
-    "median_ms": "{:10.1f} ms",
-    "peak_memory_mb": "{:8.0f} MB",
-    "activations_mb": "{:8.0f} MB kept",
-    "gflops": "{:9.1f} GFLOP/s",
-    "share_of_peak": "{:5.0%} of peak",
-    "images_per_second": "{:8.2f} images/s",
-    "relative_error": "{:.1e} error",
-}
+FUNCTIONS = vars(inference_suites) | vars(training_suites)
+SUITES = {name: FUNCTIONS[name.replace("-", "_")] for name in NAMES}
+COLUMNS = {"median_ms": "{:10.1f} ms", "peak_memory_mb": "{:8.0f} MB", "activations_mb": "{:8.0f} MB kept"}
+COLUMNS |= {"gflops": "{:9.1f} GFLOP/s", "share_of_peak": "{:5.0%} of peak"}
+COLUMNS |= {"images_per_second": "{:8.2f} images/s", "relative_error": "{:.1e} error"}
 
 
 def print_table(report: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from transformers.utils import logging
 from ..model.tokenization_vq import VQTokenizer
 from ..tokens import TokenFormat
 from ..tokens.text_files import decode_source, encode_source
-from .devices import best_device
+from .predict import best_device
 
 
 ERRORS_SHOWN = 5
