@@ -205,7 +205,7 @@ def _name_classes(task: Kind, num_classes: int | None) -> None:
         count = KNOWN_CLASSES.get(task.data.name) if num_classes is None else num_classes
         if count is None:
             raise
-        task.class_names = lambda: [f"class {number}" for number in range(count)]
+        task.data.class_names = lambda: [f"class {number}" for number in range(count)]
 
 
 def count_step(model: nn.Module, loss: Callable[[], torch.Tensor], precision: str, lowered: nn.Module) -> StepCost:
