@@ -31,15 +31,11 @@ def run(options: argparse.Namespace) -> None:
     tools = (tokenizer, AutoImageProcessor.from_pretrained(options.tokenizer), token_format)
     if options.command == "encode":
         settings = {"task": options.task, "prompt": options.prompt, "batch_size": options.batch_size}
-        return encode_source(options.source, options.output, tools, **settings)
-    fill = int(options.fill) if options.fill is not None and options.fill.isdigit() else options.fill
-    settings = {"images": options.images, "annotations": options.annotations, "rule": options.rule, "fill": fill}
-    return decode_source(options.source, options.output, tools, **settings, batch_size=options.batch_size)
-
-
-def run(options: argparse.Namespace) -> None:
-    logging.set_verbosity_error()
-    found = encode_or_decode(options)
+        found = encode_source(options.source, options.output, tools, **settings)
+    else:
+        fill = int(options.fill) if options.fill is not None and options.fill.isdigit() else options.fill
+        settings = {"images": options.images, "annotations": options.annotations, "rule": options.rule, "fill": fill}
+        found = decode_source(options.source, options.output, tools, **settings, batch_size=options.batch_size)
     reasons = found.pop("errors", []) + found.pop("left_out", [])
     print(json.dumps(found | {"left out or unreadable": len(reasons)}))
     for reason in reasons[:ERRORS_SHOWN]:
