@@ -44,9 +44,9 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--seed", type=seed, default=0)
     if of_tokens:
         parser.add_argument("--output", default="runs/demo_tokens", help="folder for everything that is written")
-        model = "of the language model, 8 rooms each (default: 2400)"
+        model = "of the language model, 8 rooms each (default: 4800)"
         tokenizers = "of both tokenizers (default: 400 for depth, 700 for masks)"
-        parser.add_argument("--steps", type=positive(int), default=2400, help=model)
+        parser.add_argument("--steps", type=positive(int), default=4800, help=model)
         parser.add_argument("--tokenizer-steps", type=positive(int), help=tokenizers)
         return parser.parse_args(arguments[1:])
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in all recipes")
