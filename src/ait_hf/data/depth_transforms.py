@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from .map_transforms import MapEvalTransform, MapTrainTransform, as_tensors
-from .pixels import check_same_size, rgb_pixels, sample_name
+from .pixels import Normalize, check_same_size, rgb_pixels, sample_name
 
 
 DEPTH_MAP = ("depth", "metre", 1)  # column, unit and channels
@@ -61,7 +61,7 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
             recipe does with `(41, 601)` for NYU Depth v2.
 
     Call:
-        Gives `{"pixel_values": float32 (3, h, w) in [0, 1], "labels": float32 (h, w) in metres, 0 = missing}`, and
+        Gives `{"pixel_values": float32 (3, h, w), "labels": float32 (h, w) in metres, 0 = missing}`, and
         `path` where the sample has one.
 
     Raises:
@@ -79,8 +79,9 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
         color_p: float = 0.5,
         columns: tuple[int, int] | None = None,
         resize: int | None = None,
+        normalize: Normalize = False,
     ):
-        super().__init__(*DEPTH_MAP, crop_size, flip_p, color_p, resize)
+        super().__init__(*DEPTH_MAP, crop_size, flip_p, color_p, resize, normalize)
         self.columns = columns
         if cut_depth_every is None:
             return

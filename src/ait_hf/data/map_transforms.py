@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from .maps import UNIT_VECTOR
-from .pixels import check_same_size, height_and_width, rgb_pixels, sample_name, with_path
+from .pixels import Normalize, check_same_size, height_and_width, normalized, rgb_pixels, sample_name, with_path
 
 
 LONGEST_UNIT_VECTOR = 1.5  # rounding to 8 bits and noise leave lengths between its inverse and this
@@ -98,9 +98,10 @@ class MapTrainTransform(MapEvalTransform):
             saturation and value.
         resize (`int`, *optional*): Resizes the shorter side to so many pixels before the crop; the map by nearest
             neighbour, so that no value is invented.
+        normalize ([`~ait_hf.data.pixels.Normalize`]): By what pixels are normalised in the end.
 
     Call:
-        Gives `{"pixel_values": float32 (3, h, w) in [0, 1], "labels": float32 (C, h, w)}`, and `path` where the sample
+        Gives `{"pixel_values": float32 (3, h, w), "labels": float32 (C, h, w)}`, and `path` where the sample
         has one.
 
     Raises:
@@ -118,9 +119,10 @@ class MapTrainTransform(MapEvalTransform):
         flip_p: float = 0.5,
         color_p: float = 0.5,
         resize: int | None = None,
+        normalize: Normalize = False,
     ):
         super().__init__(column, unit, num_channels)
-        self.crop_size, self.resize = height_and_width(crop_size), resize
+        self.crop_size, self.resize, self.normalize = height_and_width(crop_size), resize, normalize
         mirror = RandomMirror(flip_p, negate_x=unit == UNIT_VECTOR)
         self.augment = v2.Compose([mirror, v2.RandomCrop(self.crop_size), *random_colors(color_p)])
 
@@ -133,7 +135,8 @@ class MapTrainTransform(MapEvalTransform):
                 f"{sample_name(sample)} has height and width {tuple(image.shape[-2:])}, less than the crop "
                 f"{self.crop_size}."
             )
-        return self.output(*self.augment(image, values), sample)
+        augmented = self.output(*self.augment(image, values), sample)
+        return augmented | {"pixel_values": normalized(augmented["pixel_values"], self.normalize)}
 
 
 class RandomMirror(v2.Transform):

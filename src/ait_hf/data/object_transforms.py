@@ -22,7 +22,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ..model.image_processing_ait import fitted_size
 from ..model.masks_ait import crop_masks
-from .pixels import annotated_pixels, height_and_width, pad_to_frame, pixel_values, sample_name, with_path
+from .pixels import Normalize, annotated_pixels, height_and_width, pad_to_frame, pixel_values, sample_name, with_path
 from .segmentations import decode_segmentation
 
 
@@ -37,7 +37,7 @@ class ObjectEvalTransform:
     """Resizes one image so that it just fits the frame, without chance; zeros right and bottom.
 
     The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
-    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
+    pad_size={"height": H, "width": W}, **processor_arguments(normalize))`.
 
     Args:
         image_size (`int` or `(height, width)`): the frame in pixels.
@@ -50,7 +50,7 @@ class ObjectEvalTransform:
         - `orig_size` int64 `(2,)`: height and width of the image before the resize.
     """
 
-    def __init__(self, image_size: int | tuple[int, int], normalize: bool = True, with_masks: bool = False):
+    def __init__(self, image_size: int | tuple[int, int], normalize: Normalize = True, with_masks: bool = False):
         self.image_size = height_and_width(image_size, "image_size")
         self.normalize, self.with_masks = normalize, with_masks
         self.augment = FitFrame(self.image_size)
@@ -87,7 +87,7 @@ class ObjectTrainTransform(ObjectEvalTransform):
         flip_p (`float`): probability of a horizontal flip.
         max_objects (`int`): of more objects the largest boxes are kept; `num_dropped` counts the others (in each data
             worker by itself), and the first time is logged.
-        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
+        normalize ([`~ait_hf.data.pixels.Normalize`]): by what pixels are normalised.
         with_masks (`bool`): whether `labels` have masks.
         min_size (`float`): pixels, at least 1; objects with a box side below it after the crop are left out.
         class_numbers (`list[int]`, *optional*): for every class of the rows its number in `labels`; by default the same.
@@ -113,7 +113,7 @@ class ObjectTrainTransform(ObjectEvalTransform):
         scale_range: tuple[float, float] = (0.1, 3.0),
         flip_p: float = 0.5,
         max_objects: int = 100,
-        normalize: bool = True,
+        normalize: Normalize = True,
         with_masks: bool = True,
         min_size: float = 1.0,
         class_numbers: Sequence[int] | None = None,

@@ -3,7 +3,7 @@
 """What the transforms of all tasks do with pixels and sizes, batches of their samples, and depth maps as PNG files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from ..model.image_reading_ait import rgb_image, upright_image
 from .picture_sizes import swapped_sides
 from .writing import write_file
+
+
+# By what images are normalised: `True` for ImageNet's mean and standard deviation, `False` for neither, or
+# `{"mean": three numbers, "std": three numbers}`, of pixels in 0..1.
+Normalize = bool | Mapping[str, Sequence[float]]
 
 
 def picture_of(row: dict[str, Any]) -> np.ndarray:
@@ -67,15 +72,48 @@ def with_path(row: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
     return sample | {"path": row["path"]} if "path" in row else sample
 
 
-def pixel_values(image: torch.Tensor, normalize: bool) -> torch.Tensor:
+def mean_and_std(normalize: Normalize) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Of the channels, for pixels in 0..1; `None` if these stay as they are. `ValueError` for what makes no sense."""
+    if isinstance(normalize, bool):
+        return (tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD)) if normalize else None
+    mean, std = (tuple(map(float, normalize.get(name, ()))) for name in ("mean", "std"))
+    if set(normalize) != {"mean", "std"} or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError(
+            "normalize is true (ImageNet's mean and standard deviation), false (pixels stay in 0..1), or mean and std of "
+            f"three numbers each, std above 0; got {dict(normalize)}."
+        )
+    return mean, std
+
+
+def normalization(is_on: bool, mean: Any, std: Any) -> Normalize | None:
+    """What `do_normalize`, `image_mean` and `image_std` of an image processor say; `None` if they do not."""
+    if not is_on or mean is None or std is None:
+        return None if is_on else False
+    mean, std = ([float(value) for value in np.broadcast_to(values, 3)] for values in (mean, std))
+    is_imagenet = (mean, std) == (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    return True if is_imagenet else {"mean": mean, "std": std}
+
+
+def processor_arguments(normalize: Normalize) -> dict[str, Any]:
+    """What says the same to an image processor."""
+    if (values := mean_and_std(normalize)) is None:
+        return {"do_normalize": False}
+    return {"do_normalize": True, "image_mean": list(values[0]), "image_std": list(values[1])}
+
+
+def normalized(image: torch.Tensor, normalize: Normalize) -> torch.Tensor:
+    """As [`pixel_values`], of an image of floats in 0..1."""
+    values = mean_and_std(normalize)
+    return image if values is None else F.normalize(image, *values)
+
+
+def pixel_values(image: torch.Tensor, normalize: Normalize) -> torch.Tensor:
     """An image `(3, height, width)`, 0..255, of any dtype, as a model sees it, float32 of the same shape, by the same
-    operations as in transformers' image processors, for the same floats: 0..1 or, to `normalize`, less ImageNet's mean
-    and divided by its standard deviation."""
+    operations as in transformers' image processors, for the same floats: 0..1, normalised."""
     image = image.as_subclass(torch.Tensor).float()
-    if not normalize:
+    if (values := mean_and_std(normalize)) is None:
         return image * (1 / 255)
-    mean, std = (torch.tensor(values) * 255 for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
-    return F.normalize(image, mean, std)
+    return F.normalize(image, *(torch.tensor(value) * 255 for value in values))
 
 
 def height_and_width(size: int | Sequence[int], name: str = "A size") -> tuple[int, int]:

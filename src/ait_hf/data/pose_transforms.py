@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..model.poses_ait import crop_to_image, cut_out, joints_in_crop
-from .pixels import annotated_pixels, depth_collator, height_and_width, pixel_values, sample_name, with_path
+from .pixels import Normalize, annotated_pixels, depth_collator, height_and_width, pixel_values, sample_name, with_path
 from .skeletons import COCO_SKELETON, Skeleton
 
 
@@ -17,12 +17,12 @@ class PoseEvalTransform:
     """Cuts one person out of the image, without chance.
 
     The pixels are those of `AiTPoseImageProcessor(size={"height": H, "width": W}, box_scale=box_scale,
-    do_normalize=normalize)`.
+    **processor_arguments(normalize))`.
 
     Args:
         image_size (`int` or `(height, width)`): of the crop in pixels.
         box_scale (`float`): how much is shown around the box.
-        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation; else pixels are 0..1.
+        normalize ([`~ait_hf.data.pixels.Normalize`]): by what pixels are normalised.
         skeleton ([`Skeleton`]): what the rows' joints are.
         with_images (`bool`): whether samples have `pixel_values`; without, rows need no `image`.
 
@@ -44,7 +44,7 @@ class PoseEvalTransform:
         self,
         image_size: int | tuple[int, int],
         box_scale: float = 1.25,
-        normalize: bool = True,
+        normalize: Normalize = True,
         skeleton: Skeleton = COCO_SKELETON,
         with_images: bool = True,
     ):

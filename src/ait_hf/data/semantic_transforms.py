@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ..model.tokenization_vq import IGNORED_LABEL
 from .object_transforms import NUM_SEEDS, FitFrame, LargeScaleJitter
-from .pixels import check_same_size, pad_to_frame, pixel_values, rgb_pixels, sample_name, with_path
+from .pixels import Normalize, check_same_size, pad_to_frame, pixel_values, rgb_pixels, sample_name, with_path
 
 
 COLOR_JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05}
@@ -31,11 +31,11 @@ class SemanticEvalTransform:
     right and bottom.
 
     The pixels are those of `AiTImageProcessor(size={"max_height": H, "max_width": W}, do_pad=True,
-    pad_size={"height": H, "width": W}, do_normalize=normalize)`.
+    pad_size={"height": H, "width": W}, **processor_arguments(normalize))`.
 
     Args:
         image_size (`(height, width)`): the frame in pixels.
-        normalize (`bool`): subtracts ImageNet's mean and divides by its standard deviation.
+        normalize ([`~ait_hf.data.pixels.Normalize`]): by what pixels are normalised.
         first_class (`int`): number, in `labels`, of the first of the task's classes.
         class_numbers (`list[int]`, *optional*): for every class of the data set its number among the task's; by
             default the same.
@@ -48,7 +48,7 @@ class SemanticEvalTransform:
     def __init__(
         self,
         image_size: tuple[int, int],
-        normalize: bool = True,
+        normalize: Normalize = True,
         first_class: int = 0,
         class_numbers: Sequence[int] | None = None,
     ):

@@ -225,6 +225,10 @@ class AiTConfig(PreTrainedConfig):
     Args:
         backbone_config (`dict` or `PreTrainedConfig`, *optional*): [`AiTSwinv2Config`] by default; the configuration
             of any `AutoBackbone` (native or timm) works. The last feature map is used.
+        feature_stride (`int`, *optional*): Pixels per step of the backbone's map that is read: the last one of that
+            stride, usually one of 8, 16 and 32. Sets `out_features` of `backbone_config`, which say it by default.
+        freeze_batch_norm (`bool`): Batch norm of the backbone normalises by its stored statistics in training, too;
+            neither these nor its scales and shifts are learned.
         tokenizers (`dict[str, dict]`): Name -> arguments of [`AiTTokenizerConfig`] or, with `tokenizer_type="pose"`,
             of [`AiTPoseTokenizerConfig`].
         tasks (`dict[str, dict]`): Name -> arguments of [`AiTTaskConfig`].
@@ -255,6 +259,8 @@ class AiTConfig(PreTrainedConfig):
     }
 
     backbone_config: dict | PreTrainedConfig | None = None
+    feature_stride: int | None = None
+    freeze_batch_norm: bool = False
     tokenizers: dict[str, dict] | None = None
     tasks: dict[str, dict] | None = None
     codebooks: list[list] | tuple[tuple, ...] | None = (("mask", 128), ("depth", 128))

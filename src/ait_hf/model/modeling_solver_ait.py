@@ -11,7 +11,6 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.backbone_utils import load_backbone
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -27,9 +26,10 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .backbone_ait import batch_norms, build_backbone
 from .caching_ait import CACHE_NAME, new_cache
 from .configuration_ait import AiTConfig
-from .modeling_swinv2_ait import AiTSwinv2Backbone, AiTSwinv2MLP, eager_attention_forward
+from .modeling_swinv2_ait import AiTSwinv2MLP, eager_attention_forward
 from .quantization_ait import EMACodebook
 
 
@@ -260,10 +260,7 @@ class AiTEncoder(AiTPreTrainedModel):
 
     def __init__(self, config: AiTConfig):
         super().__init__(config)
-        if config.backbone_config.model_type == AiTSwinv2Backbone.config_class.model_type:
-            self.backbone = AiTSwinv2Backbone(config.backbone_config)
-        else:
-            self.backbone = load_backbone(config)
+        self.backbone, self._unused_in_backbone = build_backbone(config)
         self.input_dropout = nn.Dropout(config.dropout)
         self.input_projection = nn.Linear(self.backbone.channels[-1], config.d_model)
         self.input_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
@@ -275,6 +272,18 @@ class AiTEncoder(AiTPreTrainedModel):
         self.memory_mlp = AiTMLP(config)
         self.drop_path = StochasticDepth(config.drop_path_rate, mode="row")
         self.post_init()
+        self.train()
+
+    def train(self, mode: bool = True) -> "AiTEncoder":
+        """As of any module, but frozen batch norm normalises by its stored statistics, and neither these nor its weights
+        are learned."""
+        super().train(mode)
+        for name, parameter in self.backbone.named_parameters():
+            if name in self._unused_in_backbone:
+                parameter.requires_grad_(False)
+        for module in batch_norms(self.backbone) if self.config.freeze_batch_norm else ():
+            module.eval().requires_grad_(False)
+        return self
 
     def pad(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Zeros at the right and bottom up to `pad_images_to`; `ValueError` for larger images."""

@@ -18,7 +18,7 @@ from transformers import BaseImageProcessor
 
 from ..data import classes as naming
 from ..data.classes import DataClasses, Pairs
-from ..data.pixels import height_and_width
+from ..data.pixels import Normalize, height_and_width, mean_and_std, processor_arguments
 from ..metrics.reconstruction import ReconstructionErrors, ReconstructionKind
 from ..model.configuration_ait import TOKENIZER_CONFIGS, AiTConfig, AiTTaskConfig
 from ..model.image_processing_ait import AiTImageProcessor
@@ -171,7 +171,7 @@ class Kind(ABC):
 
     def processor(self) -> BaseImageProcessor:
         """Makes of any image what the evaluation samples hold."""
-        return frame_processor(self.data.image_size, normalize=self.data.transform.normalize)
+        return frame_processor(self.data.image_size, normalize=self.data.transform.normalization)
 
     @abstractmethod
     def collate(self, rows: Sequence[Sample], processor: BaseImageProcessor) -> Batch:
@@ -326,7 +326,34 @@ class Kind(ABC):
 
 
 @as_section
-class FrameTransformRecipe:
+class ImageTransformRecipe:
+    """
+    Args:
+        normalize: By what images are normalised: `true` for ImageNet's mean and standard deviation, `false` for none (pixels
+            are 0..1), or `{mean: [R, G, B], std: [R, G, B]}` of pixels in 0..1. By default as the images were that the
+            weights were trained on which `model` starts from; where nothing says how, as `normalize_by_default`. The
+            image processor that is saved with the model does the same.
+    """
+
+    normalize_by_default: ClassVar[bool] = True
+
+    normalize: bool | dict[str, list[float | int]] | None = None
+
+    def validate_normalize(self):
+        mean_and_std(self.normalization)
+
+    @property
+    def normalization(self) -> Normalize:
+        """What holds in the end."""
+        return self.normalize_by_default if self.normalize is None else self.normalize
+
+    def arguments(self) -> dict[str, Any]:
+        """Of the transform that the recipe is of."""
+        return asdict(self) | {"normalize": self.normalization}
+
+
+@as_section
+class FrameTransformRecipe(ImageTransformRecipe):
     """What is done to images that are fitted into a frame."""
 
     image_size: int | list[int]  # height and width of the frame, pixels
@@ -334,7 +361,6 @@ class FrameTransformRecipe:
         default_factory=lambda: [0.1, 3.0]
     )  # of the random scale; 1: the largest that fits
     flip_p: float = 0.5  # share of mirrored images
-    normalize: bool = True  # by ImageNet's mean and standard deviation
 
 
 def resized(name: str, size: tuple[int, int], tokenizer: VQTokenizer) -> dict[str, list[int]]:
@@ -343,11 +369,11 @@ def resized(name: str, size: tuple[int, int], tokenizer: VQTokenizer) -> dict[st
     return {"image_size": list(size), "grid_size": code_grid(f"The image size of tasks.{name}.data", size, tokenizer)}
 
 
-def frame_processor(image_size: Sequence[int], *, normalize: bool) -> AiTImageProcessor:
+def frame_processor(image_size: Sequence[int], *, normalize: Normalize) -> AiTImageProcessor:
     """The image processor that fits images into a frame of `image_size` (height, width) pixels."""
     height, width = image_size
     size, padded = {"max_height": height, "max_width": width}, {"height": height, "width": width}
-    return AiTImageProcessor(size=size, do_normalize=normalize, do_pad=True, pad_size=padded)
+    return AiTImageProcessor(size=size, do_pad=True, pad_size=padded, **processor_arguments(normalize))
 
 
 def code_grid(where: str, image_size: tuple[int, int], tokenizer: VQTokenizer) -> list[int]:

@@ -21,7 +21,7 @@ from ..tasks.base import pair_task
 from ..tasks.kinds import KINDS, check_unit
 from .loop import Batches, Loaders, Recipe, Scalars, TrainingTask, train
 from .lora import merged, save_adapters
-from .solver_model import SolverModelRecipe, build_solver
+from .solver_model import SolverModelRecipe, build_solver, normalize_as_weights
 from .tokenizer import TokenizerRecipe
 
 
@@ -72,6 +72,7 @@ class SolverTraining(TrainingTask):
         given = (self.model.config, recipe.evaluation.split, None if recipe.model.adapt else recipe.model.pretrained)
         self.classes = {name: pair_task(task, *given) for name, task in recipe.tasks.items()}
         self.warnings = [warning for classes in self.classes.values() for warning in classes.warnings]
+        self.warnings += normalize_as_weights(recipe.tasks, recipe.model, self.model.config)
         self.streams = {}
         for name, task in recipe.tasks.items():
             task.data.check_ground_truth(recipe.evaluation.split, recipe.evaluation.num_samples)

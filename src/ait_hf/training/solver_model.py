@@ -5,6 +5,7 @@
 import difflib
 import itertools
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
-from transformers import AutoBackbone, AutoConfig, PreTrainedConfig
+from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel, TimmBackboneConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 from transformers.utils import cached_file
 
+from ..conversion.efficientnet import NAME as EFFICIENTNET_LITE0
+from ..conversion.efficientnet import load_efficientnet_lite0
 from ..conversion.swinv2 import load_pretrained_backbone
+from ..data.pixels import Normalize, mean_and_std, normalization
 from ..inference.loading import load_solver, load_tokenizer, loading
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
 from ..model.modeling_ait import AiTForDenseTokenGeneration
@@ -28,6 +32,8 @@ from .code_embeddings import start_from_codebooks
 from .lora import LoRARecipe, add_adapters
 
 
+logger = logging.getLogger(__name__)
+
 RELEASED_TASK_IDS = 4
 FIRST_OWN_TASK_ID = 5  # behind those of the known tasks
 # What the recipe sets elsewhere is not a key of its sections `model.config` and `model.backbone_config`.
@@ -35,7 +41,7 @@ _CONFIG_KEYS = set(AiTConfig.__annotations__) - {"backbone_config", "tokenizers"
 _SWINV2_KEYS = {key for key in AiTSwinv2Config.__annotations__ if not key.startswith("_")} - {"image_size"}
 _PRETRAINED_SWINV2_KEYS = {"window_sizes", "shifted_stages", "drop_path_rate"}
 _KEYS_WITH_PRETRAINED = ("pretrained", "adapt", "classes_by_order", "lora", "gradient_checkpointing")
-_ENCODER_KEYS = ("d_model", "encoder_layers", "num_heads", "ffn_dim")
+_ENCODER_KEYS = ("feature_stride", "d_model", "encoder_layers", "num_heads", "ffn_dim")
 
 
 @strict
@@ -56,7 +62,8 @@ class SolverModelRecipe:
             over; decoder, embeddings and classifier are new. `backbone_config` may change `window_sizes`,
             `shifted_stages` and `drop_path_rate` of a SwinV2.
         backbone (`str`, *optional*): Folder or Hub name of weights to start the backbone from: a SwinV2 of
-            transformers or timm (which becomes ours), or any `AutoBackbone`; a name without a slash is timm's.
+            transformers or timm (which becomes ours), or any `AutoBackbone`; a name without a slash is timm's, but
+            "efficientnet-lite0" that of the extra `imagenet`, for which nothing is downloaded.
         backbone_config (`dict`): Fields of [`AiTSwinv2Config`] (but `image_size`, which is the largest of the tasks),
             or of another backbone's configuration if `model_type` is among them. With a SwinV2 `backbone` only
             `window_sizes`, `shifted_stages`, `drop_path_rate`; with another none.
@@ -124,7 +131,7 @@ def build_solver(tasks: Mapping[str, Kind], options: SolverModelRecipe) -> AiTFo
     if donor is not None:
         model.model.encoder.load_state_dict(donor.model.encoder.state_dict())
     if backbone_weights is not None:
-        model.model.encoder.backbone.load_state_dict(backbone_weights)
+        _load_backbone(model.model.encoder.backbone, backbone_weights, options.backbone)
     for name, tokenizer in tokenizers.items():
         model.load_tokenizer(name, tokenizer)
     if options.code_embeddings == "waves":
@@ -262,6 +269,9 @@ def named_backbone(
         model_type = arguments.pop("model_type", AiTSwinv2Config.model_type)
         return _new_backbone(model_type, size, arguments), None
     is_folder = Path(options.backbone).is_dir()
+    if options.backbone == EFFICIENTNET_LITE0 and not is_folder:
+        check_keys("section model.backbone_config beside model.backbone", arguments, ())
+        return load_efficientnet_lite0()
     with loading(options.backbone, "a backbone"):
         is_swinv2 = (is_folder or "/" in options.backbone) and _is_swinv2(options.backbone)
     allowed = _PRETRAINED_SWINV2_KEYS if is_swinv2 else ()
@@ -273,10 +283,72 @@ def named_backbone(
         if is_folder:  # which AutoBackbone.from_pretrained takes for a Hub name
             with torch.device("meta"):
                 backbone_class = type(AutoBackbone.from_config(AutoConfig.from_pretrained(options.backbone)))
-            backbone = backbone_class.from_pretrained(options.backbone)
+            # Not its own, which of timm's backbones takes names only.
+            backbone = PreTrainedModel.from_pretrained.__func__(backbone_class, options.backbone)
         else:
             backbone = AutoBackbone.from_pretrained(options.backbone)
     return backbone.config, backbone.state_dict()
+
+
+def _load_backbone(backbone: PreTrainedModel, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """All weights but those of stages behind the one that is read. A stage that was not read before may have a new norm."""
+    missing, _ = backbone.load_state_dict(weights, strict=False)
+    if any(backbone.state_dict()[key].dim() > 1 for key in missing):
+        raise ValueError(
+            f"{name} has no weights of the stage that model.config.feature_stride reads, as {missing[0]}."
+        )
+    if missing:
+        logger.warning("%s has no weights %s, which start anew.", name, ", ".join(missing))
+
+
+def normalize_as_weights(tasks: Mapping[str, Kind], options: SolverModelRecipe, config: AiTConfig) -> list[str]:
+    """
+    Tasks that do not say how their images are normalised do it as the images were that the model's weights were trained on, as
+    far as their image processor or timm says how. Of those that say something else the results warn.
+    """
+    warnings = []
+    for name, task in tasks.items():
+        wanted, transform = _normalization_of_weights(options, config, name), task.data.transform
+        if wanted is not None and transform.normalize is None:
+            transform.normalize = wanted
+            logger.info("Images of %s are normalised as those of the weights: %s.", name, mean_and_std(wanted))
+        elif wanted is not None and mean_and_std(transform.normalize) != mean_and_std(wanted):
+            warnings.append(
+                f"tasks.{name}.data.transform.normalize is {transform.normalize}, but the weights that the model starts "
+                f"from were trained with {wanted}."
+            )
+    return warnings
+
+
+def _normalization_of_weights(options: SolverModelRecipe, config: AiTConfig, task: str) -> Normalize | None:
+    """As an image processor beside the weights says, or timm; `None` if nothing does."""
+    source = options.pretrained or options.initialize_from or options.backbone
+    if source is None:
+        return None
+    if Path(source).is_dir() or "/" in source:
+        with loading(source, "weights with an image processor"):
+            for folder in ("",) if source == options.backbone else (f"image_processors/{task}", ""):
+                stored = _stored(source, "preprocessor_config.json", folder)
+                if stored.get("do_normalize") is not None:
+                    return normalization(stored["do_normalize"], stored.get("image_mean"), stored.get("image_std"))
+            if trained := _stored(source, "config.json").get("pretrained_cfg"):
+                return normalization(True, trained.get("mean"), trained.get("std"))
+    if source == options.backbone and isinstance(config.backbone_config, TimmBackboneConfig):
+        from timm.models import get_pretrained_cfg
+
+        if (trained := get_pretrained_cfg(config.backbone_config.backbone)) is not None:
+            return normalization(True, trained.mean, trained.std)
+    return None
+
+
+def _stored(source: str, name: str, folder: str = "") -> dict[str, Any]:
+    """What a JSON file in a folder, or on the Hub, holds; nothing if there is none. `ValueError` if that is no mapping."""
+    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    file = cached_file(source, name, subfolder=folder, **quiet)
+    stored = {} if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+    if not isinstance(stored, dict):
+        raise ValueError(f"its {name} holds {type(stored).__name__}, not the keys of a model.")
+    return stored
 
 
 def _new_backbone(model_type: str, size: list[int], arguments: dict[str, Any]) -> PreTrainedConfig:
@@ -296,7 +368,5 @@ def _new_backbone(model_type: str, size: list[int], arguments: dict[str, Any]) -
 
 
 def _is_swinv2(name_or_path: str) -> bool:
-    stored = json.loads(Path(cached_file(name_or_path, "config.json")).read_text(encoding="utf-8"))
-    if not isinstance(stored, dict):
-        raise ValueError(f"its config.json holds {type(stored).__name__}, not the keys of a model.")
+    stored = _stored(name_or_path, "config.json")
     return stored.get("model_type") == "swinv2" or stored.get("architecture", "").startswith("swinv2_")

@@ -70,7 +70,7 @@ class DepthData(MapData):
         return self.source.depth(split, for_training)
 
     def train_transform(self) -> DepthTrainTransform:
-        return DepthTrainTransform(**asdict(self.transform) | {"crop_size": self.image_size})
+        return DepthTrainTransform(**self.transform.arguments() | {"crop_size": self.image_size})
 
     def eval_transform(self, size: tuple[int, int] | None = None) -> DepthEvalTransform:
         return DepthEvalTransform(size)

@@ -20,6 +20,7 @@ from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, coveri
 from ...recipes.parsing import as_section, build, joined
 from ...recipes.sources import Rooms, Shards
 from ...recipes.streams import DataRecipe, Source, Stream
+from ..base import ImageTransformRecipe
 
 
 @as_section
@@ -91,8 +92,10 @@ class RGBDNormals(RGBDFrames):
 
 
 @as_section
-class MapTransformRecipe:
+class MapTransformRecipe(ImageTransformRecipe):
     """Arguments of [`~ait_hf.data.map_transforms.MapTrainTransform`]; evaluation cuts `crop_size` at the centre."""
+
+    normalize_by_default: ClassVar[bool] = False
 
     crop_size: int | list[int]  # height and width of what the model sees, pixels
     flip_p: float = 0.5  # share of mirrored samples
@@ -126,7 +129,7 @@ class MapData(DataRecipe):
         return self.source.maps(split)
 
     def train_transform(self) -> MapTrainTransform:
-        settings = asdict(self.transform) | {"crop_size": self.image_size}
+        settings = self.transform.arguments() | {"crop_size": self.image_size}
         return MapTrainTransform(self.column, self.unit, self.num_channels, **settings)
 
     def eval_transform(self, size: tuple[int, int] | None = None) -> MapEvalTransform:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ...data.maps import UNIT_VECTOR
+from ...data.pixels import processor_arguments
 from ...drawing.colors import known_limits
 from ...metrics.maps import ANGLE_ERRORS, VALUE_ERRORS
 from ...model.image_processing_ait import AiTImageProcessor
@@ -88,7 +89,8 @@ class Maps(Kind):
 
     def processor(self) -> AiTImageProcessor:
         height, width = self.data.image_size
-        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
+        normalization = processor_arguments(self.data.transform.normalization)
+        return AiTImageProcessor(size={"height": height, "width": width}, **normalization)
 
     def collate(self, rows, processor) -> Batch:
         transform = self.data.eval_transform()

@@ -4,7 +4,6 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -21,7 +20,7 @@ from ...data.coco_shards import load_coco_shards, load_mask_shards, usable_objec
 from ...data.pixels import object_collator
 from ...data.tables import AnyTable, examples, numbers_shown, stored_names
 from ...model.configuration_ait import AiTConfig
-from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
+from ...recipes.from_folder import FineTuning, Section, coco_splits
 from ...recipes.parsing import as_section, joined
 from ...recipes.sources import CocoFiles, NamedClasses, Rooms, Shards
 from ...recipes.streams import DataRecipe, EvalSamples, Sample, Stream
@@ -148,9 +147,9 @@ class ObjectData(DataRecipe):
         `class_numbers`, by default as in the data, from `first_class` on) and, if wanted, masks: then objects without
         one are left out. A row of shards that is not as it should be counts as unreadable."""
         chosen = {"max_objects": max_objects, "with_masks": with_masks, "class_numbers": class_numbers}
-        chosen |= asdict(self.transform) | {"image_size": self.image_size}
+        chosen |= self.transform.arguments() | {"image_size": self.image_size}
         train_transform = transforms.ObjectTrainTransform(**chosen)
-        eval_transform = transforms.ObjectEvalTransform(self.image_size, normalize=self.transform.normalize)
+        eval_transform = transforms.ObjectEvalTransform(self.image_size, normalize=self.transform.normalization)
         if not self.source.is_checked:
             checked = partial(usable_objects, num_classes=len(self.categories()[0]))
             train_transform, eval_transform = (v2.Compose([checked, t]) for t in (train_transform, eval_transform))
@@ -186,5 +185,5 @@ class MaskData(DataRecipe):
 def objects_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
     """As [`~ait_hf.tasks.base.Kind.from_folder`]: COCO json files."""
     section = {"name": "coco"} | coco_splits(request)
-    transform = {"image_size": size, "normalize": processor_of(request, config).do_normalize}
+    transform = {"image_size": size}
     return {"data": section | {"transform": transform}}, "validation"

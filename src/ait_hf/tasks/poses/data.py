@@ -3,7 +3,7 @@
 """Data of poses: people in images, and poses alone for the pose tokenizer."""
 
 from collections.abc import Collection
-from dataclasses import asdict, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -155,7 +155,7 @@ class PersonData(DataRecipe):
         return Stream(self, *self._transforms(), pose_collator, every)
 
     def _transforms(self) -> tuple[PoseTrainTransform, PoseEvalTransform]:
-        arguments = asdict(self.transform) | {"image_size": self.image_size}
+        arguments = self.transform.arguments() | {"image_size": self.image_size}
         common = {"skeleton": self.joints, "with_images": self.with_images}
         evaluation = {name: arguments[name] for name in ("image_size", "box_scale", "normalize")}
         return PoseTrainTransform(**arguments, **common), PoseEvalTransform(**evaluation, **common)
@@ -183,7 +183,7 @@ def poses_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -
     """As [`~ait_hf.tasks.base.Kind.from_folder`]: COCO json files of people with joints."""
     section = {"name": "coco"} | coco_splits(request, _images_of_people)
     processor = processor_of(request, config)
-    transform = {"image_size": size, "normalize": processor.do_normalize, "box_scale": processor.box_scale}
+    transform = {"image_size": size, "box_scale": processor.box_scale}
     return {"data": section | {"transform": transform}}, "validation"
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ...data.classes import DataClasses, Pairs, pair_joints
-from ...data.pixels import height_and_width
+from ...data.pixels import height_and_width, processor_arguments
 from ...model.configuration_ait import AiTConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
@@ -97,7 +97,8 @@ class Poses(Kind):
     def processor(self) -> AiTPoseImageProcessor:
         (height, width), transform = self.data.image_size, self.data.transform
         size = {"height": height, "width": width}
-        return AiTPoseImageProcessor(size=size, do_normalize=transform.normalize, box_scale=transform.box_scale)
+        normalization = processor_arguments(transform.normalization)
+        return AiTPoseImageProcessor(size=size, box_scale=transform.box_scale, **normalization)
 
     def evaluate(
         self, model, processor, batches, options, classes=None, *, boxes=None, results=None, **measuring

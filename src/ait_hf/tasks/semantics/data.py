@@ -4,7 +4,7 @@
 tokenizer of these."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, field
+from dataclasses import field
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +27,7 @@ from ...data.pixels import depth_collator
 from ...data.tables import AnyTable, numbers_shown
 from ...model.configuration_ait import AiTConfig
 from ...model.tokenization_vq import IGNORED_LABEL
-from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section, processor_of
+from ...recipes.from_folder import VALIDATION_NAMES, FineTuning, Section
 from ...recipes.parsing import as_section, joined
 from ...recipes.sources import NamedClasses, Rooms, Shards
 from ...recipes.streams import Batch, DataRecipe, Sample, Source, Stream
@@ -178,9 +178,9 @@ class SemanticData(LabelData):
                 f"{first_class} to {last} in the model: give the task first in `tasks`."
             )
         numbers = {"first_class": first_class, "class_numbers": class_numbers}
-        changed = asdict(self.transform) | {"image_size": self.image_size}
+        changed = self.transform.arguments() | {"image_size": self.image_size}
         train_transform = transforms.SemanticTrainTransform(**changed, **numbers)
-        eval_transform = transforms.SemanticEvalTransform(self.image_size, self.transform.normalize, **numbers)
+        eval_transform = transforms.SemanticEvalTransform(self.image_size, self.transform.normalization, **numbers)
         return Stream(self, train_transform, eval_transform, semantic_collator, every)
 
 
@@ -242,6 +242,6 @@ def labels_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) 
     else:
         raise ValueError(f"{request.data} has no split to evaluate on: name one of {', '.join(VALIDATION_NAMES)}.")
     split_folders(request.data, "train")
-    transform = {"image_size": size, "normalize": processor_of(request, config).do_normalize}
+    transform = {"image_size": size}
     section = {"name": "label_maps", "root": request.data, "transform": transform}
     return {"data": section | request.given("classes", "class_ids", "ignored_ids")}, validation
