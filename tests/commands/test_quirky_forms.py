@@ -262,7 +262,7 @@ def samples(folders: Path, name: str, task: str, model: Path) -> list[dict[str, 
     """The first batches of a training, classes by their names."""
     made = recipe(folders, name, task, f"tasks.{task}.tokenizer=none", "output_dir=none").tasks[task]
     stream = made.stream(load_model(model).config.task(task))
-    names = made.class_names()
+    names = made.data.class_names()
     batches = list(training_batches(stream, Accelerator(cpu=True), num_batches=4, done=0, num_workers=0, seed=0))
     for batch in batches if task == INSTANCES else []:
         for label in batch["labels"]:

@@ -24,6 +24,17 @@ class DeepSpeedAccelerator(Accelerator):
 
     def __init__(self, *, max_grad_norm: float | None, **arguments: Any):
         super().__init__(**arguments)
+        self._check()
+        self.is_lowered = self.mixed_precision == "bf16"
+        self.deepspeed_plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": 1,  # only counted with
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "gradient_clipping": max_grad_norm or 0.0,
+            "bf16": {"enabled": False},
+            "torch_autocast": {"enabled": self.is_lowered, "dtype": "bfloat16", "lower_precision_safe_modules": []},
+        }
+
+    def _check(self) -> None:
         if self.distributed_type != DistributedType.DEEPSPEED or self.num_processes != distributed.get_world_size():
             raise ValueError("Accelerate runs DeepSpeed on GPUs only, and there is none: launch without DeepSpeed.")
         plugin = self.deepspeed_plugin
@@ -38,14 +49,6 @@ class DeepSpeedAccelerator(Accelerator):
             raise ValueError(f"Under DeepSpeed, mixed_precision must be bf16 or no, not {self.mixed_precision}.")
         if self.state.dynamo_plugin.backend != DynamoBackend.NO:
             raise ValueError("Under DeepSpeed, models are not compiled: leave train.compile and dynamo_backend out.")
-        self.is_lowered = self.mixed_precision == "bf16"
-        self.deepspeed_plugin.deepspeed_config |= {
-            "train_micro_batch_size_per_gpu": 1,  # only counted with
-            "gradient_accumulation_steps": self.gradient_accumulation_steps,
-            "gradient_clipping": max_grad_norm or 0.0,
-            "bf16": {"enabled": False},
-            "torch_autocast": {"enabled": self.is_lowered, "dtype": "bfloat16", "lower_precision_safe_modules": []},
-        }
 
     def autocast(self, autocast_handler: AutocastKwargs | None = None) -> torch.autocast:
         """Also for what does not go through the engine, as evaluation."""
