@@ -79,6 +79,13 @@ def test_input_embeddings_can_be_replaced(model_class):
     assert model.get_decoder().embed_tokens is embeddings
 
 
+@pytest.mark.parametrize("model_class", CLASSES)
+@pytest.mark.parametrize("modality", [None, "image"])
+def test_the_encoder_is_found_by_what_it_reads(model_class, modality):
+    model = make_model(model_class)
+    assert type(model.get_encoder(modality=modality)).__name__ == "AiTEncoder"
+
+
 def test_special_token_ids_are_declared_absent():
     config = tiny_config().get_text_config(decoder=True)
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (None, None, None)

@@ -89,6 +89,8 @@ def test_silog_has_its_closed_form_and_ignores_holes():
     target = torch.tensor([1.0, 2.0, 0.0, 4.0])
     # A constant factor f leaves sqrt(d^2 - d^2 / 2) = |log f| / sqrt(2).
     assert torch.isclose(silog_loss(3 * target, target), torch.log(torch.tensor(3.0)) / 2**0.5)
+    assert silog_loss(3 * target, target, variance_focus=1.0) < 1e-3  # then a factor costs nothing
+    assert torch.isclose(silog_loss(0 * target, target.sign(), minimum=0.1), torch.log(torch.tensor(10.0)) / 2**0.5)
     assert silog_loss(torch.ones(3, requires_grad=True), torch.zeros(3)) == 0
 
 

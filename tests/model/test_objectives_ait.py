@@ -163,6 +163,8 @@ def test_objects_survive_the_round_trip_within_half_a_bin(sizes, seed):
     assert ((tokens >= 0) & (tokens < grammar.vocabulary.noise_id)).all()
     decoded, classes = grammar.tokens_to_objects(tokens)
     assert torch.equal(classes, labels)
+    assert torch.equal(grammar.tokens_to_boxes(grammar.boxes_to_tokens(boxes)), decoded)
+    assert [grammar.group_end(position) for position in range(15)] == [5] * 5 + [10] * 5 + [15] * 5
     half_a_bin = sizes["side"] / sizes["num_coordinate_bins"] / 2
     assert (decoded - boxes).abs().max() <= half_a_bin * (1 + 1e-4)
 

@@ -40,6 +40,22 @@ def test_kinds_share_out_tasks_outputs_and_units():
     assert kind_of_unit("a unit of one's own") is kind_of("one's own")
 
 
+MEASURED_AS = {
+    "metre": "depth",
+    "mask": "mask",
+    "class": "label_map",
+    "pixel": "pose",
+    "unit_vector": "normals",
+    "K": "map",
+}
+
+
+def test_tokenizers_of_every_unit_are_measured_as_what_they_are_of():
+    assert {unit for kind in KINDS for unit in kind.units} <= MEASURED_AS.keys()
+    for unit, measured in MEASURED_AS.items():
+        assert kind_of_unit(unit).reconstruction(unit) == measured, unit
+
+
 @dataclass
 class Tasks:
     tasks: dict[str, typing.Union[KINDS]]  # noqa: UP007 (any of them)

@@ -146,7 +146,7 @@ class TaskGrammarLogitsProcessor(LogitsProcessor):
         allowed = self.grammar.slot_range(slot)
         restricted = torch.full_like(scores, -torch.inf)
         restricted[:, allowed.start : allowed.stop] = scores[:, allowed.start : allowed.stop]
-        if slot == "class" and self.grammar.task.output_type == "semantic":  # its mask shows all there is of a class
+        if slot == "class" and self.grammar.chooses_classes_once:  # its mask shows all there is of a class
             (position,) = self.grammar.slot_positions("class")
             restricted.scatter_(1, input_ids[:, 1 + position :: len(self.grammar.group)], -torch.inf)
         return restricted
@@ -487,8 +487,7 @@ class _DecodingLoop:
             self.class_scores.append(self.class_logits[-1].softmax(-1).gather(1, tokens - classes.start))
             lowest = self.settings.stop_below_score
             if lowest is not None and (self.class_scores[-1] < lowest).all():
-                of_group = len(self.grammar.group)
-                self.length = min(self.length, (self.position // of_group + 1) * of_group)
+                self.length = min(self.length, self.grammar.group_end(self.position))
         self._append(logits[:, None], scores, tokens)
 
     def _append(self, logits: torch.FloatTensor, scores: torch.FloatTensor | None, tokens: torch.LongTensor) -> None:

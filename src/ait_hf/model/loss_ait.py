@@ -18,19 +18,21 @@ def token_cross_entropy(logits: torch.Tensor, labels: torch.LongTensor) -> torch
     return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
 
 
-def silog_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def silog_loss(
+    prediction: torch.Tensor, target: torch.Tensor, variance_focus: float = 0.5, minimum: float = MINIMUM_DEPTH
+) -> torch.Tensor:
     """
     Scale-invariant logarithmic loss `sqrt(mean(d^2) - λ mean(d)^2)`, `d = log target - log prediction`, over the valid
-    pixels (target > 0) of the whole batch (Eigen et al. 2014; paper §4.2 with λ = 0.5); 0 if no pixel is. Both are
-    depth in metres, of one shape; the prediction is clipped below at `MINIMUM_DEPTH`, the target is 0 where unknown.
+    pixels (target > 0) of the whole batch (Eigen et al. 2014; paper §4.2 with λ = `variance_focus`); 0 if no pixel is.
+    Both are depth in metres, of one shape; the prediction is clipped below at `minimum`, the target 0 where unknown.
     """
     valid = target > 0
     count = valid.sum()
     # Masked sums, as a selection would make the host wait. Where nothing is valid both are 1, whose logarithm is 0.
-    target, prediction = torch.where(valid, target, 1), torch.where(valid, prediction.clamp(min=MINIMUM_DEPTH), 1)
+    target, prediction = torch.where(valid, target, 1), torch.where(valid, prediction.clamp(min=minimum), 1)
     difference = torch.log(target) - torch.log(prediction)
     mean, mean_square = (total / count.clamp(min=1) for total in (difference.sum(), difference.square().sum()))
-    square = mean_square - 0.5 * mean.square()
+    square = mean_square - variance_focus * mean.square()
     return torch.where(count > 0, torch.sqrt(torch.where(count > 0, square, 1)), 0)
 
 

@@ -404,6 +404,9 @@ class AiTModel(AiTPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding):
         self.decoder.embed_tokens = value
 
+    def get_encoder(self, modality: str | None = None) -> AiTEncoder:
+        return self.encoder  # the library's own lookup gives the whole model for the modality "image"
+
     @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     @can_return_tuple
     def forward(

@@ -74,9 +74,18 @@ class TaskGrammar:
         every = self.vocabulary.classes
         return every if self.task.class_range is None else every[slice(*self.task.class_range)]
 
+    @property
+    def chooses_classes_once(self) -> bool:
+        """Whether a class that was chosen is not chosen again: its mask shows all there is of it."""
+        return self.task.output_type == "semantic"
+
     def slot_range(self, slot: str) -> range:
         """Ids that a slot of this kind may take (`"class"` without the noise class)."""
         return self.classes if slot == "class" else self.vocabulary.slot_range(slot)
+
+    def group_end(self, position: int) -> int:
+        """Position behind the group that a position of the sequence belongs to."""
+        return (position // len(self.group) + 1) * len(self.group)
 
     def slot(self, position: int) -> str:
         """Kind of the slot at a position of the sequence (0 is the first token after the task token)."""
@@ -152,6 +161,10 @@ class TaskGrammar:
     def _num_bins(self) -> int:
         return len(self.vocabulary.coordinates) - 1
 
+    def tokens_to_boxes(self, tokens: torch.LongTensor) -> torch.Tensor:
+        """Coordinate ids to pixels of the task's frame, float32."""
+        return (tokens - self.vocabulary.coordinates.start) * (max(self.task.image_size) / self._num_bins)
+
     def objects_to_tokens(
         self,
         box_tokens: torch.LongTensor | None,
@@ -175,8 +188,7 @@ class TaskGrammar:
         of whole groups (batch, objects * len(group)) of an object task.
         """
         ids = tokens.unflatten(1, (-1, len(self.group)))[..., self._slots("coordinate")]
-        boxes = (ids - self.vocabulary.coordinates.start) * (max(self.task.image_size) / self._num_bins)
-        return boxes, self.tokens_to_class_labels(tokens)
+        return self.tokens_to_boxes(ids), self.tokens_to_class_labels(tokens)
 
     def tokens_to_class_labels(self, tokens: torch.LongTensor) -> torch.LongTensor:
         """Classes of whole groups (batch, groups * len(group)), (batch, groups), as numbers of the model's table."""

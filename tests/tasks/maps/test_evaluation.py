@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from tiny import tiny_config
 
-from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor
+from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor, VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.map_transforms import MapEvalTransform
 from ait_hf.data.maps import MapFolder
@@ -136,6 +136,15 @@ def test_a_tokenizer_is_measured_by_what_it_rebuilds(tokenizer, samples):
         ids += codes.flatten().tolist()
     assert result["mean_angle"] == pytest.approx(np.mean([error["mean_angle"].item() for error in errors]), rel=1e-5)
     assert result["code_usage"] == len(set(ids)) / 20
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_in_metres_are_measured_as_maps_by_whoever_asks_for_it(channels):
+    tokenizer = VQTokenizer(**TOKENIZER | {"in_channels": channels, "out_channels": channels, "unit": "metre"}).eval()
+    values = torch.rand(channels, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) + 0.1
+    result = evaluate_map_tokenizer(tokenizer, [{"labels": [values]}])
+    rebuilt, _ = reconstruct_map(tokenizer, values)
+    assert result["mae"] == pytest.approx((rebuilt - values).abs().mean().item(), rel=1e-4)
 
 
 def test_a_kind_says_how_its_maps_are_rebuilt(tokenizer, samples):

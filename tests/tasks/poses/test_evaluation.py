@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tiny_pose import NUM_JOINTS, POSE_TOKENIZER, POSES, SIDE, person, pose_config, pose_model, pose_processor
@@ -21,6 +22,7 @@ from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.model.modeling_ait import AiTPoseEstimatorOutput
 from ait_hf.tasks.poses import evaluation as pose_evaluation
 from ait_hf.tasks.poses.evaluation import (
+    DetectedBoxes,
     evaluate_pose_tokenizer,
     evaluate_poses,
     person_collator,
@@ -30,6 +32,12 @@ from ait_hf.tasks.poses.evaluation import (
 
 
 HAND = Skeleton("hand", ("a", "b"), (), (), (0.1, 0.1))
+
+
+def test_boxes_of_a_detector_come_with_their_images_also_one_after_the_other(tmp_path):
+    Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
+    rows = DetectedBoxes([{"path": str(tmp_path / "a.png"), "score": 0.5}])
+    assert [np.asarray(row["image"]).shape for row in rows] == [(5, 7, 3)] and len(rows) == 1
 
 
 @pytest.fixture(scope="module")

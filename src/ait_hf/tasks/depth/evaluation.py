@@ -110,7 +110,9 @@ def evaluate_tokenizer(
         return reconstruct_map(tokenizer, values, size)
 
     errors = partial(depth_reconstruction_errors, min_depth=min_depth, max_depth=max_depth, crop=crop)
-    return evaluate_map_tokenizer(tokenizer, batches, reconstruct=reconstruct, errors=errors, **measuring)
+    return evaluate_map_tokenizer(
+        tokenizer, batches, reconstruct=reconstruct, errors=errors, kind="depth", **measuring
+    )
 
 
 def depth_gallery_rows(

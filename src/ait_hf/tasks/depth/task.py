@@ -99,6 +99,7 @@ class Depth(Maps):
         return evaluate_depth(model, processor, batches, task=self.name, **measuring)
 
     _rebuild = staticmethod(evaluate_tokenizer)
+    reconstruction = staticmethod(lambda unit: "depth")
 
     @classmethod
     def painter(cls, data, truth, longer_side):

@@ -94,6 +94,7 @@ def evaluate_map_tokenizer(
     image_size: Sequence[int] | None = None,
     reconstruct: Callable[[torch.Tensor], tuple[torch.Tensor, torch.LongTensor]] | None = None,
     errors: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]] | None = None,
+    kind: str | None = None,
     **measuring,
 ) -> dict[str, float]:
     """How well a tokenizer rebuilds ground truth, and how evenly it uses its codes: on every process the values of
@@ -107,8 +108,9 @@ def evaluate_map_tokenizer(
         reconstruct (*optional*): What makes of a map `(channels, height, width)` its reconstruction and codes; by
             default [`reconstruct_map`] at `image_size`.
         errors (*optional*): Of rebuilt maps `(1, channels, height, width)` and their truth; by default the metric's.
+        kind (*optional*): Of the metric; by default [`map_reconstruction`] of the tokenizer's unit.
     """
-    metric = ReconstructionMetric(map_reconstruction(tokenizer.config.unit), keep_in_memory=True)
+    metric = ReconstructionMetric(kind or map_reconstruction(tokenizer.config.unit), keep_in_memory=True)
     reconstruct = reconstruct or partial(reconstruct_map, tokenizer, size=image_size)
 
     def rebuild(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
@@ -126,7 +128,7 @@ def evaluate_map_tokenizer(
 
 def map_reconstruction(unit: str) -> str:
     """What [`~ait_hf.metrics.ReconstructionMetric`] calls maps in a unit."""
-    return {UNIT_VECTOR: "normals", "metre": "depth"}.get(unit, "map")
+    return "normals" if unit == UNIT_VECTOR else "map"
 
 
 def reconstruct_map(

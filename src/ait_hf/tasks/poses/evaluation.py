@@ -3,7 +3,7 @@
 """Measuring keypoint detection and pose tokenizers, in one process or several."""
 
 import math
-from collections import defaultdict
+from collections import UserList, defaultdict
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -184,7 +184,7 @@ def read_detections(path: str | PathLike, truth: dict[str, Any], category: int) 
     return found
 
 
-class DetectedBoxes(list):
+class DetectedBoxes(UserList):
     """The boxes of a detector, with their images, which are read when asked for."""
 
     def __getitem__(self, number: int) -> BoxRow:
