@@ -78,43 +78,12 @@ AutoImageProcessor.register(AiTConfig, fast_image_processor_class=AiTImageProces
 for _processor in (AiTPoseImageProcessor, AiTTokenProcessor):
     AutoImageProcessor.register(_processor, fast_image_processor_class=_processor, exist_ok=True)
 
-__all__ = [
-    "AiTConfig",
-    "AiTDepthEstimatorOutput",
-    "AiTForDenseTokenGeneration",
-    "AiTForDepthEstimation",
-    "AiTForInstanceSegmentation",
-    "AiTForObjectDetection",
-    "AiTForPoseEstimation",
-    "AiTForSemanticSegmentation",
-    "AiTGenerateOutput",
-    "AiTGenerationConfig",
-    "AiTImageProcessor",
-    "AiTModel",
-    "AiTObjectDetectionOutput",
-    "AiTPoseImageProcessor",
-    "AiTPoseEstimatorOutput",
-    "AiTPoseTokenizerConfig",
-    "AiTSemanticSegmenterOutput",
-    "AiTSwinv2Backbone",
-    "AiTSwinv2Config",
-    "AiTTaskConfig",
-    "AiTTokenProcessor",
-    "AiTTokenizerConfig",
-    "AiTTrainingOutput",
-    "EMACodebook",
-    "KeypointEstimationPipeline",
-    "PoseTokenizer",
-    "SoftTokenLogitsProcessor",
-    "TaskGrammar",
-    "TaskGrammarLogitsProcessor",
-    "VQTokenizer",
-    "Vocabulary",
-    "crop_masks",
-    "load_depth_png",
-    "mask_augmentation",
-    "mask_joints",
-    "paste_masks",
-    "predict_with_windows_and_flip",
-    "save_depth_png",
-]
+__all__ = ["AiTConfig", "AiTDepthEstimatorOutput", "AiTForDenseTokenGeneration", "AiTForDepthEstimation"]
+__all__ += ["AiTForInstanceSegmentation", "AiTForObjectDetection", "AiTForPoseEstimation"]
+__all__ += ["AiTForSemanticSegmentation", "AiTGenerateOutput", "AiTGenerationConfig", "AiTImageProcessor"]
+__all__ += ["AiTModel", "AiTObjectDetectionOutput", "AiTPoseImageProcessor", "AiTPoseEstimatorOutput"]
+__all__ += ["AiTPoseTokenizerConfig", "AiTSemanticSegmenterOutput", "AiTSwinv2Backbone", "AiTSwinv2Config"]
+__all__ += ["AiTTaskConfig", "AiTTokenProcessor", "AiTTokenizerConfig", "AiTTrainingOutput", "EMACodebook"]
+__all__ += ["KeypointEstimationPipeline", "PoseTokenizer", "SoftTokenLogitsProcessor", "TaskGrammar"]
+__all__ += ["TaskGrammarLogitsProcessor", "VQTokenizer", "Vocabulary", "crop_masks", "load_depth_png"]
+__all__ += ["mask_augmentation", "mask_joints", "paste_masks", "predict_with_windows_and_flip", "save_depth_png"]

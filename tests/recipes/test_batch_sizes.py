@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from torch import nn
 from training_runs import assert_equal_weights, run_in_processes, tokenizer_recipe
 
-from ait_hf.recipes.batch_sizes import shared_out
 from ait_hf.recipes.parsing import flatten, read_values, to_values
+from ait_hf.recipes.streams import shared_out
 from ait_hf.training.checkpoints import MANIFEST, check_batch_sizes
 from ait_hf.training.processes import share_statistics
 from ait_hf.training.solver import SolverRecipe, read_recipe

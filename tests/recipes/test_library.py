@@ -14,7 +14,7 @@ from repository import REPOSITORY
 
 from ait_hf.commands.evaluate import is_recipe, read_section
 from ait_hf.recipes.parsing import build, flatten, load_recipe, read_values, to_values
-from ait_hf.training.schedules import OneCycleSchedule
+from ait_hf.training.optimizer import OneCycleSchedule
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
 from ait_hf_cli import main as ait

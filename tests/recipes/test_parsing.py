@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ait_hf.recipes.parsing import apply_override, dump_recipe, flatten, load_recipe, to_values
-from ait_hf.training.schedules import OneCycleSchedule, StepSchedule
+from ait_hf.training.optimizer import OneCycleSchedule, StepSchedule
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
 from ait_hf_cli.recipes import find_recipe, shipped_recipes

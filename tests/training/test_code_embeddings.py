@@ -7,7 +7,7 @@ import torch
 from tiny_dense import KEYPOINTS, NORMALS, dense_config
 
 from ait_hf import AiTForDenseTokenGeneration
-from ait_hf.training.code_embeddings import codebook_waves, start_from_codebooks
+from ait_hf.training.adaptation import codebook_waves, start_from_codebooks
 
 
 def test_neighbours_are_alike_and_others_are_not():

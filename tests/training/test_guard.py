@@ -12,7 +12,7 @@ from torch import nn
 from training_runs import run_in_processes, save_tokenizer, solver_recipe, tokenizer_recipe, weights
 
 from ait_hf.model.quantization_ait import EMACodebook
-from ait_hf.training.guard import StepGuard, poison
+from ait_hf.training.monitoring import StepGuard, poison
 from ait_hf.training.solver import SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 

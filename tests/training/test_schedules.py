@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from ait_hf.training.schedules import (
+from ait_hf.training.optimizer import (
     ConstantSchedule,
     CosineSchedule,
     ExponentialSchedule,

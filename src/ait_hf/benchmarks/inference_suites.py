@@ -164,12 +164,10 @@ def end_to_end(options: Namespace) -> Suite:
     """
     size = options.size or (480 if options.full else 192)
     make = partial(task_model, [DEPTH], size, shape_for(options))
-    stock = make(parallel=True, stock=True)
+    stock = placed(make(parallel=True, stock=True), options)
     models = {"AiT-P": make(parallel=True), "AiT": make(parallel=False)}
     images = images_for(options, size, size)
-    contestants: dict[str, Any] = {
-        "stock parts, step by step": partial(depth_step_by_step, placed(stock, options), images)
-    }
+    contestants: dict[str, Any] = {"stock parts, step by step": partial(depth_step_by_step, stock, images)}
     for name, model in models.items():
         contestants[name] = partial(placed(model, options).generate, pixel_values=images, task=DEPTH)
     for name, (model, own_size) in depth_models().items() if options.full else ():

@@ -231,15 +231,11 @@ def depth_models() -> dict[str, tuple[nn.Module, tuple[int, int]]]:
         "DepthAnything-B": (transformers.DepthAnythingConfig(**anything), (518, 518)),
         "DPT-L": (transformers.DPTConfig(**large, **necks, backbone_out_indices=[5, 11, 17, 23]), (384, 384)),
         "GLPN": (transformers.GLPNConfig(**glpn), (480, 640)),
-        "ZoeDepth": (
-            transformers.ZoeDepthConfig(backbone_config=beit, backbone_hidden_size=1024, **necks),
-            (384, 512),
-        ),
     }
-    return {
-        name: (AutoModelForDepthEstimation.from_config(config).eval(), size)
-        for name, (config, size) in configs.items()
-    }
+    zoe = transformers.ZoeDepthConfig(backbone_config=beit, backbone_hidden_size=1024, **necks)
+    configs["ZoeDepth"] = (zoe, (384, 512))
+    build = AutoModelForDepthEstimation.from_config
+    return {name: (build(config).eval(), size) for name, (config, size) in configs.items()}
 
 
 def object_models() -> dict[str, nn.Module]:

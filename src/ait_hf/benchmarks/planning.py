@@ -27,8 +27,8 @@ from ..inference.loading import load_config
 from ..model.configuration_ait import AiTConfig, AiTSwinv2Config
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
-from ..recipes.batch_sizes import shared_out
 from ..recipes.parsing import build, read_values
+from ..recipes.streams import shared_out
 from ..tasks.base import Kind
 from ..training.lora import add_adapters
 from ..training.solver import AnyRecipe, SolverRecipe

@@ -7,7 +7,6 @@ import json
 from argparse import Namespace
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
@@ -15,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from huggingface_hub.dataclasses import strict
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -24,7 +22,7 @@ from ..data.map_transforms import MapTrainTransform
 from ..data.object_transforms import CutMask, ObjectTrainTransform
 from ..data.pose_transforms import PoseTrainTransform
 from ..data.semantic_transforms import SemanticTrainTransform
-from ..recipes.parsing import build, joined
+from ..recipes.parsing import as_section, build, joined
 from ..recipes.streams import Source, training_batches
 from ..tasks.depth.data import DepthData
 from .inference_suites import images_for, shape_for
@@ -107,8 +105,7 @@ class Frames(Dataset):
         return {"image": Image.open(io.BytesIO(self.image.getvalue())).convert("RGB"), "depth": depth}
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class CameraFrames(Source):
     """Frames a third wider than high, as cameras make them; `height` in pixels."""
 
@@ -119,8 +116,7 @@ class CameraFrames(Source):
         return Frames(self.height, self.height * 4 // 3)
 
 
-@strict
-@dataclass(kw_only=True)
+@as_section
 class FramesData(DepthData):
     """Depth of [`CameraFrames`]."""
 
@@ -139,9 +135,8 @@ def loader(options: Namespace) -> Suite:
     accelerator = Accelerator(cpu=True)
     contestants: dict[str, Any] = {}
     for workers in (0, 1, 2):
-        batches = training_batches(
-            data.stream(), accelerator, num_batches=10**6, done=0, num_workers=workers, seed=options.seed
-        )
+        order = {"num_batches": 10**6, "done": 0, "num_workers": workers, "seed": options.seed}
+        batches = training_batches(data.stream(), accelerator, **order)
         number = PREFETCHED * workers + LOADER_BATCHES
         contestants[f"{workers} workers"] = lambda batches=batches, number=number: deque(islice(batches, number), 0)
     number = LOADER_BATCHES * options.batch_size
@@ -163,16 +158,14 @@ def task_samples(size: int) -> dict[str, Callable[[], Any]]:
         frame | _objects(height, width),
         frame | {"box": box, "keypoints": joints, "image_id": 0, "id": 0},
     )
+    labels = (values % 150).astype(np.uint8)
     one = objects | {"segmentation": objects["segmentation"][0], "box": objects["boxes"][0]}
     rows = {
         "depth": (DepthTrainTransform(size), {"depth": values.astype(np.float32) / 1000}),
         "object-detection": (ObjectTrainTransform(size, with_masks=False), objects),
         "instance-segmentation": (ObjectTrainTransform(size, with_masks=True), objects),
         "keypoint-detection": (PoseTrainTransform(256), person),
-        "semantic-segmentation": (
-            SemanticTrainTransform((size, size)),
-            {"label_map": (values % 150).astype(np.uint8)},
-        ),
+        "semantic-segmentation": (SemanticTrainTransform((size, size)), {"label_map": labels}),
         "normals": (MapTrainTransform("map", "unit_vector", 3, (size, size)), {"map": normals}),
     }
 

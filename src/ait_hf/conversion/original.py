@@ -87,10 +87,7 @@ def config_from_original(original: dict[str, Any]) -> AiTConfig:
         codebooks = [["mask", solver["num_embeddings"]], ["depth", solver["num_embeddings_depth"]]]
         used = solver["num_bins"] + 1 + solver["num_classes"] + 2 + sum(size for _, size in codebooks)
         config = AiTConfig(
-            backbone_config={
-                "model_type": "ait_swinv2",
-                **swinv2_config_from_original(original["backbone"], image_size=frame),
-            },
+            backbone_config={"model_type": "ait_swinv2", **swinv2_config_from_original(original["backbone"], frame)},
             tokenizers={
                 codebook: vq_tokenizer_config_from_original(heads[name]["vae_cfg"])
                 for name, codebook in CODEBOOK_OF_HEAD.items()
@@ -134,12 +131,8 @@ def _task_from_head(name: str, head: dict[str, Any]) -> dict[str, Any]:
         return task | depth | _codes(head, "silog")
     if head.get("coord_norm", "abs") != "abs":
         raise ValueError(f"coord_norm of the head {name!r} is {head['coord_norm']!r}; only 'abs' can be converted.")
-    task |= {
-        "output_type": "objects",
-        "slots": ["coordinate"] * 4 + ["class"],
-        "num_groups": head.get("num_query", DEFAULT_NUM_OBJECTS),
-        "image_size": [head["norm_val"]] * 2,
-    }
+    task |= {"output_type": "objects", "slots": ["coordinate"] * 4 + ["class"], "image_size": [head["norm_val"]] * 2}
+    task["num_groups"] = head.get("num_query", DEFAULT_NUM_OBJECTS)
     if name == "insseg":
         task["slots"] += ["mask"]
         task |= {"dense_loss_weight": float(head["mask_weight"]), **_codes(head, "dice_mse")}

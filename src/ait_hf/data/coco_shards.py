@@ -216,16 +216,9 @@ def _segmentation_text(value: Any, what: str) -> str:
     return value if isinstance(value, str) else json.dumps(value) if value else ""
 
 
-_JSON_TYPES = {
-    "image_id": whole_number,
-    "height": pixel_count,
-    "width": pixel_count,
-    "boxes": lambda value, what: finite_numbers(value, 4, what),
-    "class_labels": whole_number,
-    "iscrowd": flag,
-    "area": finite_number,
-    "segmentation": _segmentation_text,
-}
+_JSON_TYPES = {"image_id": whole_number, "height": pixel_count, "width": pixel_count, "class_labels": whole_number}
+_JSON_TYPES |= {"iscrowd": flag, "area": finite_number, "segmentation": _segmentation_text}
+_JSON_TYPES["boxes"] = lambda value, what: finite_numbers(value, 4, what)
 
 
 def _check_first_boxes(dataset: AnyTable, name: str | PathLike) -> None:

@@ -97,12 +97,10 @@ def check_box_format(
         return
     explained, share = (slice(None), 1 - ODD_SHARE) if detected else (odd, 0.5)
     reasons = {
-        "they were shares of the picture's sides (0 to 1)": ((boxes >= 0) & (boxes <= 1.001)).all(axis=1),
-        "they were corners (x1, y1, x2, y2)": ((corners >= -1) & (extent > corners) & (extent <= sizes + 1)).all(
-            axis=1
-        ),
+        "they were shares of the picture's sides (0 to 1)": (boxes >= 0) & (boxes <= 1.001),
+        "they were corners (x1, y1, x2, y2)": (corners >= -1) & (extent > corners) & (extent <= sizes + 1),
     }
-    reason = next((text for text, fits in reasons.items() if fits[explained].mean() >= share), None)
+    reason = next((text for text, fits in reasons.items() if fits.all(axis=1)[explained].mean() >= share), None)
     if reason is None and (detected or odd.sum() < _FEW):
         return
     raise ValueError(

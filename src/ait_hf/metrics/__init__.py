@@ -16,23 +16,7 @@ from .reconstruction import (
 from .semantic import SemanticMetric, class_counts
 
 
-__all__ = [
-    "COCO_VALUES",
-    "CocoMetric",
-    "DepthMetric",
-    "MapMetric",
-    "ReconstructionMetric",
-    "SemanticMetric",
-    "TokenDistanceMetric",
-    "class_counts",
-    "code_usage",
-    "depth_errors",
-    "depth_reconstruction_errors",
-    "map_errors",
-    "label_map_reconstruction_errors",
-    "mask_boundary",
-    "mask_reconstruction_errors",
-    "pose_errors",
-    "read_coco",
-    "token_embedding_distance",
-]
+__all__ = ["COCO_VALUES", "CocoMetric", "DepthMetric", "MapMetric", "ReconstructionMetric", "SemanticMetric"]
+__all__ += ["TokenDistanceMetric", "class_counts", "code_usage", "depth_errors", "depth_reconstruction_errors"]
+__all__ += ["map_errors", "label_map_reconstruction_errors", "mask_boundary", "mask_reconstruction_errors"]
+__all__ += ["pose_errors", "read_coco", "token_embedding_distance"]

@@ -19,25 +19,12 @@ from .sequences_ait import TaskGrammar
 
 
 # Settings of `generate()` that the library does not have, with their defaults.
-AIT_SETTINGS = {
-    "task": None,
-    "soft_solver": None,
-    "soft_detokenizer": True,
-    "soft_temperature": None,
-    "num_objects": None,
-    "stop_below_score": None,
-}
+AIT_SETTINGS = {"task": None, "soft_solver": None, "soft_detokenizer": True, "soft_temperature": None}
+AIT_SETTINGS |= {"num_objects": None, "stop_below_score": None}
 # What sampling does to scores, unlike other processors: a soft token is what the model holds likely, sampled or not.
-SAMPLING_WARPERS = (
-    library.EpsilonLogitsWarper,
-    library.EtaLogitsWarper,
-    library.MinPLogitsWarper,
-    library.TemperatureLogitsWarper,
-    library.TopHLogitsWarper,
-    library.TopKLogitsWarper,
-    library.TopPLogitsWarper,
-    library.TypicalLogitsWarper,
-)
+SAMPLING_WARPERS = (library.TopHLogitsWarper, library.TopKLogitsWarper, library.TopPLogitsWarper)
+SAMPLING_WARPERS += (library.MinPLogitsWarper, library.TypicalLogitsWarper, library.TemperatureLogitsWarper)
+SAMPLING_WARPERS += (library.EpsilonLogitsWarper, library.EtaLogitsWarper)
 
 
 class AiTGenerationConfig(GenerationConfig):
@@ -476,11 +463,8 @@ class _DecodingLoop:
             tokens = scores.argmax(-1, keepdim=True)
         if self.grammar.slot(self.position) == "class":
             # Of the classes, -inf for those that the task does not have, and, last, of noise (reference §6).
-            own, classes, noise = (
-                self.grammar.classes,
-                self.grammar.vocabulary.classes,
-                self.grammar.vocabulary.noise_id,
-            )
+            own, vocabulary = self.grammar.classes, self.grammar.vocabulary
+            classes, noise = vocabulary.classes, vocabulary.noise_id
             padding = (own.start - classes.start, classes.stop - own.stop)
             known = nn.functional.pad(logits[:, own.start : own.stop], padding, value=-torch.inf)
             self.class_logits.append(torch.cat([known, logits[:, noise : noise + 1]], dim=-1))

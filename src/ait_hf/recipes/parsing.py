@@ -232,7 +232,8 @@ def build(section_class: type[RecipeType], values: dict[str, Any], section: str 
         inner = {key: value for key, value in values.items() if key in theirs}
         values = {key: value for key, value in values.items() if key not in theirs} | {within: inner}
     check_keys(where, values, known)
-    values = {name: value for name, value in values.items() if value is not None or _takes_null(hints[name])}
+    takes_null = {name for name, hint in hints.items() if hint is Any or type(None) in typing.get_args(hint)}
+    values = {name: value for name, value in values.items() if value is not None or name in takes_null}
     required = (f.name for f in fields(section_class) if f.default is MISSING and f.default_factory is MISSING)
     if missing := [name for name in required if name not in values]:
         raise ValueError(f"Missing key {missing[0]!r} in {where}.")
@@ -344,10 +345,6 @@ def _by_literal(choices: Sequence[type], field_name: str) -> dict[str, type]:
         if typing.get_origin(hint) is typing.Literal:
             found |= dict.fromkeys(typing.get_args(hint), choice)
     return found
-
-
-def _takes_null(hint: Any) -> bool:
-    return hint is Any or type(None) in typing.get_args(hint)
 
 
 def _parse_yaml(text: str, name: str) -> Any:

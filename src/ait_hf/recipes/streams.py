@@ -14,6 +14,7 @@ many of these there are, and a resumed run reads, without decoding, past the row
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_
 from ..data.classes import DataClasses
 from ..data.pixels import height_and_width
 from ..data.tables import examples
-from .batch_sizes import shared_out
 from .faults import SampleError
 from .parsing import as_section, section_name
 from .unreadable import READING_ERRORS, Candidate, Drawn, Sample, UnreadableLog, first_readable, name_of, path_in
@@ -181,10 +181,6 @@ class Stream:
         """Account of the training samples that this process drew."""
         return UnreadableLog(self.data.name, self.data.max_unreadable_share)
 
-    def steps_before(self, step: int) -> int:
-        """In how many of the first `step` steps it takes part."""
-        return -(-step // self.every)
-
 
 @dataclass(eq=False)
 class SampleOrder(Sampler):
@@ -331,7 +327,8 @@ def mixed_batches(
     """
     options, batches = {"num_workers": num_workers, "seed": seed, "forwards_per_step": forwards_per_step}, {}
     for name, stream in streams.items():
-        stop, first = (stream.steps_before(step) * forwards_per_step for step in (num_steps, done))
+        # It takes part in every so-manieth step, from the first on.
+        stop, first = (-(-step // stream.every) * forwards_per_step for step in (num_steps, done))
         batches[name] = training_batches(stream, accelerator, num_batches=stop, done=first, **options)
     for step in range(done, num_steps):
         for _ in range(forwards_per_step):
@@ -434,3 +431,40 @@ def _seeded(make: Callable[[], Sample], seed: tuple[int, ...]) -> Sample:
 def _mixed(seed: tuple[int, ...]) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+
+
+def shared_out(
+    batch_sizes: Mapping[str, int], num_processes: int, forwards: int = 1, unit: str = "processes"
+) -> dict[str, int]:
+    """
+    Samples of each source in one forward of one process. `batch_size` in a recipe's data sections is the number of all samples
+    of a step, so that a recipe trains the same whatever it is launched on.
+
+    Args:
+        batch_sizes: Samples of a whole step by the name of their source.
+        forwards (`int`): Of each process in a step.
+        unit (`str`): What the message calls processes.
+
+    Raises:
+        ValueError: They cannot be shared out evenly; the message has batch sizes and numbers of processes that can.
+    """
+    parts = num_processes * forwards
+    unfit = {name: size for name, size in batch_sizes.items() if size % parts}
+    if not unfit:
+        return {name: size // parts for name, size in batch_sizes.items()}
+    listed = " and the ".join(f"{size} samples of {name!r}" for name, size in unfit.items())
+    fitting = {name: [size // parts * parts, (size // parts + 1) * parts] for name, size in unfit.items()}
+    sizes = "; ".join(f"{_either(filter(None, beside))} of {name!r}" for name, beside in fitting.items())
+    common = math.gcd(*batch_sizes.values())
+    counts = [count for count in range(1, common // forwards + 1) if common % (count * forwards) == 0]
+    raise ValueError(
+        f"The {listed} cannot be shared out over {num_processes} {unit}"
+        + (f" with {forwards} forwards (train.gradient_accumulation_steps) each" if forwards > 1 else "")
+        + f". A batch_size that can: {sizes}."
+        + (f" Numbers of {unit} that fit as it is: {_either(counts)}." if counts else "")
+    )
+
+
+def _either(numbers: Iterable[int]) -> str:
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -120,7 +120,11 @@ class AiTTokenProcessor(BaseImageProcessor):
         else:
             if boxes is not None:
                 raise ValueError(f"The convention {self.convention} is of maps, which have no boxes.")
-            data = self._prepare_maps(samples, image_sizes)
+            if image_sizes is not None and len(image_sizes) != len(samples):
+                raise ValueError(f"One image size per map is needed: got {len(image_sizes)} for {len(samples)} maps.")
+            sizes = [None] * len(samples) if image_sizes is None else [(int(h), int(w)) for h, w in image_sizes]
+            squares = [self._prepare_map(*pair, f"Map {n + 1}") for n, pair in enumerate(zip(samples, sizes))]
+            data = {"pixel_values": torch.tensor(np.stack(squares))[:, None]}
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     def _prepare_masks(self, samples: list[np.ndarray], boxes: Any | None) -> dict[str, torch.Tensor]:
@@ -140,13 +144,6 @@ class AiTTokenProcessor(BaseImageProcessor):
         pixels, locations = np.stack(crops)[:, None], location_numbers(boxes)
         named = {"pixel_values": pixels, "boxes": boxes, "locations": locations}
         return {name: torch.tensor(values) for name, values in named.items()}
-
-    def _prepare_maps(self, samples: list[np.ndarray], image_sizes: Sequence | None) -> dict[str, torch.Tensor]:
-        if image_sizes is not None and len(image_sizes) != len(samples):
-            raise ValueError(f"One image size per map is needed: got {len(image_sizes)} for {len(samples)} maps.")
-        sizes = [None] * len(samples) if image_sizes is None else [(int(h), int(w)) for h, w in image_sizes]
-        squares = [self._prepare_map(*pair, f"Map {n + 1}") for n, pair in enumerate(zip(samples, sizes))]
-        return {"pixel_values": torch.tensor(np.stack(squares))[:, None]}
 
     def _prepare_map(self, values: np.ndarray, size: tuple[int, int] | None, name: str) -> np.ndarray:
         convention = get_convention(self.convention)

@@ -85,7 +85,11 @@ def soft_decode(
         raise ValueError(f"Scores have shape (batch, steps, vocabulary), got {tuple(scores.shape)}.")
     code_scores = _code_columns(scores, token_format, vocabulary)
     if beam_indices is not None:
-        code_scores = _of_beams(code_scores, sequences, beam_indices)
+        # Of the scores of all beams those of the chosen sequences; the search may have gone on beyond these.
+        if sequences is None or sequences.shape[1] > min(code_scores.shape[1], beam_indices.shape[1]):
+            raise ValueError("Give the sequences that the beam indices are of, without the prompt.")
+        steps = torch.arange(sequences.shape[1], device=code_scores.device)
+        code_scores = code_scores[beam_indices[:, : len(steps)].clamp_min(0), steps]
     if sequences is None:
         if code_scores.shape[1] != token_format.num_tokens:
             raise ValueError(
@@ -118,16 +122,6 @@ def _code_columns(scores: torch.Tensor, token_format: TokenFormat, vocabulary: T
             f"The codes reach up to id {max(vocabulary.codes)}, but the scores are of {num_columns} tokens."
         )
     return scores[..., list(vocabulary.codes)]
-
-
-def _of_beams(
-    code_scores: torch.Tensor, sequences: torch.LongTensor | None, beam_indices: torch.LongTensor
-) -> torch.Tensor:
-    """Of the scores of all beams those of the sequences that were chosen; the search may have gone on beyond these."""
-    if sequences is None or sequences.shape[1] > min(code_scores.shape[1], beam_indices.shape[1]):
-        raise ValueError("Give the sequences that the beam indices are of, without the prompt.")
-    steps = torch.arange(sequences.shape[1], device=code_scores.device)
-    return code_scores[beam_indices[:, : len(steps)].clamp_min(0), steps]
 
 
 def _blocks(

@@ -75,22 +75,18 @@ def parse_text(
     raws = list(_raw_blocks(text, token_format))
     if strict and not raws:
         raise ValueError(f"The text has no block of {token_format.code} tokens: {_shorten(text)!r}.")
-    blocks = []
+    blocks, separator = [], token_format.block_separator.strip()
     for number, raw in enumerate(raws):
         following = raws[number + 1][0].match.start() if number + 1 < len(raws) else len(text)
         block = _read(raw, token_format, fill)
-        if token_format.labels:
-            block.label = _label(text[block.span[1] : following], token_format)
+        if token_format.labels:  # what follows on further lines is prose
+            label = text[block.span[1] : following]
+            label = (label.split(separator)[0] if separator else label).strip()
+            block.label = label.split("\n")[0].strip() or None
         if strict and (fault := block.damage or next(iter(block.repairs), None)):
             raise ValueError(f"Block {number + 1} of the text: {fault} ({_shorten(text[slice(*block.span)])!r}).")
         blocks.append(block)
     return blocks
-
-
-def _label(text: str, token_format: TokenFormat) -> str | None:
-    separator = token_format.block_separator.strip()
-    label = (text.split(separator)[0] if separator else text).strip()
-    return label.split("\n")[0].strip() or None  # what follows on further lines is prose
 
 
 def _shorten(text: str) -> str:

@@ -12,6 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,13 @@ def save_checkpoint(
     folder = checkpoints / f"step-{step:08d}"
     temporary = folder.with_name(f".{folder.name}.tmp")
     what, intact = f"Checkpoint {folder}", name_last_good(before)
-
-    def seal() -> None:
-        _write_manifest(temporary, step, accelerator)
-        replace_folder(temporary, folder)
-
     if accelerator.is_main_process:
         shutil.rmtree(temporary, ignore_errors=True)
     accelerator.wait_for_everyone()
     try:
-        save = lambda: accelerator.save_state(str(temporary))  # noqa: E731
+        save = partial(accelerator.save_state, str(temporary))
         write_together(accelerator, what, save, everywhere=True, intact=intact)
-        write_together(accelerator, what, seal, intact=intact)
+        write_together(accelerator, what, partial(_seal, temporary, folder, step, accelerator), intact=intact)
     except WriteError:
         if accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -214,13 +210,14 @@ def _kind(accelerator: Accelerator) -> str:
     return names.get(accelerator.distributed_type, "whole weights")
 
 
-def _write_manifest(folder: Path, step: int, accelerator: Accelerator) -> None:
+def _seal(temporary: Path, folder: Path, step: int, accelerator: Accelerator) -> None:
     """Last of all: a folder with a manifest that agrees is a whole checkpoint."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    paths = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
     about = [{"size": path.stat().st_size, "sha256": _digest(path)} for path in paths]
-    files = dict(zip((path.relative_to(folder).as_posix() for path in paths), about))
+    files = dict(zip((path.relative_to(temporary).as_posix() for path in paths), about))
     manifest = {"step": step, "num_processes": accelerator.num_processes, "kind": _kind(accelerator), "files": files}
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+    write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
+    replace_folder(temporary, folder)
 
 
 def _digest(path: Path) -> str:

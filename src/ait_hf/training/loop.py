@@ -29,15 +29,12 @@ from tqdm.auto import tqdm
 from ..data.writing import write_folder, write_into_folder, write_text
 from ..drawing.picture_files import save_image
 from ..hub.push import prepare_repository, push_folder
-from ..recipes.batch_sizes import shared_out
 from ..recipes.parsing import build, dump_recipe, flatten, read_values, to_values
-from ..recipes.streams import Batch, EvaluationRecipe, Stream, evaluation_batches, mixed_batches
+from ..recipes.streams import Batch, EvaluationRecipe, Stream, evaluation_batches, mixed_batches, shared_out
 from . import processes
 from .checkpoints import check_batch_sizes, checkpoint_to_resume, name_last_good, save_checkpoint, write_together
-from .guard import StepGuard, poison
-from .monitoring import SKIPPED, Meter, Runaway, find_runaway
-from .optimizer import build_optimizer
-from .schedules import build_schedule
+from .monitoring import SKIPPED, Meter, Runaway, StepGuard, find_runaway, poison
+from .optimizer import build_optimizer, build_schedule
 from .settings import Recipe
 
 

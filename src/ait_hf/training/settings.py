@@ -13,8 +13,7 @@ from ait_hf_cli.arguments import SEEDS
 from ..hub.push import HubRecipe
 from ..recipes.parsing import as_section
 from ..recipes.streams import EvaluationRecipe
-from .optimizer import OptimizerRecipe
-from .schedules import ConstantSchedule, Schedule
+from .optimizer import ConstantSchedule, OptimizerRecipe, Schedule
 
 
 RECIPE_VERSION = 2  # since batch_size is that of a whole step

@@ -27,8 +27,7 @@ from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.objectives_ait import Tokenizer
 from ..recipes.parsing import check_keys, speaking_of
 from ..tasks.base import RELEASED_CODEBOOKS, Kind, class_table, classes_of_model, name_by_order, tokenizer_arguments
-from .adaptation import adapt_solver
-from .code_embeddings import start_from_codebooks
+from .adaptation import adapt_solver, start_from_codebooks
 from .lora import LoRARecipe, add_adapters
 
 

@@ -213,13 +213,8 @@ def render(
     levels += SENSOR_NOISE * rng.standard_normal(levels.shape, dtype=np.float32)
     image = np.clip(levels, 0, 255).astype(np.uint8)
     ids, class_ids = _visible_objects(scene, seen)
-    picture = {
-        "image": image,
-        "depth_complete": depth,
-        "object_ids": ids[seen],
-        "class_ids": class_ids,
-        "label_map": np.take(np.array([item.label for item in scene.objects], dtype=np.uint8), seen),
-    }
+    picture = {"image": image, "depth_complete": depth, "object_ids": ids[seen], "class_ids": class_ids}
+    picture["label_map"] = np.take(np.array([item.label for item in scene.objects], dtype=np.uint8), seen)
     if sensor:
         holes = sensor_holes(depth, image, facing, scene.camera.focal_length(size), rng)
         picture["depth"] = np.where(holes, np.float32(0), depth)
@@ -278,9 +273,7 @@ def _light(scene: Scene, pixels: list[slice], points: np.ndarray, normals: np.nd
     squared_distance = dot(to_light, to_light)
     lambert = np.maximum(dot(normals, to_light) / np.sqrt(squared_distance), 0)
     falloff = 1 / (1 + squared_distance / LIGHT_HALF_DISTANCE**2)
-    shadow = np.ones_like(
-        squared_distance
-    )  # the part of the lamp that is seen past other objects, taken as soft balls
+    shadow = np.ones_like(squared_distance)  # how much of the lamp is seen past other objects, taken as soft balls
     for item, own in zip(scene.objects, _figure_slices(scene, pixels), strict=True):
         if item.shape.bounding_sphere is None:
             continue
