@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, set_seed
 
 from ait_hf import VQTokenizer
-from ait_hf.commands import demo_tokens, demo_tokens_model
-from ait_hf.commands.demo_tokens_model import (
+from ait_hf.commands import demo_tokens
+from ait_hf.commands.demo_tokens import (
     SIZE,
     DepthCodec,
     MaskCodec,
@@ -101,7 +101,7 @@ def test_scores_are_those_of_the_definition():
 def test_a_short_run_leaves_what_it_says(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo_tokens, "NUM_TEST_ROOMS", 2)
     monkeypatch.setattr(demo_tokens, "NUM_ROOMS_FOR_THE_MEAN", 2)
-    monkeypatch.setattr(demo_tokens_model, "ROOMS_PER_STEP", 2)
+    monkeypatch.setattr(demo_tokens, "ROOMS_PER_STEP", 2)
     main(["demo", "tokens", "--steps", "1", "--tokenizer-steps", "1", "--output", str(tmp_path)])
     printed, report = capsys.readouterr().out, json.loads((tmp_path / "metrics.json").read_text())
     ways = [f"{rule}, {mode}" for rule in ("unconstrained", "constrained") for mode in ("hard", "soft")]
@@ -113,7 +113,7 @@ def test_a_short_run_leaves_what_it_says(tmp_path, monkeypatch, capsys):
 
 
 def test_the_same_seed_learns_the_same(codecs, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_tokens_model, "ROOMS_PER_STEP", 2)
+    monkeypatch.setattr(demo_tokens, "ROOMS_PER_STEP", 2)
     trained = []
     for _ in range(2):
         set_seed(4)

@@ -26,8 +26,7 @@ from training_runs import (
     without_measurements,
 )
 
-from ait_hf.training.deepspeed import DeepSpeedAccelerator
-from ait_hf.training.processes import is_sharded
+from ait_hf.training.processes import DeepSpeedAccelerator, is_sharded
 from ait_hf.training.solver import SolverTraining, train_solver
 
 

@@ -76,11 +76,8 @@ def objects(options: Namespace) -> Suite:
     size = options.size or (640 if options.full else 192)
     number = options.objects or (100 if options.full else 5)
     generate, step_by_step = _solvers(options, OBJECTS, size, num_objects=number)
-    contestants = {
-        "step by step": partial(step_by_step, False),
-        "parallel": partial(generate, True),
-        "autoregressive": partial(generate, False),
-    }
+    contestants = {"step by step": partial(step_by_step, False), "parallel": partial(generate, True)}
+    contestants["autoregressive"] = partial(generate, False)
     settings = {"size": size, "objects": number, "tokens": 21 * number}
     return Suite(contestants, settings, images=options.batch_size)
 
@@ -148,12 +145,9 @@ def tokens(options: Namespace) -> Suite:
         ids = torch.stack([parse_text(text, depth.token_format)[0].ids for text in map_texts])
         return processors[1].post_process_maps(depth_tokenizer.detokenize(ids=ids.to(options.device)), sizes)
 
-    contestants = {
-        "masks to text": encode_masks,
-        "text to masks": lambda: decode_answers(mask_texts, sizes, mask_tokenizer),
-        "maps to text": encode_maps,
-        "text to maps": decode_maps,
-    }
+    decode_masks = partial(decode_answers, mask_texts, sizes, mask_tokenizer)
+    contestants = {"masks to text": encode_masks, "text to masks": decode_masks}
+    contestants |= {"maps to text": encode_maps, "text to maps": decode_maps}
     return Suite(contestants, {"size": size}, images=options.batch_size)
 
 

@@ -29,11 +29,7 @@ CELL = 32  # pixels per code of a map
 
 # The published backbones by the first letter of their size, and something small of the same make.
 SWINV2 = {
-    size: {
-        "embed_dim": width,
-        "depths": [2, 2, depth, 2],
-        "num_heads": [width // 32 * times for times in (1, 2, 4, 8)],
-    }
+    size: {"embed_dim": width, "depths": [2, 2, depth, 2], "num_heads": [width // 32 * n for n in (1, 2, 4, 8)]}
     for size, width, depth in (("t", 96, 6), ("s", 96, 18), ("b", 128, 18), ("l", 192, 18))
 }
 SMALL = {"embed_dim": 32, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}

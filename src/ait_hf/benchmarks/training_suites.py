@@ -61,11 +61,8 @@ def train_step(options: Namespace) -> Suite:
     """A whole step of AiT-P on depth maps, see [`TrainingStep`]; the baseline has transformers' backbone."""
     size = options.size or (480 if options.full else 192)
     make = partial(task_model, ["depth"], size, shape_for(options), parallel=True)
-    models = {
-        "transformers' backbone, eager attention": make(stock=True),
-        "ait_hf": make(),
-        "ait_hf, activation checkpointing": make(),
-    }
+    models = {"transformers' backbone, eager attention": make(stock=True), "ait_hf": make()}
+    models["ait_hf, activation checkpointing"] = make()
     models["ait_hf, activation checkpointing"].activation_checkpointing_enable()
     steps = {
         name: TrainingStep(model.train().to(options.device), "depth", options.batch_size, options.dtype)

@@ -94,11 +94,8 @@ def convert_vq_tokenizer_state_dict(
 
 def _original_names(num_stages: int, num_res_blocks: int) -> dict[str, str]:
     """Original key -> our key. The original counts convolutions, activations and blocks in one `nn.Sequential`."""
-    modules = {
-        f"encoder.{2 * num_stages + num_res_blocks}": "encoder.conv_out",
-        "decoder.0": "decoder.conv_in",
-        f"decoder.{2 + num_res_blocks + 2 * num_stages}": "decoder.conv_out",
-    }
+    modules = {f"encoder.{2 * num_stages + num_res_blocks}": "encoder.conv_out", "decoder.0": "decoder.conv_in"}
+    modules[f"decoder.{2 + num_res_blocks + 2 * num_stages}"] = "decoder.conv_out"
     for i in range(num_stages):
         modules[f"encoder.{2 * i}"] = f"encoder.down.{i}"
         modules[f"decoder.{2 + num_res_blocks + 2 * i}"] = f"decoder.up.{i}"
@@ -107,8 +104,5 @@ def _original_names(num_stages: int, num_res_blocks: int) -> dict[str, str]:
             modules[f"encoder.{2 * num_stages + i}.net.{2 * j}"] = f"encoder.res_blocks.{i}.conv{j + 1}"
             modules[f"decoder.{2 + i}.net.{2 * j}"] = f"decoder.res_blocks.{i}.conv{j + 1}"
     names = {f"{old}.{leaf}": f"{new}.{leaf}" for old, new in modules.items() for leaf in ("weight", "bias")}
-    return names | {
-        CODES: "quantizer.embedding.weight",
-        "_vq_vae._ema_cluster_size": "quantizer.ema_cluster_size",
-        "_vq_vae._ema_w": "quantizer.ema_sums",
-    }
+    names |= {CODES: "quantizer.embedding.weight", "_vq_vae._ema_w": "quantizer.ema_sums"}
+    return names | {"_vq_vae._ema_cluster_size": "quantizer.ema_cluster_size"}

@@ -32,12 +32,8 @@ COCO_VALUES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100"
 KEYPOINT_VALUES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 COCO_KINDS = ("bbox", "segm", "boundary", "keypoints")
 # What COCOeval reads of an annotation beside its image, category and area.
-_COMPARED = {
-    "bbox": ("bbox",),
-    "segm": ("segmentation",),
-    "boundary": ("segmentation",),
-    "keypoints": ("keypoints", "num_keypoints", "bbox"),
-}
+_COMPARED = {"bbox": ("bbox",), "segm": ("segmentation",), "boundary": ("segmentation",)}
+_COMPARED["keypoints"] = ("keypoints", "num_keypoints", "bbox")
 
 BOUNDARY_RATIO = 0.02  # width of the boundary, of the image's diagonal
 

@@ -20,12 +20,8 @@ _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 _BY_WAY_OF = {"La": "LA", "P": "RGBA"}  # Pillow has no other way; it warns where a palette's alpha is dropped at once
 _PNG_SIGNATURE = 8  # bytes
 # Chunks of a PNG that can say how it is to be turned, and how they begin.
-_PNG_ORIENTATION = {
-    b"eXIf": b"",
-    b"iTXt": b"XML:com.adobe.xmp\0",
-    b"tEXt": b"Raw profile type exif\0",
-    b"zTXt": b"Raw profile type exif\0",
-}
+_PNG_ORIENTATION = {b"eXIf": b"", b"iTXt": b"XML:com.adobe.xmp\0"}
+_PNG_ORIENTATION |= dict.fromkeys((b"tEXt", b"zTXt"), b"Raw profile type exif\0")
 
 
 class BrokenImageError(ValueError):

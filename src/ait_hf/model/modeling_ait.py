@@ -85,9 +85,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         self.grammars = {name: TaskGrammar.from_config(config, name) for name in config.tasks}
         objectives = {objective.output_type: objective for objective in OBJECTIVES}
         self.objectives = {name: objectives[g.task.output_type](g) for name, g in self.grammars.items()}
-        self.tokenizers = nn.ModuleDict(
-            {name: _build_tokenizer(**arguments) for name, arguments in config.tokenizers.items()}
-        )
+        tokenizers = {name: _build_tokenizer(**arguments) for name, arguments in config.tokenizers.items()}
+        self.tokenizers = nn.ModuleDict(tokenizers)
         self.post_init()
 
     def train(self, mode: bool = True) -> "AiTForDenseTokenGeneration":

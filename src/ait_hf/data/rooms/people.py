@@ -301,13 +301,9 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 def _dress(rng: random.Random) -> list[tuple[Material, list[int]]]:
     """`clothes` of a figure; sleeves and legs may be short and show the skin."""
     share, (pale, dark) = rng.random(), SKIN_COLORS
-    materials = {
-        "skin": _plain(tuple(share * a + (1 - share) * b for a, b in zip(pale, dark, strict=True))),
-        "hair": _plain(rng.choice(HAIR_COLORS)),
-        "shirt": _cloth(rng),
-        "trousers": _cloth(rng),
-        "shoes": _plain((rng.uniform(0.01, 0.5),) * 3),
-    }
+    skin = _plain(tuple(share * a + (1 - share) * b for a, b in zip(pale, dark, strict=True)))
+    materials = {"skin": skin, "hair": _plain(rng.choice(HAIR_COLORS)), "shirt": _cloth(rng), "trousers": _cloth(rng)}
+    materials["shoes"] = _plain((rng.uniform(0.01, 0.5),) * 3)
     sleeves = "shirt" if rng.random() < LONG_SLEEVES_SHARE else "skin"
     legs = "trousers" if rng.random() < LONG_TROUSERS_SHARE else "skin"
     worn = [{"sleeves": sleeves, "legs": legs}.get(garment, garment) for garment in WORN]
