@@ -171,7 +171,16 @@ def _config(recipe: SolverRecipe, folder: Path) -> AiTConfig:
     else:
         backbone = named_backbone(options, size)[0]
     for task in recipe.tasks.values():
-        _name_classes(task, options.config.get("num_classes"))
+        try:
+            task.data.class_names()
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+        ):  # the files that name them are not there: classes without names
+            count = options.config.get("num_classes", KNOWN_CLASSES.get(task.data.name))
+            if count is None:
+                raise
+            task.data.class_names = lambda count=count: [f"class {number}" for number in range(count)]
     return solver_config(recipe.tasks, options, size, tokenizers, backbone)
 
 
@@ -195,17 +204,6 @@ def _recipe_of(path: str, folder: Path, kind: type[AnyRecipe]) -> Any:
     raise ValueError(
         f"There is neither a folder {path} nor a recipe in {folder}, or of the package, whose output_dir it is."
     )
-
-
-def _name_classes(task: Kind, num_classes: int | None) -> None:
-    """Where the files that name the classes of a task are not there, it has `num_classes` without names."""
-    try:
-        task.data.class_names()
-    except (FileNotFoundError, NotADirectoryError):
-        count = KNOWN_CLASSES.get(task.data.name) if num_classes is None else num_classes
-        if count is None:
-            raise
-        task.data.class_names = lambda: [f"class {number}" for number in range(count)]
 
 
 def count_step(model: nn.Module, loss: Callable[[], torch.Tensor], precision: str, lowered: nn.Module) -> StepCost:

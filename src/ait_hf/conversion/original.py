@@ -243,12 +243,8 @@ def convert_original_checkpoint(
 
 def _image_processor(task: AiTTaskConfig) -> AiTImageProcessor:
     """Depth models see images in 0..1, object models ImageNet-normalised ones at the top left of a frame."""
-    height, width = task.image_size
+    size = dict(zip(("height", "width"), task.image_size))
     if task.output_type == "depth":
-        return AiTImageProcessor(size={"height": height, "width": width}, do_normalize=False)
-    return AiTImageProcessor(
-        size={"max_height": height, "max_width": width},
-        do_normalize=True,
-        do_pad=True,
-        pad_size={"height": height, "width": width},
-    )
+        return AiTImageProcessor(size=size, do_normalize=False)
+    within = {f"max_{name}": side for name, side in size.items()}
+    return AiTImageProcessor(size=within, do_normalize=True, do_pad=True, pad_size=size)

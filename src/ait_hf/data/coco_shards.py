@@ -116,11 +116,8 @@ def load_keypoint_shards(
     if streaming:
         undecoded = dataset.cast_column("image", datasets.Image(decode=False)) if with_images else dataset
         return spread_rows(undecoded, lambda row: [row] if _is_usable_person(row) else [], dataset.features)
-    people = dataset.filter(
-        lambda *values: _is_usable_person(dict(zip(_OF_PEOPLE, values))),
-        input_columns=_OF_PEOPLE,
-        desc="Looking at people",
-    )
+    is_usable = lambda *values: _is_usable_person(dict(zip(_OF_PEOPLE, values)))  # noqa: E731
+    people = dataset.filter(is_usable, input_columns=_OF_PEOPLE, desc="Looking at people")
     if len(people) < len(dataset):
         warn_once(
             f"{path_or_repo} ({split}): left out {len(dataset) - len(people)} people that nothing can be learnt from."

@@ -120,11 +120,9 @@ def read_results(folder: Path, history: list[dict], data: Mapping[str, str], spl
             found.append((measured["task"], name, measured["split"], mode, values))
     results = []
     for *about, values in found:
+        measured = ((name, value) for name, value in values.items() if name not in _COUNTS)
         # -1 is COCO's value where there is nothing to measure, such as no large object.
-        is_result = {
-            name: name not in _COUNTS and math.isfinite(value) and value != -1 for name, value in values.items()
-        }
-        finite = {name: value for name, value in values.items() if is_result[name]}
+        finite = {name: value for name, value in measured if math.isfinite(value) and value != -1}
         results.append(Result(*about, values.get("num_images"), finite))
     return results
 

@@ -11,13 +11,10 @@ from ..model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegme
 
 
 _HEADS = ("DepthEstimation", "InstanceSegmentation", "ObjectDetection", "PoseEstimation", "SemanticSegmentation")
-MODEL_AUTO_MAP = {
-    "AutoConfig": "configuration_ait.AiTConfig",
-    "AutoModel": "modeling_ait.AiTForDenseTokenGeneration",
-    **{f"AutoModelFor{head}": f"modeling_ait.AiTFor{head}" for head in _HEADS},
-    "AutoModelForImageSegmentation": "modeling_ait.AiTForInstanceSegmentation",
-    "AutoModelForUniversalSegmentation": "modeling_ait.AiTForInstanceSegmentation",
-}
+_SEGMENTERS = ("AutoModelForImageSegmentation", "AutoModelForUniversalSegmentation")
+MODEL_AUTO_MAP = {"AutoConfig": "configuration_ait.AiTConfig", "AutoModel": "modeling_ait.AiTForDenseTokenGeneration"}
+MODEL_AUTO_MAP |= {f"AutoModelFor{head}": f"modeling_ait.AiTFor{head}" for head in _HEADS}
+MODEL_AUTO_MAP |= dict.fromkeys(_SEGMENTERS, "modeling_ait.AiTForInstanceSegmentation")
 
 
 def save_with_remote_code(

@@ -164,7 +164,12 @@ class _Encoder:
             pixels = torch.cat([inputs.pixel_values for _, _, inputs in prepared])
             ids = self.vq_tokenizer.tokenize(pixels.to(self.vq_tokenizer.device)).cpu()
             for codes, (sample, entry, inputs) in zip(ids, prepared):
-                entry["records"].append(self._record(codes, sample, inputs))
+                label, locations, default = sample.get("label"), None, "depth"
+                if "locations" in inputs:
+                    locations, default = inputs.locations, f"{TASKS[0]} {label}" if label else TASKS[0]
+                suffix = self.token_format.to_text(codes, locations, None if label is None else [label])
+                prefix = sample.get("prefix") or self.prompt or default
+                entry["records"].append({"image": sample["image"], "prefix": prefix, "suffix": suffix})
         return entries
 
     def _prepare(self, sample: Sample) -> BatchFeature:
@@ -177,13 +182,6 @@ class _Encoder:
         inputs = self.processor(pixels, boxes=sample.get("box"))
         _check_locations(inputs.locations[0])
         return inputs
-
-    def _record(self, codes: torch.LongTensor, sample: Sample, inputs: BatchFeature) -> dict[str, str]:
-        label, locations, default = sample.get("label"), None, "depth"
-        if "locations" in inputs:
-            locations, default = inputs.locations, f"{TASKS[0]} {label}" if label else TASKS[0]
-        suffix = self.token_format.to_text(codes, locations, None if label is None else [label])
-        return {"image": sample["image"], "prefix": sample.get("prefix") or self.prompt or default, "suffix": suffix}
 
     def _encode_coco(self, sample: Sample, entry: Sample) -> None:
         size, found = (sample["height"], sample["width"]), []

@@ -142,7 +142,10 @@ class StepGuard:
         self.optimizer = optimizer.optimizer
         # A scaler and DeepSpeed tell the optimiser by themselves.
         self.tells = accelerator.scaler is None and accelerator.distributed_type != DistributedType.DEEPSPEED
-        self.state = list(_changed_by_forward(model))
+        # Running statistics and codebooks. What is frozen is in evaluation mode and does not change.
+        changing = [module for module in model.modules() if module.training]
+        self.state = [module.embedding.weight for module in changing if isinstance(module, EMACodebook)]
+        self.state += [b for module in changing for b in module.buffers(recurse=False) if b.is_floating_point()]
         self.before = [tensor.clone() for tensor in self.state]
 
     @torch.no_grad()
@@ -169,12 +172,3 @@ def poison(loss: torch.Tensor) -> torch.Tensor:
     all learn of it without a further message. (A loss can be infinite while its gradients are finite.)
     """
     return loss * torch.where(torch.isfinite(loss.detach()), 1.0, torch.nan)
-
-
-def _changed_by_forward(model: nn.Module):
-    """Running statistics and codebooks. What is frozen is in evaluation mode and does not change."""
-    for module in model.modules():
-        if module.training:
-            yield from (buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point())
-            if isinstance(module, EMACodebook):
-                yield module.embedding.weight

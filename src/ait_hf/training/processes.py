@@ -114,10 +114,9 @@ def uncompiled() -> AbstractContextManager:
 
 def is_sharded(model: nn.Module, accelerator: Accelerator) -> bool:
     """Whether processes hold parts of the weights (FSDP2); `ValueError` for what training does not do."""
-    of_fsdp = accelerator.distributed_type == utils.DistributedType.FSDP
-    if isinstance(model, TokenizerBase) and (
-        of_fsdp or accelerator.distributed_type == utils.DistributedType.DEEPSPEED
-    ):
+    kinds, kind = utils.DistributedType, accelerator.distributed_type
+    of_fsdp = kind == kinds.FSDP
+    if isinstance(model, TokenizerBase) and kind in (kinds.FSDP, kinds.DEEPSPEED):
         raise ValueError(
             "Tokenizers are small, and their codebooks are not sharded: train them without FSDP or DeepSpeed."
         )

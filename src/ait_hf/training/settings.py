@@ -70,10 +70,9 @@ class TrainRecipe:
 
     def validate_ranges(self):
         counts = ("max_steps", "gradient_accumulation_steps", "log_every", "keep_checkpoints")
-        rules = {name: (lambda value: value >= 1, "at least 1") for name in counts}
-        rules |= {
-            name: (lambda value: value >= 1, "at least 1, or null for never") for name in ("eval_every", "save_every")
-        }
+        rules = dict.fromkeys(counts, (lambda value: value >= 1, "at least 1"))
+        never = lambda value: value >= 1, "at least 1, or null for never"
+        rules |= {"eval_every": never, "save_every": never}
         rules["max_skipped_steps"] = lambda value: value >= 0, "at least 0"
         rules["max_loss_growth"] = lambda value: value > 1, "above 1, or null for no limit"
         rules["ema_decay"] = lambda value: 0 < value < 1, "above 0 and below 1, or null for none"
