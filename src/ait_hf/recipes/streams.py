@@ -352,7 +352,7 @@ def training_batches(
         num_batches (`int`): Batches of one process in the whole training, `done` of which are behind it.
         num_workers (`int`): Data worker processes beside this one; 0 for none.
         forwards_per_step (`int`): How many of these batches make up, over all processes, the stream's `batch_size`;
-            errors as of [`~ait_hf.recipes.batch_sizes.shared_out`].
+            errors as of [`shared_out`].
     """
     total = {stream.data.name: stream.data.batch_size}
     (batch_size,) = shared_out(total, accelerator.num_processes, forwards_per_step).values()

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, utils
+from accelerate.utils import DistributedType
 from diffusers.training_utils import EMAModel
 from torch import distributed, nn
 from torch.distributed import checkpoint as sharded_checkpoint
@@ -114,9 +115,9 @@ def uncompiled() -> AbstractContextManager:
 
 def is_sharded(model: nn.Module, accelerator: Accelerator) -> bool:
     """Whether processes hold parts of the weights (FSDP2); `ValueError` for what training does not do."""
-    kinds, kind = utils.DistributedType, accelerator.distributed_type
-    of_fsdp = kind == kinds.FSDP
-    if isinstance(model, TokenizerBase) and kind in (kinds.FSDP, kinds.DEEPSPEED):
+    kind = accelerator.distributed_type
+    of_fsdp = kind == DistributedType.FSDP
+    if isinstance(model, TokenizerBase) and kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise ValueError(
             "Tokenizers are small, and their codebooks are not sharded: train them without FSDP or DeepSpeed."
         )
@@ -195,10 +196,18 @@ class DeepSpeedAccelerator(Accelerator):
 
     def __init__(self, *, max_grad_norm: float | None, **arguments: Any):
         super().__init__(**arguments)
-        if (
-            self.distributed_type != utils.DistributedType.DEEPSPEED
-            or self.num_processes != distributed.get_world_size()
-        ):
+        self._check()
+        self.is_lowered = self.mixed_precision == "bf16"
+        self.deepspeed_plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": 1,  # only counted with
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "gradient_clipping": max_grad_norm or 0.0,
+            "bf16": {"enabled": False},
+            "torch_autocast": {"enabled": self.is_lowered, "dtype": "bfloat16", "lower_precision_safe_modules": []},
+        }
+
+    def _check(self) -> None:
+        if self.distributed_type != DistributedType.DEEPSPEED or self.num_processes != distributed.get_world_size():
             raise ValueError("Accelerate runs DeepSpeed on GPUs only, and there is none: launch without DeepSpeed.")
         plugin = self.deepspeed_plugin
         if plugin.zero_stage not in (1, 2):
@@ -212,14 +221,6 @@ class DeepSpeedAccelerator(Accelerator):
             raise ValueError(f"Under DeepSpeed, mixed_precision must be bf16 or no, not {self.mixed_precision}.")
         if self.state.dynamo_plugin.backend != utils.DynamoBackend.NO:
             raise ValueError("Under DeepSpeed, models are not compiled: leave train.compile and dynamo_backend out.")
-        self.is_lowered = self.mixed_precision == "bf16"
-        self.deepspeed_plugin.deepspeed_config |= {
-            "train_micro_batch_size_per_gpu": 1,  # only counted with
-            "gradient_accumulation_steps": self.gradient_accumulation_steps,
-            "gradient_clipping": max_grad_norm or 0.0,
-            "bf16": {"enabled": False},
-            "torch_autocast": {"enabled": self.is_lowered, "dtype": "bfloat16", "lower_precision_safe_modules": []},
-        }
 
     def autocast(self, autocast_handler: utils.AutocastKwargs | None = None) -> torch.autocast:
         """Also for what does not go through the engine, as evaluation."""
