@@ -173,10 +173,8 @@ def _config(recipe: SolverRecipe, folder: Path) -> AiTConfig:
     for task in recipe.tasks.values():
         try:
             task.data.class_names()
-        except (
-            FileNotFoundError,
-            NotADirectoryError,
-        ):  # the files that name them are not there: classes without names
+        except (FileNotFoundError, NotADirectoryError):
+            # The files that name its classes are not there: it has so many without names.
             count = options.config.get("num_classes", KNOWN_CLASSES.get(task.data.name))
             if count is None:
                 raise

@@ -127,6 +127,10 @@ class TokenBuffer:
         return cut.transpose(0, 2, 1, 3, 4).reshape(rows, columns, -1)
 
 
+def _pillow_bilinear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
 def _opencv_bilinear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """OpenCV's INTER_LINEAR of 8 bits: weights of 11 bits, products cut off in between as its loops do."""
     (top, above), (bottom, below) = _taps(pixels.shape[0], size[0])
@@ -150,7 +154,4 @@ def _taps(source: int, target: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]
     return tuple(zip(rows, weights))
 
 
-RESIZERS = {"opencv": _opencv_bilinear}
-RESIZERS["pillow"] = lambda pixels, size: np.asarray(
-    Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
-)
+RESIZERS = {"opencv": _opencv_bilinear, "pillow": _pillow_bilinear}
