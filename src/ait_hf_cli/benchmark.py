@@ -1,10 +1,13 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-How long the parts of the model take, how much memory, and how near they come to what the machine can do.
+How long the parts of the model take, how much memory, and how near they come to what the machine can do; and how good AiT
+becomes on real data beside other models that are trained as long.
 
     ait benchmark backbone --full --json
     ait benchmark end-to-end --full --device cuda --dtype bfloat16 --batch-size 16
+    ait benchmark real --data nyu --root nyu_labelled --output runs/real
+    ait benchmark real --report --output runs/real
 
 backbone, train-backbone: SwinV2 here, in transformers and in timm. decode, objects: from an encoded image to depth and to
 objects, against one step after another as in the released code. tokenizer: depth to codes and back. tokens: masks and maps to
@@ -15,13 +18,27 @@ for it. precision: AiT-P in fewer bits. growth: cost over the sizes of things.
 Contestants take turns in one process, so that whatever else the machine does meets all of them. Times are medians;
 the ratio to the baseline is the median of the ratios of the rounds, with their 25 % and 75 % quantiles. The share of the
 machine's peak refers to the fastest of some matrix products in the same rounds. `docs/performance.md` has results.
+
+real: trains AiT-P, AiT and baselines on the same backbone weights (nyu, camvid, dsb2018, lspet), and measures each by the
+functions of `ait evaluate`; first the tokenizer, which all runs share. With two CPU cores it is meant to run as two processes,
+for 90 minutes a run and seed, or on a GPU:
+
+    accelerate launch --cpu --num_processes 2 -m ait_hf.commands.benchmark real --data nyu --root nyu_labelled ...
+
+Every run goes on from its checkpoint after an interruption, and leaves a JSON file with its numbers in OUTPUT/DATA/rows; one
+that is there is not done again. `docs/results.md` has the tables.
 """
 
-from .arguments import Arguments, Options, command_parser, device, seed
+from pathlib import Path
+
+from .arguments import Arguments, Options, command_parser, device, positive, seed
 
 
 INFERENCE = ("backbone", "decode", "objects", "tokenizer", "tokens", "end-to-end", "end-to-end-objects")
 SUITES = (*INFERENCE, "precision", "growth", "train-backbone", "train-step", "loader")
+REAL = "real"
+DATA_SETS = ("nyu", "camvid", "dsb2018", "lspet")
+REAL_OPTIONS = ("--data", "--root", "--output", "--runs", "--seeds", "--minutes", "--split", "--quick", "--report")
 # Suites that an option has an effect on.
 APPLIES = {
     "--full": set(SUITES) - {"tokenizer", "tokens", "loader"},
@@ -30,12 +47,14 @@ APPLIES = {
     "--dtype": set(SUITES) - {"tokenizer", "tokens", "precision", "growth", "loader"},
     "--compile": {"backbone", "decode"},
     "--batch-size": set(SUITES) - {"growth"},
+    **dict.fromkeys(("--json", "--seed", "--repeats", "--warmup", "--device"), set(SUITES)),
+    **dict.fromkeys(REAL_OPTIONS, {REAL}),
 }
 
 
 def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("suite", choices=(*SUITES, REAL))
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--size", type=int, help="side of the image or map in pixels, a multiple of 32")
     parser.add_argument("--full", action="store_true", help="the published size (SwinV2-B; 480 or 640 pixels)")
@@ -47,7 +66,36 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count (default: 7)")
     parser.add_argument("--warmup", type=int, default=2, help="rounds before them (default: 2)")
     parser.add_argument("--device", type=device, help="such as cuda or cuda:1 (default: cpu)")
+    real = parser.add_argument_group(REAL)
+    real.add_argument("--data", choices=DATA_SETS, help="what is trained on")
+    real.add_argument("--root", type=Path, metavar="DIR", help="folder of the data")
+    real.add_argument("--output", type=Path, metavar="DIR", help="folder of the runs and their rows")
+    real.add_argument(
+        "--runs",
+        nargs="+",
+        metavar="NAME",
+        help="aitp, ait, a baseline (unet, segformer, mask-rcnn, heatmaps); default: all",
+    )
+    real.add_argument(
+        "--seeds",
+        type=positive(int),
+        metavar="N",
+        help="seeds 0..N-1 of each (default: 3 of AiT-P and the baseline, 1 of others)",
+    )
+    real.add_argument(
+        "--minutes", type=positive(float), default=90.0, help="that a run takes on two CPU cores (default: 90)"
+    )
+    real.add_argument("--split", help="what is measured (default: that of docs/results.md)")
+    real.add_argument("--quick", action="store_true", help="a few steps and examples, to see whether everything works")
+    real.add_argument(
+        "--report", action="store_true", help="print the rows in --output as tables, and write report.md there"
+    )
     options = parser.parse_args(arguments)
+    if options.suite == REAL:
+        if options.output is None or (not options.report and (options.data is None or options.root is None)):
+            parser.error("real needs --data, --root and --output; with --report, --output alone")
+        if options.report and options.data is not None:
+            parser.error("--report prints what is in --output: leave out --data")
     if options.size is not None and (options.size < 32 or options.size % 32):
         parser.error(f"--size must be a multiple of 32, got {options.size}")
     if options.batch_size < 1 or options.repeats < 2 or options.warmup < 0:

@@ -12,11 +12,13 @@ Errors of a model, or of a tokenizer, on ground truth.
     ait evaluate --model DIR --task instance-segmentation --results results.json \\
         --data coco:annotations/instances_val2017.json --images val2017
     ait evaluate --model DIR --task object-detection --data synthetic --split test --limit 200
+    ait evaluate --model DIR --task instance-segmentation --data coco:val.json --images images --tile-size 128 --tile-overlap 32
     ait evaluate --tokenizer DIR --task instance-segmentation --data synthetic --split test
 
     ait evaluate --model DIR --task keypoint-detection --data coco:person_keypoints_val2017.json \\
         --images val2017 --boxes detections.json --flip-test
     ait evaluate --model DIR --task keypoint-detection --data synthetic --split test --limit 200
+    ait evaluate --model DIR --task keypoint-detection --data coco:lspet/val.json --images lspet/images --pck-share 0.2
 
     ait evaluate --model DIR --task semantic-segmentation --data labels:ROOT --split val --ignored-ids 11
     ait evaluate --model DIR --task semantic-segmentation --data ade20k:ROOT --split validation
@@ -26,7 +28,7 @@ Errors of a model, or of a tokenizer, on ground truth.
 
 What a training evaluates is measured alike: with the recipe in its folder, the split and as many examples, the numbers are
 those of its history.json. Errors of depth are computed per image at the ground truth's size and averaged over images. Boxes and masks are measured
-by COCO's average precision, joints likewise by their similarity (OKS), classes of pixels by mean intersection over
+by COCO's average precision, joints likewise by their similarity (OKS) and by how many are correct (PCK), classes of pixels by mean intersection over
 union; all in pixels of the original images. Classes and joints of the model and of the data are paired by name. The
 device is Accelerate's choice.
 """
@@ -35,7 +37,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import Arguments, Options, add_tf32, command_parser, seed
+from .arguments import Arguments, Options, add_tf32, command_parser, positive, seed
 
 
 TASKS = ("depth", "object-detection", "instance-segmentation", "keypoint-detection", "semantic-segmentation")
@@ -91,7 +93,13 @@ DEPTH = {
     "--min-depth": {"type": float, "default": 1e-3, "help": "metres (default: 0.001)"},
     "--max-depth": {"type": float, "default": 10.0, "help": "metres (default: 10)"},
 }
+TILE_SIZE = (
+    "cut images into square tiles, each measured as an image: objects with at least half of their box in a tile are its own, "
+    "cut to it, and what is seen of others neither has to be found nor is wrong"
+)
 OBJECTS = {
+    "--tile-size": {"type": positive(int), "metavar": "PIXELS", "help": TILE_SIZE},
+    "--tile-overlap": {"type": int, "metavar": "PIXELS", "help": "of neighbouring tiles, at least (default: 0)"},
     "--num-objects": {"type": int, "help": "objects per image (default: as many as the model has)"},
     "--top-k": {
         "type": int,
@@ -103,9 +111,17 @@ OBJECTS = {
     "--top-p": {"type": float, "help": "draw among the likeliest that have this probability together"},
 }
 BOXES = "people that a detector found, in COCO's results format (default: the annotated boxes)"
+SKELETON = "what the joints are: coco, or a .json file in COCO's format that names them (default: those of the model, or coco)"
+PCK_REFERENCE = (
+    "joints are correct that are off by at most a share of the distance of these two; people who lack one are not counted "
+    "(default: the torso, right_shoulder and left_hip)"
+)
 POSES = {
     "--boxes": COCO_JSON | {"help": BOXES},
     "--flip-test": FLAG | {"help": "predict people mirrored, too, and average the joints"},
+    "--skeleton": {"metavar": "NAME", "help": SKELETON},
+    "--pck-reference": {"nargs": 2, "metavar": "JOINT", "help": PCK_REFERENCE},
+    "--pck-share": {"type": positive(float), "default": 0.2, "help": "that share (default: 0.2)"},
 }
 CLASS_IDS = "number of every class in the files, in order, where these do not follow one another"
 IGNORED_IDS = "numbers in the files of pixels that do not count (default: 255, unless that is a class's)"

@@ -47,7 +47,11 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--threshold", type=score, metavar="P", help=threshold)
     parser.add_argument("--boxes", type=Path, metavar="FILE.json", help="where people are, for their poses")
     parser.add_argument("--flip-test", action="store_true", help="average poses with those of the mirrored image")
-    parser.add_argument("--skeleton", metavar="NAME", help="what the joints of poses are (default: coco)")
+    parser.add_argument(
+        "--skeleton",
+        metavar="NAME",
+        help="what the joints of poses are: coco or a .json file (default: those of the model, or coco)",
+    )
     parser.add_argument("--batch-size", type=positive(int), default=8, help="images at a time (default: 8)")
     parser.add_argument("--device", type=device, help="default: cuda if there is one, else cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")

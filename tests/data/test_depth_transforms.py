@@ -168,6 +168,35 @@ def test_cut_depth_is_drawn_for_one_sample_in_so_many():
     assert abs(share - 1 / 4) < 4 * np.sqrt(1 / 4 * 3 / 4 / 800)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.25, 2.0])
+def test_what_is_enlarged_is_nearer(scale):
+    """A plane of one depth: all of the crop is that depth divided by the scale, and the image still lies on its depth."""
+    sample = coordinates()
+    plane = sample | {"depth": np.full((HEIGHT, WIDTH), 5.0, np.float32)}
+    transform = plain((30, 40), scale_range=(scale, scale))
+    assert torch.allclose(transform(plane)["labels"], torch.tensor(5.0 / scale))
+    output = transform(sample)
+    of_image, of_depth = rows_and_columns(output | {"labels": output["labels"] * scale})
+    assert (of_image - of_depth).abs().max() < 1
+
+
+def test_scales_are_drawn_from_their_range_and_unknown_depth_stays_unknown():
+    holes = np.full((HEIGHT, WIDTH), 6.0, np.float32)
+    holes[::7] = 0
+    transform = plain((30, 40), scale_range=(1.0, 1.5))
+    torch.manual_seed(0)
+    labels = [transform(random_sample() | {"depth": holes})["labels"] for _ in range(40)]
+    scales = torch.tensor([6 / values[values > 0].max() for values in labels])
+    assert all(len(values.unique()) == 2 for values in labels)  # nothing between the hole's 0 and the depth
+    assert 1 <= scales.min() < 1.1 and 1.4 < scales.max() <= 1.5
+
+
+@pytest.mark.parametrize("scales", [(0.0, 1.0), (1.5, 1.0), (1.0,)])
+def test_scales_that_are_no_range_are_refused(scales):
+    with pytest.raises(ValueError, match="scale_range must be two factors above 0"):
+        DepthTrainTransform(scale_range=scales)
+
+
 @pytest.mark.parametrize("kwargs", [{"cut_depth_p": 0.0}, {"cut_depth_p": 1.5}, {"cut_depth_every": 0}])
 def test_bad_cut_depth(kwargs):
     with pytest.raises(ValueError, match="CutDepth"):

@@ -92,7 +92,7 @@ def assert_equal_weights(first: Path, second: Path) -> None:
 
 def without_measurements(history: list[dict[str, float]]) -> list[dict[str, float]]:
     """What of a history must be the same when a run is repeated."""
-    measured = ("samples_per_second", "peak_memory_gb")
+    measured = ("samples_per_second", "cpu_seconds", "peak_memory_gb")
     return [{key: value for key, value in row.items() if key not in measured} for row in history]
 
 

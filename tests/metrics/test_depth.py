@@ -17,6 +17,7 @@ from ait_hf.metrics import (
     mask_reconstruction_errors,
     token_embedding_distance,
 )
+from ait_hf.metrics.depth import pooled_rmse
 
 
 GOLDEN_NAMES = {"d1": "delta1", "d2": "delta2", "d3": "delta3"}
@@ -45,6 +46,14 @@ def test_depth_errors_of_the_released_protocol(golden):
     errors = depth_errors(prediction, target, crop="eigen")
     assert errors.pop("num_valid").tolist() == [num_valid]
     assert {name: value.item() for name, value in errors.items()} == pytest.approx(expected, rel=1e-6)
+
+
+def test_pooled_error_is_that_of_all_pixels_at_once():
+    """Two images, of two and of four pixels, and one without any that counts, which changes nothing."""
+    errors = [np.array([1.0, 3.0]), np.array([0.0, 2.0, 2.0, 4.0])]
+    rmse = [math.sqrt((error**2).mean()) for error in errors]
+    expected = math.sqrt((np.concatenate(errors) ** 2).mean())
+    assert pooled_rmse([*rmse, math.nan], [2, 4, 0]) == pytest.approx(expected)
 
 
 def test_depth_metric_of_the_released_protocol_from_arrays(golden):

@@ -173,6 +173,7 @@ def test_the_example_of_the_guide(tmp_path):
         ("rooms_pose_aitp", "rooms_pose_ait", {"model.parallel": True}),
         ("rooms_semantic_labels_aitp", "rooms_semantic_labels_ait", {"model.parallel": True}),
         ("rooms_semantic_masks_aitp", "rooms_semantic_masks_ait", {"model.parallel": True}),
+        ("nyu_aitp", "nyu_ait", {"model.parallel": True}),
         (
             "ait_swinv2_l_nyu",
             "ait_swinv2_b_nyu",
@@ -264,7 +265,13 @@ def test_list_has_a_line_for_every_recipe_and_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["demo:", "published:", "rooms:", "samples:"]
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "demo:",
+        "published:",
+        "real:",
+        "rooms:",
+        "samples:",
+    ]
     names = dict(line.split(maxsplit=1) for line in lines if line.startswith(" "))
     assert list(names) == list(shipped_recipes()) and len(names) > 40
     for name, text in names.items():

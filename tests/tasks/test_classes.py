@@ -379,7 +379,7 @@ def history(folder: Path, task: str, data: dict, **model) -> list[dict[str, floa
         },
     }
     rows = train_solver(build(SolverRecipe, values))
-    measurements = ("samples_per_second", "peak_memory_gb")
+    measurements = ("samples_per_second", "cpu_seconds", "peak_memory_gb")
     return [{name: value for name, value in row.items() if name not in measurements} for row in rows]
 
 

@@ -27,7 +27,7 @@ def assert_same_curves(one: Path, two: Path, rtol: float) -> None:
     assert len(first) == len(second)
     for row, other in zip(first, second):
         assert row.keys() == other.keys()
-        for key in row.keys() - {"samples_per_second", "peak_memory_gb"}:
+        for key in row.keys() - {"samples_per_second", "cpu_seconds", "peak_memory_gb"}:
             assert other[key] == pytest.approx(row[key], rel=rtol, abs=1e-6), (row["step"], key)
 
 

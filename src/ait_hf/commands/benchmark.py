@@ -1,19 +1,23 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How long the parts of the model take, and how much memory: `ait benchmark`."""
+"""How long the parts of the model take, how much memory, and how good they become on real data: `ait benchmark`."""
 
 import argparse
 import json
+import logging
 import sys
 from typing import Any
 
 import torch
 import transformers
 
+from ait_hf_cli import run as run_command
+from ait_hf_cli.benchmark import REAL
 from ait_hf_cli.benchmark import SUITES as NAMES
 
 from ..benchmarks import inference_suites, training_suites
 from ..benchmarks.measuring import run_suite
+from ..data.writing import write_text
 
 
 FUNCTIONS = vars(inference_suites) | vars(training_suites)
@@ -32,7 +36,43 @@ def print_table(report: dict[str, Any]) -> None:
         print(f"{name:40}", *cells, sep="  ")
 
 
+def run_real(options: argparse.Namespace) -> None:
+    try:
+        from ..benchmarks.real.data_sets import DATA_SETS, TOKENIZER
+        from ..benchmarks.real.report import read_rows, report
+        from ..benchmarks.real.runs import Run, do_run
+    except ModuleNotFoundError as error:
+        raise ImportError(f"ait benchmark real needs {error.name}: pip install 'ait-hf[benchmark]'.") from error
+    if options.report:
+        text = report(read_rows(options.output))
+        write_text(options.output / "report.md", text)
+        print(text, end="")
+        return
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("ait_hf").setLevel(logging.INFO)
+    data_set, given = DATA_SETS[options.data], vars(options)
+    contestants = data_set.contestants if options.runs is None else options.runs
+    if unknown := set(contestants) - {TOKENIZER, *data_set.contestants}:
+        raise ValueError(
+            f"There is no run {min(unknown)!r} on {options.data}: there are {', '.join(data_set.contestants)}."
+        )
+    if not options.root.is_dir():
+        raise FileNotFoundError(f"There is no folder {options.root} of data.")
+    common = {name: given[name] for name in ("data", "root", "output", "minutes", "split")} | {
+        "is_quick": options.quick
+    }
+    runs = [Run(contestant=TOKENIZER, seed=0, **common)]
+    for contestant in contestants:
+        num_seeds = options.seeds or data_set.num_seeds(contestant)
+        runs += [Run(contestant=contestant, seed=seed, **common) for seed in range(num_seeds)]
+    for one in runs:
+        do_run(one)
+
+
 def run(options: argparse.Namespace) -> None:
+    if options.suite == REAL:
+        run_real(options)
+        return
     transformers.logging.set_verbosity_error()
     torch.manual_seed(options.seed)
     options.dtype = getattr(torch, options.dtype)
@@ -56,3 +96,7 @@ def run(options: argparse.Namespace) -> None:
         print()
     else:
         print_table(report)
+
+
+if __name__ == "__main__":
+    run_command("benchmark", prog="benchmark.py")

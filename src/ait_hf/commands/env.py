@@ -29,5 +29,6 @@ def run(options: argparse.Namespace) -> None:
         properties = torch.cuda.get_device_properties(number)
         found[f"cuda:{number}"] = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
     found["mps"] = "available" if torch.backends.mps.is_available() else "not available"
+    width = max(map(len, found)) + 2
     for name, value in found.items():
-        print(f"{name + ':':24} {value}")
+        print(f"{name + ':':{width}} {value}")

@@ -160,10 +160,10 @@ def measure(
     """The values of every mode of the model and of every tokenizer, by name; draws the gallery."""
     model = processor = classes = None
     tokenizers = {} if tokenizer is None else {"tokenizer": tokenizer}
-    settings, names = {}, []
+    settings, names = {}, [] if tokenizer is None else kind.names_of_tokenizer(tokenizer.config)
     if options.model is not None:
         model, processor = load_model_and_processor(options.model, options.task, accelerator.device, options.dtype)
-        declared, names = model.config.task(options.task), model.config.class_names(options.task)
+        declared, names = model.config.task(options.task), kind.names_of_model(model.config, options.task)
         settings = kind.prediction_settings(options, declared)
         if options.tokenizer_reconstruction:
             tokenizers["the model's tokenizer"] = model.task_tokenizer(options.task)

@@ -6,6 +6,7 @@ Boxes are x1, y1, x2, y2 in pixels of the image, pixel (row, column) covering co
 are as annotated: whole numbers are the centres of pixels.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,7 @@ from . import skeletons
 from .classes import ABSENT, DataClasses, clean_name, pair_joints
 from .coco import BOX, IMAGE_FEATURES, image_columns, table_of_coco
 from .coco_files import CocoContent, box_corners, clipped_box, read_annotations
-from .skeletons import COCO_SKELETON, Skeleton
+from .skeletons import COCO_SKELETON, Skeleton, category_with_joints
 from .tables import Row
 
 
@@ -37,7 +38,7 @@ def load_coco_keypoints(
     annotations: str | PathLike,
     images: str | PathLike,
     *,
-    skeleton: str = COCO_SKELETON.name,
+    skeleton: str | Sequence[str] = COCO_SKELETON.name,
     cache_dir: str | PathLike | None = None,
 ) -> datasets.Dataset:
     """Loads the people of a COCO keypoint file, one row per person with at least one annotated joint.
@@ -50,7 +51,7 @@ def load_coco_keypoints(
         annotations: json file with the sections `images`, `annotations` and `categories`; one category has
             `keypoints`, the names of joints, which may be in any order.
         images: folder that the image names start from.
-        skeleton: name of the joints, see [`~ait_hf.data.skeletons.skeleton`].
+        skeleton: what the joints are, see [`~ait_hf.data.skeletons.skeleton`].
         cache_dir: where the table is cached; by default that of 🤗 datasets.
 
     Returns:
@@ -64,8 +65,9 @@ def load_coco_keypoints(
             with keypoints or several, a joint that the skeleton lacks, or a visibility other than 0, 1, 2; if nobody
             is left; or if the skeleton is unknown.
     """
-    read_rows = partial(_read_rows, name=skeleton)
-    return table_of_coco(annotations, images, KEYPOINT_FEATURES, read_rows, (skeleton,), cache_dir)
+    joints = skeletons.skeleton(skeleton)
+    read_rows = partial(_read_rows, skeleton=joints)
+    return table_of_coco(annotations, images, KEYPOINT_FEATURES, read_rows, joints.joints, cache_dir)
 
 
 def keypoint_classes(annotations: str | PathLike, rows: datasets.Dataset, joints: Skeleton) -> DataClasses:
@@ -98,12 +100,8 @@ def person_category(content: dict[str, Any], name: str, joints: Skeleton) -> tup
     skeleton, in any order: its id, and for every joint of the file its number in the skeleton, or -1 if it is not
     there (and annotated nowhere). `ValueError` if no category has keypoints, several do, a joint comes twice, or one
     is annotated that the skeleton does not have."""
-    found = [entry for entry in content["categories"] if entry.get("keypoints")]
-    if len(found) != 1:
-        raise ValueError(
-            f"{name} has {len(found)} categories with keypoints, but one is needed: give a file of person keypoints."
-        )
-    person, names = found[0]["id"], [str(joint) for joint in found[0]["keypoints"]]
+    category = category_with_joints(content, name)
+    person, names = category["id"], [str(joint) for joint in category["keypoints"]]
     if not set(map(clean_name, names)) & set(joints.joints):
         raise ValueError(
             f"{name} has the joints {names}, which are not those of the skeleton {joints.name}: {list(joints.joints)}."
@@ -133,8 +131,7 @@ def _in_order(values: list[float], numbers: list[int], skeleton: Skeleton) -> np
     return ordered
 
 
-def _read_rows(content: CocoContent, folder: Path, name: str) -> list[Row]:
-    skeleton = skeletons.skeleton(name)
+def _read_rows(content: CocoContent, folder: Path, skeleton: Skeleton) -> list[Row]:
     person, numbers = person_category(content.content, content.name, skeleton)
     paths = content.pictures(folder)
     rows = []

@@ -59,13 +59,16 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
         cut_depth_max (`float`): depth in metres that CutDepth shows as white.
         columns (`(start, stop)`, *optional*): cuts image and depth to these columns first, as the depth tokenizer's
             recipe does with `(41, 601)` for NYU Depth v2.
+        scale_range (`(low, high)`): the sample is enlarged by a random factor of this range and its depth divided by
+            it, as if the same camera stood nearer (Eigen et al., 2014, arXiv:1406.2283).
 
     Call:
         Gives `{"pixel_values": float32 (3, h, w), "labels": float32 (h, w) in metres, 0 = missing}`, and
         `path` where the sample has one.
 
     Raises:
-        ValueError: if image and depth differ in size or the sample is smaller than the crop.
+        ValueError: if image and depth differ in size or the sample is smaller than the crop; or for a `scale_range` that
+            is none.
         TypeError: if the image is not 8-bit RGB or depth is not float32.
     """
 
@@ -80,9 +83,12 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
         columns: tuple[int, int] | None = None,
         resize: int | None = None,
         normalize: Normalize = False,
+        scale_range: tuple[float, float] = (1.0, 1.0),
     ):
         super().__init__(*DEPTH_MAP, crop_size, flip_p, color_p, resize, normalize)
-        self.columns = columns
+        self.columns, self.scale_range = columns, tuple(scale_range)
+        if len(self.scale_range) != 2 or not 0 < self.scale_range[0] <= self.scale_range[1]:
+            raise ValueError(f"scale_range must be two factors above 0, the lower first, not {scale_range}.")
         if cut_depth_every is None:
             return
         if cut_depth_every < 1:
@@ -92,12 +98,16 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
 
     def tensors(self, sample: dict[str, Any]) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
         image, depth = super().tensors(sample)
-        if self.columns is None:
-            return image, depth
-        (start, stop), (height, width) = self.columns, depth.shape[-2:]
-        if not 0 <= start < stop <= width:
-            raise ValueError(f"columns ({start}, {stop}) do not lie within the sample's {width} columns.")
-        return tuple(F.crop(tensor, 0, start, height, stop - start) for tensor in (image, depth))
+        if self.columns is not None:
+            (start, stop), (height, width) = self.columns, depth.shape[-2:]
+            if not 0 <= start < stop <= width:
+                raise ValueError(f"columns ({start}, {stop}) do not lie within the sample's {width} columns.")
+            image, depth = (F.crop(tensor, 0, start, height, stop - start) for tensor in (image, depth))
+        if self.scale_range != (1.0, 1.0):
+            scale = torch.empty(1).uniform_(*self.scale_range).item()
+            image, depth = self.scaled(image, depth, scale)
+            depth = tv_tensors.wrap(depth / scale, like=depth)
+        return image, depth
 
 
 def cut_depth(

@@ -36,7 +36,7 @@ def clean_segmentation(segmentation: Any, height: int, width: int, where: str) -
     polygons = [polygon for polygon in segmentation if _is_polygon(polygon, where)]
     if any(_outline_steps(polygon) > _LONGEST_OUTLINE for polygon in polygons):
         mask = np.any([_polygon_mask(polygon, height, width) for polygon in polygons], axis=0)
-        return as_text(coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)))
+        return encoded_mask(mask)
     return polygons or None
 
 
@@ -70,6 +70,11 @@ def encoded(segmentation: list | dict[str, Any], height: int, width: int) -> dic
     if isinstance(segmentation["counts"], list):
         return coco_mask.frPyObjects(segmentation, height, width)
     return {"size": [height, width], "counts": segmentation["counts"].encode()}
+
+
+def encoded_mask(mask: np.ndarray) -> dict[str, Any]:
+    """A mask `(height, width)`, 0 or 1, as a compressed RLE, as JSON files hold it."""
+    return as_text(coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)))
 
 
 def as_text(rle: dict[str, Any]) -> dict[str, Any]:

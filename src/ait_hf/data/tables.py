@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch.utils.data import Dataset, Subset
 
+from .tiles import ObjectTiles
+
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +268,8 @@ def examples(dataset: Dataset | datasets.Dataset | datasets.IterableDataset, cou
 
 
 def only_columns(rows: Iterable, columns: Sequence[str]) -> Iterable:
-    """The same rows, but those of a table have only these columns: pictures that nobody looks at are not decoded."""
+    """The same rows, but those of a table, or of its tiles, have only these columns: pictures that nobody looks at are
+    not decoded."""
     if isinstance(rows, Subset):
         return Subset(only_columns(rows.dataset, columns), rows.indices)
-    return rows.select_columns(list(columns)) if isinstance(rows, datasets.Dataset) else rows
+    return rows.select_columns(list(columns)) if isinstance(rows, datasets.Dataset | ObjectTiles) else rows

@@ -3,6 +3,7 @@
 """Depth-estimation metrics of the NYU protocol, computed per image, then averaged over images; and the distance between
 predicted and true tokens in the embedding space (paper, Table 1)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import evaluate
@@ -122,6 +123,12 @@ class DepthMetric(PerImageMetric):
     def add_maps(self, prediction: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray, **pixels) -> None:
         """Add a batch of maps `(B, H, W)` in metres; arguments and errors are those of [`depth_errors`]."""
         self.add_errors(depth_errors(prediction, target, **pixels))
+
+
+def pooled_rmse(rmse: Sequence[float], num_valid: Sequence[int]) -> float:
+    """The root of the mean squared error over the pixels of all images, as older papers have it, in metres; of every image
+    its own `rmse` and the number of its pixels that count, which may be 0."""
+    return float(np.sqrt(np.average(np.nan_to_num(rmse) ** 2, weights=num_valid)))
 
 
 def token_embedding_distance(predicted: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray) -> torch.Tensor:

@@ -90,6 +90,7 @@ class AiTPoseTokenizerConfig:
     ema_epsilon: float = 1e-5
     revival_threshold: float = 0.0
     token_per_joint: bool = False
+    joint_names: list[str] | tuple[str, ...] | None = None
 
 
 TOKENIZER_CONFIGS = {"map": AiTTokenizerConfig, "pose": AiTPoseTokenizerConfig}

@@ -108,6 +108,8 @@ class PoseTokenizer(TokenizerBase):
             for the whole pose, which is how it was published; needs `num_tokens == num_joints`. With
             `encoder_layers=0` a code then says where its joint is and nothing else, which a task-solver learns many
             times sooner; `docs/log.md` has the numbers.
+        joint_names (`list[str]`, *optional*): What the joints are, in their order, for readers of the config; those of COCO
+            if there are 17 and nothing is said.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -138,6 +140,7 @@ class PoseTokenizer(TokenizerBase):
         ema_epsilon: float = 1e-5,
         revival_threshold: float = 0.0,
         token_per_joint: bool = False,
+        joint_names: list[str] | None = None,
     ):
         super().__init__()
         for name, count in {"num_joints": num_joints, "num_tokens": num_tokens}.items():

@@ -122,8 +122,8 @@ class Kind(ABC):
         cls, options: argparse.Namespace, image_size: list[int], class_names: Sequence[str]
     ) -> dict[str, Any]:
         """The keys of the data section that one of the `short_forms` means, but `batch_size`. `image_size` is the
-        height and width of what the model sees, or of a tokenizer's samples, pixels; `class_names` are those of the
-        model's task, none if there is no model."""
+        height and width of what the model sees, or of a tokenizer's samples, pixels; `class_names` are
+        [`~Kind.names_of_model`] or, if there is no model, [`~Kind.names_of_tokenizer`]."""
         raise NotImplementedError
 
     @classmethod
@@ -136,6 +136,16 @@ class Kind(ABC):
     def measuring_settings(cls, options: argparse.Namespace) -> dict[str, Any]:
         """What they say of the measuring: other settings of [`~Kind.evaluate`]."""
         return {name: getattr(options, name) for name in cls.measuring_options}
+
+    @classmethod
+    def names_of_model(cls, config: AiTConfig, task: str) -> list[str]:
+        """Names of the classes, or joints, of a model's task; none if it does not know them."""
+        return config.class_names(task)
+
+    @classmethod
+    def names_of_tokenizer(cls, config: Mapping[str, Any]) -> list[str]:
+        """Names that a tokenizer alone knows of what data have to be read by."""
+        return []
 
     @staticmethod
     @abstractmethod

@@ -139,7 +139,7 @@ def train(task: TrainingTask, recipe: Recipe) -> list[dict[str, float]]:
 
     Returns:
         The history: rows with `step` and means since the row before of the losses, `lr` (the highest of all groups),
-        `grad_norm`, `skipped_steps`, `unreadable_samples`, `samples_per_second` and `peak_memory_gb`; rows with `step`
+        `grad_norm`, `skipped_steps`, `unreadable_samples`, `samples_per_second`, `cpu_seconds` and `peak_memory_gb`; rows with `step`
         and `eval_*`.
 
     Raises:

@@ -33,15 +33,15 @@ class Meter:
         self.accelerator = accelerator
         self.samples_per_step = samples_per_step
         self.steps: list[dict[str, torch.Tensor]] = []
-        self.start = time.perf_counter()
+        self.start, self.cpu_start = time.perf_counter(), time.process_time()
 
     def read(self) -> tuple[dict[str, float], list[bool]]:
         """
         Returns:
             Means over the steps since the last call, without skipped ones, and over processes; a scalar that not every
             step has is averaged over those that have it, and left out if none has. Beside them `SKIPPED`, their number,
-            `samples_per_second` and `peak_memory_gb` (see [`peak_memory`]). And for each of these steps whether it was
-            skipped.
+            `samples_per_second`, `cpu_seconds` of these steps, which all threads of all processes computed (data workers
+            apart), and `peak_memory_gb` (see [`peak_memory`]). And for each of these steps whether it was skipped.
         """
         columns: dict[str, dict[int, torch.Tensor]] = {}  # by the number of the step
         for number, values in enumerate(self.steps):
@@ -58,17 +58,20 @@ class Meter:
                 means[name] = counted.mean().item()
         means[SKIPPED] = int(skipped.sum())
         means["samples_per_second"] = len(self.steps) * self.samples_per_step / (time.perf_counter() - self.start)
+        cpu_seconds = torch.tensor(time.process_time() - self.cpu_start, device=self.accelerator.device)
+        means["cpu_seconds"] = self.accelerator.reduce(cpu_seconds, "sum").item()
         means["peak_memory_gb"] = peak_memory(self.accelerator.device) / 1e9
         self.steps = []
-        self.start = time.perf_counter()
+        self.start, self.cpu_start = time.perf_counter(), time.process_time()
         return means, skipped.tolist()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """The time inside does not count."""
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         yield
         self.start += time.perf_counter() - start
+        self.cpu_start += time.process_time() - cpu_start
 
 
 def peak_memory(device: torch.device) -> int:

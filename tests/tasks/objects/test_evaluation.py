@@ -14,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from small_data import write_objects
 from tiny import mixed_config
 
 from ait_hf import AiTForDenseTokenGeneration, AiTImageProcessor, AiTTaskConfig, VQTokenizer
@@ -454,6 +455,31 @@ def test_command_on_coco_annotations(coco, data_dir, tmp_path, monkeypatch):
     run("--tokenizer", tmp_path / "vq", "--task", TASK, *data, "--output", tmp_path / "metrics.json")
     values = json.loads((tmp_path / "metrics.json").read_text())["results"]["tokenizer"]
     assert values["num_images"] == 3 and values["num_objects"] > 3 and 1 <= values["perplexity"] <= 16
+
+
+def test_command_on_tiles(tmp_path, capsys):
+    """Pictures of 60 x 80: in tiles that hold them nothing changes, tiles of 40 are four of each."""
+    folder = write_objects(tmp_path / "objects")
+    (annotations,) = folder.glob("*.json")
+    torch.manual_seed(0)
+    VQTokenizer(**mixed_config().tokenizers["mask"]).save_pretrained(tmp_path / "vq")
+    data = ["--data", f"coco:{annotations}", "--images", folder / "images", "--task", TASK]
+    results = []
+    for name, options in {"whole": [], "held": ["--tile-size", 200], "cut": ["--tile-size", 40]}.items():
+        run("--tokenizer", tmp_path / "vq", *data, "--output", tmp_path / f"{name}.json", *options)
+        results.append(json.loads((tmp_path / f"{name}.json").read_text())["results"]["tokenizer"])
+    whole, held, cut = results
+    assert held == whole and whole["num_images"] == 12 and cut["num_images"] == 48
+    assert (
+        whole["num_objects"] == 12 and cut["num_objects"] == 24
+    )  # .75 and .5 of a box lie in the two tiles at the left
+    for options, sentence in (
+        (["--tile-overlap", 5], "give their --tile-size, too"),
+        (["--tile-size", 40, "--tile-overlap", 40], "overlap must be at least 0 and below size, 40, got 40"),
+    ):
+        with pytest.raises(SystemExit):
+            run("--tokenizer", tmp_path / "vq", *data, *options)
+        assert sentence in capsys.readouterr().err
 
 
 def test_command_refuses_bad_input_and_writes_nothing(saved, tmp_path, capsys):

@@ -2,13 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainings with poses: data sections and the task."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from data_sections import data_section
 from PIL import Image
+from tiny_pose import POSE_TOKENIZER, pose_config, pose_model, pose_processor
 
 from ait_hf import AiTForPoseEstimation, PoseTokenizer
+from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.data.skeletons import COCO_SKELETON
+from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.model.image_processing_pose_ait import AiTPoseImageProcessor
 from ait_hf.recipes.parsing import load_recipe
 from ait_hf.training.solver import SolverRecipe, SolverTraining, train_solver
@@ -141,3 +148,56 @@ def test_tokenizer_and_data_must_fit(tokenizer_folder, tmp_path):
     other.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="is of 14 joints, but the data's skeleton coco has 17"):
         SolverTraining(recipe(tmp_path))
+
+
+FEW_JOINTS = ["left_hip", "right_shoulder", "neck"]
+
+
+def write_few_joints(folder: Path, order: list[int]) -> list[str]:
+    """Three people of three joints, which the file has in another order; arguments of `ait evaluate`."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    images, annotations = [], []
+    for number in range(1, 4):
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(folder / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "height": 60, "width": 80})
+        joints = np.concatenate([rng.uniform(10, 50, (3, 2)).round(2), np.full((3, 1), 2)], 1)
+        annotation = {
+            "id": number,
+            "image_id": number,
+            "category_id": 1,
+            "iscrowd": 0,
+            "area": 1500,
+            "num_keypoints": 3,
+        }
+        annotation |= {"bbox": [8, 8, 45, 45], "keypoints": joints[order].flatten().tolist()}
+        annotations.append(annotation)
+    category = {"id": 1, "name": "person", "keypoints": [FEW_JOINTS[k] for k in order]}
+    content = {"images": images, "annotations": annotations, "categories": [category]}
+    (folder / "people.json").write_text(json.dumps(content))
+    return ["--data", f"coco:{folder / 'people.json'}", "--images", str(folder), "--task", "keypoint-detection"]
+
+
+def test_a_model_of_its_own_joints_is_measured_by_their_names(tmp_path, capsys):
+    """Without being told a skeleton; whatever order a file has; PCK over the torso, and over another length."""
+    tokenizer = POSE_TOKENIZER | {"num_joints": 3, "joint_names": FEW_JOINTS}
+    model = pose_model(pose_config(tokenizers={"pose": tokenizer}))
+    save_with_remote_code(model, {"keypoint-detection": pose_processor()}, tmp_path / "model")
+    results = []
+    for name, order, more in (("a", [0, 1, 2], []), ("b", [2, 0, 1], []), ("c", [1, 2, 0], ["--pck-share", "100"])):
+        data = write_few_joints(tmp_path / name, order)
+        output = tmp_path / f"{name}.json"
+        evaluate(["--model", str(tmp_path / "model"), *data, "--output", str(output), *more])
+        (values,) = json.loads(output.read_text())["results"].values()
+        results.append(values)
+    assert results[0] == results[1] and results[0]["num_pck_persons"] == 3 and 0 <= results[0]["PCK"] <= 1
+    assert results[2] == results[0] | {"PCK": 1.0}
+    data = write_few_joints(tmp_path / "d", [0, 1, 2])
+    for more, sentence in (
+        (["--skeleton", "coco"], "the joint 'neck', which the skeleton coco does not have"),
+        (["--skeleton", str(tmp_path / "b/people.json")], "the joints left_hip, right_shoulder, neck, but the data's"),
+        (["--pck-reference", "neck", "tail"], "--pck-reference names neck and tail"),
+    ):
+        with pytest.raises(SystemExit):
+            evaluate(["--model", str(tmp_path / "model"), *data, *more])
+        assert sentence in capsys.readouterr().err

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data of depth: images with maps of one channel, in metres."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -52,6 +52,7 @@ class DepthTransformRecipe(MapTransformRecipe):
     cut_depth_p: float = 0.75
     cut_depth_every: int | None = 4
     columns: list[int] | None = None
+    scale_range: list[float] = field(default_factory=lambda: [1.0, 1.0])
 
 
 @as_section

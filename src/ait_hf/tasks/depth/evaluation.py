@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measuring depth models and tokenizers over the batches of a data loader, in one process or several."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from ...inference.images import prepare_images
 from ...metrics import DepthMetric, depth_errors, token_embedding_distance
+from ...metrics.depth import pooled_rmse
 from ...metrics.measuring import Batch, Row, evaluating, pictures_beside
 from ...metrics.reconstruction import depth_reconstruction_errors
 from ...model.generation_ait import AiTGenerateOutput
@@ -51,7 +52,7 @@ def evaluate_depth(
     **settings,
 ) -> dict[str, float]:
     """Errors of a model's depth, per image at the ground truth's size, then averaged: on every process the values of
-    [`~ait_hf.metrics.DepthMetric`] and, without `tta`, `token_distance`: the mean l2 distance between the code
+    [`~ait_hf.metrics.DepthMetric`], `rmse_pooled` (over the pixels of all images) and, without `tta`, `token_distance`: the mean l2 distance between the code
     embeddings that the detokenizer reads and those of the true depth (paper, Table 1).
 
     Args:
@@ -77,14 +78,35 @@ def evaluate_depth(
         distances = _token_distances(model.task_tokenizer(task), outputs, labels, size)
         return [(found["predicted_depth"], {"token_distance": d}) for found, d in zip(predictions, distances)]
 
-    def summarize(rows: list[Row]) -> dict[str, float]:
-        values = DepthMetric(keep_in_memory=True).mean_errors(rows)
-        return values if tta else values | {"token_distance": float(np.mean([row["token_distance"] for row in rows]))}
-
-    errors = partial(depth_errors, min_depth=min_depth, max_depth=max_depth, crop=crop)
+    measuring = {"accelerator": accelerator, "description": description}
     with evaluating(model):
-        measuring = {"accelerator": accelerator, "description": description}
-        return measure_maps(batches, predict, errors, summarize, **measuring)
+        return measure_depth(predict, batches, min_depth=min_depth, max_depth=max_depth, crop=crop, **measuring)
+
+
+def measure_depth(
+    predict: Callable[[Batch], list[tuple[torch.Tensor, Row]]],
+    batches: Iterable[Batch],
+    *,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
+    **pixels,
+) -> dict[str, float]:
+    """As [`evaluate_depth`], of whatever predicts depth.
+
+    Args:
+        predict: Of every image of a batch its depth `(H, W)` in metres, at the size of its label, and what else belongs
+            into its row, which may be `token_distance`.
+        pixels: `min_depth`, `max_depth` and `crop`.
+    """
+
+    def summarize(rows: list[Row]) -> dict[str, float]:
+        distances = [row["token_distance"] for row in rows if "token_distance" in row]
+        values = DepthMetric(keep_in_memory=True).mean_errors(rows)
+        values["rmse_pooled"] = pooled_rmse(*([row[name] for row in rows] for name in ("rmse", "num_valid")))
+        return values | ({"token_distance": float(np.mean(distances))} if distances else {})
+
+    measuring = {"accelerator": accelerator, "description": description}
+    return measure_maps(batches, predict, partial(depth_errors, **pixels), summarize, **measuring)
 
 
 def evaluate_tokenizer(

@@ -46,7 +46,7 @@ class Depth(Maps):
     finetune_options: ClassVar[Sequence[str]] = ("depth_scale", "image_column", "depth_column")
     writer: ClassVar[type[Writer]] = DepthWriter
     columns: ClassVar[Sequence[str]] = (
-        *("rmse", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
+        *("rmse", "rmse_pooled", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
         *("token_distance", "perplexity", "num_images"),
     )
     short_forms: ClassVar[Mapping[str, ShortForm]] = {

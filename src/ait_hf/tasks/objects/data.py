@@ -4,6 +4,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -19,6 +20,7 @@ from ...data.coco_files import read_coco_file
 from ...data.coco_shards import load_coco_shards, load_mask_shards, usable_objects
 from ...data.pixels import object_collator
 from ...data.tables import AnyTable, examples, numbers_shown, stored_names
+from ...data.tiles import ObjectTiles
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits
 from ...recipes.parsing import as_section, joined
@@ -88,17 +90,35 @@ class ShardsOfObjects(NamedClasses, ShardsOfMasks):
 
 
 @as_section
+class TilesRecipe:
+    """Arguments of [`~ait_hf.data.tiles.ObjectTiles`], which say which objects are a tile's."""
+
+    size: int  # side of a tile, pixels of the image
+    overlap: int = 0  # of neighbouring tiles, at least; pixels
+
+    def validate_overlap(self):
+        if not 0 <= self.overlap < self.size:
+            raise ValueError(f"overlap must be at least 0 and below size, {self.size}, got {self.overlap}.")
+
+
+@as_section
 class ObjectData(DataRecipe):
-    """Images with objects."""
+    """Images with objects, or tiles of them, which are then what is learned and measured."""
 
     with_masks: ClassVar[bool] = False  # see `wanting`
 
     of: Literal["objects"] = "objects"
     source: CocoObjects | ShardsOfObjects | Rooms = joined()
+    tiles: TilesRecipe | None = None  # of files in COCO's format
     transform: FrameTransformRecipe
 
+    def validate_tiles(self):
+        if self.tiles is not None and not isinstance(self.source, CocoFiles):
+            raise ValueError(f"tiles are of files in COCO's format, not of {self.source.name}: leave them out.")
+
     def rows(self, split: str, for_training: bool = False) -> Dataset | AnyTable:
-        return self.source.objects(split, for_training, self.with_masks)
+        rows = self.source.objects(split, for_training, self.with_masks)
+        return rows if self.tiles is None else ObjectTiles(rows, **asdict(self.tiles), keep_empty=not for_training)
 
     def class_names(self) -> list[str]:
         """Names of the classes of a new model."""
@@ -117,12 +137,14 @@ class ObjectData(DataRecipe):
 
     def data_classes(self, split: str | None = None) -> DataClasses:
         """The classes of a split, by default of the rows to train on. Which of them are shown is known of tables."""
-        rows = self.load_for_training() if split is None else self.load(split)
+        rows = self.source.objects(split or self.split, split is None, self.with_masks)
         shown = numbers_shown(rows, "class_labels") if isinstance(rows, datasets.Dataset) else None
         return DataClasses(self.source.title(split or self.split), self.categories(split)[0], shown)
 
     def ground_truth(self, split: str, num_samples: int | None) -> dict[str, Any]:
         """A COCO dictionary with at least the annotations of the evaluated images, without what training leaves out."""
+        if self.tiles is not None:
+            return coco_ground_truth(self.load(split), self.categories(split)[1])
         annotations = self.source.annotations(split, num_samples, self.with_masks)
         if isinstance(annotations, dict):
             return annotations

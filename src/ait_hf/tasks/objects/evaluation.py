@@ -3,7 +3,7 @@
 """Measuring object models and mask tokenizers as COCO does, in one process or several."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any
 
@@ -16,7 +16,7 @@ from torchvision.ops import box_convert
 from transformers.utils import ModelOutput
 
 from ...data.pixels import picture_of
-from ...data.segmentations import as_text, clean_segmentation, decode_segmentation
+from ...data.segmentations import as_text, clean_segmentation, decode_segmentation, encoded_mask
 from ...data.tables import only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, ReconstructionMetric, mask_reconstruction_errors, read_coco
@@ -83,30 +83,53 @@ def evaluate_objects(
             model's classes, or the processor makes images of another size than the model takes.
     """
     check_frame(model, processor, task)
-    with_masks = model.grammar(task).codebook is not None
-    truth = read_coco(ground_truth, with_masks=with_masks)
     classes = model.config.classes(task)
     if len(category_ids) != len(classes):
         raise ValueError(f"The model knows {len(classes)} classes, but the data have {len(category_ids)}.")
-    if missing := set(category_ids) - {None} - {category["id"] for category in truth["categories"]}:
-        raise ValueError(f"The ground truth has no category {min(missing)}.")
-    kinds = ("bbox", "segm") if with_masks else ("bbox",)
-    order = [category for category in category_ids if category is not None]
-    metrics = {kind: CocoMetric(kind, ground_truth=truth, category_ids=order, keep_in_memory=True) for kind in kinds}
     chosen = {"score_threshold": score_threshold, "top_k": top_k, "first_class": classes.start}
 
-    def measure(batch: dict[str, Any]) -> list[Row]:
+    def find(batch: dict[str, Any]) -> list[Row]:
         outputs = model.generate(batch["pixel_values"].to(model.device, model.dtype), task=task, **settings)
         image_ids = [int(label["image_id"]) for label in batch["labels"]]
         sizes = [tuple(label["orig_size"].tolist()) for label in batch["labels"]]
         return coco_results(outputs, image_ids, sizes, category_ids, processor, **chosen)
 
+    measuring = {"accelerator": accelerator, "description": description}
+    with_masks = model.grammar(task).codebook is not None
+    with evaluating(model):
+        return measure_objects(
+            find, batches, ground_truth, category_ids=category_ids, with_masks=with_masks, **measuring
+        )
+
+
+def measure_objects(
+    find: Callable[[dict[str, Any]], list[Row]],
+    batches: Iterable[dict[str, Any]],
+    ground_truth: dict[str, Any] | str | PathLike,
+    *,
+    category_ids: Sequence[int | None],
+    with_masks: bool,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
+) -> tuple[dict[str, float], CocoResults]:
+    """As [`evaluate_objects`], of whatever finds objects.
+
+    Args:
+        find: Of every image of a batch its row, see [`coco_results`].
+        with_masks: Whether masks are measured beside boxes.
+    """
+    truth = read_coco(ground_truth, with_masks=with_masks)
+    order = [category for category in category_ids if category is not None]
+    if missing := set(order) - {category["id"] for category in truth["categories"]}:
+        raise ValueError(f"The ground truth has no category {min(missing)}.")
+    kinds = ("bbox", "segm") if with_masks else ("bbox",)
+    metrics = {kind: CocoMetric(kind, ground_truth=truth, category_ids=order, keep_in_memory=True) for kind in kinds}
+
     def summarize(rows: list[Row]) -> tuple[dict[str, float], CocoResults]:
         values = _coco_values(metrics, rows) | {"num_images": len(rows)}
         return values, [result for row in rows for result in row["results"]]
 
-    with evaluating(model):
-        return measure_all(batches, measure, summarize, accelerator, description)
+    return measure_all(batches, find, summarize, accelerator, description)
 
 
 def coco_results(
@@ -216,7 +239,7 @@ def _annotated_object(row: ObjectRow, number: int) -> dict[str, Any]:
     """`iscrowd`, `area` and, if it has any, `segmentation`."""
     if "masks" in row:
         mask = np.asarray(row["masks"][number], dtype=np.uint8)
-        return {"iscrowd": 0, "area": int(mask.sum()), "segmentation": _encode(mask)}
+        return {"iscrowd": 0, "area": int(mask.sum()), "segmentation": encoded_mask(mask)}
     annotated, segmentation = {"iscrowd": int(row["iscrowd"][number]), "area": row["area"][number]}, None
     if text := row["segmentation"][number]:
         where = f"Image {row['image_id']}, object {number}"
@@ -281,7 +304,7 @@ def _rebuild_objects(tokenizer: VQTokenizer, row: ObjectRow, category_ids: Seque
     maps = tokenizer.detokenize(ids=ids)[:, 0].float()
     errors = mask_reconstruction_errors(maps, crops)
     pasted = zip(decoded, paste_masks(maps, boxes, *masks.shape[1:]).cpu().numpy())
-    found = [(category_ids[int(row["class_labels"][number])], _encode(mask)) for number, mask in pasted]
+    found = [(category_ids[int(row["class_labels"][number])], encoded_mask(mask)) for number, mask in pasted]
     common = {"image_id": image_id, "score": 1.0}
     results = [common | {"category_id": category, "segmentation": rle} for category, rle in found]
     errors = {name: values.tolist() for name, values in errors.items()}
@@ -303,7 +326,3 @@ def _coco_values(metrics: dict[str, CocoMetric], rows: Iterable[Row]) -> dict[st
             metric.add_image(row["image_id"], row["results"])
         values |= {f"{kind}_{name}": value for name, value in metric.compute().items()}
     return values
-
-
-def _encode(mask: np.ndarray) -> dict[str, Any]:
-    return as_text(rle_codec.encode(np.asfortranarray(mask, dtype=np.uint8)))

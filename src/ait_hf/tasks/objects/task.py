@@ -4,7 +4,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -72,7 +72,10 @@ class Objects(Kind):
         *(f"{kind}_{name}" for kind in ("bbox", "segm", "boundary") for name in ("AP", "AP50", "AP75")),
         *("mse", "iou", "perplexity", "num_objects", "num_images"),
     )
-    short_forms: ClassVar[Mapping[str, ShortForm]] = {COCO: COCO_FILE, SYNTHETIC: ShortForm(SYNTHETIC, ("people",))}
+    short_forms: ClassVar[Mapping[str, ShortForm]] = {
+        COCO: replace(COCO_FILE, options=("images", "tile_size", "tile_overlap")),
+        SYNTHETIC: ShortForm(SYNTHETIC, ("people",)),
+    }
     lower_is_better: ClassVar[bool] = False
 
     name: Literal["object-detection", "instance-segmentation"]
@@ -188,6 +191,8 @@ class Objects(Kind):
         of_model = (options.results, options.num_objects, options.top_k, options.top_p)
         if options.model is None and (options.do_sample or any(given is not None for given in of_model)):
             raise ValueError("--results, --num-objects, --top-k, --do-sample and --top-p need --model.")
+        if options.tile_size is None and options.tile_overlap is not None:
+            raise ValueError("--tile-overlap is of tiles: give their --tile-size, too, or leave it out.")
         if options.top_k is not None and options.top_k < 1:
             raise ValueError("--top-k must be at least 1.")
         if options.top_p is not None and not options.do_sample:
@@ -199,7 +204,9 @@ class Objects(Kind):
         if options.data == SYNTHETIC:
             size = ROOM_SIZE if options.model is None else image_size
             return transform | {"name": "synthetic", "size": size, "people": options.people}
-        return transform | {"name": "coco", "train": coco_split(options)}
+        tiles = {"size": options.tile_size, "overlap": options.tile_overlap or 0}
+        tiles = {} if options.tile_size is None else {"tiles": tiles}
+        return transform | tiles | {"name": "coco", "train": coco_split(options)}
 
     @classmethod
     def prediction_settings(cls, options, declared) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 from collections.abc import Collection
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,11 +14,15 @@ from torchvision.transforms import v2
 
 from ...data.classes import DataClasses, learning_warnings, pair_joints
 from ...data.coco_files import CocoContent, read_coco_file
-from ...data.coco_keypoints import keypoint_classes, load_coco_keypoints, person_category
+from ...data.coco_keypoints import (
+    keypoint_classes,
+    load_coco_keypoints,
+    person_category,
+)
 from ...data.coco_shards import load_keypoint_shards
 from ...data.pose_transforms import PoseEvalTransform, PoseTrainTransform, checked_person, pose_collator
 from ...data.rooms.objects import SyntheticPoses
-from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
+from ...data.skeletons import COCO_SKELETON, Skeleton, check_skeleton_name, skeleton
 from ...data.tables import AnyTable, evenly, examples
 from ...model.configuration_ait import AiTConfig
 from ...recipes.from_folder import FineTuning, Section, coco_splits, processor_of
@@ -32,7 +37,7 @@ from .evaluation import pose_ground_truth
 class People(Source):
     """What sources of people share; each gives them one by one."""
 
-    skeleton: ClassVar[str] = COCO_SKELETON.name
+    skeleton: ClassVar[str | list[str]] = COCO_SKELETON.name
 
     @property
     def joints(self) -> Skeleton:
@@ -48,10 +53,11 @@ class People(Source):
 class AnnotatedPeople(People):
     """What people with annotated joints share."""
 
-    skeleton: str = COCO_SKELETON.name  # what the joints are, see [`~ait_hf.data.skeletons.skeleton`]
+    # What the joints are: "coco", a .json file in COCO's format that names them, or their names.
+    skeleton: str | list[str] = COCO_SKELETON.name
 
     def validate_skeleton(self):
-        skeleton(self.skeleton)
+        check_skeleton_name(self.skeleton)
 
 
 @as_section
@@ -181,14 +187,17 @@ def _labels_only(sample: Sample) -> Sample:
 
 def poses_from_folder(request: FineTuning, config: AiTConfig, size: list[int]) -> tuple[Section, str]:
     """As [`~ait_hf.tasks.base.Kind.from_folder`]: COCO json files of people with joints."""
-    section = {"name": "coco"} | coco_splits(request, _images_of_people)
+    names = config.tokenizers[config.task(request.task).slots[-1]].get("joint_names")
+    joints = skeleton(names or COCO_SKELETON.name)
+    section = {"name": "coco"} | coco_splits(request, partial(_images_of_people, joints=joints))
+    section |= {"skeleton": list(names)} if names else {}
     processor = processor_of(request, config)
     transform = {"image_size": size, "box_scale": processor.box_scale}
     return {"data": section | {"transform": transform}}, "validation"
 
 
-def _images_of_people(content: CocoContent) -> set[int]:
+def _images_of_people(content: CocoContent, joints: Skeleton) -> set[int]:
     """Of images without anybody there is nothing to evaluate."""
-    person, _ = person_category(content.content, content.name, COCO_SKELETON)
+    person, _ = person_category(content.content, content.name, joints)
     people = (entry for entry in content.content["annotations"] if entry["category_id"] == person)
     return {entry["image_id"] for entry in people if entry.get("num_keypoints")}

@@ -4,7 +4,8 @@
 
 import math
 from collections import UserList, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from PIL import Image
+from torchvision.ops import box_convert, box_iou
 
 from ...data.classes import ABSENT
 from ...data.coco_files import read_coco_file
@@ -26,10 +28,11 @@ from ...data.tables import evenly, only_columns
 from ...inference.generating import check_frame
 from ...metrics import CocoMetric, read_coco
 from ...metrics.measuring import Row, evaluating, measure_all, measure_rows
+from ...metrics.pose import correct_joints
 from ...metrics.reconstruction import code_usage, pose_errors
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.image_reading_ait import read_image
-from ...model.modeling_ait import AiTForDenseTokenGeneration
+from ...model.modeling_ait import AiTForDenseTokenGeneration, AiTPoseEstimatorOutput
 from ...model.poses_ait import crop_to_image, transform_points
 from ...model.tokenization_pose import PoseTokenizer
 from .prediction import POSE_TASK, check_joints, check_skeleton, generate_poses, predict_poses
@@ -42,7 +45,64 @@ BoxRow = dict[str, Any]
 CocoResults = list[dict[str, Any]]
 
 READ_COLUMNS = ("image_id", "height", "width", "id", "box", "keypoints", "area", "iscrowd")
+TORSO = ("right_shoulder", "left_hip")
 PERSON_CATEGORY = 1  # that of `pose_ground_truth`, as in COCO
+
+
+@dataclass(frozen=True)
+class PCK:
+    """
+    Which joints count as correct: those that lie no farther from where they should be than a share of a length of the person.
+
+    Args:
+        reference: The names of the two joints that the length lies between. People who lack one are not counted. By default
+            the torso, where the skeleton has both of its joints.
+        share: Of that length.
+    """
+
+    reference: tuple[str, str] | None = None
+    share: float = 0.2
+
+    def numbers(self, skeleton: Skeleton) -> tuple[int, int] | None:
+        """Those of the reference; `None` if it is left out and there is no torso. `ValueError` for a joint that the skeleton
+        lacks."""
+        first, second = self.reference or TORSO
+        if {first, second} <= set(skeleton.joints):
+            return skeleton.joints.index(first), skeleton.joints.index(second)
+        if self.reference is None:
+            return None
+        raise ValueError(
+            f"--pck-reference names {first} and {second}, but the joints of the skeleton {skeleton.name} are "
+            f"{', '.join(skeleton.joints)}."
+        )
+
+    def values(self, truth: dict[str, Any], found: Sequence[Row], skeleton: Skeleton) -> dict[str, float]:
+        """`PCK`, the share of correct joints among those of all counted people, 0..1, and `num_pck_persons`, how many these
+        are; nothing if there are none. A person has the joints of the box that overlaps most with the annotated one, or, if
+        none does by half, none that is correct.
+
+        Args:
+            truth: A COCO dictionary of the images, with the joints in the skeleton's order.
+            found: Of people `image_id`, `box` (x, y, width, height in pixels) and `keypoints` (three numbers a joint).
+        """
+        reference = self.numbers(skeleton)
+        by_image, num_correct, counted = defaultdict(list), 0, []
+        for person in found:
+            by_image[person["image_id"]].append(person)
+        people = [entry for entry in truth["annotations"] if entry["image_id"] in by_image and not entry["iscrowd"]]
+        for entry in people if reference is not None else ():
+            joints = torch.tensor(entry.get("keypoints") or [0.0] * 3 * len(skeleton.joints)).reshape(1, -1, 3)
+            candidates = by_image[entry["image_id"]]
+            boxes = torch.tensor([entry["bbox"], *(person["box"] for person in candidates)], dtype=torch.float64)
+            overlaps = box_iou(*box_convert(boxes, "xywh", "xyxy").split([1, len(candidates)]))[0]
+            own = candidates[int(overlaps.argmax())]["keypoints"]
+            counts = correct_joints(torch.tensor(own).reshape(1, -1, 3)[..., :2], joints, reference, self.share)
+            num_correct += int(counts["num_correct"]) if overlaps.max() >= 0.5 else 0
+            counted += [int(counts["num_counted"])] if counts["num_counted"] else []
+        return {"PCK": num_correct / sum(counted), "num_pck_persons": len(counted)} if counted else {}
+
+
+TORSO_PCK = PCK()
 
 
 def person_collator(rows: Sequence[BoxRow], processor: AiTPoseImageProcessor) -> dict[str, Any]:
@@ -69,6 +129,7 @@ def evaluate_poses(
     skeleton: Skeleton = COCO_SKELETON,
     image_ids: Sequence[int] | None = None,
     flip_test: bool = False,
+    pck: PCK = TORSO_PCK,
     accelerator: Accelerator | None = None,
     description: str | None = None,
     **settings,
@@ -76,7 +137,8 @@ def evaluate_poses(
     """COCO's average precision and recall of the joints that a model finds in people's boxes (object keypoint
     similarity): on every process the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, with `num_persons` and
     `num_images`; and all results in the official format, whose file pycocotools reads, with the joints in the order of
-    the ground truth. The score of a person is the mean score of the joints times that of the box.
+    the ground truth. The score of a person is the mean score of the joints times that of the box. Beside them the values
+    of `pck`.
 
     Args:
         model, processor, accelerator, description: As of [`~ait_hf.tasks.base.Kind.evaluate`].
@@ -88,6 +150,7 @@ def evaluate_poses(
         image_ids: The images that count; by default those of the batches. (Where a detector found nobody, whoever is
             there has been missed.)
         flip_test (`bool`): Predict crops mirrored, too, and average the joints.
+        pck ([`PCK`]): Which joints count as correct.
         settings: Of `generate()`.
 
     Raises:
@@ -98,6 +161,33 @@ def evaluate_poses(
     """
     check_frame(model, processor, task)
     check_skeleton(model, task, skeleton)
+    flip_order = skeleton.flip_order if flip_test else None
+
+    def predict(batch: dict[str, Any]) -> AiTPoseEstimatorOutput:
+        pixel_values = batch["pixel_values"].to(model.device, model.dtype)
+        return generate_poses(model, pixel_values, task, flip_order, **settings)
+
+    measuring = {"skeleton": skeleton, "image_ids": image_ids, "pck": pck}
+    measuring |= {"accelerator": accelerator, "description": description}
+    with evaluating(model):
+        return measure_poses(predict, processor, batches, ground_truth, **measuring)
+
+
+def measure_poses(
+    predict: Callable[[dict[str, Any]], Any],
+    processor: AiTPoseImageProcessor,
+    batches: Iterable[dict[str, Any]],
+    ground_truth: dict[str, Any] | str | PathLike,
+    *,
+    skeleton: Skeleton = COCO_SKELETON,
+    image_ids: Sequence[int] | None = None,
+    pck: PCK = TORSO_PCK,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
+) -> tuple[dict[str, float], CocoResults]:
+    """As [`evaluate_poses`], of whatever finds joints: `predict` gives of a batch `pred_keypoints` `(people, joints, 2)`
+    in pixels of the crops and `keypoint_scores` `(people, joints)`, 0..1."""
+    pck.numbers(skeleton)  # what is wrong with its joints shows before anything is predicted
     truth = read_coco(ground_truth)
     name = "The ground truth" if isinstance(ground_truth, dict) else str(ground_truth)
     category, numbers = person_category(truth, name, skeleton)
@@ -106,25 +196,23 @@ def evaluate_poses(
     for section, key in {"annotations": "category_id", "categories": "id"}.items():
         truth |= {section: [entry for entry in truth[section] if entry[key] == category]}
     metric = CocoMetric("keypoints", ground_truth=truth, sigmas=skeleton.sigmas, keep_in_memory=True)
-    flip_order = skeleton.flip_order if flip_test else None
 
     def measure(batch: dict[str, Any]) -> list[Row]:
-        pixel_values = batch["pixel_values"].to(model.device, model.dtype)
-        outputs = generate_poses(model, pixel_values, task, flip_order, **settings)
         boxes = [[_x_y_width_height(person["box"])] for person in batch["persons"]]
-        found = processor.post_process_pose_estimation(outputs, boxes)
-        return [
-            _result(pose, int(person["image_id"]), category, float(person.get("score", 1.0)))
-            for (pose,), person in zip(found, batch["persons"], strict=True)
-        ]
+        found = processor.post_process_pose_estimation(predict(batch), boxes)
+        rows = []
+        for (pose,), person in zip(found, batch["persons"], strict=True):
+            result = _result(pose, int(person["image_id"]), category, float(person.get("score", 1.0)))
+            rows.append(result | {"box": _x_y_width_height(person["box"])})
+        return rows
 
-    def summarize(results: list[Row]) -> tuple[dict[str, float], CocoResults]:
+    def summarize(rows: list[Row]) -> tuple[dict[str, float], CocoResults]:
+        results = [{key: value for key, value in row.items() if key != "box"} for row in rows]
         results = [result | {"keypoints": _rearranged(result["keypoints"], numbers)} for result in results]
         measured = [result | {"keypoints": _rearranged(result["keypoints"], places)} for result in results]
-        return _coco_values(metric, measured, image_ids), results
+        return _coco_values(metric, measured, image_ids) | pck.values(truth, rows, skeleton), results
 
-    with evaluating(model):
-        return measure_all(batches, measure, summarize, accelerator, description)
+    return measure_all(batches, measure, summarize, accelerator, description)
 
 
 def pose_ground_truth(rows: Iterable[PersonRow], skeleton: Skeleton = COCO_SKELETON) -> dict[str, Any]:
@@ -227,6 +315,7 @@ def evaluate_pose_tokenizer(
     *,
     box_scale: float = 1.25,
     skeleton: Skeleton = COCO_SKELETON,
+    pck: PCK = TORSO_PCK,
     **measuring,
 ) -> dict[str, float]:
     """How well a pose tokenizer rebuilds annotated people: what a model that makes no mistake could reach. The joints
@@ -238,15 +327,16 @@ def evaluate_pose_tokenizer(
         measuring: `accelerator`, `batch_size`, `description`, see [`~ait_hf.metrics.measuring.measure_rows`].
 
     Returns:
-        On every process the values of [`~ait_hf.metrics.CocoMetric`] for keypoints, `joint_error` (mean distance of
+        On every process the values of [`~ait_hf.metrics.CocoMetric`] for keypoints and of `pck`, `joint_error` (mean distance of
         joints in pixels of the crop, averaged over people), `perplexity` and `code_usage`, `num_persons` and
             `num_images`.
 
     Raises:
         ValueError: There is nobody, or the tokenizer has another number of joints than the `skeleton`.
     """
-    check_joints("The tokenizer's poses have", tokenizer.config.num_joints, "the", skeleton)
+    check_joints("The tokenizer's poses have", tokenizer.config, "the", skeleton)
     rows = only_columns(rows, READ_COLUMNS)
+    pck.numbers(skeleton)
     truth, size = pose_ground_truth(rows, skeleton), tokenizer.crop_size
     metric = CocoMetric("keypoints", ground_truth=truth, sigmas=skeleton.sigmas, keep_in_memory=True)
     transform = PoseEvalTransform(size, box_scale=box_scale, skeleton=skeleton, with_images=False)
@@ -262,14 +352,18 @@ def evaluate_pose_tokenizer(
             points = transform_points(joints, crop_to_image(sample["person"]["box"], size, transform.box_scale))
             pose = {"keypoints": points, "scores": torch.ones(len(points))}
             result = _result(pose, int(sample["person"]["image_id"]), PERSON_CATEGORY, 1.0)
-            measured.append({"result": result, "ids": codes, "joint_error": error})
+            box = _x_y_width_height(sample["person"]["box"])
+            measured.append({"result": result, "box": box, "ids": codes, "joint_error": error})
         return measured
 
     def summarize(measured: list[Row]) -> dict[str, float]:
         values = _coco_values(metric, [row["result"] for row in measured], None)
         errors = {"joint_error": float(np.mean([row["joint_error"] for row in measured]))}
         ids = np.concatenate([row["ids"] for row in measured])
-        return values | errors | code_usage(ids, tokenizer.config.num_vq_embeddings)
+        found = [row["result"] | {"box": row["box"]} for row in measured]
+        return (
+            values | pck.values(truth, found, skeleton) | errors | code_usage(ids, tokenizer.config.num_vq_embeddings)
+        )
 
     return measure_rows(tokenizer, rows, measure, summarize, **measuring)
 

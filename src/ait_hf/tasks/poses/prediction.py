@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torchvision.ops import box_convert
 
+from ...data.classes import clean_name
 from ...data.files import name_key
 from ...data.json_values import check_box_format, finite_numbers, read_json
 from ...data.skeletons import COCO_SKELETON, Skeleton, skeleton
@@ -110,13 +111,20 @@ def generate_poses(
 
 def check_skeleton(model: AiTForDenseTokenGeneration, task: str, skeleton: Skeleton) -> None:
     """`ValueError` if the poses of the task have another number of joints."""
-    check_joints("The model's poses have", model.task_tokenizer(task).config.num_joints, "the", skeleton)
+    check_joints("The model's poses have", model.task_tokenizer(task).config, "the", skeleton)
 
 
-def check_joints(subject: str, num_joints: int, whose: str, skeleton: Skeleton) -> None:
-    """`ValueError`, a sentence of its `subject` and `whose` skeleton it is, if that has another number of joints."""
+def check_joints(subject: str, config: Mapping[str, Any], whose: str, skeleton: Skeleton) -> None:
+    """`ValueError`, a sentence of its `subject` and `whose` skeleton it is, if that has not the number of joints of a
+    tokenizer's `config`, or others, or in another order, where that names them."""
+    num_joints, names = config["num_joints"], config.get("joint_names")
     if num_joints != (expected := len(skeleton.joints)):
         raise ValueError(f"{subject} {num_joints} joints, but {whose} skeleton {skeleton.name} has {expected}.")
+    if names is not None and tuple(map(clean_name, names)) != skeleton.joints:
+        raise ValueError(
+            f"{subject} the joints {', '.join(names)}, but {whose} skeleton {skeleton.name} has "
+            f"{', '.join(skeleton.joints)}: name those as the skeleton, in this order."
+        )
 
 
 def person_task(config: AiTConfig) -> str:
@@ -159,7 +167,8 @@ class PoseWriter(Writer):
 
     def check(self, sizes):
         super().check(sizes)
-        self.skeleton = skeleton(self.options.skeleton or COCO_SKELETON.name)
+        names = self.model.task_tokenizer(self.task).config.joint_names
+        self.skeleton = skeleton(self.options.skeleton or names or COCO_SKELETON.name)
         check_skeleton(self.model, self.task, self.skeleton)
         if self.options.boxes is not None:
             self.boxes = read_boxes(self.options.boxes, sizes)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ...data.classes import DataClasses, Pairs, pair_joints
 from ...data.pixels import height_and_width, processor_arguments
+from ...data.skeletons import COCO_SKELETON
 from ...model.configuration_ait import AiTConfig
 from ...model.image_processing_pose_ait import AiTPoseImageProcessor
 from ...model.modeling_ait import AiTForPoseEstimation
@@ -22,7 +23,15 @@ from ..objects.task import COCO, COCO_FILE, coco_split, written
 from ..writer import Writer
 from .data import PersonData, PoseData, poses_from_folder
 from .drawing import BACKGROUND, draw_poses, pose_gallery
-from .evaluation import detected_people, evaluate_pose_tokenizer, evaluate_poses, person_collator, pose_gallery_rows
+from .evaluation import (
+    PCK,
+    TORSO_PCK,
+    detected_people,
+    evaluate_pose_tokenizer,
+    evaluate_poses,
+    person_collator,
+    pose_gallery_rows,
+)
 from .prediction import POSE_TASK, PoseWriter, check_joints
 
 
@@ -47,7 +56,7 @@ class Poses(Kind):
     finetune_options: ClassVar[Sequence[str]] = ("images", "validation")
     writer: ClassVar[type[Writer]] = PoseWriter
     columns: ClassVar[Sequence[str]] = (
-        *("AP", "AP50", "AP75", "APm", "APl", "AR"),
+        *("AP", "AP50", "AP75", "APm", "APl", "AR", "PCK"),
         *("joint_error", "perplexity", "num_persons", "num_images"),
     )
     short_forms: ClassVar[Mapping[str, ShortForm]] = {
@@ -76,7 +85,7 @@ class Poses(Kind):
 
     def declaration(self, tokenizer: PoseTokenizer) -> dict[str, Any]:
         subject, size = f"tasks.{self.name}.tokenizer is of", tokenizer.crop_size
-        check_joints(subject, tokenizer.config.num_joints, "the data's", self.data.joints)
+        check_joints(subject, tokenizer.config, "the data's", self.data.joints)
         if self.data.image_size != size:
             raise ValueError(
                 f"tasks.{self.name}.tokenizer is of poses in crops {size[0]} pixels high and {size[1]} wide: set "
@@ -87,8 +96,8 @@ class Poses(Kind):
 
     def pair(self, data: DataClasses, config: AiTConfig, model: str, **_) -> Pairs:
         """Joints of the data with those of the skeleton, which are the model's; `ValueError` if it has another number."""
-        num_joints = config.tokenizers[config.task(self.name).slots[-1]]["num_joints"]
-        check_joints(f"{model} writes", num_joints, "the data's", self.data.joints)
+        tokenizer = config.tokenizers[config.task(self.name).slots[-1]]
+        check_joints(f"{model} writes", tokenizer, "the data's", self.data.joints)
         return pair_joints(self.data.joints.joints, data, self.data.joints.name)
 
     def owner_of_classes(self, model: str) -> str:
@@ -115,10 +124,11 @@ class Poses(Kind):
         return written(evaluate_poses(model, processor, batches, truth, **measuring), results)
 
     def evaluate_tokenizer(
-        self, tokenizer, rows, options, classes=None, *, image_size, processor=None, accelerator, description, **_
+        self, tokenizer, rows, options, classes=None, *, image_size, processor=None, pck=TORSO_PCK, **measuring
     ) -> dict[str, float]:
         scale = self.data.transform.box_scale if processor is None else processor.box_scale
-        measuring = {"accelerator": accelerator, "batch_size": options.batch_size, "description": description}
+        measuring = {name: measuring[name] for name in ("accelerator", "description")}
+        measuring |= {"batch_size": options.batch_size, "pck": pck}
         return evaluate_pose_tokenizer(tokenizer, rows, box_scale=scale, skeleton=self.data.joints, **measuring)
 
     def adapted(self, declared, tokenizer, before, after, keeping) -> dict[str, Any]:
@@ -131,7 +141,16 @@ class Poses(Kind):
 
     @classmethod
     def tokenizer_config(cls, data) -> dict[str, Any]:
-        return {"unit": data.unit, "num_joints": len(data.joints.joints), "sample_size": sample_size(data)}
+        joints, size = list(data.joints.joints), sample_size(data)
+        return {"unit": data.unit, "num_joints": len(joints), "joint_names": joints, "sample_size": size}
+
+    @classmethod
+    def names_of_tokenizer(cls, config) -> list[str]:
+        return list(config.get("joint_names") or ())
+
+    @classmethod
+    def names_of_model(cls, config, task) -> list[str]:
+        return cls.names_of_tokenizer(config.tokenizers[config.task(task).slots[-1]])
 
     @classmethod
     def blank_sample(cls, data) -> torch.Tensor:
@@ -162,14 +181,22 @@ class Poses(Kind):
     def check_options(cls, options) -> None:
         if options.model is None and (options.results is not None or options.boxes is not None or options.flip_test):
             raise ValueError("--results, --boxes and --flip-test need --model.")
+        if options.skeleton is not None and not options.data.startswith(COCO):
+            raise ValueError(f"--skeleton goes with coco:ANNOTATIONS.json: for {options.data} leave it out.")
 
     @classmethod
     def short_data(cls, options, image_size, class_names) -> dict[str, Any]:
         transform = {"transform": {"image_size": image_size}}
         if options.data == SYNTHETIC:
             return transform | {"name": "synthetic", "size": PICTURE_SIZE}
-        return transform | {"name": "coco", "train": coco_split(options)}
+        skeleton = options.skeleton or class_names or COCO_SKELETON.name
+        return transform | {"name": "coco", "train": coco_split(options), "skeleton": skeleton}
 
     @classmethod
     def prediction_settings(cls, options, declared) -> dict[str, Any]:
         return {"flip_test": options.flip_test}
+
+    @classmethod
+    def measuring_settings(cls, options) -> dict[str, Any]:
+        reference = None if options.pck_reference is None else tuple(options.pck_reference)
+        return super().measuring_settings(options) | {"pck": PCK(reference, options.pck_share)}
