@@ -17,7 +17,7 @@ from tiny_objects import object_config, object_model, object_processor
 from tiny_pose import POSES, pose_config, pose_model, pose_processor
 from transformers import pipeline
 
-from ait_hf import AiTImageProcessor, VQTokenizer
+from ait_hf import VQTokenizer
 from ait_hf.commands.evaluate import main as evaluate
 from ait_hf.commands.finetune import fine_tuning_values
 from ait_hf.data.skeletons import COCO_SKELETON
@@ -160,9 +160,7 @@ def test_training_of_tokenizers_on_black_and_white_masks(name, tmp_path):
     assert not training.warnings
 
 
-def test_fine_tuning_passes_the_numbers_on(models, tmp_path, monkeypatch):
-    processor = AiTImageProcessor(do_normalize=False)
-    monkeypatch.setattr("ait_hf.tasks.semantics.data.processor_of", lambda request, config: processor)
+def test_fine_tuning_passes_the_numbers_on(models, tmp_path):
     write_masks(tmp_path, "train")
     write_masks(tmp_path, "val")
     asked = {"task": "semantic-segmentation", "output": str(tmp_path / "out"), "classes": CLASSES}

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 from quirky_coco import CAR, PERSON, content, write
 
-from ait_hf import AiTImageProcessor
 from ait_hf.data.label_maps import load_label_maps, split_folders
 from ait_hf.data.maps import MapFolder
 from ait_hf.data.rgbd import load_rgbd
@@ -146,10 +145,7 @@ def test_given_boxes_are_taken_by_type_and_name(tmp_path, boxes, message):
 
 
 @pytest.fixture
-def request_of(tmp_path, monkeypatch):
-    processor = AiTImageProcessor(do_normalize=True)
-    monkeypatch.setattr("ait_hf.tasks.objects.data.processor_of", lambda request, config: processor)
-
+def request_of(tmp_path):
     def request(**arguments) -> dict:
         made = FineTuning(model="unused", task="object-detection", output=str(tmp_path / "out"), **arguments)
         return Objects.from_folder(made, None, [64, 64])[0]["data"]

@@ -143,7 +143,7 @@ def full_for_torch(*_, **__):
     [
         (Accelerator, "save_state", no_room, "Checkpoint .*step-00000004"),
         (torch, "save", full_for_torch, "Checkpoint .*step-00000004"),
-        (checkpoints_module, "_write_manifest", no_room, "Checkpoint .*step-00000004"),
+        (checkpoints_module, "_seal", no_room, "Checkpoint .*step-00000004"),
         (TokenizerTraining, "save", no_room, "The model in"),
         (loop, "write_text", no_room, "The recipe in"),
     ],

@@ -104,7 +104,7 @@ def test_killed_in_a_forward(tmp_path, tokenizer, uninterrupted):
 @pytest.mark.parametrize(
     ("module", "function", "number"),
     [
-        (checkpoints, "_write_manifest", 2),
+        (checkpoints, "_seal", 2),
         pytest.param(torch, "save", 7, marks=pytest.mark.slow),  # in the midst of the second checkpoint
         pytest.param(checkpoints, "replace_folder", 2, marks=pytest.mark.slow),
         pytest.param(files, "replace_folder", 1, marks=pytest.mark.slow),  # of the best model

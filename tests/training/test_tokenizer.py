@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from tokenizer_recipes import DATA, TINY_MAP, TINY_POSE, recipe
 
 from ait_hf.data.rooms.rendering import LABEL_CLASSES
+from ait_hf.data.skeletons import COCO_SKELETON
 from ait_hf.model.tokenization_pose import PoseTokenizer
 from ait_hf.model.tokenization_vq import VQTokenizer
 from ait_hf.recipes.parsing import load_recipe
@@ -133,7 +134,8 @@ def test_published_pose_recipe(tmp_path):
     with torch.device("meta"):
         built, default = build_tokenizer(published), PoseTokenizer()
     assert {key: value for key, value in built.config.items() if value != default.config[key]} == {
-        "revival_threshold": 0.03
+        "revival_threshold": 0.03,
+        "joint_names": list(COCO_SKELETON.joints),
     }
     assert (published.optimizer.lr, published.optimizer.weight_decay) == (1e-2, 0.15)
     assert published.mask_augmentation.ratio == 0.2 and published.data.transform.box_scale == 1.25
