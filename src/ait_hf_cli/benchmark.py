@@ -23,7 +23,8 @@ real: trains AiT-P, AiT and baselines on the same backbone weights (nyu, camvid,
 functions of `ait evaluate`; first the tokenizer, which all runs share. With two CPU cores it is meant to run as two processes,
 for 90 minutes a run and seed, or on a GPU:
 
-    accelerate launch --cpu --num_processes 2 -m ait_hf.commands.benchmark real --data nyu --root nyu_labelled ...
+    ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \\
+        -m ait_hf.commands.benchmark real --data nyu --root nyu_labelled ...
 
 Every run goes on from its checkpoint after an interruption, and leaves a JSON file with its numbers in OUTPUT/DATA/rows; one
 that is there is not done again. `docs/results.md` has the tables.
