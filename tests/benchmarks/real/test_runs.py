@@ -108,6 +108,16 @@ QUICK = {
 }
 
 
+@pytest.mark.parametrize(
+    ("data", "baseline"), [(d, b) for d in DATA_SETS for b in DATA_SETS[d].baselines], ids="-".join
+)
+def test_baselines_are_made_for_their_data(data, baseline, data_dir, tmp_path):
+    recipe = Run(data, data_dir / QUICK[data][0], baseline, 0, tmp_path).recipe()
+    model = BASELINES[recipe.model](recipe.task)
+    assert 3e6 < sum(parameter.numel() for parameter in model.parameters()) < 2e7
+    assert recipe.task.best_metric and BASELINES[recipe.model].stream(recipe.task).data.batch_size > 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("data", QUICK)
 def test_quick_form_of_every_data_set(data, data_dir, tmp_path, capsys):

@@ -41,7 +41,7 @@ class InstancesByMaskRCNN(Baseline):
         side = max(task.data.image_size)
         self.network = MaskRCNN(
             _Pyramid(),
-            len(task.class_names()) + 1,
+            len(task.data.class_names()) + 1,
             min_size=min(task.data.image_size),
             max_size=side,
             image_mean=[0.0] * 3,

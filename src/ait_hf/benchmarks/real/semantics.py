@@ -39,13 +39,13 @@ class SemanticBaseline(Baseline):
             return processor.post_process_semantic_segmentation(scores, sizes)
 
         with evaluating(self):
-            return measure_label_maps(predict, batches, task.class_names(), accelerator=accelerator, **measuring)
+            return measure_label_maps(predict, batches, task.data.class_names(), accelerator=accelerator, **measuring)
 
 
 class SemanticUNet(SemanticBaseline):
     def __init__(self, task: Kind):
         super().__init__()
-        channels, classes = DECODER_CHANNELS, len(task.class_names())
+        channels, classes = DECODER_CHANNELS, len(task.data.class_names())
         self.network = smp.Unet(ENCODER, encoder_weights=None, decoder_channels=channels, classes=classes)
         with_imagenet(self.network.encoder)
 
@@ -57,7 +57,7 @@ class SemanticUNet(SemanticBaseline):
 class SegFormer(SemanticBaseline):
     def __init__(self, task: Kind):
         super().__init__()
-        self.network = SegformerForSemanticSegmentation(SegformerConfig(num_labels=len(task.class_names())))
+        self.network = SegformerForSemanticSegmentation(SegformerConfig(num_labels=len(task.data.class_names())))
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         return F.interpolate(self.network(pixel_values).logits, size=pixel_values.shape[-2:], mode="bilinear")
