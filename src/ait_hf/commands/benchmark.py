@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from accelerate import PartialState
 
 from ait_hf_cli import run as run_command
 from ait_hf_cli.benchmark import REAL
@@ -67,6 +68,7 @@ def run_real(options: argparse.Namespace) -> None:
         runs += [Run(contestant=contestant, seed=seed, **common) for seed in range(num_seeds)]
     for one in runs:
         do_run(one)
+    PartialState().destroy_process_group()
 
 
 def run(options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     for override in overrides:
         apply_override(values, override)
     train_solver(build(SolverRecipe, values))
+    PartialState().destroy_process_group()
 
 
 def fine_tuning_values(request: FineTuning) -> Section:

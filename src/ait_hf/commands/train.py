@@ -5,6 +5,8 @@
 import argparse
 import logging
 
+from accelerate import PartialState
+
 from ait_hf_cli import run as run_command
 
 from ..recipes.parsing import read_values
@@ -22,6 +24,7 @@ def run(options: argparse.Namespace) -> None:
         train_solver(recipe)
     else:
         train_tokenizer(recipe)
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":

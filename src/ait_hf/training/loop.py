@@ -266,7 +266,8 @@ class _Run:
         bar.close()
         if accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_folder(self.folder, **asdict(self.recipe.hub)))
-        accelerator.end_training()
+        for tracker in accelerator.trackers:  # the processes stay together: there may be more to train, or to measure
+            tracker.finish()
         return progress.history
 
     def _steps(self) -> Iterator[Scalars]:
