@@ -5,6 +5,7 @@ Errors of a model, or of a tokenizer, on ground truth.
 
     ait evaluate --model runs/demo/aitp --task depth --data synthetic --split test --modes all
     ait evaluate --model DIR --task depth --data my_rgbd/index.json --split val --gallery gallery.png
+    ait evaluate --model DIR --task depth --data my_rgbd/index.json --split val --calibrate
     accelerate launch scripts/evaluate.py --model DIR --task depth --data nyu_depth:ROOT --split test \\
         --protocol tta --eigen-crop
     ait evaluate --tokenizer DIR --task depth --data my_rgbd/index.json --split val
@@ -60,6 +61,11 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--batch-size", type=int, default=8, help="images at a time and process (default: 8)")
     modes = "decode as the checkpoint says, or with every combination of hard and soft tokens"
     parser.add_argument("--modes", choices=("checkpoint", "all"), default="checkpoint", help=modes)
+    calibrate = (
+        "depth, own maps: fit the temperature of the uncertainty to these examples (of a validation split) and write "
+    )
+    calibrate += "it into the config.json of --model; depth and codes stay the same"
+    parser.add_argument("--calibrate", action="store_true", help=calibrate)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     add_tf32(parser)
     parser.add_argument("--seed", type=seed, default=0, help="of what --do-sample draws; nothing else is random")

@@ -4,6 +4,7 @@
 
 import json
 import logging as std_logging
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +25,9 @@ from ..data.rooms.depth import EVALUATION_EXAMPLES
 from ..data.tables import evenly
 from ..data.writing import write_text
 from ..drawing.picture_files import save_image
+from ..hub.remote_code import save_tasks
 from ..inference.generating import decoding_modes
-from ..inference.loading import load_config, load_model_and_processor, load_tokenizer
+from ..inference.loading import CONFIG, load_config, load_model_and_processor, load_processor, load_tokenizer
 from ..metrics.measuring import evaluating
 from ..model.objectives_ait import Tokenizer
 from ..recipes.parsing import as_section, build, read_values
@@ -50,11 +52,19 @@ def check_options(options: Namespace, kind: type[Kind], foreign: dict[str, Any])
             raise ValueError(f"{_written([name])} has no meaning for {kind.title}: leave it out.")
     all_modes, no_model = options.modes == "all", options.model is None
     needs_model = options.gallery or options.tokenizer_reconstruction or all_modes
+    is_writable = not no_model and Path(options.model, CONFIG).is_file() and os.access(options.model, os.W_OK)
     smallest = min(number for number in (options.batch_size, options.limit) if number is not None)
     for message, is_wrong in {
         "There is nothing to evaluate: give --model, --tokenizer or both.": no_model and options.tokenizer is None,
         "A tokenizer has no classes to pair: leave out --classes-by-order.": no_model and options.classes_by_order,
         "--gallery, --tokenizer-reconstruction and --modes all need --model.": no_model and needs_model,
+        "--calibrate needs --model, and fits one mode: leave out --modes all.": options.calibrate
+        and (no_model or all_modes),
+        f"--calibrate fits the uncertainty of a map, which {options.task} does not have: leave it out.": options.calibrate
+        and not kind.gives_uncertainty,
+        f"--calibrate changes the config.json of a saved model: {options.model} is no folder with one to write into.": (
+            options.calibrate and not is_writable
+        ),
         "One file holds the results of one mode: leave out --results or --modes all.": options.results and all_modes,
         "--batch-size and --limit must be at least 1.": smallest < 1,
     }.items():
@@ -157,7 +167,8 @@ def part_of(data: DataRecipe, options: Namespace) -> EvaluationRecipe:
 def measure(
     kind: type[Kind], options: Namespace, recipe: Section | None, tokenizer: Tokenizer | None, accelerator: Accelerator
 ) -> Results:
-    """The values of every mode of the model and of every tokenizer, by name; draws the gallery."""
+    """The values of every mode of the model and of every tokenizer, by name; draws the gallery, and writes what is
+    calibrated into the model's folder."""
     model = processor = classes = None
     tokenizers = {} if tokenizer is None else {"tokenizer": tokenizer}
     settings, names = {}, [] if tokenizer is None else kind.names_of_tokenizer(tokenizer.config)
@@ -186,9 +197,13 @@ def measure(
             logger.warning(warning)
         batches = task.batches(rows, processor, accelerator, part.batch_size)
         modes = decoding_modes(model.config.parallel) if options.modes == "all" else {"as the checkpoint says": {}}
+        fitted = {}
+        if options.calibrate:
+            fitted = task.calibrate(model, processor, batches, accelerator=accelerator, description="calibration")
+            model.config.tasks[options.task]["entropy_temperature"] = fitted["entropy_temperature"]
         for mode, decoding in modes.items():
             how = {**measuring, "description": mode, **decoding}
-            results[mode] = task.evaluate(model, processor, batches, part, classes, **how)
+            results[mode] = task.evaluate(model, processor, batches, part, classes, **how) | fitted
     for name, measured in tokenizers.items():
         how = {**measuring, "description": name, "processor": processor}
         how |= {"image_size": task.data.image_size if model is None else size}
@@ -196,6 +211,11 @@ def measure(
     if accelerator.is_main_process and options.gallery is not None:
         drawn = list(evenly(rows, GALLERY_ROWS))
         save_image(task.gallery(model, processor, drawn, classes, **settings), options.gallery)
+    if accelerator.is_main_process and options.calibrate:
+        folder = Path(options.model)
+        save_tasks(model, [load_processor(folder, name) for name in model.config.tasks], folder)
+        values = "entropy_temperature {entropy_temperature:.4g} (a true code has {code_nll:.4g} nats, then {code_nll_calibrated:.4g})"
+        print(f"Wrote {values.format(**fitted)} of {options.task} into {folder / CONFIG}.")
     return results
 
 

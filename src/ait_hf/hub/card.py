@@ -14,6 +14,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from safetensors import safe_open
 
+from ..metrics.uncertainty import RELIABILITY
 from ..model.configuration_ait import AiTConfig
 from ..recipes.parsing import read_values
 from ..tasks.base import TaskText
@@ -120,7 +121,9 @@ def read_results(folder: Path, history: list[dict], data: Mapping[str, str], spl
             found.append((measured["task"], name, measured["split"], mode, values))
     results = []
     for *about, values in found:
-        measured = ((name, value) for name, value in values.items() if name not in _COUNTS)
+        measured = (
+            (name, value) for name, value in values.items() if name not in _COUNTS and not name.startswith(RELIABILITY)
+        )
         # -1 is COCO's value where there is nothing to measure, such as no large object.
         finite = {name: value for name, value in measured if math.isfinite(value) and value != -1}
         results.append(Result(*about, values.get("num_images"), finite))

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model folders that carry their own code, for `trust_remote_code=True` where this package is not installed."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from transformers import BaseImageProcessor
 from transformers.dynamic_module_utils import custom_object_save
 
+from ..data.writing import write_text
 from ..model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation
 
 
@@ -54,6 +57,20 @@ def save_with_remote_code(
             _save_processor(processor, Path(folder) / "image_processors" / task)
     for name, tokenizer in model.tokenizers.items():
         tokenizer.save_pretrained(Path(folder) / "tokenizers" / name)
+
+
+def save_tasks(
+    model: AiTForDenseTokenGeneration, processors: Iterable[BaseImageProcessor], folder: str | Path
+) -> None:
+    """Writes the tasks of the model's configuration into a folder where it, and these processors, are saved already, and
+    nothing else; code that lies there is replaced by that of this package, for an earlier one would not know new fields."""
+    folder = Path(folder)
+    if (folder / f"{MODEL_AUTO_MAP['AutoConfig'].partition('.')[0]}.py").is_file():
+        for part in (model, *processors):
+            custom_object_save(part, folder)
+    path = folder / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8")) | {"tasks": model.config.tasks}
+    write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def save_processor_with_code(processor: BaseImageProcessor, folder: str | Path) -> None:

@@ -133,6 +133,8 @@ class AiTTaskConfig:
         class_range (`list[int]`, *optional*): First class of the model's table (`id2label`) that the task uses, and the
             one behind its last; all classes by default.
         soft_temperature (`float`): `tau` in `softmax(tau * logits)` when the detokenizer reads soft tokens.
+        entropy_temperature (`float`): `tau` in the entropy of `softmax(tau * logits)`, which is the uncertainty of maps;
+            changes nothing else. 1 as trained; `ait evaluate --calibrate` fits it.
         loss_weight (`float`): Weight of this task in joint training.
         dense_loss_weight (`float`): Weight of the cross-entropy of dense slots against that of coordinates.
         class_loss_weight (`float`): Weight of the cross-entropy of class slots against that of coordinates.
@@ -154,6 +156,7 @@ class AiTTaskConfig:
     image_size: list[int] | tuple[int, ...] = (480, 480)
     class_range: list[int] | tuple[int, ...] | None = None
     soft_temperature: float = 1.0
+    entropy_temperature: float = 1.0
     loss_weight: float = 1.0
     dense_loss_weight: float = 1.0
     class_loss_weight: float = 1.0
@@ -424,6 +427,8 @@ class AiTConfig(PreTrainedConfig):
             if value not in allowed:
                 yield f": {field_name} is one of {allowed}, got {value!r}."
         block, longest = math.prod(task.grid_size) if dense else 0, self.max_position_embeddings
+        if not 0 < task.entropy_temperature < math.inf:
+            yield f": entropy_temperature must be above 0 and finite, got {task.entropy_temperature}."
         length = task.num_groups * (len(task.slots) - len(dense) + block)
         if not 0 < length <= longest:
             yield f" has {length} tokens; it needs at least 1 and at most max_position_embeddings ({longest})."

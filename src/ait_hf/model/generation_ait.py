@@ -14,7 +14,7 @@ from transformers import generation as library
 from transformers.generation import GenerationMode, StoppingCriteriaList
 
 from .caching_ait import CACHE_NAME, new_cache
-from .quantization_ait import token_entropy
+from .quantization_ait import apply_temperature, token_entropy
 from .sequences_ait import TaskGrammar
 
 
@@ -336,12 +336,16 @@ class AiTGenerationMixin(GenerationMixin):
 
     def uncertainty(self, outputs: AiTGenerateOutput, task: str | None = None) -> torch.FloatTensor:
         """
-        Entropy of the soft tokens divided by its maximum, spread bilinearly over the map: 0 where one code is certain,
-        1 where all are equally likely. Same shape as `detokenize()` gives.
+        Entropy of the soft tokens, at the task's `entropy_temperature`, divided by its maximum, spread bilinearly over the
+        map: 0 where one code is certain, 1 where all are equally likely. Same shape as `detokenize()` gives.
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
         ratio = self.task_tokenizer(grammar.name).config.downsample_ratio
-        entropy = token_entropy(soft_tokens).unflatten(1, (-1, *grammar.task.grid_size))
+        # Of the configuration as it is now: it is fitted when the model is there already.
+        temperature = self.config.task(grammar.name).entropy_temperature
+        entropy = token_entropy(apply_temperature(soft_tokens, temperature)).unflatten(
+            1, (-1, *grammar.task.grid_size)
+        )
         maps = nn.functional.interpolate(entropy, size=[s * ratio for s in entropy.shape[-2:]], mode="bilinear")
         return maps.squeeze(1) if grammar.is_one_map else maps
 

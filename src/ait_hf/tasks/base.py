@@ -92,6 +92,7 @@ class Kind(ABC):
     writer: ClassVar[type[Writer]]  # what `ait predict` does with photographs for its tasks
     predict_options: ClassVar[Sequence[str]] = ()  # of `ait predict`, that not all kinds have
     finetune_options: ClassVar[Sequence[str]] = ()  # arguments of `FineTuning` that only some kinds have
+    gives_uncertainty: ClassVar[bool] = False  # whether predictions have the entropy of codes, see [`~Kind.calibrate`]
     measuring_options: ClassVar[Sequence[str]] = ()  # of `ait evaluate`, that say how to measure
     short_forms: ClassVar[Mapping[str, ShortForm]] = {}  # `ait evaluate --data` beside recipes, by what it begins with
     # Of tokenizers, if the task has dense tokens.
@@ -226,6 +227,13 @@ class Kind(ABC):
             description: Title of a progress bar; without it there is none.
             settings: Of `generate()`, [`~Kind.prediction_settings`] and [`~Kind.measuring_settings`].
         """
+
+    def calibrate(
+        self, model: AiTForDenseTokenGeneration, processor: BaseImageProcessor, batches: Iterable[Batch], **measuring
+    ) -> dict[str, float]:
+        """The `entropy_temperature` of the task in [`AiTTaskConfig`] that fits these examples, and how well, of a kind that
+        `gives_uncertainty`; arguments as of [`~Kind.evaluate`]. `ValueError` if none does."""
+        raise NotImplementedError
 
     @abstractmethod
     def evaluate_tokenizer(

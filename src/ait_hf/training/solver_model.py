@@ -142,6 +142,8 @@ def _pretrained(
     model_class: type[AiTForDenseTokenGeneration], tasks: Mapping[str, Kind], options: SolverModelRecipe
 ) -> AiTForDenseTokenGeneration:
     model, has_new_tokens = load_solver(options.pretrained, model_class), False
+    for declared in model.config.tasks.values():
+        declared["entropy_temperature"] = 1.0  # it was fitted to weights that now change
     if options.classes_by_order:
         name_by_order(model.config, tasks, options.pretrained)
     if options.adapt:

@@ -17,6 +17,7 @@ from ...metrics import DepthMetric, depth_errors, token_embedding_distance
 from ...metrics.depth import pooled_rmse
 from ...metrics.measuring import Batch, Row, evaluating, pictures_beside
 from ...metrics.reconstruction import depth_reconstruction_errors
+from ...metrics.uncertainty import mean_uncertainty_errors, uncertainty_errors
 from ...model.generation_ait import AiTGenerateOutput
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
@@ -52,8 +53,9 @@ def evaluate_depth(
     **settings,
 ) -> dict[str, float]:
     """Errors of a model's depth, per image at the ground truth's size, then averaged: on every process the values of
-    [`~ait_hf.metrics.DepthMetric`], `rmse_pooled` (over the pixels of all images) and, without `tta`, `token_distance`: the mean l2 distance between the code
-    embeddings that the detokenizer reads and those of the true depth (paper, Table 1).
+    [`~ait_hf.metrics.DepthMetric`], `rmse_pooled` (over the pixels of all images), how the uncertainty goes with the error
+    ([`~ait_hf.metrics.uncertainty.mean_uncertainty_errors`]) and, without `tta`, `token_distance`: the mean l2 distance
+    between the code embeddings that the detokenizer reads and those of the true depth (paper, Table 1).
 
     Args:
         model, processor, accelerator, description: As of [`~ait_hf.tasks.base.Kind.evaluate`].
@@ -67,20 +69,26 @@ def evaluate_depth(
             [`predict_depth`].
     """
     size = tuple(model.config.task(task).image_size)
+    pixels = {"min_depth": min_depth, "max_depth": max_depth, "crop": crop}
 
     def predict(batch: Batch) -> list[tuple[torch.Tensor, Row]]:
         images, labels = batch["pixel_values"], batch["labels"]
         if tta:
-            predictions = predict_depth(model, processor, images, tta=True, **settings)
-            return [(prediction["predicted_depth"], {}) for prediction in predictions]
-        outputs = model.generate(prepare_images(model, processor, images, size), task=task, **settings)
-        predictions = processor.post_process_depth_estimation(outputs, [tuple(label.shape) for label in labels])
-        distances = _token_distances(model.task_tokenizer(task), outputs, labels, size)
-        return [(found["predicted_depth"], {"token_distance": d}) for found, d in zip(predictions, distances)]
+            predictions, rows = predict_depth(model, processor, images, tta=True, **settings), [{}] * len(images)
+        else:
+            outputs = model.generate(prepare_images(model, processor, images, size), task=task, **settings)
+            predictions = processor.post_process_depth_estimation(outputs, [tuple(label.shape) for label in labels])
+            distances = _token_distances(model.task_tokenizer(task), outputs, labels, size)
+            rows = [{"token_distance": distance} for distance in distances]
+        found = [(prediction["predicted_depth"], prediction["uncertainty"]) for prediction in predictions]
+        return [
+            (depth, row | uncertainty_errors(depth, label.to(depth.device), uncertainty, **pixels))
+            for (depth, uncertainty), label, row in zip(found, labels, rows, strict=True)
+        ]
 
     measuring = {"accelerator": accelerator, "description": description}
     with evaluating(model):
-        return measure_depth(predict, batches, min_depth=min_depth, max_depth=max_depth, crop=crop, **measuring)
+        return measure_depth(predict, batches, **pixels, **measuring)
 
 
 def measure_depth(
@@ -95,7 +103,8 @@ def measure_depth(
 
     Args:
         predict: Of every image of a batch its depth `(H, W)` in metres, at the size of its label, and what else belongs
-            into its row, which may be `token_distance`.
+            into its row, which may be `token_distance` and values of
+            [`~ait_hf.metrics.uncertainty.uncertainty_errors`].
         pixels: `min_depth`, `max_depth` and `crop`.
     """
 
@@ -103,6 +112,7 @@ def measure_depth(
         distances = [row["token_distance"] for row in rows if "token_distance" in row]
         values = DepthMetric(keep_in_memory=True).mean_errors(rows)
         values["rmse_pooled"] = pooled_rmse(*([row[name] for row in rows] for name in ("rmse", "num_valid")))
+        values |= mean_uncertainty_errors(rows)
         return values | ({"token_distance": float(np.mean(distances))} if distances else {})
 
     measuring = {"accelerator": accelerator, "description": description}

@@ -47,7 +47,7 @@ class Depth(Maps):
     writer: ClassVar[type[Writer]] = DepthWriter
     columns: ClassVar[Sequence[str]] = (
         *("rmse", "rmse_pooled", "delta1", "abs_rel", "log10", "rmse_log", "silog"),
-        *("token_distance", "perplexity", "num_images"),
+        *("ause_rmse", "ause_abs_rel", "token_distance", "perplexity", "num_images"),
     )
     short_forms: ClassVar[Mapping[str, ShortForm]] = {
         SYNTHETIC: ShortForm(SYNTHETIC),
@@ -82,6 +82,13 @@ class Depth(Maps):
             return transform | {"name": "nyu_depth", "root": options.data.removeprefix(NYU)}
         frames = {"index": options.data, "root": options.root, "depth_scale": options.depth_scale}
         return transform | {"name": "rgbd", **frames}
+
+    @classmethod
+    def check_options(cls, options) -> None:
+        if options.calibrate and options.protocol == "tta":
+            raise ValueError(
+                "--calibrate fits the probabilities of codes, which windows do not share: leave out --protocol tta."
+            )
 
     @classmethod
     def prediction_settings(cls, options, declared) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from accelerate import Accelerator
 
 from ...data.maps import UNIT_VECTOR
 from ...inference.generating import check_output_type
+from ...inference.images import prepare_images
 from ...metrics.maps import MapMetric, map_errors
 from ...metrics.measuring import Batch, Row, evaluating, measure_all
 from ...metrics.reconstruction import ReconstructionMetric
+from ...metrics.uncertainty import best_temperature, code_likelihoods
 from ...model.image_processing_ait import AiTImageProcessor
 from ...model.modeling_ait import AiTForDenseTokenGeneration
 from ...model.tokenization_vq import VQTokenizer
@@ -85,6 +87,63 @@ def measure_maps(
         return rows
 
     return measure_all(batches, measure, summarize, **measuring)
+
+
+def calibrate_entropy(
+    model: AiTForDenseTokenGeneration,
+    processor: AiTImageProcessor,
+    batches: Iterable[Batch],
+    *,
+    task: str,
+    accelerator: Accelerator | None = None,
+    description: str | None = None,
+    **settings,
+) -> dict[str, float]:
+    """Fits a task's `entropy_temperature`, as Guo et al. (2017) calibrate classifiers: the one at which the true codes of the
+    maps are likeliest under the model's soft tokens. Changes nothing.
+
+    Args:
+        model, processor, accelerator, description, settings: As of [`evaluate_maps`].
+        batches: Images of any sizes and their maps `(H, W)` or `(C, H, W)`, 0 where unknown. A code in whose place nothing
+            is known does not count.
+
+    Returns:
+        `entropy_temperature`, and the mean negative log-likelihood of a code, nats: `code_nll` at 1 and
+        `code_nll_calibrated` at the temperature.
+
+    Raises:
+        ValueError: No map has a known pixel, or no temperature within 0.1 to 10 is best.
+    """
+    declared, tokenizer = model.config.task(task), model.task_tokenizer(task)
+    ratio = tokenizer.config.downsample_ratio
+    map_size = [side * ratio for side in declared.grid_size]
+
+    def measure(batch: Batch) -> list[Row]:
+        pixel_values = prepare_images(model, processor, batch["pixel_values"], tuple(declared.image_size))
+        soft_tokens = model.generate(pixel_values=pixel_values, task=task, **settings).soft_tokens
+        labels = (label.reshape(1, -1, *label.shape[-2:]).to(model.device) for label in batch["labels"])
+        maps = torch.cat([F.interpolate(label, size=map_size, mode="nearest-exact") for label in labels])
+        known = F.max_pool2d((maps != 0).any(1, keepdim=True).float(), ratio).flatten(1).cpu() > 0
+        likelihoods = code_likelihoods(soft_tokens, tokenizer.tokenize(maps).flatten(1))
+        return [
+            {"sums": one[seen].sum(0).tolist(), "num_codes": int(seen.sum())} for one, seen in zip(likelihoods, known)
+        ]
+
+    def summarize(rows: list[Row]) -> dict[str, Any]:
+        count = sum(row["num_codes"] for row in rows)
+        return {"num_codes": count, "sums": np.sum([row["sums"] for row in rows], axis=0)}
+
+    with evaluating(model):
+        found = measure_all(batches, measure, summarize, accelerator, description)
+    if not found["num_codes"]:
+        raise ValueError("None of the images has a known pixel to calibrate the uncertainty on.")
+    likelihoods = found["sums"] / found["num_codes"]
+    temperature, lowest = best_temperature(likelihoods)
+    return {
+        "entropy_temperature": temperature,
+        "code_nll": float(likelihoods[len(likelihoods) // 2]),
+        "code_nll_calibrated": lowest,
+    }
 
 
 def evaluate_map_tokenizer(

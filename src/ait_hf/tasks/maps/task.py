@@ -23,7 +23,14 @@ from ..base import GRID_LIMIT, DenseSettings, Kind, TaskText, code_grid, resized
 from ..writer import Writer
 from .data import AnyMapData, maps_from_folder
 from .drawing import colorize_map, map_gallery
-from .evaluation import evaluate_map_tokenizer, evaluate_maps, map_collator, map_gallery_rows, map_reconstruction
+from .evaluation import (
+    calibrate_entropy,
+    evaluate_map_tokenizer,
+    evaluate_maps,
+    map_collator,
+    map_gallery_rows,
+    map_reconstruction,
+)
 from .prediction import MapWriter
 
 
@@ -44,6 +51,7 @@ class Maps(Kind):
     columns: ClassVar[Sequence[str]] = (*ANGLE_ERRORS, *VALUE_ERRORS, "perplexity", "num_images")
     model_class: ClassVar[type] = AiTForDenseTokenGeneration
     lower_is_better: ClassVar[bool] = True
+    gives_uncertainty: ClassVar[bool] = True
     card: ClassVar[TaskText] = TaskText(
         gives="a map of the image, in the unit of its tokenizer, and an uncertainty in 0..1",
         result='processor.post_process_dense_prediction(outputs, target_sizes=sizes)[0]["predicted_map"]',
@@ -99,6 +107,9 @@ class Maps(Kind):
     def evaluate(self, model, processor, batches, options, classes=None, **measuring) -> dict[str, float]:
         self._check_tokenizer(model.task_tokenizer(self.name), "the model")
         return evaluate_maps(model, processor, batches, task=self.name, **measuring)
+
+    def calibrate(self, model, processor, batches, **measuring) -> dict[str, float]:
+        return calibrate_entropy(model, processor, batches, task=self.name, **measuring)
 
     def evaluate_tokenizer(
         self, tokenizer, rows, options, classes=None, *, image_size, processor=None, **measuring
