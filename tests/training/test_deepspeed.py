@@ -24,6 +24,7 @@ from training_runs import (
     solver_recipe,
     weights,
     without_measurements,
+    without_order,
 )
 
 from ait_hf.training.processes import DeepSpeedAccelerator, is_sharded
@@ -95,7 +96,7 @@ def assert_learns_the_same_and_resumes(
     run_in_processes(2, partial(under_deepspeed, **changes), train, shared)
     rows = history(tmp_path / "shared")
     for row, expected in zip(rows, history(tmp_path / "whole"), strict=True):
-        assert row == pytest.approx(expected, rel=rel)
+        assert without_order(row) == pytest.approx(without_order(expected), rel=rel)
     assert sum(row["skipped_steps"] for row in rows if "lr" in row) == (train is train_with_a_bad_forward)
     for part in ("", "best"):
         first, second = (weights(tmp_path / name / part) for name in ("shared", "whole"))

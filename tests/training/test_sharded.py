@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType
 from accelerate.utils.dataclasses import get_module_class_from_name
 from sharded_runs import CONFIGS, train_sharded
 from torch.distributed import checkpoint
-from training_runs import run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements
+from training_runs import run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements, without_order
 
 from ait_hf.training.processes import AVERAGE, is_sharded
 from ait_hf.training.solver import SolverTraining, train_solver
@@ -37,7 +37,7 @@ def test_shards_learn_what_whole_models_learn_and_resume(tmp_path, averaged):
     for _ in range(2):
         run_in_processes(2, train_sharded, sharded)
         for row, expected in zip(history(tmp_path / "sharded"), history(tmp_path / "whole"), strict=True):
-            assert row == pytest.approx(expected, rel=1e-5)
+            assert without_order(row) == pytest.approx(without_order(expected), rel=1e-5)
         for folder in ("", "best"):
             torch.testing.assert_close(weights(tmp_path / "sharded" / folder), weights(tmp_path / "whole" / folder))
         if averaged:
@@ -67,7 +67,7 @@ def test_precision_and_skipped_steps_of_shards(tmp_path):
     rows, expected = history(tmp_path / "sharded"), history(tmp_path / "whole")
     assert [row["skipped_steps"] for row in rows if "lr" in row] == [0, 0, 1, 0]
     for number in range(2):
-        assert rows[number] == pytest.approx(expected[number], rel=1e-3)
+        assert without_order(rows[number]) == pytest.approx(without_order(expected[number]), rel=1e-3)
     assert rows[3].keys() == {"step", "lr", "skipped_steps", "unreadable_samples"}  # nothing was learned from it
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "sharded").values())
 
