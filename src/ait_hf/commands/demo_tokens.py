@@ -23,8 +23,9 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from ..data.object_transforms import tight_box
 from ..data.rooms.depth import SyntheticDepth, mean_depth
-from ..data.rooms.objects import SMALLEST_SHARE, tight_box
+from ..data.rooms.objects import SMALLEST_SHARE
 from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
 from ..data.tables import examples
 from ..data.writing import write_json

@@ -33,6 +33,12 @@ MIN_CROP_SIDE = 2  # pixels: the mask in a thinner box has no shape
 MOST_DRAWS = 50  # of a part that shows an object
 
 
+def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 in pixels around the set pixels of a mask `(h, w)`, which has some."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
 class ObjectEvalTransform:
     """Resizes one image so that it just fits the frame, without chance; zeros right and bottom.
 

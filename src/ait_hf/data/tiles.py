@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 from torch.utils.data import Dataset
 
+from .object_transforms import tight_box
 from .segmentations import decode_segmentation, encoded_mask
 
 
@@ -92,9 +93,7 @@ class ObjectTiles(Dataset):
             mask = whole[top : top + height, left : left + width]
             if not mask.any():
                 return None
-            rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-            corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-            found |= {"boxes": [float(corner) for corner in corners], "area": float(mask.sum())}
+            found |= {"boxes": [float(corner) for corner in tight_box(mask)], "area": float(mask.sum())}
             found["segmentation"] = json.dumps(encoded_mask(mask))
         is_crowd = bool(row["iscrowd"][number]) or share < COUNTED_SHARE
         return found | {"iscrowd": is_crowd, "class_labels": row["class_labels"][number]}

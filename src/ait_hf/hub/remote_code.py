@@ -10,6 +10,7 @@ from transformers import BaseImageProcessor
 from transformers.dynamic_module_utils import custom_object_save
 
 from ..data.writing import write_text
+from ..inference.loading import CONFIG
 from ..model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation
 
 
@@ -68,7 +69,7 @@ def save_tasks(
     if (folder / f"{MODEL_AUTO_MAP['AutoConfig'].partition('.')[0]}.py").is_file():
         for part in (model, *processors):
             custom_object_save(part, folder)
-    path = folder / "config.json"
+    path = folder / CONFIG
     values = json.loads(path.read_text(encoding="utf-8")) | {"tasks": model.config.tasks}
     write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 

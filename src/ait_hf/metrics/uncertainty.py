@@ -53,14 +53,15 @@ def uncertainty_errors(
     error = np.abs(np.nan_to_num(prediction, nan=min_depth, posinf=max_depth).clip(min_depth) - target)
     ones, (squared, relative) = np.ones(len(error)), (error**2, error / target)
 
-    def remaining(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-        """Mean of the 1, 2, ... values that are lowest in the order."""
-        return _sums(order, values, ones, len(ones))[1:] / np.arange(1, len(ones) + 1)
+    def remaining(order: np.ndarray, *values: np.ndarray) -> np.ndarray:
+        """Means `(values, n)` of the 1, 2, ... values that are lowest in the order."""
+        return _sums(order, values, ones, len(ones))[:, 1:] / np.arange(1, len(ones) + 1)
 
     groups = _bins(uncertainty, error, ones, NUM_GROUPS)
+    squared_left, relative_left = remaining(uncertainty, squared, relative)
     areas = (
-        np.sqrt(remaining(squared, uncertainty)) - np.sqrt(remaining(squared, squared)),
-        remaining(relative, uncertainty) - remaining(relative, relative),
+        np.sqrt(squared_left) - np.sqrt(remaining(squared, squared)[0]),
+        relative_left - remaining(relative, relative)[0],
     )
     sizes = np.full(NUM_GROUPS, len(ones) / NUM_GROUPS)
     return {name: float(area.mean()) for name, area in zip(AREAS, areas)} | {"groups": [*map(list, (*groups, sizes))]}
@@ -80,19 +81,21 @@ def mean_uncertainty_errors(rows: Sequence[Mapping[str, Any]]) -> dict[str, floa
     return means
 
 
-def _bins(order: np.ndarray, values: np.ndarray, weights: np.ndarray, count: int) -> list[np.ndarray]:
+def _bins(order: np.ndarray, values: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
     """Means of `order` and of `values` in so many bins of equal weight, from the lowest order."""
-    width = weights.sum() / count
-    return [np.diff(_sums(order, summed, weights, count)) / width for summed in (order, values)]
+    return np.diff(_sums(order, (order, values), weights, count)) / (weights.sum() / count)
 
 
-def _sums(order: np.ndarray, values: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
-    """Weighted sums of the values that are lowest in the order, up to 0, 1/count, ..., 1 of the weight; among equal ones in
-    proportion, which is what is expected of a random order."""
+def _sums(order: np.ndarray, values: Sequence[np.ndarray], weights: np.ndarray, count: int) -> np.ndarray:
+    """Weighted sums of each of the values, `(values, count + 1)`, that are lowest in the order, up to 0, 1/count, ..., 1 of the
+    weight; among equal ones in proportion, which is what is expected of a random order."""
     ranks = np.argsort(order, kind="stable")
     ends = np.flatnonzero(np.diff(order[ranks], append=np.inf))
-    at, sums = (np.append(0, np.cumsum(summed[ranks])[ends]) for summed in (weights, weights * values))
-    return np.interp(np.linspace(0, at[-1], count + 1), at, sums)
+    at, *sums = (
+        np.append(0, np.cumsum(summed[ranks])[ends]) for summed in (weights, *(weights * each for each in values))
+    )
+    shares = np.linspace(0, at[-1], count + 1)
+    return np.stack([np.interp(shares, at, up_to) for up_to in sums])
 
 
 def code_likelihoods(probabilities: torch.Tensor, codes: torch.LongTensor) -> torch.Tensor:

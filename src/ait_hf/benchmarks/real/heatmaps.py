@@ -8,7 +8,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from ...metrics.measuring import evaluating
-from ...recipes.streams import Batch, Stream
+from ...recipes.streams import Batch
 from ...tasks.base import Kind
 from ...tasks.poses.evaluation import measure_poses
 from .baselines import ENCODER, Baseline, padded, with_imagenet
@@ -26,10 +26,6 @@ class JointHeatmaps(Baseline):
         super().__init__()
         self.network = smp.FPN(ENCODER, encoder_weights=None, classes=len(task.data.joints.joints), upsampling=1)
         with_imagenet(self.network.encoder)
-
-    @staticmethod
-    def stream(task: Kind) -> Stream:
-        return task.data.stream()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Heatmaps `(batch, joints, height / 4, width / 4)`."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ...metrics.measuring import Row, evaluating
 from ...model.loss_ait import silog_loss
-from ...recipes.streams import Batch, Stream
+from ...recipes.streams import Batch
 from ...tasks.base import Kind
 from ...tasks.depth.evaluation import measure_depth
 from .baselines import DECODER_CHANNELS, ENCODER, Baseline, padded, with_imagenet
@@ -24,10 +24,6 @@ class DepthRegression(Baseline):
         super().__init__()
         self.network = smp.Unet(ENCODER, encoder_weights=None, decoder_channels=DECODER_CHANNELS)
         with_imagenet(self.network.encoder)
-
-    @staticmethod
-    def stream(task: Kind) -> Stream:
-        return task.data.stream()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         height, width = pixel_values.shape[-2:]

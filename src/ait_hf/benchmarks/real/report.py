@@ -19,8 +19,9 @@ TITLES = {
     "ait": "AiT",
     "unet": "U-Net",
     "segformer": "SegFormer-B0, from nothing",
+    "mask-rcnn": "Mask R-CNN",
+    "heatmaps": "heatmaps",
 }
-TITLES |= {"mask-rcnn": "Mask R-CNN", "heatmaps": "heatmaps"}
 
 
 def read_rows(output: Path) -> dict[str, list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from ...metrics.measuring import evaluating
 from ...model.tokenization_vq import IGNORED_LABEL
-from ...recipes.streams import Batch, Stream
+from ...recipes.streams import Batch
 from ...tasks.base import Kind
 from ...tasks.semantics.evaluation import measure_label_maps
 from .baselines import DECODER_CHANNELS, ENCODER, Baseline, padded, with_imagenet
@@ -20,10 +20,6 @@ from .baselines import DECODER_CHANNELS, ENCODER, Baseline, padded, with_imagene
 
 class SemanticBaseline(Baseline):
     """Scores of the classes for every pixel, learned by their cross-entropy."""
-
-    @staticmethod
-    def stream(task: Kind) -> Stream:
-        return task.data.stream()
 
     @abstractmethod
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ...model.masks_ait import crop_masks
-from ..object_transforms import MIN_CROP_SIDE
+from ..object_transforms import MIN_CROP_SIDE, tight_box
 from .depth import NumberedPictures, NumberedRooms, render_room
 from .rendering import CLASS_NAMES, STRUCTURE, render
 from .rooms import portrait_scene
@@ -97,12 +97,6 @@ class SyntheticMaskCrops(NumberedRooms):
         sources = torch.from_numpy(np.random.default_rng((*self.key, index)).permutation(wide)[:CROPS_PER_ROOM])
         boxes = torch.from_numpy(row["boxes"])[sources]
         return crop_masks(torch.from_numpy(row["masks"]), boxes, sources, self.mask_size)
-
-
-def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x1, y1, x2, y2 in pixels around the set pixels of a mask `(h, w)`, which has some."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
 def room_persons(room: dict[str, np.ndarray]) -> list[dict[str, Any]]:
