@@ -75,6 +75,36 @@ def test_only_the_backbone_is_autocast(number):
         assert types["tokenizers"] <= {torch.float32}
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_the_solver_is_autocast_if_its_configuration_says_so(number):
+    model, batches = list(models_and_batches())[number]
+    with torch.no_grad():
+        exact = model(batches=batches).loss
+        model.config.autocast_solver = True
+        with torch.autocast("cpu", HALF):
+            for layer in (model.model.encoder.layers[0].mlp, model.model.decoder.layers[0].mlp):
+                types = output_types(layer, lambda layer=layer: layer(torch.rand(1, 2, model.config.d_model)))
+                assert types == {"solver": {HALF}}
+    types = output_types(model, lambda: trained_step(model, batches))
+    assert HALF in types["backbone"] and HALF in types["solver"]
+    assert types["tokenizers"] <= {torch.float32}
+    with torch.autocast("cpu", HALF), torch.no_grad():
+        lowered = model(batches=batches)
+        assert lowered.loss.dtype == torch.float32 and lowered.loss != exact
+        torch.testing.assert_close(lowered.loss, exact, rtol=0.05, atol=0.05)
+        for task, batch in batches.items():
+            outputs = model.eval().generate(pixel_values=batch["pixel_values"], task=task)
+            assert outputs.soft_tokens is None or outputs.soft_tokens.dtype == torch.float32
+
+
+def trained_step(model, batches):
+    with torch.autocast("cpu", HALF):
+        loss = model.train()(batches=batches).loss
+    loss.backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+    model.eval()
+
+
 def test_autocast_changes_the_backbone_alone():
     """The decoder's logits are those of float32 where the memory is the same; in one graph as well."""
     ((model, batches),) = [pair for pair in models_and_batches() if pair[0].config.parallel]

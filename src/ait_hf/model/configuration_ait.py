@@ -233,6 +233,8 @@ class AiTConfig(PreTrainedConfig):
             stride, usually one of 8, 16 and 32. Sets `out_features` of `backbone_config`, which say it by default.
         freeze_batch_norm (`bool`): Batch norm of the backbone normalises by its stored statistics in training, too;
             neither these nor its scales and shifts are learned.
+        autocast_solver (`bool`): Under autocast (`train.mixed_precision`), encoder and decoder compute in its type as
+            well, logits, losses and tokenizers stay float32. Off as released: only the backbone is autocast then.
         tokenizers (`dict[str, dict]`): Name -> arguments of [`AiTTokenizerConfig`] or, with `tokenizer_type="pose"`,
             of [`AiTPoseTokenizerConfig`].
         tasks (`dict[str, dict]`): Name -> arguments of [`AiTTaskConfig`].
@@ -265,6 +267,7 @@ class AiTConfig(PreTrainedConfig):
     backbone_config: dict | PreTrainedConfig | None = None
     feature_stride: int | None = None
     freeze_batch_norm: bool = False
+    autocast_solver: bool = False
     tokenizers: dict[str, dict] | None = None
     tasks: dict[str, dict] | None = None
     codebooks: list[list] | tuple[tuple, ...] | None = (("mask", 128), ("depth", 128))

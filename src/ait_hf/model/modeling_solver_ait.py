@@ -3,7 +3,7 @@
 """The AiT task-solver (paper §3.2). Read from top to bottom: parts, encoder, decoder, model."""
 
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +34,13 @@ from .quantization_ait import EMACodebook
 
 
 def without_autocast(states: torch.Tensor) -> AbstractContextManager:
-    """Inside, on the device of the states, nothing is autocast: as released, only the backbone is."""
+    """Inside, on the device of the states, nothing is autocast."""
     return maybe_autocast(states.device.type, enabled=False)
+
+
+def solver_autocast(config: AiTConfig, states: torch.Tensor) -> AbstractContextManager:
+    """Inside, autocast is as outside with `autocast_solver`, else off: as released, only the backbone is autocast."""
+    return nullcontext() if config.autocast_solver else without_autocast(states)
 
 
 class AiTAttention(nn.Module):
@@ -302,7 +307,7 @@ class AiTEncoder(AiTPreTrainedModel):
         # With the channels last, where convolutions are faster.
         images = self.pad(pixel_values).contiguous(memory_format=torch.channels_last)
         feature_map = self.backbone(images).feature_maps[-1]
-        with without_autocast(feature_map):
+        with solver_autocast(self.config, feature_map):
             features = feature_map.to(self.input_norm.weight.dtype).flatten(2).transpose(1, 2)
             size = feature_map.shape[-2:]
             positions = sine_positions(*size, self.config.d_model, features.device, features.dtype)
@@ -374,7 +379,7 @@ class AiTDecoder(AiTPreTrainedModel):
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
-        with without_autocast(encoder_hidden_states):
+        with solver_autocast(self.config, encoder_hidden_states):
             if use_cache and cache is None:
                 cache = new_cache(self.config)
             past_length = cache.get_seq_length() if cache is not None else 0
