@@ -16,6 +16,8 @@ from transformers import (
     AutoModelForUniversalSegmentation,
 )
 
+from ait_hf_cli.models import pretrained
+
 from .data.pixels import load_depth_png, save_depth_png
 from .model.configuration_ait import (
     AiTConfig,
@@ -86,4 +88,5 @@ __all__ += ["AiTPoseTokenizerConfig", "AiTSemanticSegmenterOutput", "AiTSwinv2Ba
 __all__ += ["AiTTaskConfig", "AiTTokenProcessor", "AiTTokenizerConfig", "AiTTrainingOutput", "EMACodebook"]
 __all__ += ["KeypointEstimationPipeline", "PoseTokenizer", "SoftTokenLogitsProcessor", "TaskGrammar"]
 __all__ += ["TaskGrammarLogitsProcessor", "VQTokenizer", "Vocabulary", "crop_masks", "load_depth_png"]
-__all__ += ["mask_augmentation", "mask_joints", "paste_masks", "predict_with_windows_and_flip", "save_depth_png"]
+__all__ += ["mask_augmentation", "mask_joints", "paste_masks", "predict_with_windows_and_flip", "pretrained"]
+__all__ += ["save_depth_png"]

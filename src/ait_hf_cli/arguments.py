@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .models import find_model, shipped_models
 from .recipes import find_recipe
 
 
@@ -52,6 +53,13 @@ def recipe(text: str) -> str:
     except FileNotFoundError as error:
         raise ArgumentTypeError(str(error)) from error
     return text
+
+
+def add_model(parser: argparse.ArgumentParser, required: bool = True, what: str = "folder of a saved model") -> None:
+    """`--model`: what is given, or the folder of the model of that name that the package brings."""
+    brought = ", ".join(shipped_models())
+    said = f"{what}, or one that the package brings: {brought}" if brought else what
+    parser.add_argument("--model", type=find_model, required=required, metavar="DIR", help=said)
 
 
 def positive(number: Callable[[str], float]) -> Callable[[str], float]:

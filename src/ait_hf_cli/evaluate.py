@@ -38,7 +38,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .arguments import Arguments, Options, add_tf32, command_parser, positive, seed
+from .arguments import Arguments, Options, add_model, add_tf32, command_parser, positive, seed
 
 
 TASKS = ("depth", "object-detection", "instance-segmentation", "keypoint-detection", "semantic-segmentation")
@@ -46,7 +46,7 @@ TASKS = ("depth", "object-detection", "instance-segmentation", "keypoint-detecti
 
 def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("--model", metavar="DIR", help="folder of a saved model")
+    add_model(parser, required=False)
     parser.add_argument("--tokenizer", metavar="DIR", help="folder of a tokenizer to measure by its reconstructions")
     own = "measure the model's own tokenizer in the same way"
     parser.add_argument("--tokenizer-reconstruction", action="store_true", help=own)

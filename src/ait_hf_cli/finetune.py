@@ -19,12 +19,12 @@ The same command again goes on where it was. Any key of the recipe that this wri
 as in `--override train.save_every=100 model.lora.alpha=8`.
 """
 
-from .arguments import Arguments, Options, command_parser, seed
+from .arguments import Arguments, Options, add_model, command_parser, seed
 
 
 def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("--model", required=True, help="folder or Hub name of the model to start from")
+    add_model(parser, what="folder or Hub name of the model to start from")
     parser.add_argument("--task", required=True, help="depth, object-detection, keypoint-detection, ...")
     parser.add_argument("--data", required=True, help="folder, index, COCO json file or Hub name of a data set")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="of the new model")

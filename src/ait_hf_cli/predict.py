@@ -31,13 +31,13 @@ For every image `NAME.*`, at its size:
 
 from pathlib import Path
 
-from .arguments import Arguments, Options, add_tf32, command_parser, device, positive, score, seed
+from .arguments import Arguments, Options, add_model, add_tf32, command_parser, device, positive, score, seed
 
 
 def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
-    parser.add_argument("--model", required=True, metavar="DIR", help="folder of a saved model")
+    add_model(parser)
     parser.add_argument("--task", required=True, help="what to predict: a task of the model, or all")
     parser.add_argument("--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     tta = "depth's published test protocol: square windows side by side, each also mirrored, averaged "

@@ -18,6 +18,7 @@ from transformers.utils import logging
 
 from ait_hf_cli import script
 from ait_hf_cli.evaluate import foreign_options
+from ait_hf_cli.models import shipped_models
 from ait_hf_cli.recipes import shipped_recipes
 
 from ..data.pixels import height_and_width
@@ -64,6 +65,9 @@ def check_options(options: Namespace, kind: type[Kind], foreign: dict[str, Any])
         and not kind.gives_uncertainty,
         f"--calibrate changes the config.json of a saved model: {options.model} is no folder with one to write into.": (
             options.calibrate and not is_writable
+        ),
+        f"--calibrate would change the model that the package brings: copy {options.model} and give the copy.": (
+            options.calibrate and not no_model and Path(options.model) in shipped_models().values()
         ),
         "One file holds the results of one mode: leave out --results or --modes all.": options.results and all_modes,
         "--batch-size and --limit must be at least 1.": smallest < 1,

@@ -17,6 +17,8 @@ from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedM
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 from transformers.utils import cached_file
 
+from ait_hf_cli.models import find_model
+
 from ..conversion.efficientnet import NAME as EFFICIENTNET_LITE0
 from ..conversion.efficientnet import load_efficientnet_lite0
 from ..conversion.swinv2 import load_pretrained_backbone
@@ -85,6 +87,11 @@ class SolverModelRecipe:
     config: dict[str, Any] = field(default_factory=dict)
     gradient_checkpointing: bool = False
     code_embeddings: Literal["normal", "waves"] = "normal"
+
+    def __post_init__(self):
+        for name in ("pretrained", "initialize_from"):
+            if (source := getattr(self, name)) is not None:
+                setattr(self, name, find_model(source))
 
     def validate_source(self):
         check_keys("section model.config", self.config, _CONFIG_KEYS)
