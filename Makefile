@@ -17,13 +17,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes, one thread each: tiny tensors gain nothing from more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-.PHONY: help demo test test-wheel test-slow lint format clean
+.PHONY: help demo test test-wheel test-slow docs lint format clean
 
 help:
 	@echo "make demo       train and evaluate small depth models on rendered rooms, into runs/demo"
 	@echo "make test       run the tests (with AIT_TEST_DATA and AIT_TEST_GOLDEN set, all of them)"
 	@echo "make test-wheel install a wheel without this clone, and run its main job"
 	@echo "make test-slow  run the tests that take minutes"
+	@echo "make docs       build the documentation as a site, into build/site"
 	@echo "make lint       check style"
 	@echo "make format     mend style"
 	@echo "make clean      remove .venv, caches and build outputs; runs/ stays"
@@ -39,6 +40,11 @@ test-wheel: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(PYTEST) -m slow
+
+# Some pages are made first, of what commands say of themselves. The theme's advertisement of its successor is left out.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/building/generated_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

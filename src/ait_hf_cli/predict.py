@@ -3,7 +3,8 @@
 """
 What a saved model sees in photographs: depth, objects, poses, classes of pixels, or maps of your own.
 
-    ait predict --model runs/demo/aitp --task depth --output predictions photo.jpg more_photos/
+    ait predict --model rooms photo.jpg
+    ait predict --model DIR --task depth --output depth photo.jpg more_photos/
     ait predict --model DIR --task depth --output predictions --tta --device cuda "nyu/rgb_*.jpg"
     ait predict --model DIR --task instance-segmentation --output predictions --threshold 0.5 photo.jpg
     ait predict --model DIR --task keypoint-detection --output predictions --boxes boxes.json photo.jpg
@@ -38,8 +39,9 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
     add_model(parser)
-    parser.add_argument("--task", required=True, help="what to predict: a task of the model, or all")
-    parser.add_argument("--output", required=True, type=Path, metavar="OUT", help="folder for the results")
+    parser.add_argument("--task", default="all", help="what to predict: a task of the model, or all (the default)")
+    output = "folder for the results (default: predictions)"
+    parser.add_argument("--output", type=Path, default=Path("predictions"), metavar="OUT", help=output)
     tta = "depth's published test protocol: square windows side by side, each also mirrored, averaged "
     tta += "(by default the whole image is squeezed into the model's input)"
     parser.add_argument("--tta", action="store_true", help=tta)

@@ -8,7 +8,7 @@ Maps and masks as text for vision-language models, and their answers back.
     ait tokens decode --tokenizer DIR --output masks answers.jsonl --images photos/
     ait tokens decode --tokenizer DIR --output masks answers.jsonl --annotations annotations.json
 
-DIR is what `convert_original_checkpoint.py --preset` wrote. A command that was broken off goes on where it was when it is
+DIR is what `ait convert --preset` wrote. A command that was broken off goes on where it was when it is
 run again.
 """
 

@@ -3,17 +3,14 @@
 """docs/fine_tuning.md: its commands as they stand there, on tiny models and two steps; and that docs/data.md names what is."""
 
 import re
-import runpy
-import shlex
-import sys
 
 import datasets
 import pytest
 import torch
 import yaml
-from accelerate.state import AcceleratorState
 from repository import REPOSITORY
 from small_data import write_normals, write_objects, write_people, write_rooms
+from snippets import read_snippets, run
 from tiny import randomized, tiny_config
 from tiny_dense import NORMALS, dense_config, dense_model
 from tiny_objects import INSTANCES, object_config, object_processor
@@ -23,12 +20,10 @@ from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImagePr
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import build
 from ait_hf.training.solver_model import SolverModelRecipe
-from ait_hf_cli import main as ait
 
 
-BLOCK = re.compile(r"^```(?P<kind>bash|yaml)\n(?P<text>.*?)^```$", re.M | re.S)
 GUIDE = (REPOSITORY / "docs/fine_tuning.md").read_text(encoding="utf-8")
-BLOCKS = [match.groupdict() for match in BLOCK.finditer(GUIDE)]
+SNIPPETS = read_snippets("docs/fine_tuning.md")
 FEW_STEPS = ["--steps", "2", "--batch-size", "2", "--override", "train.trackers=[]"]
 
 
@@ -49,21 +44,9 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
-        for block in BLOCKS:
-            for line in block["text"].replace("\\\n", "").splitlines() if block["kind"] == "bash" else ():
-                run(shlex.split(line), patch)
+        for command in (command for snippet in SNIPPETS if snippet.kind == "bash" for command in snippet.commands()):
+            run(command, *(FEW_STEPS if "scripts/finetune.py" in command else ()))
     return folder
-
-
-def run(command: list[str], patch: pytest.MonkeyPatch) -> None:
-    if command[:2] == ["accelerate", "launch"]:
-        patch.setattr(sys, "argv", [*command[2:], *FEW_STEPS])
-        runpy.run_path(str(REPOSITORY / command[2]), run_name="__main__")
-    else:
-        program, *arguments = command
-        assert program == "ait"
-        ait(arguments)
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_every_command_leaves_a_model(folder):
@@ -78,7 +61,7 @@ def test_every_command_leaves_a_model(folder):
 
 
 def test_snippets_are_sections_of_recipes():
-    (snippet,) = (yaml.safe_load(block["text"]) for block in BLOCKS if block["kind"] == "yaml")
+    (snippet,) = (yaml.safe_load(block.code) for block in SNIPPETS if block.kind == "yaml")
     assert build(SolverModelRecipe, snippet["model"], "model").lora.rank == 8
 
 

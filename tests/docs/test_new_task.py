@@ -4,21 +4,17 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-from accelerate.state import AcceleratorState
 from PIL import Image
-from repository import REPOSITORY
+from snippets import read_snippets, run
 
 from ait_hf.metrics.maps import ANGLE_ERRORS
-from ait_hf_cli import main as ait
 
 
-BLOCK = re.compile(r"^```(?P<kind>bash|yaml|python)\n(?P<text>.*?)^```$", re.M | re.S)
-BLOCKS = [match.groupdict() for match in BLOCK.finditer((REPOSITORY / "docs/new_task.md").read_text(encoding="utf-8"))]
+SNIPPETS = read_snippets("docs/new_task.md")
 FEW_STEPS = ["train={max_steps: 2, trackers: []}", "evaluation.num_samples=2"]
 
 
@@ -26,28 +22,16 @@ FEW_STEPS = ["train={max_steps: 2, trackers: []}", "evaluation.num_samples=2"]
 def output(tmp_path_factory):
     """Runs the whole guide. Gives its folder and what every script or snippet printed, by the task's name in it."""
     folder = tmp_path_factory.mktemp("guide")
-    (folder / "scripts").symlink_to(REPOSITORY / "scripts")
     write_data(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for block in BLOCKS:
-            if block["kind"] == "yaml":
-                Path(re.match(r"# (\S+)\n", block["text"])[1]).write_text(block["text"], encoding="utf-8")
-            elif block["kind"] == "bash":
-                for line in block["text"].replace("\\\n", "").splitlines():
-                    run(shlex.split(line))
-    yield folder
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def run(command: list[str]) -> None:
-    program, verb, *arguments = command
-    assert program == "ait"
-    if verb == "train":
-        arguments += FEW_STEPS
-    arguments = ["2" if before == "--limit" else argument for before, argument in zip(["", *arguments], arguments)]
-    ait([verb, *arguments])
-    AcceleratorState._reset_state(reset_partial_state=True)
+        for snippet in SNIPPETS:
+            if snippet.kind == "yaml":
+                Path(re.match(r"# (\S+)\n", snippet.code)[1]).write_text(snippet.code, encoding="utf-8")
+            for command in snippet.commands() if snippet.kind == "bash" else ():
+                few = ["2" if before == "--limit" else word for before, word in zip(["", *command], command)]
+                run(few, *(FEW_STEPS if command[1] == "train" else ()))
+    return folder
 
 
 def write_data(folder: Path) -> None:
@@ -94,6 +78,6 @@ def test_predictions_have_the_size_of_the_photograph(output):
 
 def test_python(output, monkeypatch, capsys):
     monkeypatch.chdir(output)
-    (code,) = (block["text"] for block in BLOCKS if block["kind"] == "python")
-    exec(compile(code, "docs/new_task.md", "exec"), {})
+    (snippet,) = (snippet for snippet in SNIPPETS if snippet.kind == "python")
+    snippet.run_python()
     assert capsys.readouterr().out == "torch.Size([3, 72, 100]) torch.Size([72, 100])\n"

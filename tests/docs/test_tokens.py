@@ -3,22 +3,14 @@
 """The snippets of docs/tokens.md, run as they stand, in the order of the page, in a folder that holds what they name."""
 
 import json
-import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from published_tokenizers import made_up_weights
-from repository import REPOSITORY
+from snippets import read_snippets, run
 from text_models import tiny_model, unigram_tokenizer
-
-from ait_hf_cli import main as ait
-
-
-SNIPPET = re.compile(r"^(?:<!-- test -->\n```(?P<shell>bash)|```python)\n(?P<code>.*?)^```$", re.M | re.S)
-SNIPPETS = list(SNIPPET.finditer((REPOSITORY / "docs/tokens.md").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +87,10 @@ CHECKS = {
 def test_the_page_as_it_stands(workspace, monkeypatch):
     monkeypatch.chdir(workspace)
     left = dict(CHECKS)
-    for snippet in SNIPPETS:
-        names = {"__name__": "guide"}
-        if snippet["shell"]:
-            for line in snippet["code"].splitlines():  # in this process, which has imported everything
-                program, *arguments = shlex.split(line)
-                assert program == "ait"
-                ait(arguments)
-        else:
-            exec(compile(snippet["code"], "docs/tokens.md", "exec"), names)
-        (words,) = [words for words in left if words in snippet["code"]]
+    for snippet in (snippet for snippet in read_snippets("docs/tokens.md") if snippet.runs):
+        names = snippet.run_python() if snippet.kind == "python" else {}
+        for command in snippet.commands() if snippet.kind == "bash" else ():
+            run(command)
+        (words,) = [words for words in left if words in snippet.code]
         left.pop(words)(names, workspace)
     assert not left

@@ -164,7 +164,7 @@ def code_noise(
 
     Args:
         token_ids (`torch.LongTensor` of any shape): Input of the model. Marks, locations and text are left alone.
-        vocabulary ([`TokenVocabulary`]).
+        vocabulary ([`TokenVocabulary`]): What is which id.
         probability (`float`): That a code is replaced, 0 to 1.
         vq_tokenizer ([`VQTokenizer`], *optional*): Replace by one of the nearest codes of its codebook; by any other
             code without it.

@@ -25,7 +25,7 @@ class TokenVocabulary:
     A format and the ids of its tokens in one vocabulary. [`TokenVocabulary.from_tokenizer`] looks them up.
 
     Args:
-        token_format ([`TokenFormat`]).
+        token_format ([`TokenFormat`]): Whose tokens they are.
         codes (`tuple[int, ...]`): Id of every code.
         start, end, prefix (`int`, *optional*): Ids of the marks that the format has.
         locations (`tuple[int, ...]`): Id of every location, if the format has them.
@@ -130,7 +130,7 @@ def add_tokens(
     Args:
         text_tokenizer: Any tokenizer of transformers.
         model: Any model of transformers with input embeddings.
-        token_format ([`TokenFormat`]).
+        token_format ([`TokenFormat`]): Whose tokens are added.
         vq_tokenizer ([`VQTokenizer`], *optional*): Whose codes they are; without it, codes have directions of their own.
         seed (`int`, defaults to 0): Of the projections.
         train_only_new (`bool`, defaults to `False`):
