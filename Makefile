@@ -20,7 +20,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durat
 .PHONY: help demo test test-wheel test-slow docs lint format clean
 
 help:
-	@echo "make demo       train and evaluate small depth models on rendered rooms, into runs/demo"
+	@echo "make demo       pictures of a small model, then a training that is shown in a page, into runs/demo"
 	@echo "make test       run the tests (with AIT_TEST_DATA and AIT_TEST_GOLDEN set, all of them)"
 	@echo "make test-wheel install a wheel without this clone, and run its main job"
 	@echo "make test-slow  run the tests that take minutes"

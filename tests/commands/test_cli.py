@@ -70,7 +70,7 @@ def test_help_imports_nothing_heavy(arguments):
 def test_every_verb_has_both_of_its_files():
     folders = (REPOSITORY / "src/ait_hf_cli", REPOSITORY / "src/ait_hf/commands")
     assert all((folder / f"{verb}.py").is_file() for folder in folders for verb in VERBS)
-    assert {path.stem for path in folders[0].glob("*.py")} == {*VERBS, "arguments", "recipes", "__init__"}
+    assert {path.stem for path in folders[0].glob("*.py")} == {*VERBS, "arguments", "models", "recipes", "__init__"}
 
 
 def test_names_in_the_help_are_those_that_there_are():
@@ -180,9 +180,9 @@ def test_env_says_versions_and_devices(capsys):
 
 
 @pytest.mark.slow
-def test_demo(tmp_path):
+def test_demo_full(tmp_path):
     """In a folder without a clone: the recipes come with the package."""
-    command = [sys.executable, "-c", "from ait_hf_cli import main; main()", "demo", "--output", "demo"]
+    command = [sys.executable, "-c", "from ait_hf_cli import main; main()", "demo", "--full", "--output", "demo"]
     subprocess.run([*command, "train.max_steps=2"], cwd=tmp_path, env=ENVIRONMENT, check=True)
     assert len(json.loads((tmp_path / "demo/metrics.json").read_text())["orderings"]) == 8
     assert (tmp_path / "demo/joint.png").is_file()

@@ -1,180 +1,191 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The main job, small: tokenizers and models of rendered rooms, trained and evaluated: `ait demo`."""
+"""
+A model that is there, and one that learns, on rendered rooms: `ait demo`. This process and a second one train together, a
+core each; this one also shows what happens.
+"""
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
+import socket
 import time
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from PIL import Image
-from torch.utils.data import DataLoader
 
-from ..data.rooms.depth import mean_depth, synthetic_rooms
-from ..data.rooms.objects import OBJECT_CLASSES, room_objects
+from ait_hf_cli.models import shipped_models
+
 from ..data.writing import write_text
 from ..drawing.curves import training_curves
 from ..drawing.picture_files import save_image
-from ..inference.generating import decoding_modes
-from ..inference.loading import load_model_and_processor
-from ..model.tokenization_vq import VQTokenizer
-from ..recipes.parsing import read_values
-from ..tasks.depth.drawing import depth_gallery, joint_gallery
-from ..tasks.depth.evaluation import depth_gallery_rows, evaluate_depth, evaluate_tokenizer, rgbd_collator
-from ..tasks.maps.evaluation import reconstruct_map
-from ..tasks.objects.evaluation import coco_ground_truth, evaluate_objects, image_collator, object_gallery_rows
-from ..training.solver import read_recipe
-from . import demo_tokens
-from .demo_tokens import Row, mean_rmse, print_table
+from ..recipes.faults import command
+from . import demo_full, demo_tokens
+from .demo_learning import SOLVER, Learning
+from .demo_page import FILMED, DemoPage, data_uri, frame
+from .demo_pictures import OBJECT_TASK, Viewer, telling_rooms
+from .demo_tokens import Row, print_table
 
 
-NUM_TEST_ROOMS = 128
-NUM_GALLERY_ROOMS = 6
-NUM_ROOMS_FOR_THE_MEAN = 512
-BATCH_SIZE = 32
-SOLVERS = {"ait": "AiT", "joint": "AiT-P"}
-STAGES = [("tokenizer", "tokenizer without mask augmentation", "mask tokenizer"), tuple(SOLVERS.values())]
-OBJECT_TASK = "instance-segmentation"
-DRAWN_SCORE = 0.4
-# What the paper reports: (claim, the number that should be lower, the number that should be higher).
-ORDERINGS = [
-    ("soft tokens in the solver help (Table 9)", "AiT, soft in the solver", "AiT, hard"),
-    ("soft tokens in the detokenizer help (Table 9)", "AiT, soft in the detokenizer", "AiT, hard"),
-    ("both help more than the solver alone (Table 9)", "AiT, soft in both", "AiT, soft in the solver"),
-    ("both help more than the detokenizer alone (Table 9)", "AiT, soft in both", "AiT, soft in the detokenizer"),
-    ("soft tokens help the parallel model (Table 12)", "AiT-P, soft", "AiT-P, hard"),
-    ("parallel beats autoregressive (Table 12)", "AiT-P, soft", "AiT, soft in both"),
-    ("mask augmentation costs reconstruction (Table 11)", "tokenizer without mask augmentation", "tokenizer"),
-    ("mask augmentation fills holes better (Figure 2)", "tokenizer, in holes", "tokenizer without, in holes"),
-]
-# Columns of the tables, their heads and digits.
-DEPTH_COLUMNS = {"rmse": ("RMSE [m]", 3), "delta1": ("delta1", 3), "abs_rel": ("abs rel", 3)}
-DEPTH_COLUMNS |= {"token_distance": ("l2 token", 2), "seconds": ("seconds", 1)}
-OBJECT_COLUMNS = {"box_ap50": ("box AP50", 3), "mask_ap50": ("mask AP50", 3), "mask_ap": ("mask AP", 3)}
+MODEL = "rooms"  # that comes with the package
+NUM_PROCESSES = 2  # whatever the machine, so that the same steps learn the same
+NUM_GALLERY_ROOMS, NUM_FILM_ROOMS = 4, 4
+RMSE, MASK_AP50 = "depth/rmse", f"{OBJECT_TASK}/segm_AP50"
+# Columns of the table: keys, heads and digits.
+COLUMNS = {RMSE: ("RMSE [m]", 3), "depth/delta1": ("delta1", 3), f"{OBJECT_TASK}/bbox_AP50": ("box AP50", 3)}
+COLUMNS |= {MASK_AP50: ("mask AP50", 3)}
+EXPLANATION = (
+    "RMSE: root mean squared error of depth in metres, of every room, then their mean; less is better. delta1: share of pixels "
+    "within a factor of 1.25 of the truth. AP50: COCO's average precision of boxes and of masks that overlap the true ones by "
+    "half. Tokenizers: what a model would reach that makes no mistake."
+)
+CURVES = {"loss": "loss", f"eval_{RMSE}": "depth RMSE, m", f"eval_{MASK_AP50}": "mask AP50"}
 
 
 def run(options: argparse.Namespace) -> None:
     if options.of_tokens:
         demo_tokens.run(options)
-        return
-    start = time.perf_counter()
-    output = Path(options.output)
-    jobs = make_jobs(output, [*options.overrides, f"seed={options.seed}", "train.resume=never"])
-    recipes = {name: read_recipe(read_values(recipe, changes)) for name, (recipe, *changes) in jobs.items()}
-    for names in STAGES:
-        print(f"\n=== training: {' and '.join(names)} ===", flush=True)
-        run_side_by_side([jobs[name] for name in names])
-    histories = {}
-    for name, recipe in recipes.items():
-        history = json.loads((Path(recipe.output_dir) / "history.json").read_text())
-        histories[name] = [row for row in history if "loss" in row]  # its one evaluation makes no curve
-    size = tuple(recipes["tokenizer"].data.source.size)
-    rooms = list(synthetic_rooms("test", size=size, num_examples=NUM_TEST_ROOMS))
-    print("\n=== evaluation ===", flush=True)
-    rows = evaluate_all(output, rooms, size)
-    objects = [room_objects(room) | {"image_id": number} for number, room in enumerate(rooms)]
-    object_rows = evaluate_joint_objects(output / "joint", objects)
-    save_image(training_curves(histories), output / "curves.png")
-    for folder, picture in {"joint": "gallery.png", "ait": "gallery_ait.png"}.items():
-        drawn = depth_gallery_rows(*load_model_and_processor(output / folder), rooms[:NUM_GALLERY_ROOMS])
-        save_image(depth_gallery(drawn), output / picture)
-    save_image(joint_picture(output / "joint", rooms, objects), output / "joint.png")
-    rmse = {row["name"]: row["rmse"] for row in rows}
-    findings = [
-        {"claim": claim, "lower": lower, "higher": higher, "holds": rmse[lower] < rmse[higher]}
-        for claim, lower, higher in ORDERINGS
+    elif options.full:
+        demo_full.run(options)
+    elif "RANK" in os.environ:
+        raise ValueError("ait demo starts its second process itself: run it without accelerate launch.")
+    else:
+        learning = prepared(options)
+        with beside_another(options):
+            Show(options).run(learning)
+
+
+def prepared(options: argparse.Namespace) -> Learning:
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return Learning(options)
+
+
+@contextmanager
+def beside_another(options: argparse.Namespace) -> Iterator[None]:
+    """Inside, this process is the first of two, as `accelerate launch` would have started them, which takes seconds longer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    os.environ |= address | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(NUM_PROCESSES)}
+    torch.set_num_threads(1)
+    other = multiprocessing.get_context("spawn").Process(target=second_process, args=(options,))
+    os.environ |= {"RANK": "1", "LOCAL_RANK": "1"}
+    other.start()
+    os.environ |= {"RANK": "0", "LOCAL_RANK": "0"}
+    try:
+        yield
+        other.join()
+    finally:
+        other.terminate()
+
+
+def second_process(options: argparse.Namespace) -> None:
+    """The same work without a word."""
+    command("ait demo")(lambda: prepared(options).run(brought()))()
+
+
+def brought() -> Path | None:
+    """The folder of the model to show."""
+    return shipped_models().get(MODEL)
+
+
+class Show:
+    """What the demo says and draws: in the terminal, on the page and in files."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.start = time.perf_counter()
+        self.options, self.output = options, Path(options.output)
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.page = DemoPage(self.output / "index.html", f"ait demo --seed {options.seed}", MODEL)
+        self.film_rooms = telling_rooms(NUM_FILM_ROOMS)
+
+    def run(self, learning: Learning) -> None:
+        folder = brought()
+        viewer = None if folder is None else Viewer.from_folder(folder)
+        if viewer is not None:
+            self.page.show(viewer, telling_rooms(NUM_GALLERY_ROOMS, viewer.knows_people))
+            self.say(f"What {MODEL} sees is on the page.", where=True)
+        self.page.set_up_film(viewer, self.film_rooms)
+        self.finish(learning.run(folder, self.say, self.film))
+
+    @property
+    def minutes(self) -> float:
+        return (time.perf_counter() - self.start) / 60
+
+    def say(self, status: str, where: bool = False) -> None:
+        """In the terminal and on the page, and perhaps where that is."""
+        self.page.write(status)
+        address = f" {self.page.path.resolve().as_uri()}" if where else ""
+        print(f"\n[{60 * self.minutes:.0f} s] {status}{address}", flush=True)
+
+    def film(self, viewer: Viewer, metrics: dict[str, float]) -> dict[str, Image.Image]:
+        """A look at the rooms by the model that learns: one more line on the page; pictures by name."""
+        seen = [viewer.look(room) for room in self.film_rooms]
+        note = f"RMSE {metrics[RMSE]:.2f} m, mask AP50 {metrics[MASK_AP50]:.2f}"
+        self.page.film.append(frame(f"after {self.minutes:.1f} min", note, seen))
+        self.page.write()
+        return {
+            f"room-{room.number}-{view}": Image.fromarray(pictures[view])
+            for room, pictures in zip(self.film_rooms, seen)
+            for view in FILMED
+        }
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """The curves, the table and what to do next; nothing changes any more."""
+        steps, page = report["steps"], self.page
+        curves = training_curves({SOLVER: [on_curves(row) for row in report["history"]]})
+        save_image(curves, self.output / "curves.png")
+        page.curves, page.curve_rooms = data_uri(curves), report["curve_rooms"]
+        page.columns, page.table = [head for head, _ in COLUMNS.values()], [table_cells(row) for row in report["rows"]]
+        page.num_rooms, page.explanation = report["num_rooms"], EXPLANATION
+        page.trained = f"{steps} steps in {report['training_minutes']:.1f} minutes, seed {self.options.seed}"
+        page.commands = next_commands(self.output, steps, self.options.seed)
+        report["minutes"], page.running = self.minutes, False
+        write_text(self.output / "metrics.json", json.dumps(report, indent=2) + "\n")
+        self.say(f"Done after {self.minutes:.1f} minutes.", where=True)
+        print_table("", [dict.fromkeys(COLUMNS) | row for row in report["rows"]], COLUMNS)
+        print(f"\nThe same again: ait demo --steps {steps} --seed {self.options.seed}")
+
+
+def on_curves(row: Row) -> Row:
+    """What of a row of the history is drawn."""
+    return {"step": row["step"]} | {head: row[key] for key, head in CURVES.items() if key in row}
+
+
+def table_cells(row: Row) -> dict[str, Any]:
+    """A row of the table as text."""
+    cells = [f"{row[key]:.{digits}f}" if key in row else "" for key, (_, digits) in COLUMNS.items()]
+    return {"name": row["name"], "cells": cells}
+
+
+def next_commands(output: Path, steps: int, seed: int) -> list[tuple[str, str]]:
+    """What to do next, and the commands that do it."""
+    model = output / SOLVER
+    return [
+        (
+            "What it sees in a photograph of yours, as files:",
+            f"ait predict --model {MODEL} --task all --output seen photo.jpg",
+        ),
+        (
+            "The same of the model that was trained here:",
+            f"ait predict --model {model} --task all --output seen photo.jpg",
+        ),
+        (
+            "How good that is on other rooms:",
+            f"ait evaluate --model {model} --task depth --data synthetic --split validation --limit 64",
+        ),
+        ("This very run once more:", f"ait demo --steps {steps} --seed {seed}"),
+        (
+            "The same model, trained four times as long:",
+            f"ait train {model}/recipe.yaml train.max_steps={4 * steps} output_dir=runs/longer",
+        ),
+        ("A recipe for data of yours, and for everything else there is:", "ait train --list"),
+        ("The comparisons of the paper, small:", "ait demo --full"),
     ]
-    minutes = (time.perf_counter() - start) / 60
-    report = {"rows": rows, "object_rows": object_rows, "orderings": findings, "minutes": minutes}
-    write_text(output / "metrics.json", json.dumps(report, indent=2))
-    print_table("", rows, DEPTH_COLUMNS)
-    print_table("objects of the joint model", object_rows, OBJECT_COLUMNS)
-    print(f"\nThe paper's orderings, on {NUM_TEST_ROOMS} rendered rooms and one seed:")
-    for finding in findings:
-        print(f"  {'holds' if finding['holds'] else 'DOES NOT HOLD HERE':19} {finding['claim']}")
-    print(
-        f"\nWritten to {output}: ait/, joint/, tokenizer/, mask_tokenizer/, metrics.json, curves.png, gallery.png, "
-        f"gallery_ait.png, joint.png ({minutes:.1f} min)."
-    )
-
-
-def make_jobs(output: Path, overrides: list[str]) -> dict[str, list[str]]:
-    """What `ait train` is told for each training, by its name."""
-    depth, masks = f"tasks.depth.tokenizer={output / 'tokenizer'}", output / "mask_tokenizer"
-    unmasked = [f"output_dir={output / 'tokenizer_without_mask_augmentation'}", "mask_augmentation.ratio=0.0"]
-    places = {
-        "tokenizer": ["demo_tokenizer", f"output_dir={output / 'tokenizer'}"],
-        "tokenizer without mask augmentation": ["demo_tokenizer", *unmasked],
-        "mask tokenizer": ["demo_mask_tokenizer", f"output_dir={masks}", "data.batch_size=32", "train.max_steps=250"],
-        **{name: [f"demo_{folder}", f"output_dir={output / folder}", depth] for folder, name in SOLVERS.items()},
-    }
-    places["AiT-P"].append(f"tasks.{OBJECT_TASK}.tokenizer={masks}")
-    return {name: [*arguments, *overrides] for name, arguments in places.items()}
-
-
-def run_side_by_side(jobs: list[list[str]]) -> None:
-    """Runs trainings at the same time, each with its share of the cores: small models gain little from more threads."""
-    threads = max(1, (os.cpu_count() or 1) // len(jobs))
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "ait_hf.commands.train"]
-    processes = [
-        subprocess.Popen([*command, *arguments], env=environment | {"TQDM_POSITION": str(position)})
-        for position, arguments in enumerate(jobs)
-    ]
-    codes = [process.wait() for process in processes]
-    if any(codes):
-        sys.exit(f"Training failed with exit codes {codes}; see the messages above.")
-
-
-@torch.no_grad()
-def evaluate_all(output: Path, rooms: list[dict], size: tuple[int, int]) -> list[Row]:
-    """All lines of the table, on the test rooms."""
-    batches = DataLoader(rooms, batch_size=BATCH_SIZE, collate_fn=rgbd_collator)
-    mean = mean_depth(size, NUM_ROOMS_FOR_THE_MEAN)
-    rmse = mean_rmse((mean - room["depth"])[room["depth"] > 0] for room in rooms)
-    rows = [{"name": "predict the mean of every pixel", "rmse": rmse}]
-    for name, folder in ("tokenizer", "tokenizer"), ("tokenizer without", "tokenizer_without_mask_augmentation"):
-        tokenizer = VQTokenizer.from_pretrained(output / folder).eval()
-        rows.append({"name": folder.replace("_", " "), **evaluate_tokenizer(tokenizer, batches)})
-        # Rendered rooms know the truth where the sensor saw nothing, too.
-        maps = (reconstruct_map(tokenizer, torch.from_numpy(room["depth"])[None])[0][0].numpy() for room in rooms)
-        holes = ((rebuilt - room["depth_complete"])[room["depth"] == 0] for rebuilt, room in zip(maps, rooms))
-        rows.append({"name": f"{name}, in holes", "rmse": mean_rmse(holes)})
-    for folder, name in SOLVERS.items():
-        model, processor = load_model_and_processor(output / folder)
-        for mode, settings in decoding_modes(model.config.parallel).items():
-            start = time.perf_counter()
-            result = evaluate_depth(model, processor, batches, description=f"{name}, {mode}", **settings)
-            rows.append({"name": f"{name}, {mode}", **result, "seconds": time.perf_counter() - start})
-    return [{"name": row["name"]} | {column: row.get(column) for column in DEPTH_COLUMNS} for row in rows]
-
-
-def evaluate_joint_objects(folder: Path, rows: list[dict]) -> list[Row]:
-    """Hard and soft masks of the joint model's objects."""
-    model, processor = load_model_and_processor(folder, OBJECT_TASK)
-    category_ids = range(len(OBJECT_CLASSES))
-    batches = DataLoader(rows, batch_size=BATCH_SIZE, collate_fn=partial(image_collator, processor=processor))
-    given, results = (model, processor, batches, coco_ground_truth(rows, category_ids)), []
-    for mode, settings in decoding_modes(parallel=True).items():
-        how = {"task": OBJECT_TASK, "category_ids": category_ids, "description": f"objects, {mode}", **settings}
-        values, _ = evaluate_objects(*given, **how)
-        columns = zip(OBJECT_COLUMNS, (values["bbox_AP50"], values["segm_AP50"], values["segm_AP"]))
-        results.append({"name": f"AiT-P, {mode}", **dict(columns)})
-    return results
-
-
-def joint_picture(folder: Path, rooms: list[dict], objects: list[dict]) -> Image.Image:
-    """Depth and instances of the same rooms from one model."""
-    chosen = [number for number in range(NUM_TEST_ROOMS) if len(objects[number]["boxes"]) > 1][:NUM_GALLERY_ROOMS]
-    model, processor = load_model_and_processor(folder, OBJECT_TASK)
-    how = {"task": OBJECT_TASK, "class_names": OBJECT_CLASSES, "threshold": DRAWN_SCORE}
-    rows = object_gallery_rows(model, processor, [objects[number] for number in chosen], **how)
-    maps = depth_gallery_rows(*load_model_and_processor(folder), [rooms[number] for number in chosen])
-    for row, depth in zip(rows, maps, strict=True):
-        row |= {"depth": depth["depth"], "predicted_depth": depth["prediction"]}
-    return joint_gallery(rows, threshold=DRAWN_SCORE)

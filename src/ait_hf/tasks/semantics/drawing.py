@@ -59,7 +59,7 @@ def draw_label_map(image: np.ndarray, label_map: np.ndarray, class_names: Sequen
         ValueError: if a shape is wrong, the two differ in size, or there is no such class.
     """
     image = check_image(image)
-    picture = _overlay(image, label_map, len(class_names), readable_side(image))
+    picture = overlay_label_map(image, label_map, len(class_names), readable_side(image))
     legend = class_legend([label_map], class_names, picture.width)
     page = Image.new("RGB", (picture.width, picture.height + legend.height), "white")
     page.paste(picture, (0, 0))
@@ -83,7 +83,7 @@ def semantic_gallery(rows: Sequence[dict], class_names: Sequence[str], cell_size
     lines = []
     for row in rows:
         image = check_image(row["image"])
-        overlays = (_overlay(image, row[side], len(class_names), cell_size) for side in sides)
+        overlays = (overlay_label_map(image, row[side], len(class_names), cell_size) for side in sides)
         lines.append([image, *overlays, colorize_uncertainty(row["uncertainty"])])
     label_maps = [row[side] for row in rows for side in sides]
     legend = class_legend(label_maps, class_names, column_edges(len(TITLES), cell_size)[-1] + cell_size)
@@ -96,7 +96,9 @@ def _accuracy_note(row: dict) -> str:
     return f"{(truth == prediction)[known].mean():.0%} of the pixels" if known.any() else "no ground truth"
 
 
-def _overlay(image: np.ndarray, label_map: np.ndarray, num_classes: int, longer_side: int) -> Image.Image:
+def overlay_label_map(image: np.ndarray, label_map: np.ndarray, num_classes: int, longer_side: int) -> Image.Image:
+    """A label map over its image, as an RGB picture whose longer side has so many pixels; arguments and errors as of
+    [`draw_label_map`]."""
     label_map = np.asarray(label_map)
     colors = colorize_label_map(label_map, num_classes)
     if label_map.shape != image.shape[:2]:
