@@ -1,0 +1,96 @@
+# Copyright 2026 The ait_hf authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the tables compare: recipes of the library, each with what differs from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+DEPTH, INSTANCES, POSES, SEMANTICS = "depth", "instance-segmentation", "keypoint-detection", "semantic-segmentation"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """
+    Args:
+        recipe: Its name in the library.
+        changes: Of single values, as `ait train` takes them.
+        tokenizers: The variant of the tokenizer of each task, trained with the same seed; none for a tokenizer.
+        of: For a tokenizer: the variant whose examples it is measured on.
+    """
+
+    recipe: str
+    changes: tuple[str, ...] = ()
+    tokenizers: Mapping[str, str] = field(default_factory=dict)
+    of: str | None = None
+
+    @property
+    def is_tokenizer(self) -> bool:
+        return not self.tokenizers
+
+
+# What differs in the tokenizer (Tables 2 to 8 and 11), and in the solver that is trained on it. The paper's 32, 16 and 8 pixels a
+# code of 480 are 16, 8 and 4 of 64 here; its masks have 64 pixels and 32 or 16 a code, ours 32 and 32 or 16.
+CODES = {f"{number}-codes": (f"model.config.num_vq_embeddings={number}",) for number in (64, 256)}
+DEPTH_TOKENIZERS = CODES | {
+    "half-width": ("model.config.base_channels=4",),
+    "double-width": ("model.config.base_channels=16",),
+    **{f"{number}-blocks": (f"model.config.num_res_blocks={number}",) for number in (3, 4, 5)},
+    "16-pixels": ("model.config.downsample_ratio=16", "mask_augmentation.patch_size=16"),
+    "4-pixels": ("model.config.downsample_ratio=4", "mask_augmentation.patch_size=4"),
+    **{f"mask-{ratio}": (f"mask_augmentation.ratio={ratio}",) for ratio in (0.0, 0.3, 0.7)},
+}
+MASK_TOKENIZERS = CODES | {
+    "half-width": ("model.config.base_channels=8",),
+    "double-width": ("model.config.base_channels=32",),
+    "32-pixels": ("model.config.downsample_ratio=32",),
+}
+SOLVER_CHANGES = {  # that a tokenizer asks for
+    **{f"{number}-codes": (f"model.config.codebooks=[[depth,{number}]]",) for number in (64, 256)},
+    "16-pixels": ("model.config.max_position_embeddings=17",),
+    "4-pixels": ("model.config.max_position_embeddings=257",),
+}
+SILOG = (f"tasks.{DEPTH}.settings.auxiliary_loss=silog",)
+DICE = (f"tasks.{INSTANCES}.settings.auxiliary_loss=dice_mse",)
+PARALLEL = ("model.parallel=true",)
+
+
+def _variants() -> dict[str, Variant]:
+    variants = {
+        "depth-tokenizer": Variant("paper_depth_tokenizer", of="depth"),
+        "mask-tokenizer": Variant("paper_mask_tokenizer", of="instances"),
+        "pose-tokenizer": Variant("rooms_pose_tokenizer", of="poses"),
+        "class-mask-tokenizer": Variant("rooms_class_mask_tokenizer", of="semantics"),
+    }
+    for name, changes in DEPTH_TOKENIZERS.items():
+        variants[f"depth-tokenizer-{name}"] = Variant("paper_depth_tokenizer", changes, of="depth")
+    for name, changes in MASK_TOKENIZERS.items():
+        variants[f"mask-tokenizer-{name}"] = Variant("paper_mask_tokenizer", changes, of="instances")
+
+    on_depth, on_masks = {DEPTH: "depth-tokenizer"}, {INSTANCES: "mask-tokenizer"}
+    variants |= {
+        "depth": Variant("paper_depth", (), on_depth),
+        "depth-auxiliary": Variant("paper_depth", SILOG, on_depth),
+        "depth-parallel": Variant("paper_depth", SILOG + PARALLEL, on_depth),
+        "instances": Variant("paper_instances", (), on_masks),
+        "instances-auxiliary": Variant("paper_instances", DICE, on_masks),
+        "instances-parallel": Variant("paper_instances", DICE + PARALLEL, on_masks),
+        "joint": Variant("paper_joint", (), on_depth | on_masks),
+        "poses": Variant("rooms_pose_ait", ("train.max_steps=3500",), {POSES: "pose-tokenizer"}),
+        "poses-parallel": Variant("rooms_pose_aitp", ("train.max_steps=3500",), {POSES: "pose-tokenizer"}),
+        "semantics": Variant(
+            "rooms_semantic_masks_ait", ("train.max_steps=3500",), {SEMANTICS: "class-mask-tokenizer"}
+        ),
+        "semantics-parallel": Variant(
+            "rooms_semantic_masks_aitp", ("train.max_steps=3500",), {SEMANTICS: "class-mask-tokenizer"}
+        ),
+    }
+    for name in DEPTH_TOKENIZERS:
+        changes = SOLVER_CHANGES.get(name, ())
+        variants[f"depth-{name}"] = Variant("paper_depth", changes, {DEPTH: f"depth-tokenizer-{name}"})
+    for name in MASK_TOKENIZERS:
+        variants[f"instances-{name}"] = Variant("paper_instances", (), {INSTANCES: f"mask-tokenizer-{name}"})
+    return variants
+
+
+VARIANTS = _variants()
