@@ -1,13 +1,14 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
 """
-How long the parts of the model take, how much memory, and how near they come to what the machine can do; and how good AiT
-becomes on real data beside other models that are trained as long.
+How long the parts of the model take, how much memory, and how near they come to what the machine can do; how good AiT
+becomes on real data beside other models that are trained as long; and which of the paper's claims hold on rendered rooms.
 
     ait benchmark backbone --full --json
     ait benchmark end-to-end --full --device cuda --dtype bfloat16 --batch-size 16
     ait benchmark real --data nyu --root nyu_labelled --output runs/real
     ait benchmark real --report --output runs/real
+    ait benchmark paper --output runs/paper
 
 backbone, train-backbone: SwinV2 here, in transformers and in timm. decode, objects: from an encoded image to depth and to
 objects, against one step after another as in the released code. tokenizer: depth to codes and back. tokens: masks and maps to
@@ -37,9 +38,8 @@ from .arguments import Arguments, Options, command_parser, device, positive, see
 
 INFERENCE = ("backbone", "decode", "objects", "tokenizer", "tokens", "end-to-end", "end-to-end-objects")
 SUITES = (*INFERENCE, "precision", "growth", "train-backbone", "train-step", "loader")
-REAL = "real"
+REAL, PAPER = "real", "paper"
 DATA_SETS = ("nyu", "camvid", "dsb2018", "lspet")
-REAL_OPTIONS = ("--data", "--root", "--output", "--runs", "--seeds", "--minutes", "--split", "--quick", "--report")
 # Suites that an option has an effect on.
 APPLIES = {
     "--full": set(SUITES) - {"tokenizer", "tokens", "loader"},
@@ -49,13 +49,15 @@ APPLIES = {
     "--compile": {"backbone", "decode"},
     "--batch-size": set(SUITES) - {"growth"},
     **dict.fromkeys(("--json", "--seed", "--repeats", "--warmup", "--device"), set(SUITES)),
-    **dict.fromkeys(REAL_OPTIONS, {REAL}),
+    **dict.fromkeys(("--data", "--root", "--runs", "--split"), {REAL}),
+    **dict.fromkeys(("--table", "--jobs"), {PAPER}),
+    **dict.fromkeys(("--output", "--seeds", "--minutes", "--quick", "--report"), {REAL, PAPER}),
 }
 
 
 def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser = command_parser(__doc__, prog)
-    parser.add_argument("suite", choices=(*SUITES, REAL))
+    parser.add_argument("suite", choices=(*SUITES, REAL, PAPER))
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--size", type=int, help="side of the image or map in pixels, a multiple of 32")
     parser.add_argument("--full", action="store_true", help="the published size (SwinV2-B; 480 or 640 pixels)")
@@ -70,25 +72,35 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     real = parser.add_argument_group(REAL)
     real.add_argument("--data", choices=DATA_SETS, help="what is trained on")
     real.add_argument("--root", type=Path, metavar="DIR", help="folder of the data")
-    real.add_argument("--output", type=Path, metavar="DIR", help="folder of the runs and their rows")
     real.add_argument(
         "--runs",
         nargs="+",
         metavar="NAME",
         help="aitp, ait, a baseline (unet, segformer, mask-rcnn, heatmaps); default: all",
     )
-    real.add_argument(
+    real.add_argument("--split", help="what is measured (default: that of docs/results.md)")
+    paper = parser.add_argument_group(PAPER)
+    paper.add_argument(
+        "--table", nargs="+", type=int, choices=range(1, 14), metavar="N", help="of the paper, 1 to 13 (default: all)"
+    )
+    paper.add_argument("--jobs", type=positive(int), default=2, help="runs at a time, one core each (default: 2)")
+    trained = parser.add_argument_group(f"{REAL}, {PAPER}")
+    trained.add_argument("--output", type=Path, metavar="DIR", help="folder of the runs and their rows")
+    trained.add_argument(
         "--seeds",
         type=positive(int),
         metavar="N",
-        help="seeds 0..N-1 of each (default: 3 of AiT-P and the baseline, 1 of others)",
+        help="seeds 0..N-1 of each (default: 3; real: 3 of AiT-P and the baseline, 1 of others)",
     )
-    real.add_argument(
-        "--minutes", type=positive(float), default=90.0, help="that a run takes on two CPU cores (default: 90)"
+    trained.add_argument(
+        "--minutes",
+        type=positive(float),
+        help="that a run takes on two CPU cores (real, default: 90) or one (paper, default: 10)",
     )
-    real.add_argument("--split", help="what is measured (default: that of docs/results.md)")
-    real.add_argument("--quick", action="store_true", help="a few steps and examples, to see whether everything works")
-    real.add_argument(
+    trained.add_argument(
+        "--quick", action="store_true", help="a few steps and examples, to see whether everything works"
+    )
+    trained.add_argument(
         "--report", action="store_true", help="print the rows in --output as tables, and write report.md there"
     )
     options = parser.parse_args(arguments)
@@ -97,6 +109,8 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
             parser.error("real needs --data, --root and --output; with --report, --output alone")
         if options.report and options.data is not None:
             parser.error("--report prints what is in --output: leave out --data")
+    if options.suite == PAPER and options.output is None:
+        parser.error("paper needs --output")
     if options.size is not None and (options.size < 32 or options.size % 32):
         parser.error(f"--size must be a multiple of 32, got {options.size}")
     if options.batch_size < 1 or options.repeats < 2 or options.warmup < 0:

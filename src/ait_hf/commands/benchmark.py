@@ -13,7 +13,7 @@ import transformers
 from accelerate import PartialState
 
 from ait_hf_cli import run as run_command
-from ait_hf_cli.benchmark import REAL
+from ait_hf_cli.benchmark import PAPER, REAL
 from ait_hf_cli.benchmark import SUITES as NAMES
 
 from ..benchmarks import inference_suites, training_suites
@@ -41,7 +41,8 @@ def run_real(options: argparse.Namespace) -> None:
     try:
         from ..benchmarks.real.data_sets import DATA_SETS, TOKENIZER
         from ..benchmarks.real.report import read_rows, report
-        from ..benchmarks.real.runs import Run, do_run
+        from ..benchmarks.real.runs import Run
+        from ..benchmarks.rows import do_run
     except ModuleNotFoundError as error:
         raise ImportError(f"ait benchmark real needs {error.name}: pip install 'ait-hf[benchmark]'.") from error
     if options.report:
@@ -49,8 +50,7 @@ def run_real(options: argparse.Namespace) -> None:
         write_text(options.output / "report.md", text)
         print(text, end="")
         return
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("ait_hf").setLevel(logging.INFO)
+    _log_runs()
     data_set, given = DATA_SETS[options.data], vars(options)
     contestants = data_set.contestants if options.runs is None else options.runs
     if unknown := set(contestants) - {TOKENIZER, *data_set.contestants}:
@@ -59,9 +59,8 @@ def run_real(options: argparse.Namespace) -> None:
         )
     if not options.root.is_dir():
         raise FileNotFoundError(f"There is no folder {options.root} of data.")
-    common = {name: given[name] for name in ("data", "root", "output", "minutes", "split")} | {
-        "is_quick": options.quick
-    }
+    common = {name: given[name] for name in ("data", "root", "output", "minutes", "split")}
+    common = {name: value for name, value in common.items() if value is not None} | {"is_quick": options.quick}
     runs = [Run(contestant=TOKENIZER, seed=0, **common)]
     for contestant in contestants:
         num_seeds = options.seeds or data_set.num_seeds(contestant)
@@ -71,9 +70,37 @@ def run_real(options: argparse.Namespace) -> None:
     PartialState().destroy_process_group()
 
 
+def run_paper(options: argparse.Namespace) -> None:
+    from ..benchmarks.paper.report import by_cell, picture, plot, read_rows, report
+    from ..benchmarks.paper.runs import Run, do_runs
+    from ..benchmarks.paper.tables import TABLES
+
+    asked = options.table or range(1, 14)
+    tables = [table for table in TABLES if set(table.numbers) & set(asked)]
+    if options.report:
+        rows = read_rows(options.output)
+        text, found = report(rows, tables), by_cell(rows)
+        write_text(options.output / "report.md", text)
+        for table in tables:
+            plot(table, found).savefig(options.output / picture(table))
+        print(text, end="")
+        return
+    _log_runs()
+    common = {"output": options.output, "is_quick": options.quick}
+    common |= {} if options.minutes is None else {"minutes": options.minutes}
+    names = dict.fromkeys(name for table in tables for name in table.variants)
+    # Seed by seed, so that every table has something to say early.
+    do_runs([Run(name, seed, **common) for seed in range(options.seeds or 3) for name in names], options.jobs)
+
+
+def _log_runs() -> None:
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("ait_hf").setLevel(logging.INFO)
+
+
 def run(options: argparse.Namespace) -> None:
-    if options.suite == REAL:
-        run_real(options)
+    if options.suite in (REAL, PAPER):
+        (run_real if options.suite == REAL else run_paper)(options)
         return
     transformers.logging.set_verbosity_error()
     torch.manual_seed(options.seed)

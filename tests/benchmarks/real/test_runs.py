@@ -9,7 +9,8 @@ import pytest
 
 from ait_hf.benchmarks.real.contestants import BASELINES
 from ait_hf.benchmarks.real.data_sets import DATA_SETS, TOKENIZER
-from ait_hf.benchmarks.real.runs import Run, do_run, effort, moved
+from ait_hf.benchmarks.real.runs import Run, moved
+from ait_hf.benchmarks.rows import do_run, effort
 from ait_hf.commands.benchmark import run as benchmark
 from ait_hf.recipes.parsing import to_values
 from ait_hf_cli.benchmark import DATA_SETS as NAMES

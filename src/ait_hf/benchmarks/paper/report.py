@@ -3,6 +3,7 @@
 """The rows of the runs as the paper's tables, each with its verdicts, in Markdown; and as plots."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,11 @@ def title(table: Table) -> str:
     return f"Table{'s' if len(table.numbers) > 1 else ''} {numbers}: {table.title[0].lower()}{table.title[1:]}"
 
 
+def picture(table: Table) -> str:
+    """Name of the file of a table's plot, beside the report."""
+    return "-".join(re.findall("[a-z0-9]+", title(table).lower())) + ".png"
+
+
 def _section(table: Table, found: Found) -> str:
     lines = [["", *table.columns, "seeds"], ["---"] * (len(table.columns) + 2)]
     for line in table.lines:
@@ -73,7 +79,7 @@ def _section(table: Table, found: Found) -> str:
         lines.append([line.title, *cells, ", ".join(map(str, seeds))])
     claims = [["claim", "here", ""], ["---"] * 3]
     claims += [[text, f"**{verdict.answer}**", verdict.reason] for text, verdict in verdicts(table, found)]
-    parts = [f"## {title(table)}", table.note, _markdown(lines), _markdown(claims)]
+    parts = [f"## {title(table)}", table.note, _markdown(lines), f"![]({picture(table)})", _markdown(claims)]
     return "\n\n".join(filter(None, parts))
 
 

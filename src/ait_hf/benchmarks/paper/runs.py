@@ -137,7 +137,7 @@ def _with_task(task: str, results: Results) -> Results:
 
 def do_runs(runs: Sequence[Run], jobs: int) -> None:
     """
-    All runs whose row is not there, tokenizers first, `jobs` at a time, each in a process of its own with one thread. What
+    All runs whose row is not there, tokenizers first, `jobs` at a time, each with one thread. What
     fails, or is interrupted, leaves the rows of the others; the next call goes on.
     """
     left = [run for run in runs if not run.row.is_file()]
@@ -147,7 +147,7 @@ def do_runs(runs: Sequence[Run], jobs: int) -> None:
     os.environ["TQDM_DISABLE"] = "1"  # of the processes to come: their bars would write over each other
     for is_tokenizer in (True, False):
         todo = [run for run in left if run.variant.is_tokenizer == is_tokenizer]
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
             futures = {pool.submit(_do_alone, run): run for run in todo}
             what = "tokenizers" if is_tokenizer else "solvers"
             for future in tqdm(as_completed(futures), total=len(todo), desc=what, smoothing=0):
