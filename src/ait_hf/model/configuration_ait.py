@@ -248,6 +248,10 @@ class AiTConfig(PreTrainedConfig):
         num_reserved_ids (`int`): Unused ids at the end of the vocabulary.
         num_task_ids (`int`): Rows of the task embedding and of the position table.
         parallel (`bool`): Dense tokens are predicted from the parallel token instead of the previous token.
+        bidirectional_blocks (`bool`): In a parallel model, the inputs that predict one block of codes attend to each other
+            in both directions, not only backwards as in the paper (Fig. 3b). Blocks still see earlier ones only.
+        code_noise (`float`): In training without `parallel`, the share of codes in the decoder's input that are drawn at
+            random, so that the model learns to go on after mistakes of its own; 0 as in the paper.
         d_model, encoder_layers, decoder_layers, num_heads, ffn_dim (`int`): Sizes of the task-solver.
         dropout, drop_path_rate (`float`): On input features and the FFN; stochastic depth, the same in every block.
         max_position_embeddings (`int`): Longest sequence, task token included.
@@ -277,6 +281,8 @@ class AiTConfig(PreTrainedConfig):
     num_reserved_ids: int = 0
     num_task_ids: int = 4
     parallel: bool = False
+    bidirectional_blocks: bool = False
+    code_noise: float | int = 0.0
     d_model: int = 256
     encoder_layers: int = 6
     decoder_layers: int = 6
@@ -380,6 +386,13 @@ class AiTConfig(PreTrainedConfig):
         known, given = COORDINATE_INITIALIZATIONS, self.coordinate_initialization
         if given not in known:
             raise ValueError(f"coordinate_initialization is one of {known}, got {given!r}.")
+        if self.bidirectional_blocks and not self.parallel:
+            raise ValueError("bidirectional_blocks are of parallel models: set parallel as well.")
+        if not 0 <= self.code_noise < 1 or (self.code_noise and self.parallel):
+            raise ValueError(
+                f"code_noise must be at least 0 and below 1, and is of models that are not parallel; got {self.code_noise} "
+                f"with parallel {self.parallel}."
+            )
         num_codes = dict(self.codebooks)
         if len(num_codes) != len(self.codebooks):
             raise ValueError(f"codebooks names one codebook twice: {[name for name, _ in self.codebooks]}.")

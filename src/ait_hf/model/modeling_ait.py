@@ -245,9 +245,12 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
     def _objective_output(self, task: str, memory: torch.Tensor, sequence: TrainingSequence) -> ObjectiveOutput:
         """Loss of one task on the images whose memory is given."""
         grammar = self.grammar(task)
+        input_ids = grammar.decoder_input_ids(sequence.tokens)
+        if self.training and self.config.code_noise and grammar.codebook is not None:
+            input_ids = grammar.with_code_noise(input_ids, self.config.code_noise)
         states = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=memory),
-            decoder_input_ids=grammar.decoder_input_ids(sequence.tokens),
+            decoder_input_ids=input_ids,
             task_ids=torch.full_like(sequence.tokens[:, 0], grammar.task.task_id),
             use_cache=False,
         ).last_hidden_state

@@ -364,6 +364,12 @@ class AiTDecoder(AiTPreTrainedModel):
             return torch.full_like(input_ids[:, 0], task["task_id"])
         return input_ids[:, 0] - self.embed_tokens.num_embeddings
 
+    def _block_ids(self, input_ids: torch.LongTensor, past_length: int) -> torch.LongTensor:
+        """Of every token up to the last input a number, (batch, length), the same for parallel tokens in a row and the token
+        before them, whose outputs are one block; -1 for those in the cache, which see nothing new."""
+        is_parallel = input_ids == self.config.vocabulary.parallel_token_id
+        return F.pad((~is_parallel).cumsum(1), (past_length, 0), value=-1)
+
     @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     @merge_with_config_defaults
     @capture_outputs
@@ -388,7 +394,9 @@ class AiTDecoder(AiTPreTrainedModel):
             rows = self._task_ids(input_ids, task_ids)[:, None] * self.config.max_position_embeddings + positions
             hidden_states = inputs_embeds + self.embed_positions(rows)
             self_attention_cache = cache.self_attention_cache if cache is not None else None
-            causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, self_attention_cache)
+            blocks = self._block_ids(input_ids, past_length) if self.config.bidirectional_blocks else None
+            given = (self.config, inputs_embeds, attention_mask, self_attention_cache)
+            causal_mask = create_causal_mask(*given, block_sequence_ids=blocks)
             for layer in self.layers:
                 hidden_states = layer(hidden_states, encoder_hidden_states, causal_mask, cache=cache, **kwargs)
             return BaseModelOutputWithPastAndCrossAttentions(self.norm(hidden_states), **{CACHE_NAME: cache})

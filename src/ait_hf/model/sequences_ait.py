@@ -141,6 +141,14 @@ class TaskGrammar:
         dense = self.dense_mask(positions) & (positions >= 0)
         return input_ids.masked_fill(dense, self.vocabulary.parallel_token_id)
 
+    def with_code_noise(self, input_ids: torch.LongTensor, share: float) -> torch.LongTensor:
+        """Decoder inputs (batch, length) of a whole sequence, in which each code is, with a probability of `share`, another
+        one, drawn from all alike by the device's generator."""
+        positions = torch.arange(-1, input_ids.shape[1] - 1, device=input_ids.device)  # -1 is the task token
+        dense = self.dense_mask(positions) & (positions >= 0)
+        drawn = torch.randint_like(input_ids, self.code_range.start, self.code_range.stop)
+        return torch.where(dense & (torch.rand(input_ids.shape, device=input_ids.device) < share), drawn, input_ids)
+
     def codes_to_tokens(self, codes: torch.LongTensor) -> torch.LongTensor:
         """Codes, `(..., rows, columns)`, to vocabulary ids `(..., rows * columns)` in row-major order."""
         return codes.flatten(-2) + self.code_range.start
