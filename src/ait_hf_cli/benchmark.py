@@ -81,7 +81,12 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     real.add_argument("--split", help="what is measured (default: that of docs/results.md)")
     paper = parser.add_argument_group(PAPER)
     paper.add_argument(
-        "--table", nargs="+", type=int, choices=range(1, 14), metavar="N", help="of the paper, 1 to 13 (default: all)"
+        "--table",
+        nargs="+",
+        type=int,
+        choices=range(1, 14),
+        metavar="N",
+        help="of the paper, 1 to 13 (default: all, and what is beyond it)",
     )
     paper.add_argument("--jobs", type=positive(int), default=2, help="runs at a time, one core each (default: 2)")
     trained = parser.add_argument_group(f"{REAL}, {PAPER}")

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ait_hf.model.quantization_ait import EMACodebook, apply_temperature, token_agreement, token_entropy
+from ait_hf.model.quantization_ait import EMACodebook, FSQCodebook, apply_temperature, token_agreement, token_entropy
 
 
 def _codebook(codes, **kwargs):
@@ -255,3 +255,26 @@ def test_token_agreement_closed_forms():
     torch.testing.assert_close(token_agreement(probabilities, square), expected)
     torch.testing.assert_close(token_agreement(probabilities, 3 * square + 5), expected)
     assert torch.equal(token_agreement(probabilities, torch.zeros(4, 2)), torch.ones(5))
+
+
+def test_fsq_rounds_every_axis_and_never_moves():
+    """Codes against rounding axis by axis: nearest of the levels -1, 0, 1 and of -1, -1/3, 1/3, 1 to tanh."""
+    levels = (3, 4)
+    codebook = FSQCodebook(levels).train()
+    before = codebook.embedding.weight.clone()
+    latents = _latents(5, 2, 3, 3, seed=2).requires_grad_()
+    codebook.init_from_latents(latents.detach())
+    output = codebook(latents)
+    output.quantized.sum().backward()
+    bounded = latents.detach().tanh()
+    steps = [((bounded[:, axis] + 1) / 2 * (number - 1)).round() for axis, number in enumerate(levels)]
+    assert torch.equal(output.indices, (steps[0] * levels[1] + steps[1]).long())
+    values = torch.stack([2 * step / (number - 1) - 1 for step, number in zip(steps, levels)], dim=1)
+    torch.testing.assert_close(output.quantized.detach(), values)
+    torch.testing.assert_close(output.commit_loss, (bounded - values).square().mean())
+    torch.testing.assert_close(latents.grad, 1 - bounded.square())  # straight through the rounding, not through tanh
+    assert torch.equal(codebook.embedding.weight, before)
+    flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, 2)
+    assert torch.equal(codebook.nearest(flat).view(output.indices.shape), output.indices)
+    soft = torch.full((12,), 1 / 12)
+    torch.testing.assert_close(codebook.expected_embedding(soft), torch.zeros(2))  # the middle of the grid

@@ -63,6 +63,7 @@ class AiTTokenizerConfig:
     ema_epsilon: float = 1e-5
     revival_threshold: float = 0.0
     class_names: list[str] | tuple[str, ...] | None = None
+    fsq_levels: list[int] | tuple[int, ...] | None = None
 
 
 @strict

@@ -3,7 +3,7 @@
 """The codebook that learns by exponential moving averages (EMA), and the arithmetic of soft tokens."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -99,6 +99,13 @@ class EMACodebook(nn.Module):
 
     def nearest(self, latents: torch.Tensor) -> torch.LongTensor:
         """Ids `(N,)` of the codes with the smallest squared Euclidean distance to float32 `latents` `(N, D)`."""
+        return self._nearest(self._bounded(latents))
+
+    def _bounded(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents `(N, D)` as they are compared with codes."""
+        return latents
+
+    def _nearest(self, latents: torch.Tensor) -> torch.LongTensor:
         codes = self.embedding.weight
         # |x - e|^2 without its |x|^2, which is the same for every code; needs (N, K) numbers, never (N, K, D).
         distances = torch.addmm(codes.square().sum(dim=1), latents, codes.t(), alpha=-2)
@@ -107,8 +114,8 @@ class EMACodebook(nn.Module):
     def forward(self, latents: torch.Tensor) -> QuantizerOutput:
         """Of latents `(batch_size, embedding_dim, height, width)` of any floating dtype; else a `ValueError`."""
         with maybe_autocast(latents.device.type, enabled=False):
-            flat = self._flatten(latents)
-            ids = self.nearest(flat.detach())
+            flat = self._bounded(self._flatten(latents))
+            ids = self._nearest(flat.detach())
             codes = self.embedding(ids)
             commit_loss = F.mse_loss(flat, codes)
             quantized = flat + (codes - flat).detach()
@@ -234,6 +241,36 @@ class EMACodebook(nn.Module):
         self.embedding.weight.copy_(torch.where(dead[:, None], seeds, self.embedding.weight))
         self.ema_sums.copy_(torch.where(dead[:, None], seeds * smallest_size, self.ema_sums))
         self.ema_cluster_size.copy_(torch.where(dead, smallest_size, self.ema_cluster_size))
+
+
+class FSQCodebook(EMACodebook):
+    """
+    Codebook that does not learn: finite scalar quantisation (Mentzer et al. 2023). A code is a point of a grid, each of whose
+    axes has so many evenly spaced levels from -1 to 1; latents are brought between these by tanh and rounded. All else, soft
+    tokens as well, is as for [`EMACodebook`], so that either serves a tokenizer. (The commitment loss is no part of it: give
+    the tokenizer a `commitment_cost` of 0.)
+
+    Args:
+        levels (`Sequence[int]`): Levels of each axis, at least 2; the codes are numbered with the last axis running fastest.
+    """
+
+    def __init__(self, levels: Sequence[int]):
+        super().__init__(math.prod(levels), len(levels))
+        axes = [torch.linspace(-1, 1, number) for number in levels]
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.cartesian_prod(*axes).reshape(self.num_embeddings, -1))
+
+    def _bounded(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents.tanh()
+
+    def init_from_latents(self, *latents: torch.Tensor) -> None:
+        """Nothing: codes stay where they are."""
+
+    @torch.no_grad()
+    def _move(self, counts: torch.Tensor, sums: torch.Tensor, latents: list[torch.Tensor]) -> torch.Tensor:
+        counts = _sum_over_processes(counts)
+        self.ema_cluster_size.lerp_(counts, 1 - self.decay)  # for what is said of dead codes
+        return counts
 
 
 def apply_temperature(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:

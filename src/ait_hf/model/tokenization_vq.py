@@ -11,7 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 
-from .quantization_ait import EMACodebook
+from .quantization_ait import EMACodebook, FSQCodebook
 from .tokenization_base import TokenizerBase, check_codebook
 
 
@@ -113,6 +113,9 @@ class VQTokenizer(TokenizerBase):
         ema_decay (`float`, *optional*, defaults to 0.99): See [`EMACodebook`], as the next two.
         ema_epsilon (`float`, *optional*, defaults to 1e-5): Laplace smoothing of the code sizes.
         revival_threshold (`float`, *optional*, defaults to 0.0): Relative size below which a code is re-seeded.
+        fsq_levels (`list[int]`, *optional*): Takes the codes from a fixed grid with so many levels on each axis instead of
+            learning them, see [`FSQCodebook`]: `vq_embed_dim` is the number of axes, `num_vq_embeddings` the product of
+            the levels. Not in the paper.
         class_names (`list[str]`, *optional*): Of label maps, in the order of their ids, for readers of the config.
 
     Raises:
@@ -140,6 +143,7 @@ class VQTokenizer(TokenizerBase):
         ema_epsilon: float = 1e-5,
         revival_threshold: float = 0.0,
         class_names: list[str] | None = None,
+        fsq_levels: list[int] | None = None,
     ):
         super().__init__()
         num_stages = downsample_ratio.bit_length() - 1
@@ -164,9 +168,20 @@ class VQTokenizer(TokenizerBase):
                 )
             if value_range is not None:
                 raise ValueError(f"loss_type 'cross_entropy' has no value_range, got {value_range}.")
+        if fsq_levels is not None and (
+            min(fsq_levels, default=0) < 2
+            or (num_vq_embeddings, vq_embed_dim) != (math.prod(fsq_levels), len(fsq_levels))
+        ):
+            raise ValueError(
+                f"fsq_levels {list(fsq_levels)} must be at least 2 each, and ask for num_vq_embeddings "
+                f"{math.prod(fsq_levels)} and vq_embed_dim {len(fsq_levels)}, got {num_vq_embeddings} and {vq_embed_dim}."
+            )
         widths = [base_channels * 2**i for i in range(num_stages)]
         self.encoder = VQEncoder(in_channels, widths, num_res_blocks, vq_embed_dim)
-        self.quantizer = EMACodebook(num_vq_embeddings, vq_embed_dim, ema_decay, ema_epsilon, revival_threshold)
+        if fsq_levels is None:
+            self.quantizer = EMACodebook(num_vq_embeddings, vq_embed_dim, ema_decay, ema_epsilon, revival_threshold)
+        else:
+            self.quantizer = FSQCodebook(fsq_levels)
         self.decoder = VQDecoder(out_channels, widths, num_res_blocks, vq_embed_dim)
 
     @classmethod

@@ -56,6 +56,8 @@ def report(rows: Sequence[dict[str, Any]], tables: Sequence[Table] = TABLES) -> 
 
 
 def title(table: Table) -> str:
+    if not table.numbers:
+        return table.title
     numbers = " and ".join(map(str, table.numbers))
     return f"Table{'s' if len(table.numbers) > 1 else ''} {numbers}: {table.title[0].lower()}{table.title[1:]}"
 

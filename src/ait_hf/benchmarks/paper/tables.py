@@ -35,7 +35,7 @@ class Line:
 class Table:
     """
     Args:
-        numbers: Those of the paper that it stands for.
+        numbers: Those of the paper that it stands for; none for what is beyond it.
         title: What it is about.
         columns: Their heads.
         lines, claims: What it has to say.
@@ -99,6 +99,7 @@ def _tokenizer_and_solver(
 _CODES = {"64 codes": "64-codes", "128 codes": "", "256 codes": "256-codes"}
 _WIDTHS = {"width 1/2": "half-width", "width 1": "", "width 2": "double-width"}
 _RATIOS = {"16 pixels a code": "16-pixels", "8 pixels a code": "", "4 pixels a code": "4-pixels"}
+_BOTH_WAYS = _depth("parallel-both-ways", SOFT_PARALLEL), _instances("parallel-both-ways", SOFT_PARALLEL)
 _MASK_RATIOS = {"0": "mask-0.0", ".3": "mask-0.3", ".5": "", ".7": "mask-0.7"}
 
 
@@ -344,5 +345,27 @@ TABLES = (
             Alike("nor does it, masks", (_instances("auxiliary"), Cell("joint", SOFT, MASK))),
         ),
         note="The joint model sees as many samples of each task as the separate ones.",
+    ),
+    Table(
+        (),
+        "Beyond the paper",
+        ("depth RMSE", "mask AP", "rebuilt: depth RMSE"),
+        tuple(
+            Line(title, cells, ("", "", ""))
+            for title, cells in (
+                ("AiT", (_depth(), None, _rebuilt_depth())),
+                ("AiT, a tenth of the codes drawn at random in training", (_depth("noise"), None, None)),
+                ("AiT, FSQ instead of a codebook", (_depth("fsq"), None, _rebuilt_depth("fsq"))),
+                ("AiT-P", (_depth("parallel", SOFT_PARALLEL), _instances("parallel", SOFT_PARALLEL), None)),
+                ("AiT-P, attention both ways in a block", (*_BOTH_WAYS, None)),
+            )
+        ),
+        (
+            Better("noise in the codes helps AiT", _depth("noise"), _depth()),
+            Better("FSQ rebuilds depth better", _rebuilt_depth("fsq"), _rebuilt_depth()),
+            Better("FSQ serves the solver better", _depth("fsq"), _depth()),
+            Better("attention both ways helps AiT-P, depth", _BOTH_WAYS[0], _depth("parallel", SOFT_PARALLEL)),
+            Better("attention both ways helps AiT-P, masks", _BOTH_WAYS[1], _instances("parallel", SOFT_PARALLEL)),
+        ),
     ),
 )

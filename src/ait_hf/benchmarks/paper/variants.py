@@ -50,6 +50,12 @@ SOLVER_CHANGES = {  # that a tokenizer asks for
     "16-pixels": ("model.config.max_position_embeddings=17",),
     "4-pixels": ("model.config.max_position_embeddings=257",),
 }
+# 8 x 4 x 4 levels, as many codes as by default.
+FSQ = tuple(
+    f"model.config.{key}"
+    for key in ("fsq_levels=[8,4,4]", "vq_embed_dim=3", "commitment_cost=0.0", "revival_threshold=0.0")
+)
+BOTH_WAYS, NOISE = ("model.config.bidirectional_blocks=true",), ("model.config.code_noise=0.1",)
 SILOG = (f"tasks.{DEPTH}.settings.auxiliary_loss=silog",)
 DICE = (f"tasks.{INSTANCES}.settings.auxiliary_loss=dice_mse",)
 PARALLEL = ("model.parallel=true",)
@@ -69,12 +75,17 @@ def _variants() -> dict[str, Variant]:
 
     on_depth, on_masks = {DEPTH: "depth-tokenizer"}, {INSTANCES: "mask-tokenizer"}
     variants |= {
+        "depth-tokenizer-fsq": Variant("paper_depth_tokenizer", FSQ, of="depth"),
         "depth": Variant("paper_depth", (), on_depth),
         "depth-auxiliary": Variant("paper_depth", SILOG, on_depth),
         "depth-parallel": Variant("paper_depth", SILOG + PARALLEL, on_depth),
         "instances": Variant("paper_instances", (), on_masks),
         "instances-auxiliary": Variant("paper_instances", DICE, on_masks),
         "instances-parallel": Variant("paper_instances", DICE + PARALLEL, on_masks),
+        "depth-fsq": Variant("paper_depth", (), {DEPTH: "depth-tokenizer-fsq"}),
+        "depth-noise": Variant("paper_depth", NOISE, on_depth),
+        "depth-parallel-both-ways": Variant("paper_depth", SILOG + PARALLEL + BOTH_WAYS, on_depth),
+        "instances-parallel-both-ways": Variant("paper_instances", DICE + PARALLEL + BOTH_WAYS, on_masks),
         "joint": Variant("paper_joint", (), on_depth | on_masks),
         "poses": Variant("rooms_pose_ait", ("train.max_steps=3500",), {POSES: "pose-tokenizer"}),
         "poses-parallel": Variant("rooms_pose_aitp", ("train.max_steps=3500",), {POSES: "pose-tokenizer"}),
