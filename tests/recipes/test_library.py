@@ -267,6 +267,7 @@ def test_list_has_a_line_for_every_recipe_and_imports_nothing_heavy():
     lines = done.stdout.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == [
         "demo:",
+        "paper:",
         "published:",
         "real:",
         "rooms:",
