@@ -11,6 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from imports import distribution_name, imported_modules
 from repository import PROJECT, REPOSITORY
 
@@ -34,7 +35,22 @@ def project_files() -> list[Path]:
 
 
 def test_version_is_the_same_everywhere():
-    assert PROJECT["version"] == ait_hf.__version__
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert PROJECT["version"] == ait_hf.__version__ == citation["version"]
+
+
+def test_reports_of_bugs_ask_for_the_environment():
+    form = yaml.safe_load((REPOSITORY / ".github/ISSUE_TEMPLATE/bug_report.yml").read_text(encoding="utf-8"))
+    asked = {field["id"]: field for field in form["body"]}
+    assert "`ait env`" in asked["environment"]["attributes"]["label"]
+    assert all(field["validations"]["required"] for field in asked.values())
+
+
+def test_pythons_that_are_promised_are_those_of_the_workflows():
+    promised = [text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    assert promised[0] == PROJECT["requires-python"].removeprefix(">=")
+    assert set(workflow["jobs"]["test"]["strategy"]["matrix"]["python"]) <= set(promised)
 
 
 @pytest.mark.parametrize("name", ait_hf.__all__)

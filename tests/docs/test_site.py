@@ -4,6 +4,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -88,6 +89,15 @@ def test_plugins_are_those_that_zensical_has_too():
         "search",
         "mkdocstrings",
     }
+
+
+def test_links_of_the_readme_become_absolute_for_a_package():
+    absolute_links = runpy.run_path(str(REPOSITORY / "docs/building/absolute_links.py"))["absolute_links"]
+    given = "[![a](https://b/c)](LICENSE) ![p](docs/p.png) [d](docs/d.md#e) [f](#f) [g](https://h)"
+    made = "[![a](https://b/c)](R/blob/v1/LICENSE) ![p](R/raw/v1/docs/p.png) [d](R/blob/v1/docs/d.md#e) [f](#f) [g](https://h)"
+    assert absolute_links(given, "R", "v1") == made
+    text = absolute_links((REPOSITORY / "README.md").read_text(encoding="utf-8"), "https://host/owner/name", "v1")
+    assert all(target.startswith("https://") for target in re.findall(r"\]\(([^)\s]+)\)", text))
 
 
 def test_links_of_the_readme_lead_somewhere():
