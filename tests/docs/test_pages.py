@@ -230,6 +230,10 @@ def check_first_command(folder: Path, names: dict) -> None:
     check_rooms_files(folder / "seen")
 
 
+def check_readme_command(folder: Path, names: dict) -> None:
+    check_rooms_files(folder / "predictions")
+
+
 def check_rooms_files(folder: Path) -> None:
     assert load_depth_png(folder / "room_depth.png").shape == ROOM_SIZE
     objects = json.loads((folder / "room_objects.json").read_text(encoding="utf-8"))
@@ -240,6 +244,7 @@ def check_rooms_files(folder: Path) -> None:
 
 def check_predict(folder: Path, names: dict) -> None:
     check_rooms_files(folder / "predictions")
+    assert load_depth_png(folder / "hard/room_depth.png").shape == ROOM_SIZE
     (person,) = json.loads((folder / "predictions/photo_keypoints.json").read_text(encoding="utf-8"))
     assert len(person["keypoints"]) == 17
 
@@ -358,8 +363,9 @@ def check_nothing(folder: Path, names: dict) -> None:
 CHECKS = {
     "render_room(": check_picture,
     "ait env": check_nothing,
+    "--model rooms docs/assets/room.png": check_readme_command,
     "--output seen": check_first_command,
-    "--output predictions": check_predict,
+    "--boxes boxes.json": check_predict,
     'depth = pipeline("depth-estimation"': check_readme_pipeline,
     'estimate = pipeline("depth-estimation"': check_pipeline,
     "soft.sequences": check_soft_and_hard,
