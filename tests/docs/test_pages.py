@@ -21,16 +21,14 @@ from published_tokenizers import made_up_weights
 from repository import REPOSITORY
 from snippets import PAGES, Snippet, read_snippets, run, verb_of
 from tiny import TINY_BACKBONE, tiny_config
-from tiny_dense import SEMANTICS, dense_config, dense_model
+from tiny_dense import SEMANTICS
 from tiny_objects import DETECTION, INSTANCES, object_config, object_model, object_processor
-from tiny_pose import SIDE, pose_config, pose_model
 
 from ait_hf import (
     AiTForDepthEstimation,
     AiTForInstanceSegmentation,
     AiTForSemanticSegmentation,
     AiTImageProcessor,
-    AiTPoseImageProcessor,
     VQTokenizer,
     load_depth_png,
     save_depth_png,
@@ -109,9 +107,9 @@ def workspace(tmp_path_factory) -> Path:
     write_coco(folder / "my-coco", rng)
     save_models(folder)
     save_object_models(folder)
-    save_dense_models(folder)
+    save_label_tokenizer(folder)
     write_labels(folder / "my-labels", rng)
-    (folder / "boxes.json").write_text(json.dumps({"photo.jpg": [[20, 10, 40, 50]]}), encoding="utf-8")
+    (folder / "boxes.json").write_text(json.dumps({"room.png": [[97, 6, 38, 115]]}), encoding="utf-8")
     for name, (kind, overrides) in SHORT_RECIPES.items():
         recipe = load_recipe(name, kind, SHORT + overrides)
         (folder / name).write_text(dump_recipe(recipe), encoding="utf-8")  # a file comes before a shipped recipe
@@ -147,12 +145,7 @@ def save_object_models(folder: Path) -> None:
     tokenizer.save_pretrained(folder / "runs/my-mask-tokenizer")  # which one slow snippet trains and another builds on
 
 
-def save_dense_models(folder: Path) -> None:
-    pose_processor = AiTPoseImageProcessor(size={"height": SIDE, "width": SIDE}, do_normalize=False)
-    save_with_remote_code(pose_model(pose_config()), pose_processor, folder / "my-pose-model")
-    semantic = dense_model(dense_config((SEMANTICS,)), AiTForSemanticSegmentation)
-    processor = AiTImageProcessor(size={"height": 96, "width": 96}, do_normalize=False)
-    save_with_remote_code(semantic, processor, folder / "my-semantic-model")
+def save_label_tokenizer(folder: Path) -> None:
     classes = {"in_channels": 3, "out_channels": 3, "unit": "class", "loss_type": "cross_entropy"}
     tokenizer = VQTokenizer(**TINY_TOKENIZER, **classes, sample_size=64)
     tokenizer.save_pretrained(folder / "my-label-tokenizer")
@@ -223,7 +216,7 @@ def write_original_checkpoint(folder: Path, golden: Path) -> None:
 
 def check_picture(folder: Path, names: dict) -> None:
     with Image.open(folder / "room.png") as room, Image.open(REPOSITORY / "docs/assets/room.png") as shown:
-        assert np.array_equal(np.asarray(room), np.asarray(shown))
+        np.testing.assert_allclose(np.asarray(room), np.asarray(shown), atol=2)
 
 
 def check_first_command(folder: Path, names: dict) -> None:
@@ -245,7 +238,7 @@ def check_rooms_files(folder: Path) -> None:
 def check_predict(folder: Path, names: dict) -> None:
     check_rooms_files(folder / "predictions")
     assert load_depth_png(folder / "hard/room_depth.png").shape == ROOM_SIZE
-    (person,) = json.loads((folder / "predictions/photo_keypoints.json").read_text(encoding="utf-8"))
+    (person,) = json.loads((folder / "poses/room_keypoints.json").read_text(encoding="utf-8"))
     assert len(person["keypoints"]) == 17
 
 

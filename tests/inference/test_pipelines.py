@@ -5,6 +5,8 @@ import pytest
 import torch
 from PIL import Image
 from saved_model import picture, save_tiny_model
+from tiny import tiny_config
+from tiny_dense import SEMANTICS, dense_config
 from tiny_objects import DETECTION, INSTANCES, NUM_OBJECTS, object_config, object_model, object_processor
 from transformers import pipeline
 
@@ -15,6 +17,7 @@ from ait_hf.model.image_reading_ait import read_image
 from ait_hf.model.masks_ait import rle_to_mask
 from ait_hf.tasks.depth.prediction import predict_depth
 from ait_hf.tasks.objects.prediction import predict_objects
+from ait_hf.tasks.semantics.prediction import predict_semantics
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +138,7 @@ def test_nobody_is_asked_whether_to_run_the_folders_code(objects_folder, task, m
 
 
 def test_joint_folders_work_in_every_pipeline(tmp_path, photograph):
-    """The folder's own image processor is that of the first task; the others' are given by hand."""
+    """The folder's own image processor is that of the first task; others get that of their task, or one given by hand."""
     model = object_model(object_config(tasks=[DETECTION, INSTANCES, "depth"], parallel=True))
     depth_processor = ait_hf.AiTImageProcessor(size={"height": 96, "width": 96})
     processors = {DETECTION: object_processor(), INSTANCES: object_processor(), "depth": depth_processor}
@@ -144,3 +147,31 @@ def test_joint_folders_work_in_every_pipeline(tmp_path, photograph):
     own = ait_hf.AiTImageProcessor.from_pretrained(tmp_path, subfolder="image_processors/depth")
     estimate = pipeline("depth-estimation", model=str(tmp_path), image_processor=own, device="cpu")
     check_structure(estimate(str(photograph)), read_image(photograph))
+    given, found = estimate, pipeline("depth-estimation", model=str(tmp_path), device="cpu")
+    assert torch.equal(found(str(photograph))["predicted_depth"], given(str(photograph))["predicted_depth"])
+    other = ait_hf.AiTImageProcessor(size={"height": 64, "width": 64})
+    assert (
+        pipeline("depth-estimation", model=str(tmp_path), image_processor=other, device="cpu").image_processor is other
+    )
+
+
+def test_one_folder_segments_instances_and_classes(tmp_path, photograph):
+    instances, classes = object_config(tasks=[INSTANCES], parallel=True), dense_config((SEMANTICS,), parallel=True)
+    codebooks = [*instances.codebooks, *classes.codebooks]
+    both = {"tasks": instances.tasks | classes.tasks, "tokenizers": instances.tokenizers | classes.tokenizers}
+    config = tiny_config(**both, codebooks=codebooks, num_task_ids=6, parallel=True)
+    square = ait_hf.AiTImageProcessor(size={"height": 96, "width": 96})
+    save_with_remote_code(object_model(config), {INSTANCES: object_processor(), SEMANTICS: square}, tmp_path)
+    model, processor = load_model_and_processor(tmp_path, SEMANTICS)
+    image = read_image(photograph)
+    (expected,) = predict_semantics(model, processor, [image])
+    label = pipeline("image-segmentation", model=str(tmp_path), subtask="semantic", device="cpu")
+    segment = pipeline("image-segmentation", model=str(tmp_path), device="cpu")
+    for parts in (label(str(photograph)), segment(str(photograph), subtask="semantic")):
+        drawn = {model.config.id2label[number]: expected.numpy() == number for number in np.unique(expected)}
+        assert {part["label"] for part in parts} == set(drawn)
+        assert all((np.asarray(part["mask"]) == 255).tolist() == drawn[part["label"]].tolist() for part in parts)
+    for parts in (segment(str(photograph), threshold=0.0), label(str(photograph), threshold=0.0, subtask="instance")):
+        assert len(parts) == NUM_OBJECTS and all(part["score"] is not None for part in parts)
+    with pytest.raises(ValueError, match="panoptic"):
+        segment(str(photograph), subtask="panoptic")

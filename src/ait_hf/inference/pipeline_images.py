@@ -1,25 +1,34 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Pipelines see pictures as everything else here does: those of transformers, too, where their model is one of AiT's.
-Importing this tells them."""
+"""Pipelines see pictures as everything else here does, and know which task of a model they are for: those of transformers, too,
+where their model is one of AiT's. Importing this tells them."""
 
 import base64
 import binascii
 import io
 import os
+from copy import copy
 from typing import Any
 from urllib.request import urlopen
 
 from PIL import Image
-from transformers import DepthEstimationPipeline, ImageSegmentationPipeline, ObjectDetectionPipeline
+from transformers import (
+    AutoImageProcessor,
+    BaseImageProcessor,
+    DepthEstimationPipeline,
+    ImageSegmentationPipeline,
+    ObjectDetectionPipeline,
+)
 from transformers.image_utils import load_image
 from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.utils import cached_file
 
 from ..model.image_reading_ait import read_image, rgb_image, upright_image
-from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation, AiTForSemanticSegmentation
 
 
 _BASE64_NAME = 40  # characters of an encoded picture that errors show
+_SEGMENTERS = {"instance": AiTForInstanceSegmentation, "semantic": AiTForSemanticSegmentation}  # by `subtask`
 
 
 def load_picture(image: str | Image.Image, timeout: float | None = None) -> Image.Image:
@@ -43,23 +52,68 @@ def load_picture(image: str | Image.Image, timeout: float | None = None) -> Imag
     return read_image(io.BytesIO(content), image[:_BASE64_NAME])
 
 
-class _ReadsPictures:
+def processor_of_task(
+    model: AiTForDenseTokenGeneration, loaded: BaseImageProcessor | None
+) -> BaseImageProcessor | None:
+    """The image processor of the task that a head is for. What the library loads from the folder of a model of several tasks
+    is the first task's; each has its own in `image_processors/TASK`. One that was chosen otherwise stays."""
+    saved = {
+        "pretrained_model_name_or_path": model.name_or_path,
+        "revision": getattr(model.config, "_commit_hash", None),
+    }
+    own = {"subfolder": f"image_processors/{model.task_name}"}
+    is_there = {"filename": "preprocessor_config.json", "_raise_exceptions_for_missing_entries": False}
+    if (
+        not model.name_or_path
+        or cached_file(model.name_or_path, revision=saved["revision"], **own, **is_there) is None
+    ):
+        return loaded
+    beside = AutoImageProcessor.from_pretrained(**saved).to_dict()
+    return (
+        AutoImageProcessor.from_pretrained(**saved, **own) if loaded is None or loaded.to_dict() == beside else loaded
+    )
+
+
+class _OfATask:
+    def __init__(self, model: Any, *args, image_processor: BaseImageProcessor | None = None, **kwargs):
+        if isinstance(model, AiTForDenseTokenGeneration):
+            image_processor = processor_of_task(model, image_processor)
+        super().__init__(model, *args, image_processor=image_processor, **kwargs)
+
     def preprocess(self, image: Any, **parameters) -> Any:
         if isinstance(self.model, AiTForDenseTokenGeneration):
             image = load_picture(image, parameters.get("timeout"))
         return super().preprocess(image, **parameters)
 
 
-class AiTDepthEstimationPipeline(_ReadsPictures, DepthEstimationPipeline):
-    """The library's, which reads pictures for an AiT model by [`load_picture`]."""
+class AiTDepthEstimationPipeline(_OfATask, DepthEstimationPipeline):
+    """The library's, which for an AiT model reads pictures by [`load_picture`] and has its task's image processor."""
 
 
-class AiTImageSegmentationPipeline(_ReadsPictures, ImageSegmentationPipeline):
-    """The library's, which reads pictures for an AiT model by [`load_picture`]."""
+class AiTObjectDetectionPipeline(_OfATask, ObjectDetectionPipeline):
+    """The library's, which for an AiT model reads pictures by [`load_picture`] and has its task's image processor."""
 
 
-class AiTObjectDetectionPipeline(_ReadsPictures, ObjectDetectionPipeline):
-    """The library's, which reads pictures for an AiT model by [`load_picture`]."""
+class AiTImageSegmentationPipeline(_OfATask, ImageSegmentationPipeline):
+    """The library's, which for an AiT model reads pictures by [`load_picture`], has its task's image processor, and takes the
+    task that `subtask` names, "instance" or "semantic"; by default the one that the model has, instances if it has both."""
+
+    def __init__(self, model: Any, *args, subtask: str | None = None, **kwargs):
+        if isinstance(model, AiTForDenseTokenGeneration):
+            had = (name for name, head in _SEGMENTERS.items() if head.task_name in model.config.tasks)
+            subtask = subtask or next(had, None)
+            if (head := _SEGMENTERS.get(subtask)) and not isinstance(model, head):
+                model.config.task(head.task_name)
+                model = copy(model)  # heads have no weights of their own
+                model.__class__ = head
+        super().__init__(model, *args, subtask=subtask, **kwargs)
+        self.subtask = subtask
+
+    def __call__(self, inputs: Any = None, **kwargs) -> Any:
+        subtask = kwargs.get("subtask")
+        if isinstance(self.model, AiTForDenseTokenGeneration) and subtask not in (None, self.subtask):
+            return type(self)(self.model, subtask=subtask, device=self.device)(inputs, **kwargs)
+        return super().__call__(inputs, **kwargs)
 
 
 for _task, _pipeline in {
