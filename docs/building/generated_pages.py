@@ -25,12 +25,7 @@ import ait_hf_cli
 
 DOCS = Path(__file__).parents[1]
 WIDTH = "110"  # of the text of --help
-COMMANDS = [[verb] for verb in ait_hf_cli.VERBS] + [
-    ["tokens", "encode"],
-    ["tokens", "decode"],
-    ["demo", "tokens"],
-    ["demo", "--full"],
-]
+COMMANDS = [[verb] for verb in ait_hf_cli.VERBS] + [["tokens", "encode"], ["tokens", "decode"], ["demo", "tokens"]]
 
 
 def commands_page() -> str:

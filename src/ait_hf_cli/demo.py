@@ -13,9 +13,6 @@ lie `joint/` (a model for `ait predict`), `tokenizer/`, `mask_tokenizer/`, `curv
 
     ait demo --steps 2000 --seed 0                        # a run once more, with the same numbers
     ait demo --quick                                      # a few steps, to see whether everything works
-    ait demo --full [key=value ...]                       # see `ait demo --full --help`
-
-is what the paper compares, small: autoregressive and parallel, hard and soft tokens, with and without mask augmentation.
 
     ait demo tokens                                       # see `ait demo tokens --help`
 
@@ -26,19 +23,6 @@ import sys
 
 from .arguments import Arguments, Options, command_parser, positive, seed
 
-
-FULL = """
-What the paper compares, small, on rendered rooms and two CPU cores: a depth tokenizer with mask augmentation (and one
-without), a mask tokenizer, a small autoregressive task-solver of depth and a small parallel one of depth and instances, all
-evaluated on the same fixed test rooms.
-
-    ait demo --full
-    ait demo --full --output /tmp/short train.max_steps=20
-
-Writes to the output folder: `ait/` and `joint/` (load them with `AutoModel.from_pretrained`), `tokenizer/`,
-`mask_tokenizer/`, `metrics.json`, `curves.png`, `gallery.png` (AiT-P), `gallery_ait.png` and `joint.png`: the depth and
-the instances that the one joint model sees in the same images.
-"""
 
 TOKENS = """
 Tokens for other models, on rendered rooms and two CPU cores: tokenizers of depth and of masks, and a small FastVLM of the
@@ -55,9 +39,8 @@ Writes to the output folder: `model/` (a FastVLM and its processor), `depth_toke
 
 def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    of_tokens, full = arguments[:1] == ["tokens"], "--full" in arguments
-    said = TOKENS if of_tokens else FULL if full else __doc__
-    parser = command_parser(said, f"{prog or 'demo.py'} tokens" if of_tokens else prog)
+    of_tokens = arguments[:1] == ["tokens"]
+    parser = command_parser(TOKENS if of_tokens else __doc__, f"{prog or 'demo.py'} tokens" if of_tokens else prog)
     parser.set_defaults(of_tokens=of_tokens)
     parser.add_argument("--seed", type=seed, default=0)
     if of_tokens:
@@ -67,11 +50,6 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
         parser.add_argument("--steps", type=positive(int), default=4800, help=model)
         parser.add_argument("--tokenizer-steps", type=positive(int), help=tokenizers)
         return parser.parse_args(arguments[1:])
-    parser.add_argument("--full", action="store_true", help="what the paper compares")
-    if full:
-        parser.add_argument("--output", default="runs/demo_full", help="folder for everything that is written")
-        parser.add_argument("overrides", nargs="*", metavar="key=value", help="values to replace in all recipes")
-        return parser.parse_args(arguments)
     parser.add_argument("--output", default="runs/demo", help="folder for everything that is written")
     parser.add_argument("--steps", type=positive(int), help="of the model (default: as this machine has time for)")
     parser.add_argument("--quick", action="store_true", help="a few steps and rooms, to see whether everything works")

@@ -180,15 +180,6 @@ def test_env_says_versions_and_devices(capsys):
 
 
 @pytest.mark.slow
-def test_demo_full(tmp_path):
-    """In a folder without a clone: the recipes come with the package."""
-    command = [sys.executable, "-c", "from ait_hf_cli import main; main()", "demo", "--full", "--output", "demo"]
-    subprocess.run([*command, "train.max_steps=2"], cwd=tmp_path, env=ENVIRONMENT, check=True)
-    assert len(json.loads((tmp_path / "demo/metrics.json").read_text())["orderings"]) == 8
-    assert (tmp_path / "demo/joint.png").is_file()
-
-
-@pytest.mark.slow
 def test_the_training_is_launched_as_a_module(tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--mixed_precision", "no"]
     launch += ["--num_machines", "1", "--dynamo_backend", "no", "-m", "ait_hf.commands.train"]

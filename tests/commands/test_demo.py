@@ -201,7 +201,6 @@ def test_classes_have_the_colours_of_the_truth(tmp_path):
     [
         (["--steps", "0"], {}, "0 is not positive"),
         (["train.max_steps=3"], {}, "unrecognized arguments: train.max_steps=3"),
-        (["--full", "--steps", "3"], {}, "unrecognized arguments: --steps"),
         (["--output", "FILE"], {}, "FILE: File exists"),
         ([], {"RANK": "0"}, "run it without accelerate launch"),
     ],

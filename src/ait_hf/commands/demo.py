@@ -26,7 +26,7 @@ from ..data.writing import write_text
 from ..drawing.curves import training_curves
 from ..drawing.picture_files import save_image
 from ..recipes.faults import command
-from . import demo_full, demo_tokens
+from . import demo_tokens
 from .demo_learning import SOLVER, Learning
 from .demo_page import FILMED, DemoPage, data_uri, frame
 from .demo_pictures import OBJECT_TASK, Viewer, telling_rooms
@@ -51,8 +51,6 @@ CURVES = {"loss": "loss", f"eval_{RMSE}": "depth RMSE, m", f"eval_{MASK_AP50}": 
 def run(options: argparse.Namespace) -> None:
     if options.of_tokens:
         demo_tokens.run(options)
-    elif options.full:
-        demo_full.run(options)
     elif "RANK" in os.environ:
         raise ValueError("ait demo starts its second process itself: run it without accelerate launch.")
     else:
@@ -187,5 +185,5 @@ def next_commands(output: Path, steps: int, seed: int) -> list[tuple[str, str]]:
             f"ait train {model}/recipe.yaml train.max_steps={4 * steps} output_dir=runs/longer",
         ),
         ("A recipe for data of yours, and for everything else there is:", "ait train --list"),
-        ("The comparisons of the paper, small:", "ait demo --full"),
+        ("Which claims of the paper hold on such rooms (hours):", "ait benchmark paper --output runs/paper"),
     ]

@@ -7,7 +7,6 @@ from PIL import Image
 
 from ait_hf.data.rooms.depth import render_room
 from ait_hf.data.rooms.rendering import CLASS_NAMES
-from ait_hf.tasks.depth.drawing import joint_gallery
 from ait_hf.tasks.objects.drawing import draw_objects, object_gallery
 
 
@@ -123,21 +122,8 @@ def test_object_gallery_shows_truth_and_prediction():
             np.testing.assert_array_equal(cell(page, number + 1, line), expected)
 
 
-def test_joint_gallery_paints_depth_with_one_scale():
-    depth = np.full((48, 64), 2.0)
-    rows = [row(0, depth=depth, predicted_depth=2 * depth), row(1, depth=2 * depth, predicted_depth=depth)]
-    page = joint_gallery(rows, cell_size=160)
-    assert page.width == 5 * 168 + 12
-    near, far = cell(page, 3)[60, 60], cell(page, 1)[60, 60]
-    assert near[2] > near[0] and far[0] > far[2]  # blue and red
-    np.testing.assert_array_equal(cell(page, 3, 1)[60, 60], far)
-    np.testing.assert_array_equal(cell(page, 1, 1)[60, 60], near)
-    truth = drawn(rows[0]["image"], **rows[0]["truth"], class_names=rows[0]["class_names"], longer_side=160)
-    np.testing.assert_array_equal(cell(page, 4), truth)
-
-
 def test_galleries_without_rows_or_fields_are_refused():
     with pytest.raises(ValueError, match="at least one row"):
         object_gallery([])
-    with pytest.raises(ValueError, match="Row 0 of the gallery lacks depth, predicted_depth"):
-        joint_gallery([row(0)])
+    with pytest.raises(ValueError, match="Row 0 of the gallery lacks truth"):
+        object_gallery([{name: value for name, value in row(0).items() if name != "truth"}])

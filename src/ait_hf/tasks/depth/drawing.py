@@ -12,7 +12,6 @@ from ...data.pixels import finite_map
 from ...drawing.colors import ERROR_COLORS, UNCERTAINTY_COLORS, color_bars, paint, value_limits
 from ...drawing.page import arrange, check_image, check_rows, column_edges
 from ..maps.drawing import dense_lines
-from ..objects.drawing import draw_side
 
 
 GALLERY_TITLES = ("image", "ground truth", "prediction", "absolute error", "uncertainty")
@@ -109,27 +108,3 @@ def _check_row(number: int, row: dict[str, np.ndarray]) -> dict[str, np.ndarray]
                 f"{checked['image'].shape[:2]}; resize one to the other."
             )
     return checked
-
-
-def joint_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int = 320) -> Image.Image:
-    """Depth and objects that one model predicts, beside the true ones, one row per example.
-
-    Depth has one colour scale over all rows, which the titles state.
-
-    Args:
-        rows: as for [`~ait_hf.tasks.objects.drawing.object_gallery`], and `depth` and `predicted_depth` (height, width),
-            metres, 0 where missing.
-        threshold: least score of a predicted object that is drawn.
-        cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors.
-    """
-    check_rows(rows, ("image", "prediction", "truth", "depth", "predicted_depth"))
-    depths = np.concatenate([np.ravel(row[field]) for row in rows for field in ("depth", "predicted_depth")])
-    depths = depths[depths > 0]
-    limits = (depths.min(), depths.max()) if depths.size else (0.0, 1.0)
-    scale = f"{limits[0]:.1f} (blue) to {limits[1]:.1f} m (red)"
-    titles = ["image", f"predicted depth, {scale}", "predicted instances", f"true depth, {scale}", "true instances"]
-    lines = [[row["image"]] for row in rows]
-    for row, line in zip(rows, lines):
-        for depth, side in (("predicted_depth", "prediction"), ("depth", "truth")):
-            line += [colorize_depth(row[depth], *limits), draw_side(row, side, threshold, cell_size)]
-    return arrange(titles, lines, cell_size)

@@ -142,12 +142,8 @@ def object_gallery(rows: Sequence[dict], threshold: float = 0.3, cell_size: int 
         cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors.
     """
     check_rows(rows, ("image", "prediction", "truth"))
-    sides = ("truth", "prediction")
-    lines = [[row["image"], *(draw_side(row, side, threshold, cell_size) for side in sides)] for row in rows]
+    lines = [[row["image"]] for row in rows]
+    for row, line in zip(rows, lines):
+        chosen = {"class_names": row.get("class_names"), "threshold": threshold, "longer_side": cell_size}
+        line += [draw_objects(row["image"], **row[side], **chosen) for side in ("truth", "prediction")]
     return arrange(["image", "ground truth", "prediction"], lines, cell_size)
-
-
-def draw_side(row: dict, side: str, threshold: float, cell_size: int) -> Image.Image:
-    """The objects of a row of [`object_gallery`] on its image; `side` is "prediction" or "truth"."""
-    chosen = {"class_names": row.get("class_names"), "threshold": threshold, "longer_side": cell_size}
-    return draw_objects(row["image"], **row[side], **chosen)
