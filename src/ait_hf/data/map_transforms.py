@@ -165,7 +165,7 @@ def mirror_vectors(values: torch.Tensor) -> torch.Tensor:
 
 def as_tensors(image: np.ndarray, values: np.ndarray) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
     """uint8 (H, W, 3) as float (3, H, W) in [0, 1], and a map (H, W, C) as (C, H, W)."""
-    pixels = torch.tensor(image).permute(2, 0, 1).to(torch.float32) / 255
+    pixels = torch.tensor(image).permute(2, 0, 1).to(torch.float32) * (1 / 255)  # the floats of image processors
     return tv_tensors.Image(pixels), tv_tensors.Mask(torch.tensor(values).permute(2, 0, 1))
 
 

@@ -160,7 +160,8 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
                 crop, visibility, 0 where unknown); label maps (batch, height, width; 255 is ignored); other maps
                 (batch, channels, height, width; unknown where all channels are 0). Classes are numbers of the model's
                 table `id2label`. In place of the annotations, what the task's `objectives[task].draft()` made of them
-                will do: where data workers do it, the host need not wait for a GPU. Nothing else goes with it.
+                will do: where data workers do it, the host need not wait for a GPU. In place of `pixel_values`, `images_of`
+                may name another task of them whose images these are: they are encoded once. Nothing else goes with it.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): Target ids, aligned with the logits,
                 -100 where nothing is supervised; the loss is the mean cross-entropy over the full vocabulary.
             task (`str`, *optional*): With labels and without `decoder_input_ids`: builds the decoder input of this
@@ -208,16 +209,23 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         return next(iter(self.config.tasks)) if task is None else task
 
     def _training_forward(self, batches: dict[str, dict[str, Any]], **kwargs) -> AiTTrainingOutput:
-        outputs, encoder_outputs = {}, None
-        images = {task: self.model.encoder.pad(batch["pixel_values"]) for task, batch in batches.items()}
+        memories, encoder_outputs = {}, None
+        images = {
+            task: self.model.encoder.pad(batch["pixel_values"])
+            for task, batch in batches.items()
+            if "pixel_values" in batch
+        }
+        shown = {task: images[batch.get("images_of", task)] for task, batch in batches.items()}
         # Before the encoder: what is wrong with annotations shows at once, and nothing waits for images.
-        sequences = {task: self._sequence(task, batch) for task, batch in batches.items()}
+        sequences = {task: self._sequence(task, shown[task], batch["labels"]) for task, batch in batches.items()}
         for size in dict.fromkeys(tuple(image.shape[-2:]) for image in images.values()):
             tasks = [task for task, image in images.items() if tuple(image.shape[-2:]) == size]
             encoder_outputs = self.model.encoder(torch.cat([images[task] for task in tasks]), **kwargs)
-            memories = encoder_outputs.last_hidden_state.split([len(images[task]) for task in tasks])
-            for task, memory in zip(tasks, memories):
-                outputs[task] = self._objective_output(task, memory, sequences[task])
+            memories |= zip(tasks, encoder_outputs.last_hidden_state.split([len(images[task]) for task in tasks]))
+        outputs = {
+            task: self._objective_output(task, memories[batch.get("images_of", task)], sequences[task])
+            for task, batch in batches.items()
+        }
         return AiTTrainingOutput(
             loss=sum(
                 self.grammars[task].task.loss_weight * output.total / output.num_tokens.clamp(min=1)
@@ -233,9 +241,9 @@ class AiTForDenseTokenGeneration(AiTPreTrainedModel, AiTGenerationMixin):
         )
 
     @torch.no_grad()
-    def _sequence(self, task: str, batch: dict[str, Any]) -> TrainingSequence:
+    def _sequence(self, task: str, images: torch.Tensor, labels: Any) -> TrainingSequence:
         """What the decoder is to write for a batch of one task."""
-        tokenizer, images, labels = self.task_tokenizer(task), batch["pixel_values"], batch["labels"]
+        tokenizer = self.task_tokenizer(task)
         draft = self.objectives[task].drafted(labels).to(images.device, non_blocking=True)
         sequence = self.objectives[task].complete(draft, tokenizer)
         if len(sequence.tokens) != len(images):

@@ -332,7 +332,21 @@ def mixed_batches(
         batches[name] = training_batches(stream, accelerator, num_batches=stop, done=first, **options)
     for step in range(done, num_steps):
         for _ in range(forwards_per_step):
-            yield {name: next(batches[name]) for name, stream in streams.items() if step % stream.every == 0}
+            yield share_images({name: next(batches[name]) for name in streams if step % streams[name].every == 0})
+
+
+def share_images(batches: Mapping[str, Batch]) -> dict[str, Batch]:
+    """The batches of one forward. Where one has the very images of another before it, as where the same pictures are annotated
+    for both, `images_of` names that one in their place, so that the model encodes them once."""
+    shared = {}
+    for name, batch in batches.items():
+        images = batch.get("pixel_values")
+        owners = (other for other, given in shared.items() if "pixel_values" in given)
+        owner = next((other for other in owners if torch.equal(images, batches[other]["pixel_values"])), None)
+        shared[name] = batch
+        if owner is not None:
+            shared[name] = {key: value for key, value in batch.items() if key != "pixel_values"} | {"images_of": owner}
+    return shared
 
 
 def training_batches(

@@ -37,15 +37,19 @@ _NO_WEIGHT_DECAY = re.compile(r"position_bias|cpb_mlp|logit_scale|(?:embed|embed
 class OptimizerRecipe:
     """
     Args:
-        name (`str`): `"adamw"`, or `"adam"`, whose weight decay is an L2 penalty.
+        name (`str`): `"adamw"`; `"adam"`, whose weight decay is an L2 penalty; or `"muon"` (Jordan et al., 2024), by which
+            matrices are moved in orthogonal steps, and by AdamW all else: convolutions, biases, norms, embeddings, and what
+            else has no weight decay. Small models learn sooner by it (`docs/log.md`).
         lr (`float`): Learning rate of the last layers; a schedule multiplies it.
+        matrix_lr (`float`): With Muon, that of matrices: about the length of a step in every direction.
         weight_decay (`float`): Not applied to biases, norms, embeddings, position-bias networks and logit scales.
         betas (`list[float]`): Decay of the running averages.
         layer_decay (`float`): Factor from each backbone layer to the one before it; 1 for one rate everywhere.
     """
 
     lr: float
-    name: Literal["adam", "adamw"] = "adamw"
+    name: Literal["adam", "adamw", "muon"] = "adamw"
+    matrix_lr: float | None = None
     weight_decay: float = 0.0
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     layer_decay: float = 1.0
@@ -53,6 +57,10 @@ class OptimizerRecipe:
     def validate_ranges(self):
         if self.lr <= 0 or self.weight_decay < 0 or not 0 < self.layer_decay <= 1:
             raise ValueError("lr must be above 0, weight_decay at least 0, layer_decay above 0 and at most 1.")
+        if (self.matrix_lr is not None) != (self.name == "muon"):
+            raise ValueError("matrix_lr is the learning rate of matrices with name: muon: give both or neither.")
+        if self.matrix_lr is not None and self.matrix_lr <= 0:
+            raise ValueError(f"matrix_lr must be above 0, got {self.matrix_lr}.")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers from 0 to below 1, got {self.betas}.")
 
@@ -60,8 +68,68 @@ class OptimizerRecipe:
 def build_optimizer(model: nn.Module, recipe: OptimizerRecipe) -> torch.optim.Optimizer:
     """Optimiser over the trainable parameters of `model`, in the groups of [`parameter_groups`]."""
     groups = parameter_groups(model, recipe.lr, recipe.weight_decay, recipe.layer_decay)
+    if recipe.name == "muon":
+        return MuonWithAdamW(groups, recipe.matrix_lr / recipe.lr, tuple(recipe.betas))
     optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.name]
     return optimizer_class(groups, lr=recipe.lr, betas=tuple(recipe.betas), fused=True)
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """
+    torch's Muon for matrices and its fused AdamW for all else, which share their groups and their state: so they are scheduled,
+    saved, resumed and told of skipped steps (`found_inf`) as one.
+
+    Args:
+        groups (`list[dict]`): As of [`parameter_groups`]; what decays and has two dimensions is a matrix.
+        ratio (`float`): Of the learning rate of matrices to that of their group.
+        betas (`tuple[float, float]`): Of AdamW.
+
+    `ValueError` if there is no matrix.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], ratio: float, betas: tuple[float, float]):
+        matrices, others = [], []
+        for group in groups:
+            parts = {True: [], False: []}
+            for parameter in group["params"]:
+                parts[parameter.ndim == 2 and not group["name"].endswith("no_decay")].append(parameter)
+            if parts[True]:
+                name = f"{group['name']}_matrices"
+                matrices.append(group | {"params": parts[True], "lr": ratio * group["lr"], "name": name})
+            if parts[False]:
+                others.append(group | {"params": parts[False]})
+        if not matrices:
+            raise ValueError("optimizer.name muon is for models with matrices, which this one lacks: take adamw.")
+        self.muon, self.adamw = torch.optim.Muon(matrices), torch.optim.AdamW(others, betas=betas, fused=True)
+        super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
+        for parameter in (parameter for group in self.muon.param_groups for parameter in group["params"]):
+            self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self._share()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._share()
+
+    def _share(self) -> None:
+        """Both parts know the groups and the state of the whole."""
+        count = len(self.muon.param_groups)
+        self.muon.param_groups, self.adamw.param_groups = self.param_groups[:count], self.param_groups[count:]
+        self.muon.state = self.adamw.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        skipped = getattr(self, "found_inf", None)
+        before = []
+        if skipped is not None:  # Muon does not take it, so what it changes is chosen from two copies
+            self.adamw.found_inf = skipped
+            for parameter in (parameter for group in self.muon.param_groups for parameter in group["params"]):
+                before += [
+                    (tensor, tensor.clone()) for tensor in (parameter, self.state[parameter]["momentum_buffer"])
+                ]
+        self.muon.step()
+        self.adamw.step()
+        for tensor, copy in before:
+            tensor.copy_(torch.where(skipped > 0, copy, tensor))
 
 
 def parameter_groups(

@@ -39,6 +39,7 @@ RELEASED_TASK_IDS = 4
 FIRST_OWN_TASK_ID = 5  # behind those of the known tasks
 # What the recipe sets elsewhere is not a key of its sections `model.config` and `model.backbone_config`.
 _CONFIG_KEYS = set(AiTConfig.__annotations__) - {"backbone_config", "tokenizers", "tasks", "parallel", "model_type"}
+_CONFIG_KEYS.add("attn_implementation")
 _SWINV2_KEYS = {key for key in AiTSwinv2Config.__annotations__ if not key.startswith("_")} - {"image_size"}
 _PRETRAINED_SWINV2_KEYS = {"window_sizes", "shifted_stages", "drop_path_rate"}
 _KEYS_WITH_PRETRAINED = ("pretrained", "adapt", "classes_by_order", "lora", "gradient_checkpointing")

@@ -5,6 +5,7 @@ sets, no download."""
 
 import random
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ SPLITS = ("train", "validation", "test")
 NUM_SHARDS = 64  # the most processes times workers that can share a split
 EVALUATION_EXAMPLES = 64
 ENDLESS = 2**62
+NUM_LATEST = 64  # rooms that are remembered; about half a megabyte at 64 x 64 pixels
+
+_latest: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -109,9 +113,17 @@ class NumberedRooms(NumberedPictures):
         super().__init__(split, size, seed, num_rooms)
         self.people = people
 
-    def render(self, index: int, **what) -> dict[str, np.ndarray]:
-        """The room of that number, as of [`render_room`]."""
-        return render_room((*self.key, index), self.size, people=self.people, **what)
+    def render(self, index: int, sensor: bool = True, normals: bool = False) -> dict[str, np.ndarray]:
+        """At least what [`render_room`] gives of the room of that number. The latest rooms are remembered, for several tasks
+        often see the same: whoever wants the sensor's depth should come first, and nobody may change the arrays."""
+        name = (*self.key, index), self.size, self.people
+        room = _latest.pop(name, None)
+        if room is None or (sensor and "depth" not in room) or (normals and "normals" not in room):
+            room = render_room(*name[:2], people=self.people, normals=normals, sensor=sensor)
+        _latest[name] = room
+        if len(_latest) > NUM_LATEST:
+            _latest.popitem(last=False)
+        return room
 
     def columns(self, index: int, *names: str, **what) -> dict[str, Any]:
         """Of that room only these columns, and as its `path` a text that names it."""
