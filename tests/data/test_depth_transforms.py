@@ -66,7 +66,8 @@ def test_output_convention():
 def test_pil_image_and_array_are_the_same():
     sample = random_sample()
     output = plain((HEIGHT, WIDTH))(sample | {"image": PIL.Image.fromarray(sample["image"])})
-    np.testing.assert_array_equal(output["pixel_values"], sample["image"].transpose(2, 0, 1) / np.float32(255))
+    # As image processors and all other transforms do it, so that tasks that see the same picture see the same numbers.
+    np.testing.assert_array_equal(output["pixel_values"], sample["image"].transpose(2, 0, 1) * np.float32(1 / 255))
     np.testing.assert_array_equal(output["labels"], sample["depth"])
 
 

@@ -283,6 +283,32 @@ def test_joint_losses_are_the_weighted_sum_of_the_tasks():
     assert torch.isclose(apart["depth"].loss, expected, rtol=1e-5)
 
 
+def test_an_image_that_two_tasks_show_is_encoded_once_and_learned_from_as_if_given_twice(monkeypatch):
+    config = objects_config()
+    tokenizers = config.tokenizers | tiny_config().tokenizers
+    config = mixed_config(tokenizers=tokenizers, tasks=config.tasks | {"depth": tiny_config().tasks["depth"]})
+    torch.manual_seed(0)
+    model = AiTForDenseTokenGeneration(config)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(2, 3, 96, 96, generator=generator)
+    objects = {"labels": [labels_of(1, 2), labels_of(2, 1)]}
+    batches = {"depth": {"pixel_values": images, "labels": 5 * torch.rand(2, 96, 96, generator=generator)}}
+    encoded = []
+    model.model.encoder.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
+
+    def learned(given):
+        model.zero_grad()
+        torch.manual_seed(2)
+        outputs = model(batches=batches | {"objects": objects | given})
+        outputs.loss.backward()
+        return outputs.loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    torch.testing.assert_close(
+        learned({"images_of": "depth"}), learned({"pixel_values": images}), rtol=1e-3, atol=1e-5
+    )
+    assert encoded == [2, 4]
+
+
 def test_labels_that_do_not_fit_are_refused():
     model = AiTForDenseTokenGeneration(objects_config())
     image = torch.rand(1, 3, 96, 96)

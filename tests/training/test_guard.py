@@ -13,6 +13,7 @@ from training_runs import run_in_processes, save_tokenizer, solver_recipe, token
 
 from ait_hf.model.quantization_ait import EMACodebook
 from ait_hf.training.monitoring import StepGuard, poison
+from ait_hf.training.optimizer import OptimizerRecipe, build_optimizer
 from ait_hf.training.solver import SolverTraining, train_solver
 from ait_hf.training.tokenizer import TokenizerTraining, train_tokenizer
 
@@ -23,22 +24,25 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 1)
+        self.linear = nn.Linear(4, 4)
         self.norm = nn.BatchNorm2d(4)
         self.codebook = EMACodebook(5, 4, revival_threshold=0.3)
         self.frozen = nn.BatchNorm2d(4).requires_grad_(False)
 
     def forward(self, x):
-        return self.frozen(self.codebook(self.norm(self.conv(x))).quantized)
+        states = self.linear(self.conv(x).transpose(1, 3)).transpose(1, 3)
+        return self.frozen(self.codebook(self.norm(states)).quantized)
 
 
-@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "muon"])
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
 def test_a_skipped_step_changes_nothing(kind, bad):
     torch.manual_seed(0)
     accelerator = Accelerator()
     net = Net().train()
     net.frozen.eval()
-    optimizer = kind([p for p in net.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1, fused=True)
+    recipe = OptimizerRecipe(name=kind, lr=0.1, weight_decay=0.1, matrix_lr=0.1 if kind == "muon" else None)
+    optimizer = build_optimizer(net, recipe)
     net, optimizer = accelerator.prepare(net, optimizer)
     guard = StepGuard(net, optimizer, accelerator)
 

@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameter groups against the released ones, and in backbones of other makes."""
 
+import copy
 import json
+import math
 import re
 
 import pytest
 import torch
 from tiny import tiny_config
+from torch import nn
 from transformers import ConvNextConfig, Dinov2Config, Swinv2Config
 
 from ait_hf import AiTConfig, AiTForDepthEstimation, VQTokenizer
 from ait_hf.conversion.original import original_parameter_name
 from ait_hf.conversion.swinv2 import ORIGINAL_RULES
+from ait_hf.recipes.parsing import build
 from ait_hf.training.optimizer import BACKBONE, OptimizerRecipe, build_optimizer, layer_ids, parameter_groups
 
 
@@ -110,3 +114,87 @@ def test_optimizer_moves_by_the_rate_of_each_group(name):
     for key, layer in layer_ids(key for key, p in model.named_parameters() if p.requires_grad).items():
         moved = before[key] - model.get_parameter(key).detach()
         torch.testing.assert_close(moved, torch.full_like(moved, 0.1 * 0.5 ** (8 - layer)), rtol=1e-4, atol=1e-6)
+
+
+def muon_recipe(**changes) -> OptimizerRecipe:
+    return OptimizerRecipe(**{"name": "muon", "lr": 0.1, "matrix_lr": 0.2, "weight_decay": 0.01} | changes)
+
+
+class Mixed(nn.Module):
+    """A matrix, and what is none: a convolution, a bias, an embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.linear = nn.Linear(4, 6)
+        self.conv = nn.Conv1d(4, 3, 1)
+
+
+def learn(model: Mixed, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def test_muon_moves_matrices_orthogonally_and_all_else_as_adamw_does():
+    torch.manual_seed(0)
+    model = Mixed()
+    beside = copy.deepcopy(model)
+    optimizer = build_optimizer(model, muon_recipe())
+    adamw = build_optimizer(beside, OptimizerRecipe(lr=0.1, weight_decay=0.01))
+    before = model.linear.weight.detach().clone()
+    learn(model, optimizer, seed=1)
+    learn(beside, adamw, seed=1)
+    for name in ("embedding.weight", "linear.bias", "conv.weight", "conv.bias"):
+        torch.testing.assert_close(model.get_parameter(name), beside.get_parameter(name), rtol=0, atol=0)
+    moved = (before * (1 - 0.2 * 0.01) - model.linear.weight.detach()) / 0.2 / math.sqrt(6 / 4)
+    lengths = torch.linalg.svdvals(moved)  # all 1 if it were exact; Newton-Schulz in bfloat16 leaves .7 to 1.2
+    assert lengths.min() > 0.6 and lengths.max() < 1.3
+
+
+def test_muon_goes_on_from_what_was_saved():
+    torch.manual_seed(0)
+    model = Mixed()
+    optimizer = build_optimizer(model, muon_recipe())
+    learn(model, optimizer, seed=1)
+    resumed = copy.deepcopy(model)
+    again = build_optimizer(resumed, muon_recipe())
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for group in (*optimizer.param_groups, *again.param_groups):
+        group["lr"] *= 0.5  # as a schedule does
+    learn(model, optimizer, seed=2)
+    learn(resumed, again, seed=2)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(resumed.get_parameter(name), parameter, rtol=0, atol=0)
+    assert not torch.equal(again.state[resumed.linear.weight]["momentum_buffer"], torch.zeros(6, 4))
+
+
+def test_muon_decays_towards_the_first_layers_as_others_do():
+    model = AiTForDepthEstimation(tiny_config())
+    optimizer = build_optimizer(model, muon_recipe(layer_decay=0.5))
+    rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
+    assert len(rates) == len(optimizer.param_groups)
+    for name in (name for name in rates if name.endswith("_matrices")):
+        layer = int(name.split("_")[1])
+        assert rates[name] == pytest.approx(0.2 * 0.5 ** (8 - layer))
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(settings_by_name(model, lr=1.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "muon", "lr": 1.0}, "matrix_lr is the learning rate of matrices with name: muon"),
+        ({"lr": 1.0, "matrix_lr": 1.0}, "matrix_lr is the learning rate of matrices with name: muon"),
+        ({"name": "muon", "lr": 1.0, "matrix_lr": 0.0}, "matrix_lr must be above 0"),
+    ],
+)
+def test_rates_of_muon_that_do_not_fit_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        build(OptimizerRecipe, values)
+
+
+def test_muon_without_matrices_is_refused():
+    with pytest.raises(ValueError, match="muon is for models with matrices"):
+        build_optimizer(VQTokenizer(base_channels=2, vq_embed_dim=4, sample_size=32), muon_recipe())

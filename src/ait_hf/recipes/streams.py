@@ -340,9 +340,9 @@ def share_images(batches: Mapping[str, Batch]) -> dict[str, Batch]:
     for both, `images_of` names that one in their place, so that the model encodes them once."""
     shared = {}
     for name, batch in batches.items():
-        images = batch.get("pixel_values")
-        owners = (other for other, given in shared.items() if "pixel_values" in given)
-        owner = next((other for other in owners if torch.equal(images, batches[other]["pixel_values"])), None)
+        owners = [other for other, given in shared.items() if "pixel_values" in given]
+        same = (other for other in owners if torch.equal(batches[other]["pixel_values"], batch["pixel_values"]))
+        owner = next(same, None)
         shared[name] = batch
         if owner is not None:
             shared[name] = {key: value for key, value in batch.items() if key != "pixel_values"} | {"images_of": owner}

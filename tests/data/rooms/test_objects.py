@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthetic rooms as images with objects, and crops of their masks."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torch.utils.data import DataLoader, Subset
 
 from ait_hf.data.object_transforms import ObjectEvalTransform, ObjectTrainTransform
 from ait_hf.data.pixels import object_collator
-from ait_hf.data.rooms.depth import render_room
+from ait_hf.data.rooms import depth
+from ait_hf.data.rooms.depth import SyntheticDepth, SyntheticLabelMaps, SyntheticNormals, render_room
 from ait_hf.data.rooms.objects import OBJECT_CLASSES, SyntheticMaskCrops, SyntheticObjects, room_objects
 from ait_hf.data.rooms.rendering import CLASS_NAMES
 
@@ -34,6 +37,34 @@ def test_objects_of_a_room_drawn_by_hand():
     np.testing.assert_array_equal(row["masks"], [ids == 1, ids == 3])
     assert row["boxes"].dtype == np.float32 and row["masks"].dtype == np.uint8
     assert (row["height"], row["width"]) == (20, 20) and not row["iscrowd"].any()
+
+
+@pytest.mark.parametrize("kinds", list(itertools.permutations((SyntheticDepth, SyntheticObjects, SyntheticNormals))))
+def test_what_is_seen_of_a_room_does_not_depend_on_who_saw_it_before(kinds):
+    """The latest rooms are remembered."""
+    depth._latest.clear()
+    rows = {kind: kind("test", SIZE, seed=5, people=True)[3] for kind in kinds}
+    room = render_room((2, 5, 3), SIZE, people=True, normals=True)
+    for row in rows.values():
+        np.testing.assert_array_equal(row["image"], room["image"])
+    np.testing.assert_array_equal(rows[SyntheticDepth]["depth"], room["depth"])
+    np.testing.assert_array_equal(rows[SyntheticNormals]["normals"], room["normals"])
+    np.testing.assert_array_equal(rows[SyntheticObjects]["masks"], room_objects(room)["masks"])
+
+
+def test_a_room_that_several_see_is_rendered_once(monkeypatch):
+    rendered = []
+    monkeypatch.setattr(
+        depth, "render_room", lambda seed, *args, **what: rendered.append(seed) or render_room(seed, *args, **what)
+    )
+    depth._latest.clear()
+    for rooms in (SyntheticDepth("train", SIZE), SyntheticObjects("train", SIZE), SyntheticLabelMaps("train", SIZE)):
+        for number in range(4):
+            rooms[number]
+    assert rendered == [(0, 0, number) for number in range(4)]
+    for number in range(100):
+        SyntheticDepth("train", SIZE)[number]
+    assert len(depth._latest) == depth.NUM_LATEST
 
 
 def test_room_without_objects():

@@ -5,6 +5,7 @@
 import itertools
 import math
 import random
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -393,6 +394,7 @@ def test_resumes_from_a_state_dict_without_rendering_again(monkeypatch):
         "ait_hf.data.rooms.depth.render_room",
         lambda key, *size, **what: rendered.append(key) or render_room(key, *size),
     )
+    monkeypatch.setattr("ait_hf.data.rooms.depth._latest", OrderedDict())  # as in another process
     resumed = rooms(seed=7)
     resumed.load_state_dict(state)
     assert [fingerprint(room) for room in itertools.islice(resumed, 4)] == expected
