@@ -16,7 +16,7 @@ from sharded_runs import CONFIGS, train_sharded
 from torch.distributed import checkpoint
 from training_runs import run_in_processes, save_tokenizer, solver_recipe, weights, without_measurements, without_order
 
-from ait_hf.training.processes import AVERAGE, is_sharded
+from ait_hf.training.processes import AVERAGE, check_optimizer, is_sharded
 from ait_hf.training.solver import SolverTraining, train_solver
 
 
@@ -84,6 +84,9 @@ def test_what_does_not_go_with_shards_is_refused(tmp_path):
     Sharded.is_fsdp2 = False
     with pytest.raises(ValueError, match="fsdp_version: 2"):
         is_sharded(model, Sharded())
+    with pytest.raises(ValueError, match="optimizer.name muon needs whole matrices"):
+        check_optimizer("muon", Sharded())
+    check_optimizer("adamw", Sharded())
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -60,6 +60,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
             recipe.output_dir, logging_dir=str(Path(recipe.output_dir) / "logs")
         ),
     )
+    check_optimizer(recipe.optimizer.name, accelerator)
     set_tf32(recipe.train.tf32)
     if accelerator.is_main_process:
         precision = accelerator.mixed_precision
@@ -73,6 +74,12 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         products = "may be rounded to TF32 on GPUs that have it" if recipe.train.tf32 else "are float32"
         logger.info("Mixed precision: %s. Products of float32 matrices %s (train.tf32).", precision, products)
     return accelerator
+
+
+def check_optimizer(name: str, accelerator: Accelerator) -> None:
+    """`ValueError` for one that does not go with how the processes share the work."""
+    if name == "muon" and accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise ValueError("optimizer.name muon needs whole matrices: take adamw under FSDP and DeepSpeed.")
 
 
 def set_tf32(enabled: bool) -> None:
