@@ -17,12 +17,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes, one thread each: tiny tensors gain nothing from more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-.PHONY: help demo test test-wheel test-slow docs lint format clean
+.PHONY: help demo test test-wheel test-browser test-slow docs lint format clean
 
 help:
 	@echo "make demo       pictures of a small model, then a training that is shown in a page, into runs/demo"
 	@echo "make test       run the tests (with AIT_TEST_DATA and AIT_TEST_GOLDEN set, all of them)"
 	@echo "make test-wheel install a wheel without this clone, and run its main job"
+	@echo "make test-browser run the tests of the app in Chromium, which has to be installed"
 	@echo "make test-slow  run the tests that take minutes"
 	@echo "make docs       build the documentation as a site, into build/site"
 	@echo "make lint       check style"
@@ -37,6 +38,9 @@ test: $(VENV)/.installed-dev
 
 test-wheel: $(VENV)/.installed-dev
 	$(PYTEST) -m slow tests/test_wheel.py
+
+test-browser: $(VENV)/.installed-dev
+	$(PYTEST) -m browser
 
 test-slow: $(VENV)/.installed-dev
 	$(PYTEST) -m slow

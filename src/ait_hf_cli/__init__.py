@@ -21,6 +21,7 @@ VERBS = {
     "push": "a model or a tokenizer to the Hugging Face Hub",
     "plan": "memory and days that a recipe takes on GPUs",
     "benchmark": "time and memory of the model's parts",
+    "app": "all that a model sees in a photograph, in a browser",
     "demo": "what a small model sees, and how one learns, on rendered rooms",
     "env": "versions and devices, for reports of bugs",
     "tokens": "maps and masks as text for vision-language models, and back",

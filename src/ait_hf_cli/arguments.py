@@ -55,11 +55,17 @@ def recipe(text: str) -> str:
     return text
 
 
-def add_model(parser: argparse.ArgumentParser, required: bool = True, what: str = "folder of a saved model") -> None:
+def add_model(
+    parser: argparse.ArgumentParser,
+    required: bool = True,
+    what: str = "folder of a saved model",
+    default: str | None = None,
+) -> None:
     """`--model`: what is given, or the folder of the model of that name that the package brings."""
     brought = ", ".join(shipped_models())
     said = f"{what}, or one that the package brings: {brought}" if brought else what
-    parser.add_argument("--model", type=find_model, required=required, metavar="DIR", help=said)
+    said += "" if default is None else f" (default: {default})"
+    parser.add_argument("--model", type=find_model, required=required, default=default, metavar="DIR", help=said)
 
 
 def positive(number: Callable[[str], float]) -> Callable[[str], float]:

@@ -15,7 +15,7 @@ from ait_hf import load_depth_png, save_depth_png
 from ait_hf.drawing.colors import colorize_uncertainty
 from ait_hf.drawing.curves import training_curves
 from ait_hf.drawing.picture_files import save_image
-from ait_hf.drawing.token_grid import token_grid
+from ait_hf.drawing.token_grid import code_overlay, token_grid
 from ait_hf.tasks.depth.drawing import colorize_depth, colorize_error, depth_gallery
 
 
@@ -262,3 +262,30 @@ def test_depth_png_refuses_bad_input(tmp_path):
             load_depth_png(tmp_path / "eight.png")
     with pytest.raises(FileNotFoundError):
         load_depth_png(tmp_path / "missing.png")
+
+
+def test_codes_lie_over_their_place_in_the_color_of_their_entropy():
+    image = np.full((40, 80, 3), 200, np.uint8)
+    entropy = np.array([[0.0, 1.0], [0.5, 0.25]])
+    picture = np.asarray(code_overlay(image, np.zeros((2, 2), int), entropy, (40, 0, 80, 80), longer_side=160))
+    assert picture.shape == (80, 160, 3) and (picture[:, :79] == 200).all()  # beside the box it stays what it was
+    for column, value in enumerate(entropy[0]):  # the second row lies below the picture
+        x = 80 + 40 * column + 5
+        expected = (200 + np.array(color("viridis", value))) / 2
+        np.testing.assert_allclose(picture[5, x], expected, atol=1)
+
+
+def test_a_chosen_code_has_a_frame():
+    image = np.zeros((60, 60, 3), np.uint8)
+    grids = np.arange(9).reshape(3, 3), np.zeros((3, 3))
+    plain, framed = (np.asarray(code_overlay(image, *grids, (0, 0, 60, 60), cell, 300)) for cell in (None, (1, 2)))
+    rows, columns = np.nonzero((plain != framed).any(2))
+    assert rows.min() >= 95 and rows.max() <= 205 and columns.min() >= 195
+
+
+@pytest.mark.parametrize(
+    "ids, entropy, box", [((2, 2), (2, 3), (0, 0, 9, 9)), ((4,), (4,), (0, 0, 9, 9)), ((2, 2), (2, 2), (5, 0, 5, 9))]
+)
+def test_codes_that_fit_no_picture_are_refused(ids, entropy, box):
+    with pytest.raises(ValueError, match="must have"):
+        code_overlay(np.zeros((9, 9, 3), np.uint8), np.zeros(ids, int), np.zeros(entropy), box)

@@ -31,6 +31,8 @@ from ..recipes.streams import Batch, DataRecipe, EvalSamples, EvaluationRecipe, 
 from .writer import Writer
 
 
+# What paints a sample as uint8 `(height, width, 3)` or a picture, and what a title says of its colours.
+Painter = tuple[Callable[[np.ndarray], Image.Image | np.ndarray], str]
 CLASSES_BY_ORDER = "model.classes_by_order=true"
 ADVICE = " model.adapt=true gives the model the classes of the data."
 SYNTHETIC = "synthetic"
@@ -112,6 +114,11 @@ class Kind(ABC):
     def validate_every(self):
         if self.every < 1:
             raise ValueError(f"every must be at least 1, got {self.every}.")
+
+    @classmethod
+    def needs_boxes(cls, config: AiTConfig) -> bool:
+        """Whether a model can predict photographs only where boxes are given, since it finds none itself."""
+        return False
 
     @classmethod
     def check_options(cls, options: argparse.Namespace) -> None:
@@ -326,16 +333,24 @@ class Kind(ABC):
     @classmethod
     def rebuild(cls, tokenizer: Tokenizer, samples: torch.Tensor) -> torch.Tensor:
         """What a tokenizer makes of samples, on the CPU, as [`~Kind.painter`] takes them."""
-        return tokenizer.detokenize(ids=tokenizer.tokenize(samples.to(tokenizer.device))).float().cpu()
+        return cls.decoded(tokenizer.detokenize(ids=tokenizer.tokenize(samples.to(tokenizer.device))))
 
     @classmethod
-    @abstractmethod
-    def painter(
-        cls, data: DataRecipe, truth: torch.Tensor, longer_side: int
-    ) -> tuple[Callable[[np.ndarray], Image.Image | np.ndarray], str]:
-        """What paints a sample, with or without a channel of its own, and what the title says of its colours, which
-        are chosen for the samples `truth` and the same for all; `longer_side` is that of the pictures made of it,
-        pixels."""
+    def decoded(cls, output: torch.Tensor) -> torch.Tensor:
+        """What a tokenizer's `detokenize` gives, on the CPU, as samples of its data."""
+        return output.float().cpu()
+
+    @classmethod
+    def painter(cls, data: DataRecipe, truth: torch.Tensor, longer_side: int) -> Painter:
+        """What paints a sample of the data, with or without a channel of its own, and what the title says of its
+        colours, which are chosen for the samples `truth` and the same for all; `longer_side` is that of the pictures
+        made of it, pixels."""
+        return cls.map_painter(cls.tokenizer_config(data), truth)
+
+    @classmethod
+    def map_painter(cls, config: Mapping[str, Any], truth: torch.Tensor) -> Painter:
+        """The same for samples, maps or masks, of a tokenizer of that configuration, whatever data they are of."""
+        raise NotImplementedError
 
     @classmethod
     def legend(cls, data: DataRecipe, samples: Sequence[np.ndarray], width: int) -> Image.Image | None:

@@ -54,6 +54,14 @@ class Writer(ABC):
         images = list(photographs.values())
         return self.function(self.model, self.processor, images, task=self.task, **chosen, **self.settings)
 
+    def numbers(self, prediction: Any) -> dict[str, np.ndarray]:
+        """All numbers of a photograph's prediction, by their names, as `npz` files hold them."""
+        return {name: values.cpu().numpy() for name, values in prediction.items()}
+
+    @abstractmethod
+    def summary(self, prediction: Any) -> str:
+        """What the prediction of a photograph says, in one sentence."""
+
     @abstractmethod
     def write(self, prediction: Any, image: Image.Image, file: Callable[[str], Path]) -> Image.Image | np.ndarray:
         """Writes the files of a photograph, which `file` names by their endings; gives a picture."""

@@ -110,6 +110,14 @@ class DepthWriter(Writer):
     def predict(self, photographs):
         return super().predict(photographs, tta=self.options.tta)
 
+    def summary(self, prediction):
+        depth, uncertainty = prediction["predicted_depth"], prediction["uncertainty"].mean()
+        nearest, middle, farthest = depth.min(), depth.median(), depth.max()
+        return (
+            f"From {nearest:.2f} to {farthest:.2f} metres, half of the pixels nearer than {middle:.2f}; mean "
+            f"uncertainty {uncertainty:.2f}."
+        )
+
     def write(self, prediction, image, file):
         depth, uncertainty = (prediction[name].cpu().numpy() for name in ("predicted_depth", "uncertainty"))
         picture = colorize_depth(depth)

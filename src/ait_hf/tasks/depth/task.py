@@ -109,7 +109,7 @@ class Depth(Maps):
     reconstruction = staticmethod(lambda unit: "depth")
 
     @classmethod
-    def painter(cls, data, truth, longer_side):
+    def map_painter(cls, config, truth):
         (low,), (high,) = known_limits(truth.numpy()[..., None])
         scale = f", {low:.1f} (blue) to {high:.1f} m (red)"
         return lambda depth: colorize_depth(without_channel(depth), low, high), scale

@@ -39,6 +39,14 @@ class MapWriter(Writer):
 
     function = staticmethod(predict_maps)
 
+    def summary(self, prediction):
+        values, unit = prediction["predicted_map"], self.model.task_tokenizer(self.task).config.unit
+        uncertainty = prediction["uncertainty"].mean()
+        return (
+            f"{len(values)} channel(s) in {unit}, from {values.min():.3g} to {values.max():.3g}; mean uncertainty "
+            f"{uncertainty:.2f}."
+        )
+
     def write(self, prediction, image, file):
         values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
         picture = colorize_map(values, self.model.task_tokenizer(self.task).config.unit)

@@ -142,10 +142,10 @@ class Maps(Kind):
         return torch.zeros(1, data.num_channels, *data.image_size)
 
     @classmethod
-    def painter(cls, data, truth, longer_side):
-        limits = known_limits(truth.movedim(1, -1).numpy())
-        scale = f", {limits[0][0]:.3g} to {limits[1][0]:.3g} {data.unit}" if data.num_channels == 1 else ""
-        return lambda values: colorize_map(values.transpose(1, 2, 0), data.unit, limits), scale
+    def map_painter(cls, config, truth):
+        limits, unit = known_limits(truth.movedim(1, -1).numpy()), config["unit"]
+        scale = f", {limits[0][0]:.3g} to {limits[1][0]:.3g} {unit}" if config["out_channels"] == 1 else ""
+        return lambda values: colorize_map(values.transpose(1, 2, 0), unit, limits), scale
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:
         batch = self.collate(rows, processor)

@@ -3,6 +3,7 @@
 """From images to the objects in them, and these as files."""
 
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,16 @@ class ObjectWriter(Writer):
 
     def predict(self, photographs):
         return super().predict(photographs, threshold=least_score(self.options))
+
+    def numbers(self, prediction):
+        masks = [rle_to_mask(rle).numpy() for rle in prediction.get("masks", ())]
+        numbers = super().numbers({name: values for name, values in prediction.items() if name != "masks"})
+        return numbers | ({"masks": np.stack(masks)} if masks else {})
+
+    def summary(self, prediction):
+        names = [self.model.config.id2label[label] for label in prediction["labels"].tolist()]
+        counted = ", ".join(f"{count} × {name}" for name, count in Counter(names).most_common())
+        return f"{counted or 'Nothing'} with a score of at least {least_score(self.options):g}."
 
     def write(self, objects, image, file):
         names = self.model.config.id2label

@@ -170,7 +170,7 @@ class Objects(Kind):
         )
 
     @classmethod
-    def painter(cls, data, truth, longer_side):
+    def map_painter(cls, config, truth):
         return colorize_mask, ""
 
     def gallery(self, model, processor, rows, classes=None, **settings) -> Image.Image:

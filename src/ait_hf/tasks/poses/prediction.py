@@ -127,11 +127,15 @@ def check_joints(subject: str, config: Mapping[str, Any], whose: str, skeleton: 
         )
 
 
+def person_tasks(config: AiTConfig) -> list[str]:
+    """The model's own tasks that find people."""
+    return [task for task in OBJECT_TASKS if task in config.tasks and PERSON in config.class_names(task)]
+
+
 def person_task(config: AiTConfig) -> str:
-    """The model's own task that finds people for [`detect_people`]; `ValueError` if it has none."""
-    for task in OBJECT_TASKS:
-        if task in config.tasks and PERSON in config.class_names(task):
-            return task
+    """The first of [`person_tasks`], for [`detect_people`]; `ValueError` if there is none."""
+    for task in person_tasks(config):
+        return task
     raise ValueError(
         f"This model finds no people by itself (it needs the task {' or '.join(OBJECT_TASKS)} with a class {PERSON!r}): "
         "give their boxes."
@@ -185,6 +189,17 @@ class PoseWriter(Writer):
             boxes, scores = ([people[name].tolist() for people in found] for name in ("boxes", "scores"))
         common = {"task": self.task, "skeleton": self.skeleton, "flip_test": self.options.flip_test}
         return list(zip(predict_poses(self.model, self.processor, images, boxes, **common, **self.settings), scores))
+
+    def numbers(self, people):
+        poses, box_scores = people
+        shapes = {"keypoints": (len(self.skeleton.joints), 2), "scores": (len(self.skeleton.joints),), "bbox": (4,)}
+        numbers = {name: np.reshape([pose[name].numpy() for pose in poses], (-1, *shapes[name])) for name in shapes}
+        return numbers | {"box_scores": np.array(box_scores)}
+
+    def summary(self, people):
+        scores = [pose["scores"].mean().item() for pose in people[0]]
+        told = ", ".join(f"{score:.2f}" for score in scores)
+        return f"{len(scores)} person(s), joints with a mean score of {told}." if scores else "Nobody was found."
 
     def write(self, people, image, file):
         records = [_pose_record(pose, score, self.skeleton) for pose, score in zip(*people, strict=True)]

@@ -32,7 +32,7 @@ from .evaluation import (
     person_collator,
     pose_gallery_rows,
 )
-from .prediction import POSE_TASK, PoseWriter, check_joints
+from .prediction import POSE_TASK, PoseWriter, check_joints, person_tasks
 
 
 PICTURE_SIZE = [96, 96]  # height and width of the synthetic pictures that people are cut from
@@ -82,6 +82,10 @@ class Poses(Kind):
     data: PersonData
     tokenizer: str | None = None
     settings: DenseSettings = field(default_factory=DenseSettings)
+
+    @classmethod
+    def needs_boxes(cls, config) -> bool:
+        return not person_tasks(config)
 
     def declaration(self, tokenizer: PoseTokenizer) -> dict[str, Any]:
         subject, size = f"tasks.{self.name}.tokenizer is of", tokenizer.crop_size

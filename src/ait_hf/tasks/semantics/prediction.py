@@ -47,6 +47,14 @@ class SemanticWriter(Writer):
         if len(self.names) > LARGEST_TABLE:
             raise ValueError(f"The model has {len(self.names)} classes, but label maps hold {LARGEST_TABLE}.")
 
+    def numbers(self, label_map):
+        return {"labels": label_map.cpu().numpy()}
+
+    def summary(self, label_map):
+        shares = label_map.flatten().bincount() / label_map.numel()
+        told = [f"{self.names[n]} {shares[n]:.0%}" for n in shares.argsort(descending=True).tolist() if shares[n]]
+        return f"{', '.join(told)} of the pixels."
+
     def write(self, label_map, image, file):
         numbers = label_map.cpu().numpy()
         labels = Image.fromarray(numbers.astype(np.uint8))

@@ -170,12 +170,12 @@ class Semantics(Kind):
         return f"torch.zeros(1, {height}, {width}, dtype=torch.long)  # numbers of classes, 255 = unknown"
 
     @classmethod
-    def rebuild(cls, tokenizer, samples) -> torch.Tensor:
-        return super().rebuild(tokenizer, samples).argmax(1)
+    def decoded(cls, output) -> torch.Tensor:
+        return super().decoded(output).argmax(1)
 
     @classmethod
-    def painter(cls, data, truth, longer_side):
-        return lambda labels: colorize_label_map(labels, data.num_classes), ""
+    def map_painter(cls, config, truth):
+        return lambda labels: colorize_label_map(labels, config["out_channels"]), ""
 
     @classmethod
     def legend(cls, data, samples, width) -> Image.Image:
