@@ -271,7 +271,7 @@ def test_codes_lie_over_their_place_in_the_color_of_their_entropy():
     assert picture.shape == (80, 160, 3) and (picture[:, :79] == 200).all()  # beside the box it stays what it was
     for column, value in enumerate(entropy[0]):  # the second row lies below the picture
         x = 80 + 40 * column + 5
-        expected = (200 + np.array(color("viridis", value))) / 2
+        expected = (200 + np.array(color("viridis", value), float)) / 2
         np.testing.assert_allclose(picture[5, x], expected, atol=1)
 
 

@@ -101,7 +101,8 @@ class AnswerReader:
         if reader is None:
             raise ValueError(NOTHING if name is None else f"The text has no tokens as {name} writes them.")
         blocks = parse_text(text, reader.token_format, strict=False)
-        if reader.tokenizer is None and any(block.ids is not None for block in blocks):
+        has_codes = reader.token_format.locations is None or any(block.ids is not None for block in blocks)
+        if reader.tokenizer is None and has_codes:
             alike = [name for name, preset in PRESETS.items() if preset.token_format == reader.token_format]
             raise ValueError(
                 f"The text has codes of {' or '.join(alike)}, but the app was started without that tokenizer: start it "
