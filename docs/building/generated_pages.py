@@ -50,6 +50,9 @@ def write_tutorial(path: Path, folder: Path, is_run: bool) -> None:
     if is_run:
         with TemporaryDirectory() as scratch:
             NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": scratch}}).execute()
+    for cell in notebook.cells:  # without bars and warnings of libraries
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     text, resources = MarkdownExporter().from_notebook_node(notebook, {"output_files_dir": f"{path.stem}_files"})
     for name, content in resources["outputs"].items():
         (folder / name).parent.mkdir(exist_ok=True)
