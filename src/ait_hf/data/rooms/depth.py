@@ -3,6 +3,7 @@
 """Random rooms with known depth, classes and normals, made on the fly: endless training sets and fixed evaluation
 sets, no download."""
 
+import math
 import random
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -21,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 NUM_SHARDS = 64  # the most processes times workers that can share a split
 EVALUATION_EXAMPLES = 64
 ENDLESS = 2**62
-NUM_LATEST = 64  # rooms that are remembered; about half a megabyte at 64 x 64 pixels
+LATEST_PIXELS = 2**20  # of rooms that are remembered, about 14 MB: 256 rooms of 64 x 64 pixels
 
 _latest: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
 
@@ -121,7 +122,7 @@ class NumberedRooms(NumberedPictures):
         if room is None or (sensor and "depth" not in room) or (normals and "normals" not in room):
             room = render_room(*name[:2], people=self.people, normals=normals, sensor=sensor)
         _latest[name] = room
-        if len(_latest) > NUM_LATEST:
+        while len(_latest) > max(1, LATEST_PIXELS // math.prod(self.size)):
             _latest.popitem(last=False)
         return room
 
