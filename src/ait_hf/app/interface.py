@@ -103,15 +103,16 @@ def _settings(seer: Seer, photograph: gr.Image) -> tuple[gr.Slider, gr.Textbox]:
         info += "" if seer.needs_boxes else "; empty: where the model finds people"
         boxes = gr.Textbox("", label="Boxes of people", info=info, lines=2, visible=asks_boxes, elem_id="boxes")
     if seer.needs_boxes:  # in plain view and to be changed: all of the picture
-        photograph.change(_whole_picture, photograph, boxes)
+        photograph.change(told(_whole_picture), photograph, boxes)
     return threshold, boxes
 
 
-def _whole_picture(photograph: str | None) -> str:
+def _whole_picture(photograph: str | None) -> Iterator[str]:
     if photograph is None:
-        return ""
-    height, width = read_image_header(photograph).size
-    return f"0, 0, {width}, {height}"
+        yield ""
+    else:
+        height, width = read_image_header(photograph, Path(photograph).name).size
+        yield f"0, 0, {width}, {height}"
 
 
 def _parsed_boxes(text: str) -> list[Box] | None:

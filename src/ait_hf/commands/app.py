@@ -25,5 +25,9 @@ def run(options: argparse.Namespace) -> None:
     seer = Seer(options.model, options.device or best_device(), options.dtype)
     with TemporaryDirectory() as folder:
         examples = write_examples(Path(folder), seer.knows_people)
-        page = build(seer, reader, examples, Path(options.model).name)
-        page.launch(**launch_settings(), server_name=options.host, server_port=options.port, inbrowser=options.open)
+        name = Path(options.model).name
+        page = build(seer, reader, examples, name)
+        chosen = {"server_name": options.host, "server_port": options.port, "inbrowser": options.open}
+        _, address, _ = page.launch(**launch_settings(), **chosen, prevent_thread_lock=True, quiet=True)
+        print(f"What {name} sees: {address} (Ctrl+C ends it)", flush=True)
+        page.block_thread()

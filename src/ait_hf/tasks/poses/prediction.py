@@ -199,7 +199,8 @@ class PoseWriter(Writer):
     def summary(self, people):
         scores = [pose["scores"].mean().item() for pose in people[0]]
         told = ", ".join(f"{score:.2f}" for score in scores)
-        return f"{len(scores)} person(s), joints with a mean score of {told}." if scores else "Nobody was found."
+        counted = "1 person" if len(scores) == 1 else f"{len(scores)} people"
+        return f"{counted}, joints with a mean score of {told}." if scores else "Nobody was found."
 
     def write(self, people, image, file):
         records = [_pose_record(pose, score, self.skeleton) for pose, score in zip(*people, strict=True)]

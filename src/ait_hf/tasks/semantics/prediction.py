@@ -17,6 +17,7 @@ from .drawing import class_palette, draw_label_map
 
 
 SEMANTIC_TASK = "semantic-segmentation"
+LEAST_SHARE = 0.005  # of the pixels, of a class that a summary names
 LARGEST_TABLE = 256  # class numbers in 8 bits
 
 
@@ -52,7 +53,11 @@ class SemanticWriter(Writer):
 
     def summary(self, label_map):
         shares = label_map.flatten().bincount() / label_map.numel()
-        told = [f"{self.names[n]} {shares[n]:.0%}" for n in shares.argsort(descending=True).tolist() if shares[n]]
+        told = [
+            f"{self.names[n]} {shares[n]:.0%}"
+            for n in shares.argsort(descending=True).tolist()
+            if shares[n] >= LEAST_SHARE
+        ]
         return f"{', '.join(told)} of the pixels."
 
     def write(self, label_map, image, file):
