@@ -17,7 +17,6 @@ from ait_hf import AiTForDepthEstimation, AiTForInstanceSegmentation, AiTImagePr
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import build
 from ait_hf.training.solver_model import SolverModelRecipe
-from ait_hf_cli.models import shipped_models
 
 
 GUIDE = (REPOSITORY / "docs/fine_tuning.md").read_text(encoding="utf-8")
@@ -43,7 +42,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.skipif("rooms" not in shipped_models(), reason="the package brings no model rooms yet")
 def test_every_command_leaves_a_model(folder):
     outputs = re.findall(r"--output (\S+)", GUIDE)
     assert len(outputs) == 5

@@ -37,7 +37,6 @@ from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.recipes.parsing import dump_recipe, load_recipe
 from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
-from ait_hf_cli.models import shipped_models
 
 
 TESTED_ELSEWHERE = ("docs/fine_tuning.md", "docs/new_task.md", "docs/tokens.md", "docs/data.md")
@@ -398,13 +397,7 @@ def test_every_check_has_its_snippet():
     assert {words_of(snippet) for snippets in RUN.values() for snippet in snippets} == set(CHECKS)
 
 
-def as_parameter(page: str):
-    needs_rooms = any(re.search(r'--model rooms|pretrained\("rooms"\)', snippet.code) for snippet in RUN[page])
-    there = pytest.mark.skipif("rooms" not in shipped_models(), reason="the package brings no model rooms yet")
-    return pytest.param(page, marks=[there] if needs_rooms else [])
-
-
-@pytest.mark.parametrize("page", [as_parameter(page) for page, snippets in RUN.items() if snippets])
+@pytest.mark.parametrize("page", [page for page, snippets in RUN.items() if snippets])
 def test_snippets_run(page, workspace, request, monkeypatch):
     monkeypatch.chdir(workspace)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", workspace / "cache")
