@@ -31,10 +31,16 @@ from .demo_tokens import Row, mean_rmse
 
 SOLVER, PROBE = "joint", "probe"  # folders of the model, and of the steps that are only timed
 TOKENIZERS = {"depth": "tokenizer", OBJECT_TASK: "mask_tokenizer"}  # folders of the tokenizers of its tasks
+SMALLER = ["data.people=false", "data.num_rooms=3000"]
+RECIPES = {  # of every folder: the recipe's name, and what differs
+    "tokenizer": ["rooms_depth_tokenizer", *SMALLER, "train.max_steps=500"],
+    "mask_tokenizer": ["rooms_mask_tokenizer", *SMALLER, "train.max_steps=700"],
+    SOLVER: ["demo_joint"],
+}
 NUM_TEST_ROOMS, NUM_ROOMS_FOR_THE_MEAN = 128, 512
 LADDER = (400, 500, 640, 800, 1000, 1250, 1600, 2000, 2500, 3200, 4000, 5000, 6400, 8000)  # steps
-TRAINING_SECONDS = 320  # that the steps may take
-PROBE_STEPS = 60  # the last three quarters are timed
+TRAINING_SECONDS = 300  # that the steps may take, without rendering and pictures
+PROBE_STEPS, PROBE_ROOMS = 60, 160  # the last three quarters are timed, when all the rooms have been rendered
 SECONDS_PER_FRAME = 60
 QUICK_STEPS, QUICK_ROOMS = 4, 8
 
@@ -50,19 +56,19 @@ class Learning:
     def __init__(self, options: argparse.Namespace):
         self.options, self.output = options, Path(options.output)
         self.num_rooms = QUICK_ROOMS if options.quick else NUM_TEST_ROOMS
-        self.tokenizers: dict[str, TokenizerRecipe] = {
-            folder: self._recipe(folder, f"demo_{folder}") for folder in TOKENIZERS.values()
-        }
-        self.solver: SolverRecipe = self._recipe(SOLVER, "demo_joint", *self._tokenizers())
+        self.tokenizers: dict[str, TokenizerRecipe] = {folder: self._recipe(folder) for folder in TOKENIZERS.values()}
+        self.solver: SolverRecipe = self._solver()
 
-    def _recipe(self, folder: str, name: str, *changes: str) -> TokenizerRecipe | SolverRecipe:
-        common = [f"output_dir={self.output / folder}", f"seed={self.options.seed}"]
-        common += ["train.resume=never", "train.trackers=[]"]
+    def _recipe(self, folder: str, *changes: str) -> TokenizerRecipe | SolverRecipe:
+        name, *own = RECIPES[folder]
+        own += [f"output_dir={self.output / folder}", f"seed={self.options.seed}"]
+        own += ["train.resume=never", "train.trackers=[]"]
         quick = [f"train.max_steps={QUICK_STEPS}", f"evaluation.num_samples={QUICK_ROOMS}"]
-        return read_recipe(read_values(name, [*common, *(quick if self.options.quick else []), *changes]))
+        return read_recipe(read_values(name, [*own, *(quick if self.options.quick else []), *changes]))
 
-    def _tokenizers(self) -> list[str]:
-        return [f"tasks.{task}.tokenizer={self.output / folder}" for task, folder in TOKENIZERS.items()]
+    def _solver(self, *changes: str) -> SolverRecipe:
+        tokenizers = [f"tasks.{task}.tokenizer={self.output / folder}" for task, folder in TOKENIZERS.items()]
+        return self._recipe(SOLVER, *tokenizers, *changes)
 
     def run(
         self,
@@ -91,7 +97,7 @@ class Learning:
         say(f"The model learns: {steps} steps of {seconds:.3f} s, until about {end}.")
         every = min(steps, max(1, round(SECONDS_PER_FRAME / seconds)))
         changes = [f"train.max_steps={steps}", f"train.eval_every={every}", f"evaluation.pictures_every={every}"]
-        self.solver = self._recipe(SOLVER, "demo_joint", *self._tokenizers(), *changes)
+        self.solver = self._solver(*changes)
         start = time.perf_counter()
         history = self._train(self.solver, partial(FilmedTraining, film=film))
         report = {"seed": self.options.seed, "steps": steps, "seconds_per_step": seconds}
@@ -104,7 +110,8 @@ class Learning:
         """What a step of the model takes here and now, on both processes the same number."""
         num_steps = QUICK_STEPS if self.options.quick else PROBE_STEPS
         short = [f"train.max_steps={num_steps}", f"train.log_every={num_steps // 4}", "evaluation.num_samples=2"]
-        recipe = self._recipe(PROBE, "demo_joint", *self._tokenizers(), *short)
+        short += [f"tasks.{task}.data.num_rooms={PROBE_ROOMS}" for task in TOKENIZERS]
+        recipe = self._solver(f"output_dir={self.output / PROBE}", *short)
         timed = [row for row in self._train(recipe, SolverTraining) if "loss" in row][1:]
         samples = sum(task.data.batch_size for task in recipe.tasks.values())
         seconds = [float(np.mean([samples / row["samples_per_second"] for row in timed]))]
