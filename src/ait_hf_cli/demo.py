@@ -20,6 +20,7 @@ is another demo: a language model that learns to answer in tokens of depth and m
 """
 
 import sys
+import time
 
 from .arguments import Arguments, Options, command_parser, positive, seed
 
@@ -41,7 +42,7 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     of_tokens = arguments[:1] == ["tokens"]
     parser = command_parser(TOKENS if of_tokens else __doc__, f"{prog or 'demo.py'} tokens" if of_tokens else prog)
-    parser.set_defaults(of_tokens=of_tokens)
+    parser.set_defaults(of_tokens=of_tokens, start=time.perf_counter())  # before the imports, which count
     parser.add_argument("--seed", type=seed, default=0)
     if of_tokens:
         parser.add_argument("--output", default="runs/demo_tokens", help="folder for everything that is written")

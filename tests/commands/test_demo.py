@@ -10,6 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -35,7 +36,7 @@ from ait_hf.tasks.semantics.drawing import class_palette
 from ait_hf_cli import main
 
 
-SHORT = {"seed": 5, "steps": 2, "quick": True}
+SHORT = {"seed": 5, "steps": 2, "quick": True, "start": time.perf_counter()}
 
 
 def learned(output: Path, film=lambda viewer, metrics: {}) -> dict:

@@ -98,7 +98,6 @@ class Show:
     """What the demo says and draws: in the terminal, on the page and in files."""
 
     def __init__(self, options: argparse.Namespace):
-        self.start = time.perf_counter()
         self.options, self.output = options, Path(options.output)
         self.output.mkdir(parents=True, exist_ok=True)
         self.page = DemoPage(self.output / "index.html", f"ait demo --seed {options.seed}", MODEL)
@@ -115,7 +114,7 @@ class Show:
 
     @property
     def minutes(self) -> float:
-        return (time.perf_counter() - self.start) / 60
+        return (time.perf_counter() - self.options.start) / 60
 
     def say(self, status: str, where: bool = False) -> None:
         """In the terminal and on the page, and perhaps where that is."""
