@@ -25,7 +25,7 @@ from models_of_kinds import save_model
 from PIL import Image
 from saved_model import picture
 
-from ait_hf.commands import demo
+from ait_hf.commands import demo, demo_learning
 from ait_hf.commands.demo_learning import LADDER, TRAINING_SECONDS, Learning, chosen_steps
 from ait_hf.commands.demo_page import FILMED
 from ait_hf.commands.demo_pictures import SIDE, Room, Viewer, telling_rooms
@@ -59,7 +59,9 @@ def run(tmp_path_factory):
         during.append((folder / "index.html").read_text())
         return pictures
 
-    report = learned(folder, film)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_learning, "SECONDS_PER_FRAME", 1e9)  # one at the end, however slow this machine is
+        report = learned(folder, film)
     show.finish(report)
     return folder, report, during
 
