@@ -17,6 +17,7 @@ VERBS = {
     "evaluate": "measure a model or a tokenizer on ground truth",
     "predict": "depth, objects, poses, classes or maps of photographs",
     "finetune": "a model on your own images",
+    "export": "a model or a tokenizer for ONNX Runtime, OpenVINO or torch.export",
     "convert": "released weights into a folder that AutoModel loads",
     "push": "a model or a tokenizer to the Hugging Face Hub",
     "plan": "memory and days that a recipe takes on GPUs",

@@ -6,6 +6,7 @@ becomes on real data beside other models that are trained as long; and which of 
 
     ait benchmark backbone --full --json
     ait benchmark end-to-end --full --device cuda --dtype bfloat16 --batch-size 16
+    ait benchmark runtimes --full --compile
     ait benchmark real --data nyu --root nyu_labelled --output runs/real
     ait benchmark real --report --output runs/real
     ait benchmark paper --output runs/paper
@@ -14,7 +15,7 @@ backbone, train-backbone: SwinV2 here, in transformers and in timm. decode, obje
 objects, against one step after another as in the released code. tokenizer: depth to codes and back. tokens: masks and maps to
 the text of other models and back, images counting masks or maps. end-to-end,
 end-to-end-objects: from an image, beside models of transformers. train-step: a training step of AiT-P. loader: batches
-for it. precision: AiT-P in fewer bits. growth: cost over the sizes of things.
+for it. precision: AiT-P in fewer bits. runtimes: AiT-P in torch, ONNX Runtime and OpenVINO, on one thread and on two. growth: cost over the sizes of things.
 
 Contestants take turns in one process, so that whatever else the machine does meets all of them. Times are medians;
 the ratio to the baseline is the median of the ratios of the rounds, with their 25 % and 75 % quantiles. The share of the
@@ -37,7 +38,7 @@ from .arguments import Arguments, Options, command_parser, device, positive, see
 
 
 INFERENCE = ("backbone", "decode", "objects", "tokenizer", "tokens", "end-to-end", "end-to-end-objects")
-SUITES = (*INFERENCE, "precision", "growth", "train-backbone", "train-step", "loader")
+SUITES = (*INFERENCE, "precision", "runtimes", "growth", "train-backbone", "train-step", "loader")
 REAL, PAPER = "real", "paper"
 DATA_SETS = ("nyu", "camvid", "dsb2018", "lspet")
 # Suites that an option has an effect on.
@@ -45,10 +46,11 @@ APPLIES = {
     "--full": set(SUITES) - {"tokenizer", "tokens", "loader"},
     "--size": set(SUITES) - {"growth"},
     "--objects": {"objects", "end-to-end-objects"},
-    "--dtype": set(SUITES) - {"tokenizer", "tokens", "precision", "growth", "loader"},
-    "--compile": {"backbone", "decode"},
+    "--dtype": set(SUITES) - {"tokenizer", "tokens", "precision", "runtimes", "growth", "loader"},
+    "--compile": {"backbone", "decode", "runtimes"},
     "--batch-size": set(SUITES) - {"growth"},
-    **dict.fromkeys(("--json", "--seed", "--repeats", "--warmup", "--device"), set(SUITES)),
+    **dict.fromkeys(("--json", "--seed", "--repeats", "--warmup"), set(SUITES)),
+    "--device": set(SUITES) - {"runtimes"},
     **dict.fromkeys(("--data", "--root", "--runs", "--split"), {REAL}),
     **dict.fromkeys(("--table", "--jobs"), {PAPER}),
     **dict.fromkeys(("--output", "--seeds", "--minutes", "--quick", "--report"), {REAL, PAPER}),
@@ -64,7 +66,9 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--objects", type=int, help="number of objects")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--compile", action="store_true", help="backbone, decode: a compiled contestant more")
+    parser.add_argument(
+        "--compile", action="store_true", help="backbone, decode, runtimes: a compiled contestant more"
+    )
     parser.add_argument("--seed", type=seed, default=0, help="of random weights and inputs (default: 0)")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count (default: 7)")
     parser.add_argument("--warmup", type=int, default=2, help="rounds before them (default: 2)")

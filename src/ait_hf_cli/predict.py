@@ -11,6 +11,7 @@ What a saved model sees in photographs: depth, objects, poses, classes of pixels
     ait predict --model DIR --task semantic-segmentation --output predictions photo.jpg
     ait predict --model DIR --task normals --output predictions photo.jpg
     ait predict --model DIR --task all --output predictions photo.jpg
+    ait predict --model EXPORTED --runtime onnx --task depth --output predictions photo.jpg
 
 For every image `NAME.*`, at its size:
 
@@ -28,11 +29,18 @@ For every image `NAME.*`, at its size:
 - all: what every task of the model gives, and `NAME_all.png`, their pictures side by side. Of tasks whose files have the
   same names (object-detection and instance-segmentation, say) it is the one with the higher number, `task_id` in
   config.json. People need boxes.json, or a class "person" among the objects.
+
+With --runtime the model is a folder that `ait export` wrote, and ONNX Runtime or OpenVINO computes, on the CPU; images are
+prepared, and files written, as for the model itself.
 """
 
 from pathlib import Path
 
 from .arguments import Arguments, Options, add_model, add_tf32, command_parser, device, positive, score, seed
+
+
+# What is decided when a graph is exported, or is not among what it gives.
+NOT_EXPORTED = ("--tta", "--device", "--dtype", "--solver", "--detokenizer", "--temperature")
 
 
 def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
@@ -44,6 +52,8 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--output", type=Path, default=Path("predictions"), metavar="OUT", help=output)
     tta = "depth's published test protocol: square windows side by side, each also mirrored, averaged "
     tta += "(by default the whole image is squeezed into the model's input)"
+    runtime = "run an export of the model, which --model is, instead of torch"
+    parser.add_argument("--runtime", choices=("onnx", "openvino"), help=runtime)
     parser.add_argument("--tta", action="store_true", help=tta)
     threshold = "least score, 0 to 1, of an object, or of a person whose pose is wanted (default: 0.3)"
     parser.add_argument("--threshold", type=score, metavar="P", help=threshold)
@@ -62,4 +72,9 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--detokenizer", choices=("hard", "soft"), help="tokens given to the detokenizer")
     parser.add_argument("--seed", type=seed, default=0, help="of whatever is drawn at random")
     parser.add_argument("--temperature", type=positive(float), help="tau of soft tokens in the detokenizer")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for option in NOT_EXPORTED if options.runtime is not None else ():
+        name = option[2:]
+        if getattr(options, name) != parser.get_default(name):
+            parser.error(f"{option} is nothing that an exported model can still choose: leave it out, or --runtime")
+    return options

@@ -258,7 +258,7 @@ def test_evaluate_refuses_bad_input_and_writes_nothing(saved, tmp_path, capsys):
 # benchmark.py
 
 
-LONG_SUITES = ["end-to-end", "end-to-end-objects", "objects", "precision", "train-step"]
+LONG_SUITES = ["end-to-end", "end-to-end-objects", "objects", "precision", "runtimes", "train-step"]
 SUITES = ["backbone", "decode", "loader", "tokenizer", "tokens", "train-backbone"]
 
 
@@ -273,10 +273,17 @@ def test_benchmark_prints_json(suite, capsys):
     for result in contestants.values():
         low, high = sorted(result["times_ms"])
         assert len(result["times_ms"]) == 2 and 0 < low <= result["median_ms"] <= high
-        assert result["images_per_second"] > 0 and (result["gflop"] > 0 or suite == "loader")
+        assert result["images_per_second"] > 0 and (result["gflop"] > 0 or suite in ("loader", "runtimes"))
     if suite == "precision":
         assert contestants["float32"]["relative_error"] == 0
         assert 0 < contestants["float16"]["relative_error"] < contestants["bfloat16"]["relative_error"] < 0.5
+    if suite == "runtimes":
+        errors = {name: result.get("relative_error") for name, result in contestants.items()}
+        assert (
+            errors["eager, 1 thread"] == 0
+            and max(errors["ONNX Runtime, 1 thread"], errors["OpenVINO, 1 thread"]) < 1e-4
+        )
+        assert 0 < errors["ONNX Runtime, int8, 1 thread"] < 0.5 and "OpenVINO, 2 threads" in contestants
 
 
 def test_benchmark_refuses_options_without_effect(capsys):

@@ -39,7 +39,7 @@ from ait_hf.training.solver import SolverRecipe
 from ait_hf.training.tokenizer import TokenizerRecipe
 
 
-TESTED_ELSEWHERE = ("docs/fine_tuning.md", "docs/new_task.md", "docs/tokens.md", "docs/data.md")
+TESTED_ELSEWHERE = ("docs/fine_tuning.md", "docs/new_task.md", "docs/tokens.md", "docs/data.md", "docs/export.md")
 PHOTO_SIZE, ROOM_SIZE = (72, 128), (256, 256)  # height, width
 
 TINY_TOKENIZER = {"base_channels": 2, "num_res_blocks": 1, "num_vq_embeddings": 20, "vq_embed_dim": 12}

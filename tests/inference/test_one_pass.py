@@ -33,9 +33,9 @@ def images():
 
 @pytest.fixture(scope="module")
 def expected(model, images):
-    depth = model.generate(pixel_values=images).predicted_depth
-    assert depth.std() > 1e-3  # else everything would be equal
-    return depth
+    outputs = model.generate(pixel_values=images)
+    assert outputs.predicted_depth.std() > 1e-3  # else everything would be equal
+    return {name: outputs[name] for name in ("predicted_depth", "uncertainty")}
 
 
 def test_same_as_generate(model, images, expected):

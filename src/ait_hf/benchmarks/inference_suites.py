@@ -3,9 +3,11 @@
 """Suites of inference: each turns options into contestants."""
 
 import copy
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ import torch.nn.functional as F
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 from transformers.modeling_outputs import BaseModelOutput
 
+from ..inference.export import export, model_component
+from ..inference.one_pass import AiTOnePass
+from ..inference.runtimes import load_exported
 from ..model.configuration_ait import AiTConfig
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..model.modeling_solver_ait import AiTDecoderLayer
@@ -190,9 +195,7 @@ def precision(options: Namespace) -> Suite:
     standard deviation of these. Weights of eight bits are torchao's.
     """
     size = options.size or (480 if options.full else 192)
-    exact = task_model([DEPTH], size, shape_for(options), parallel=True).to(options.device)
-    spread_weights(exact)
-    exact.tokenizers[DEPTH].decoder.conv_out.bias.data.fill_(3.0)  # metres; depths below 0 would all be clipped
+    exact = depth_model(size, shape_for(options)).to(options.device)
     models = {"float32": exact}
     for dtype in (torch.bfloat16, torch.float16):
         models[str(dtype).removeprefix("torch.")] = lower_solver(copy.deepcopy(exact), dtype)
@@ -212,6 +215,49 @@ def precision(options: Namespace) -> Suite:
 
     contestants, details = ({name: partial(of, name) for name in models} for of in (predict, error))
     return Suite(contestants, {"size": size}, images=options.batch_size, details=details)
+
+
+EXPORTS = {"ONNX Runtime": ("onnx", False), "ONNX Runtime, int8": ("onnx", True), "OpenVINO": ("openvino", False)}
+
+
+def runtimes(options: Namespace) -> Suite:
+    """
+    AiT-P from image to depth in torch and in what `ait export` writes for, on one thread and on two: time, and the mean
+    absolute difference of depths from those of torch, divided by the standard deviation of these.
+    """
+    size = options.size or (480 if options.full else 192)
+    model = depth_model(size, shape_for(options))
+    eager, images = AiTOnePass(model, DEPTH), images_for(options, size, size)
+    components = {"model": model_component(model, DEPTH)}
+    runs: dict[str, dict[int, Callable]] = {"eager": dict.fromkeys((1, 2), eager)}
+    if options.compile:
+        runs["compiled"] = dict.fromkeys((1, 2), torch.compile(eager, fullgraph=True))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, (export_format, int8)) in enumerate(EXPORTS.items()):
+            path = Path(folder, str(number))
+            export(components, export_format, int8).save_pretrained(path)
+            runs[name] = {threads: load_exported(path, threads) for threads in (1, 2)}
+
+    def predict(name: str, threads: int) -> torch.Tensor:
+        torch.set_num_threads(threads)
+        return runs[name][threads](pixel_values=images)["predicted_depth"]
+
+    def error(name: str) -> dict[str, float]:
+        expected = predict("eager", 1)
+        return {"relative_error": ((predict(name, 1) - expected).abs().mean() / expected.std()).item()}
+
+    said = {1: "1 thread", 2: "2 threads"}
+    contestants = {f"{name}, {said[count]}": partial(predict, name, count) for count in said for name in runs}
+    details = {f"{name}, {said[1]}": partial(error, name) for name in runs}
+    return Suite(contestants, {"size": size}, images=options.batch_size, details=details)
+
+
+def depth_model(size: int, shape: dict[str, Any]) -> AiTForDenseTokenGeneration:
+    """A parallel one with random weights whose depths depend on the image."""
+    model = task_model([DEPTH], size, shape, parallel=True)
+    spread_weights(model)
+    model.tokenizers[DEPTH].decoder.conv_out.bias.data.fill_(3.0)  # metres; depths below 0 would all be clipped
+    return model
 
 
 def growth(options: Namespace) -> Suite:

@@ -15,6 +15,7 @@ from ..drawing.page import arrange
 from ..drawing.picture_files import save_image
 from ..inference.images import find_images, image_height_and_width
 from ..inference.loading import load_model, load_processor
+from ..inference.runtimes import ExportedTask
 from ..model.configuration_ait import AiTConfig
 from ..model.image_reading_ait import read_image
 from ..tasks.base import Kind
@@ -71,7 +72,10 @@ def run(options: argparse.Namespace) -> None:
     set_tf32(options.tf32)
     set_seed(options.seed)
     paths = find_images(options.images)
-    model = load_model(options.model, options.device or best_device(), options.dtype)
+    if options.runtime is None:
+        model = load_model(options.model, options.device or best_device(), options.dtype)
+    else:
+        model = ExportedTask(options.model, options.runtime)
     tasks = chosen_tasks(model.config, options.task)
     check_options(options, tasks.values())
     settings = generation_settings(options, model.config.parallel)

@@ -19,8 +19,8 @@ from ..model.modeling_ait import TOKENIZER_CLASSES, AiTForDenseTokenGeneration
 from ..model.tokenization_base import TokenizerBase
 
 
-CONFIG = "config.json"
-MODEL, TOKENIZER = "a saved AiT model", "a saved tokenizer"
+CONFIG, EXPORT = "config.json", "export.json"
+MODEL, TOKENIZER, EXPORTED = "a saved AiT model", "a saved tokenizer", "an exported AiT model"
 # What libraries raise for files that are missing, damaged or of something else, and for a Hub that cannot be asked.
 LOADING_ERRORS = (OSError, ValueError, SafetensorError, StrictDataclassError, HTTPError)
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?")
@@ -30,13 +30,13 @@ Solver = TypeVar("Solver", bound=AiTForDenseTokenGeneration)
 
 
 @contextmanager
-def loading(source: str | Path, what: str) -> Iterator[None]:
-    """Libraries may load `what` from `source`, a folder with a `config.json` or a name on the Hub, inside: their
+def loading(source: str | Path, what: str, file: str = CONFIG) -> Iterator[None]:
+    """Libraries may load `what` from `source`, a folder with such a `file` or a name on the Hub, inside: their
     errors become a `ValueError` that names both. `FileNotFoundError` or `NotADirectoryError` if it is neither."""
     path = Path(source)
     if path.is_dir():
-        if not (path / CONFIG).is_file():
-            raise FileNotFoundError(f"{path / CONFIG} does not exist: give the folder of {what}.")
+        if not (path / file).is_file():
+            raise FileNotFoundError(f"{path / file} does not exist: give the folder of {what}.")
     elif path.exists():
         raise NotADirectoryError(f"{path} is a file: give the folder of {what}.")
     elif isinstance(source, Path) or not _HUB_NAME.fullmatch(source):
@@ -65,9 +65,11 @@ def load_solver(source: str | Path, kind: type[Solver] = AiTForDenseTokenGenerat
 
     Raises:
         FileNotFoundError: The folder or a file in it is missing.
-        ValueError: It holds another architecture, or a damaged or incomplete checkpoint.
+        ValueError: It holds another architecture, or a damaged, incomplete or exported checkpoint.
     """
     load_config(source)
+    if (Path(source) / EXPORT).is_file():
+        raise ValueError(f"{source} is {EXPORTED}, without weights for torch: `ait predict --runtime` runs it.")
     with loading(source, MODEL):
         arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # refused below, with names
         model, report = kind.from_pretrained(source, **arguments)

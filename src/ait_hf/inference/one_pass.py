@@ -1,11 +1,11 @@
 # Copyright 2026 The ait_hf authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A parallel model's prediction of one map as a single graph, for `torch.compile` and `torch.export`."""
+"""A parallel model's prediction of one map as a single graph, for `torch.compile` and for export."""
 
 import torch
 from torch import nn
 
-from ..model.loss_ait import MINIMUM_DEPTH
+from ..model.generation_ait import AiTGenerateOutput
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 
 
@@ -25,7 +25,7 @@ class AiTOnePass(nn.Module):
     ```python
     >>> predictor = AiTOnePass(model, "depth")
     >>> program = torch.export.export(predictor, (pixel_values,))
-    >>> depth = program.module()(pixel_values)
+    >>> depth = program.module()(pixel_values)["predicted_depth"]
     ```
     """
 
@@ -38,23 +38,34 @@ class AiTOnePass(nn.Module):
             )
         self.model = model
         self.grammar, self.objective = grammar, model.objectives[task]
-        inputs = torch.full((1, grammar.length), grammar.vocabulary.parallel_token_id)
-        inputs[:, 0] = grammar.start_token_id
-        self.register_buffer("inputs", inputs.to(model.device), persistent=False)
+        start = torch.full((1, grammar.length), grammar.vocabulary.parallel_token_id)
+        start[:, 0] = grammar.start_token_id
+        # Not called `inputs`, which is a variable of the code that torch compiles ahead of time.
+        self.register_buffer("decoder_input_ids", start.to(model.device), persistent=False)
 
-    def forward(self, pixel_values: torch.FloatTensor) -> torch.FloatTensor:
-        """What [`~AiTGenerationMixin.detokenize`] gives (depth in metres, 1e-3 at least) of images of the task's size,
-        `(batch, 3, height, width)`."""
+    def forward(self, pixel_values: torch.FloatTensor) -> dict[str, torch.FloatTensor]:
+        """
+        What `generate()` predicts of images of the task's size, `(batch, 3, height, width)`, prepared by its image
+        processor, under the names of [`AiTGenerateOutput`]: `predicted_depth`, `predicted_map` or `class_maps`, with
+        `uncertainty`; or `pred_keypoints` with `keypoint_scores`.
+        """
         memory = self.model.model.encoder(pixel_values=pixel_values).last_hidden_state
-        inputs = self.inputs.expand(len(memory), -1)
+        input_ids = self.decoder_input_ids.expand(memory.shape[0], -1)
         states = self.model.model.decoder(
-            input_ids=inputs,
+            input_ids=input_ids,
             encoder_hidden_states=memory,
-            task_ids=torch.full_like(inputs[:, 0], self.grammar.task.task_id),
+            task_ids=torch.full_like(input_ids[:, 0], self.grammar.task.task_id),
             use_cache=False,
         ).last_hidden_state
         codes = self.grammar.code_range
-        soft_tokens = self.model._logits(states)[..., codes.start : codes.stop].float().softmax(-1)
-        tokenizer = self.model.task_tokenizer(self.grammar.name)
-        decoded = self.objective.decode(soft_tokens, tokenizer, self.grammar.task.soft_temperature)
-        return decoded.clamp(min=MINIMUM_DEPTH) if self.grammar.task.output_type == "depth" else decoded
+        code_logits = self.model._logits(states)[..., codes.start : codes.stop].float()
+        outputs = AiTGenerateOutput(
+            sequences=torch.cat([input_ids[:, :1], code_logits.argmax(-1) + codes.start], dim=1),
+            soft_tokens=code_logits.softmax(-1),
+            task=self.grammar.name,
+            soft_detokenizer=True,
+            soft_temperature=self.grammar.task.soft_temperature,
+        )
+        decided = set(outputs)
+        self.objective.predict(outputs, self.model)
+        return {name: values for name, values in outputs.items() if name not in decided}

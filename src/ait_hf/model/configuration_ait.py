@@ -367,6 +367,10 @@ class AiTConfig(PreTrainedConfig):
             raise ValueError(f"Unknown task {name!r}: this model was built for {sorted(self.tasks)}.")
         return AiTTaskConfig(**self.tasks[name])
 
+    def tokenizer_of(self, task: str) -> dict[str, Any]:
+        """Arguments of the tokenizer behind the dense block of a task; none for a task without one."""
+        return next((self.tokenizers[slot] for slot in self.task(task).slots if slot in self.tokenizers), {})
+
     def classes(self, task: str) -> range:
         """Numbers, in the model's table, of the classes of a task; none for a task without classes."""
         declared = self.task(task)

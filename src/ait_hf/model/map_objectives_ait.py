@@ -130,7 +130,7 @@ class LabelMapObjective(MapObjective):
 
     def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
         scores, first = model.detokenize(outputs).softmax(1), self.task.first_class
-        outputs.class_maps = scores.new_zeros(len(scores), len(self.grammar.vocabulary.classes), *scores.shape[2:])
+        outputs.class_maps = scores.new_zeros(scores.shape[0], len(self.grammar.vocabulary.classes), *scores.shape[2:])
         outputs.class_maps[:, first : first + scores.shape[1]] = scores
         outputs.uncertainty = model.uncertainty(outputs)
 

@@ -117,7 +117,7 @@ class Objective:
         Soft tokens of sequences (batch, dense slots, codes) to maps (batch, [groups,] [channels,] height, width), or to
         poses (batch, joints, 2); `temperature` is `tau` in `softmax(tau * logits)`.
         """
-        maps = self._decode_blocks(probabilities, tokenizer, temperature).unflatten(0, (len(probabilities), -1))
+        maps = self._decode_blocks(probabilities, tokenizer, temperature).unflatten(0, (probabilities.shape[0], -1))
         maps = maps.squeeze(2) if maps.shape[2] == 1 else maps
         return maps.squeeze(1) if self.grammar.is_one_map else maps
 

@@ -116,17 +116,22 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         with maybe_autocast(x.device.type, enabled=False):
             latents = self.encode(x, validate=validate).latents
             ids = self.quantizer.nearest(latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1]).float())
-        return ids.view(len(latents), *latents.shape[2:])
+        return ids.view(latents.shape[0], *latents.shape[2:])
 
     @apply_forward_hook
     def detokenize(
-        self, ids: torch.LongTensor | None = None, probabilities: torch.Tensor | None = None, temperature: float = 1.0
+        self,
+        ids: torch.LongTensor | None = None,
+        probabilities: torch.Tensor | None = None,
+        temperature: float = 1.0,
+        validate: bool = True,
     ) -> torch.Tensor:
         """
         Samples of codes or of soft tokens (AiT paper, Eq. 4), computed in the dtype of the weights whatever autocast
         says. Differentiable in `probabilities`, also when the tokenizer is frozen. Give one of the two. The
         result is as `sample` of [`~TokenizerBase.decode`]. `ValueError` if both or none of the two are
-        given, a shape does not fit, an id is out of range, or the temperature is not positive or given for `ids`.
+        given, a shape does not fit, an id is out of range, or the temperature is not positive or given for `ids`. Without
+        `validate` nobody looks at the values of `ids`, as for [`~TokenizerBase.encode`].
 
         Args:
             ids (`torch.LongTensor` of shape `(batch_size, rows, columns)`, *optional*): Codes.
@@ -143,7 +148,7 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
                 raise ValueError("A temperature has no meaning for ids; give probabilities instead.")
             if ids.ndim != 3:
                 raise ValueError(f"ids must have shape (batch, height, width), got {tuple(ids.shape)}.")
-            if ((ids < 0) | (ids >= num_codes)).any():
+            if validate and ((ids < 0) | (ids >= num_codes)).any():
                 raise ValueError(f"ids must be 0 to {num_codes - 1}: the codebook has {num_codes} codes.")
             latents = self.quantizer.embedding(ids)
         else:

@@ -344,4 +344,4 @@ def _label_map(labels: torch.Tensor) -> torch.LongTensor:
             "A label map must be an integer tensor of shape (batch, height, width), "
             f"got {labels.dtype} of shape {tuple(labels.shape)}."
         )
-    return labels.reshape(len(labels), *labels.shape[-2:]).long()
+    return labels.reshape(labels.shape[0], *labels.shape[-2:]).long()

@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import BaseImageProcessor
 
 from ..inference.generating import check_frame
+from ..inference.runtimes import ExportedTask
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 
 
@@ -28,7 +29,7 @@ class Writer(ABC):
 
     def __init__(
         self,
-        model: AiTForDenseTokenGeneration,
+        model: AiTForDenseTokenGeneration | ExportedTask,
         processor: BaseImageProcessor,
         task: str,
         options: Namespace,

@@ -49,7 +49,7 @@ class MapWriter(Writer):
 
     def write(self, prediction, image, file):
         values = prediction["predicted_map"].permute(1, 2, 0).cpu().numpy()
-        picture = colorize_map(values, self.model.task_tokenizer(self.task).config.unit)
+        picture = colorize_map(values, self.model.config.tokenizer_of(self.task)["unit"])
         write_file(file(f"{self.task}.npy"), partial(np.save, arr=values))
         save_image(picture, file(f"{self.task}.png"))
         return picture

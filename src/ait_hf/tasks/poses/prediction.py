@@ -111,7 +111,7 @@ def generate_poses(
 
 def check_skeleton(model: AiTForDenseTokenGeneration, task: str, skeleton: Skeleton) -> None:
     """`ValueError` if the poses of the task have another number of joints."""
-    check_joints("The model's poses have", model.task_tokenizer(task).config, "the", skeleton)
+    check_joints("The model's poses have", model.config.tokenizer_of(task), "the", skeleton)
 
 
 def check_joints(subject: str, config: Mapping[str, Any], whose: str, skeleton: Skeleton) -> None:
@@ -171,7 +171,7 @@ class PoseWriter(Writer):
 
     def check(self, sizes):
         super().check(sizes)
-        names = self.model.task_tokenizer(self.task).config.joint_names
+        names = self.model.config.tokenizer_of(self.task)["joint_names"]
         self.skeleton = skeleton(self.options.skeleton or names or COCO_SKELETON.name)
         check_skeleton(self.model, self.task, self.skeleton)
         if self.options.boxes is not None:
