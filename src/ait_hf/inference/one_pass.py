@@ -5,8 +5,22 @@
 import torch
 from torch import nn
 
-from ..model.generation_ait import AiTGenerateOutput
 from ..model.modeling_ait import AiTForDenseTokenGeneration
+
+
+# What objectives predict of one dense block.
+PREDICTIONS = ("predicted_depth", "predicted_map", "class_maps", "uncertainty", "pred_keypoints", "keypoint_scores")
+
+
+class _Outputs:
+    """The fields of [`AiTGenerateOutput`] that a prediction reads and fills; that class itself is none that `torch.compile`
+    can trace."""
+
+    def __init__(self, sequences: torch.LongTensor, soft_tokens: torch.FloatTensor, task: str, temperature: float):
+        self.sequences, self.soft_tokens, self.class_scores = sequences, soft_tokens, None
+        self.task, self.soft_detokenizer, self.soft_temperature = task, True, temperature
+        for name in PREDICTIONS:
+            setattr(self, name, None)
 
 
 class AiTOnePass(nn.Module):
@@ -59,13 +73,8 @@ class AiTOnePass(nn.Module):
         ).last_hidden_state
         codes = self.grammar.code_range
         code_logits = self.model._logits(states)[..., codes.start : codes.stop].float()
-        outputs = AiTGenerateOutput(
-            sequences=torch.cat([input_ids[:, :1], code_logits.argmax(-1) + codes.start], dim=1),
-            soft_tokens=code_logits.softmax(-1),
-            task=self.grammar.name,
-            soft_detokenizer=True,
-            soft_temperature=self.grammar.task.soft_temperature,
-        )
-        decided = set(outputs)
+        sequences = torch.cat([input_ids[:, :1], code_logits.argmax(-1) + codes.start], dim=1)
+        task = self.grammar.task
+        outputs = _Outputs(sequences, code_logits.softmax(-1), self.grammar.name, task.soft_temperature)
         self.objective.predict(outputs, self.model)
-        return {name: values for name, values in outputs.items() if name not in decided}
+        return {name: getattr(outputs, name) for name in PREDICTIONS if getattr(outputs, name) is not None}

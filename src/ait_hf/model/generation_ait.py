@@ -341,8 +341,9 @@ class AiTGenerationMixin(GenerationMixin):
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
         ratio = self.task_tokenizer(grammar.name).config.downsample_ratio
-        # Of the configuration as it is now: it is fitted when the model is there already.
-        temperature = self.config.task(grammar.name).entropy_temperature
+        # Of the configuration as it is now: it is fitted when the model is there already. Not read through `AiTTaskConfig`,
+        # whose validation is nothing that `torch.compile` could trace.
+        temperature = self.config.tasks[grammar.name]["entropy_temperature"]
         entropy = token_entropy(apply_temperature(soft_tokens, temperature)).unflatten(
             1, (-1, *grammar.task.grid_size)
         )
