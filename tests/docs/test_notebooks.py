@@ -3,9 +3,9 @@
 """The notebooks of docs/notebooks: each is run from its first cell to its last, and its `.ipynb` is what its source says."""
 
 import re
+from typing import Any
 
 import jupytext
-import nbformat
 import pytest
 from nbclient import NotebookClient
 from repository import REPOSITORY
@@ -17,14 +17,15 @@ FOLDER = REPOSITORY / "docs/notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
 
 
-def content(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
+def content(notebook: Any) -> list[tuple[str, str]]:
+    """Kind and text of the cells of a notebook."""
     return [(cell.cell_type, cell.source) for cell in notebook.cells]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_a_notebook_is_made_of_its_source_and_has_no_outputs(source):
     """`jupytext --to ipynb docs/notebooks/*.py` makes them anew."""
-    stored = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    stored = jupytext.read(source.with_suffix(".ipynb"))
     assert content(stored) == content(jupytext.read(source))
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in stored.cells)
 
