@@ -13,7 +13,6 @@ from PIL import Image
 from transformers import BaseImageProcessor
 
 from ..inference.generating import check_frame
-from ..inference.runtimes import ExportedTask
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 
 
@@ -21,15 +20,15 @@ Photographs = Mapping[Path, Image.Image]
 
 
 class Writer(ABC):
-    """Predicts photographs and writes what a task of a model says of them: by the `options` of the command, the
-    `sizes` (height and width) of all photographs by their files, and `settings` of `generate()`. `ValueError` if the
-    options or the image processor do not fit the model, or the photographs do not."""
+    """Predicts photographs and writes what a task of a model, or an [`~ait_hf.inference.runtimes.ExportedTask`], says of
+    them: by the `options` of the command, the `sizes` (height and width) of all photographs by their files, and `settings` of
+    `generate()`. `ValueError` if the options or the image processor do not fit the model, or the photographs do not."""
 
     function: ClassVar[Callable[..., Sequence[Any]]]  # predicts a list of images
 
     def __init__(
         self,
-        model: AiTForDenseTokenGeneration | ExportedTask,
+        model: AiTForDenseTokenGeneration,
         processor: BaseImageProcessor,
         task: str,
         options: Namespace,
