@@ -57,7 +57,9 @@ def write_tutorial(path: Path, folder: Path, is_run: bool) -> None:
     for name, content in resources["outputs"].items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
-    (folder / f"{path.stem}.md").write_text(text, encoding="utf-8")
+    title, rest = text.split("\n", 1)
+    download = f"[This page as a notebook](../notebooks/{path.stem}.ipynb)"
+    (folder / f"{path.stem}.md").write_text(f"{title}\n\n{download}\n{rest}", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
