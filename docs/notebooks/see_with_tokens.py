@@ -15,7 +15,7 @@
 #
 # A network that estimates depth usually puts out a number for every pixel. This one *writes*: a short sequence of codes, each standing
 # for a patch of the depth map, and a small decoder turns the codes into metres. This notebook looks at the codes themselves: what the
-# model is sure of, why its probabilities are worth more than its choices, and what becomes of a map when you change one code.
+# model is sure of, what its probabilities are good for, and what becomes of a map when you change one code.
 #
 # It needs `pip install "ait-hf[demo]"` and half a minute of any computer. The model, `rooms`, comes with the package and knows rendered
 # rooms only.
@@ -88,7 +88,7 @@ for name, prediction in (("hard", hard), ("soft", depth)):
 show(hard=hard, soft=depth, difference=depth - hard)
 
 # %% [markdown]
-# One room proves nothing. Over a dozen:
+# One room proves nothing, and where a model is sure of its codes both say the same. Over a dozen:
 
 # %%
 errors = {"hard": [], "soft": []}

@@ -34,7 +34,7 @@ def check_see_with_tokens(said: str) -> None:
     assert "64 codes of 128, in 1 pass" in said
     hard, soft = map(float, re.search(r"'hard': '([\d.]+) m', 'soft': '([\d.]+) m'", said).groups())
     certain, others = map(float, re.search(r"certain: ([\d.]+) m, elsewhere: ([\d.]+) m", said).groups())
-    assert soft < hard < 1.5 and certain < others
+    assert max(hard, soft) < 0.9 and abs(hard - soft) < 0.1 and certain < others
 
 
 def check_your_own_task(said: str) -> None:
