@@ -118,7 +118,7 @@ def test_autocast_changes_the_backbone_alone():
             assert torch.equal(model(encoder_outputs=memory, decoder_input_ids=ids).logits, exact)
             lowered = model.get_encoder()(images).last_hidden_state
             generated = model.generate(pixel_values=images).predicted_depth
-            torch.testing.assert_close(one_pass(images), generated, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(one_pass(images)["predicted_depth"], generated, rtol=1e-4, atol=1e-5)
     assert lowered.dtype == torch.float32 and not torch.equal(lowered, memory.last_hidden_state)
     torch.testing.assert_close(lowered, memory.last_hidden_state, rtol=0.1, atol=0.1)
 

@@ -199,7 +199,7 @@ def test_what_cannot_be_predicted_is_refused(model):
 
 
 def test_the_image_segmentation_pipeline(tmp_path):
-    """Of a model whose only segmentation is semantic; unasked, the pipeline looks for instances."""
+    """Of a model whose only segmentation is semantic, asked for it or not."""
     model = many_tasks((SEMANTICS,), AiTForSemanticSegmentation)
     save_with_remote_code(model, PROCESSORS[SEMANTICS], tmp_path)
     image = picture(60, 40, 2)
@@ -210,8 +210,8 @@ def test_the_image_segmentation_pipeline(tmp_path):
     for segment in found:
         differing = np.asarray(segment["mask"]) != 255 * (expected == NAMES.index(segment["label"])).numpy()
         assert segment["mask"].size == image.size and differing.mean() < 0.01
-    with pytest.raises(ValueError, match='subtask="semantic"'):
-        segmenter(image)
+    for unasked, segment in zip(segmenter(image), found, strict=True):
+        assert unasked["label"] == segment["label"] and list(unasked["mask"].getdata()) == list(segment["mask"].getdata())
 
 
 # predict.py
