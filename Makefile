@@ -17,13 +17,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two test processes, one thread each: tiny tensors gain nothing from more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-.PHONY: help demo test test-wheel test-browser test-slow docs lint format clean
+.PHONY: help demo test test-wheel test-app test-export test-slow docs lint format clean
 
 help:
 	@echo "make demo       pictures of a small model, then a training that is shown in a page, into runs/demo"
 	@echo "make test       run the tests (with AIT_TEST_DATA and AIT_TEST_GOLDEN set, all of them)"
 	@echo "make test-wheel install a wheel without this clone, and run its main job"
-	@echo "make test-browser run the tests of the app in Chromium, which has to be installed"
+	@echo "make test-app   run the tests of the app, and of pages in Chromium, which has to be installed"
+	@echo "make test-export run the tests of exports and other runtimes"
 	@echo "make test-slow  run the tests that take minutes"
 	@echo "make docs       build the documentation as a site, into build/site"
 	@echo "make lint       check style"
@@ -39,8 +40,15 @@ test: $(VENV)/.installed-dev
 test-wheel: $(VENV)/.installed-dev
 	$(PYTEST) -m slow tests/test_wheel.py
 
-test-browser: $(VENV)/.installed-dev
-	$(PYTEST) -m browser
+# In an environment of its own: gradio holds Pillow back, which reads other files and resizes otherwise than the newest.
+test-app:
+	$(MAKE) VENV=.venv-app .venv-app/.installed-dev,app
+	OMP_NUM_THREADS=1 .venv-app/bin/python -m pytest -m "not slow" tests/app
+	OMP_NUM_THREADS=1 .venv-app/bin/python -m pytest -m browser
+
+# Apart from the others: OpenVINO and torch.export leave threads behind, after which no training can be forked.
+test-export: $(VENV)/.installed-dev
+	$(PYTEST) -m "export and not slow"
 
 test-slow: $(VENV)/.installed-dev
 	$(PYTEST) -m slow
@@ -67,5 +75,5 @@ $(VENV)/.installed-%: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-app build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find src scripts tests -name __pycache__ -prune -exec rm -rf {} +

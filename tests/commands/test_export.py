@@ -33,6 +33,9 @@ from ait_hf.inference.runtimes import load_exported
 from ait_hf_cli.models import shipped_models
 
 
+pytestmark = pytest.mark.export
+
+
 FORMATS = ("onnx", "openvino", "pt2")
 BATCHES = (1, 3, 5)
 OUTPUTS = {

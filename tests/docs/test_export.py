@@ -15,6 +15,9 @@ from ait_hf import VQTokenizer, load_depth_png
 from ait_hf_cli.models import shipped_models
 
 
+pytestmark = pytest.mark.export
+
+
 BLOCKED = ("torch", "transformers", "ait_hf")
 
 

@@ -211,7 +211,9 @@ def test_the_image_segmentation_pipeline(tmp_path):
         differing = np.asarray(segment["mask"]) != 255 * (expected == NAMES.index(segment["label"])).numpy()
         assert segment["mask"].size == image.size and differing.mean() < 0.01
     for unasked, segment in zip(segmenter(image), found, strict=True):
-        assert unasked["label"] == segment["label"] and list(unasked["mask"].getdata()) == list(segment["mask"].getdata())
+        assert unasked["label"] == segment["label"] and list(unasked["mask"].getdata()) == list(
+            segment["mask"].getdata()
+        )
 
 
 # predict.py
