@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import transformers
+from accelerate import PartialState
 from PIL import Image
 
 from ait_hf_cli.models import shipped_models
@@ -54,9 +55,9 @@ def run(options: argparse.Namespace) -> None:
     elif "RANK" in os.environ:
         raise ValueError("ait demo starts its second process itself: run it without accelerate launch.")
     else:
-        learning = prepared(options)
+        learning, show = prepared(options), Show(options)
         with beside_another(options):
-            Show(options).run(learning)
+            show.run(learning)
 
 
 def prepared(options: argparse.Namespace) -> Learning:
@@ -68,6 +69,7 @@ def prepared(options: argparse.Namespace) -> Learning:
 @contextmanager
 def beside_another(options: argparse.Namespace) -> Iterator[None]:
     """Inside, this process is the first of two, as `accelerate launch` would have started them, which takes seconds longer."""
+    before = dict(os.environ)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
@@ -80,8 +82,11 @@ def beside_another(options: argparse.Namespace) -> Iterator[None]:
     try:
         yield
         other.join()
+        PartialState().destroy_process_group()
     finally:
         other.terminate()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def second_process(options: argparse.Namespace) -> None:
