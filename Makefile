@@ -44,7 +44,7 @@ test-wheel: $(VENV)/.installed-dev
 test-app:
 	$(MAKE) VENV=.venv-app .venv-app/.installed-dev,app
 	OMP_NUM_THREADS=1 .venv-app/bin/python -m pytest -m "not slow" tests/app
-	OMP_NUM_THREADS=1 .venv-app/bin/python -m pytest -m browser
+	OMP_NUM_THREADS=1 .venv-app/bin/python -m pytest -m browser --ignore tests/app
 
 # Apart from the others: OpenVINO and torch.export leave threads behind, after which no training can be forked.
 test-export: $(VENV)/.installed-dev

@@ -27,7 +27,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from transformers import set_seed
+from transformers import AutoModel, set_seed
 
 import ait_hf
 from ait_hf.commands.demo_tokens import build_model, build_processor, visible_classes
@@ -45,7 +45,7 @@ from ait_hf.tokens import (
 
 set_seed(0)
 NUM_ROOMS, STEPS = 3, 40  # enough to learn a few rooms by heart; `ait demo tokens` trains on thousands
-tokenizer = ait_hf.VQTokenizer.from_pretrained(ait_hf.pretrained("rooms"), subfolder="tokenizers/mask").eval()
+tokenizer = AutoModel.from_pretrained(ait_hf.pretrained("rooms")).tokenizers["mask"]
 
 # %% [markdown]
 # ## A mask as words
