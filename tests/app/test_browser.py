@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from browser import SCREENS, check_width, chromium, needs_rooms, open_page
+from browser import SCREENS, check_width, chromium, open_page
 from PIL import Image
 from published_tokenizers import made_up_weights
 from safetensors.torch import save_file
@@ -26,7 +26,7 @@ from ait_hf.drawing.token_grid import code_overlay
 from ait_hf.model.image_reading_ait import read_image
 
 
-pytestmark = [pytest.mark.browser, needs_rooms]
+pytestmark = pytest.mark.browser
 PATIENCE = 60_000  # milliseconds
 SEGMENT = "<loc0100><loc0200><loc0700><loc0800>" + "<seg007>" * 16 + " cat"
 DEPTH = "<DEPTH_START>" + "<DEPTH_5>" * 100 + "<DEPTH_END>"

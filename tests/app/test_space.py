@@ -12,7 +12,6 @@ import urllib.request
 
 import gradio
 import pytest
-from browser import needs_rooms
 from huggingface_hub import SpaceCard
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -42,7 +41,6 @@ def test_requirements_are_this_package_with_its_app():
 
 
 @pytest.mark.browser
-@needs_rooms
 def test_it_starts_where_the_environment_says():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -82,7 +82,6 @@ ROOMS = {"depth": OUTPUTS["depth"], "semantic-segmentation": OUTPUTS[LABELS], "k
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("rooms" not in shipped_models(), reason="the package brings no model rooms yet")
 @pytest.mark.parametrize("task", ROOMS)
 @pytest.mark.parametrize("name", FORMATS)
 @torch.no_grad()

@@ -12,7 +12,6 @@ from repository import REPOSITORY
 from snippets import read_snippets, run
 
 from ait_hf import VQTokenizer, load_depth_png
-from ait_hf_cli.models import shipped_models
 
 
 pytestmark = pytest.mark.export
@@ -21,7 +20,6 @@ pytestmark = pytest.mark.export
 BLOCKED = ("torch", "transformers", "ait_hf")
 
 
-@pytest.mark.skipif("rooms" not in shipped_models(), reason="the package brings no model rooms yet")
 def test_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(REPOSITORY / "docs/assets/room.png", tmp_path)

@@ -10,8 +10,6 @@ import pytest
 from nbclient import NotebookClient
 from repository import REPOSITORY
 
-from ait_hf_cli.models import shipped_models
-
 
 FOLDER = REPOSITORY / "docs/notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
@@ -57,7 +55,6 @@ def test_every_notebook_is_checked():
     assert {source.stem for source in SOURCES} == CHECKS.keys()
 
 
-@pytest.mark.skipif("rooms" not in shipped_models(), reason="the package brings no model rooms yet")
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_notebook_runs(name, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -10,10 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ait_hf_cli.models import shipped_models
 
-
-needs_rooms = pytest.mark.skipif("rooms" not in shipped_models(), reason="the package brings no model rooms yet")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 LOCAL = {"127.0.0.1", "localhost"}
 SCREENS = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}

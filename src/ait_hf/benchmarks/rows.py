@@ -5,7 +5,8 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..training.tokenizer import TokenizerRecipe, train_tokenizer
 
 
 Results = dict[str, dict[str, float]]  # metrics by the way to decode
+Modes = Mapping[str, Mapping[str, bool]]  # settings of `generate()`, by what the way to decode is called
 
 
 class TrainedRun(ABC):
@@ -150,10 +152,32 @@ def batch_size(recipe: Recipe) -> float:
     return sum(task.data.batch_size / task.every for task in recipe.tasks.values())
 
 
-def measured_solver(
-    folder: Path, task: Kind, part: EvaluationRecipe, accelerator: Accelerator, **how: Any
+def measured_tasks(
+    folder: Path, tasks: Iterable[Kind], part: EvaluationRecipe, accelerator: Accelerator, modes: Modes | None = None
 ) -> tuple[Results, int]:
-    """One task of the model in `folder`, by the functions of `ait evaluate`, in every way to decode."""
+    """As [`measured_solver`], of several tasks of the model; metrics are called `TASK/METRIC`."""
+    results = defaultdict(dict)
+    for task in tasks:
+        found, number = measured_solver(folder, task, part, accelerator, modes)
+        for mode, metrics in found.items():
+            results[mode] |= with_task(task, metrics)
+    return dict(results), number
+
+
+def with_task(task: Kind, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics under the names `TASK/METRIC`."""
+    return {f"{task.name}/{name}": value for name, value in metrics.items()}
+
+
+def measured_solver(
+    folder: Path,
+    task: Kind,
+    part: EvaluationRecipe,
+    accelerator: Accelerator,
+    modes: Modes | None = None,
+    **how: Any,
+) -> tuple[Results, int]:
+    """One task of the model in `folder`, by the functions of `ait evaluate`, in these ways to decode, or in all."""
     model, processor = load_model_and_processor(folder, task.name, accelerator.device)
     classes, _ = pair_split(task, part.split, model.config, str(folder), option="", by_order=False)
     batches = task.batches(task.data.examples(part.split, part.num_samples), processor, accelerator, part.batch_size)
@@ -161,7 +185,7 @@ def measured_solver(
         mode: task.evaluate(
             model, processor, batches, part, classes, description=mode, accelerator=accelerator, **how, **decoding
         )
-        for mode, decoding in decoding_modes(model.config.parallel).items()
+        for mode, decoding in (modes or decoding_modes(model.config.parallel)).items()
     }
     return results, num_parameters(model)
 

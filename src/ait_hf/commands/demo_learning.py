@@ -15,13 +15,11 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, set_seed
 from PIL import Image
 
+from ..benchmarks.rows import measured_tasks, measured_tokenizer, with_task
 from ..data.rooms.depth import mean_depth
-from ..inference.generating import decoding_modes
-from ..inference.loading import load_model, load_processor, load_tokenizer
 from ..model.modeling_ait import AiTForDenseTokenGeneration
 from ..recipes.parsing import read_values
 from ..recipes.streams import EvaluationRecipe
-from ..tasks.base import pair_split
 from ..training.loop import Loaders, train
 from ..training.solver import SolverRecipe, SolverTraining, read_recipe
 from ..training.tokenizer import TokenizerRecipe, train_tokenizer
@@ -133,11 +131,12 @@ class Learning:
         mean = mean_depth(rooms[0].shape, QUICK_ROOMS if self.options.quick else NUM_ROOMS_FOR_THE_MEAN)
         rows = [{"name": "mean of every pixel", "depth/rmse": mean_rmse((mean - room)[room > 0] for room in rooms)}]
         rows.append({"name": "tokenizers", **self._measure_tokenizers()})
-        folder = self.output / SOLVER
-        for mode, settings in decoding_modes(parallel=True).items():
-            rows.append({"name": f"trained now, {mode}", **self._measure_model(folder, **settings)})
+        given = self.solver.tasks.values(), self._part, Accelerator()
+        trained, _ = measured_tasks(self.output / SOLVER, *given)
+        rows += [{"name": f"trained now, {mode}", **values} for mode, values in trained.items()]
         if brought is not None:
-            rows.append({"name": Path(brought).name, **self._measure_model(brought)})
+            as_by_default, _ = measured_tasks(brought, *given, modes={"": {}})
+            rows.append({"name": Path(brought).name, **as_by_default[""]})
         return rows
 
     def _rows(self, task: str) -> Sequence[Row]:
@@ -147,24 +146,11 @@ class Learning:
     def _part(self) -> EvaluationRecipe:
         return EvaluationRecipe(split="test", num_samples=self.num_rooms)
 
-    def _measure_model(self, folder: str | Path, **settings) -> Row:
-        accelerator, model = Accelerator(), load_model(folder)
-        values = {}
-        for name, task in self.solver.tasks.items():
-            processor = load_processor(folder, name)
-            batches = task.batches(self._rows(name), processor, accelerator, self._part.batch_size)
-            classes, _ = pair_split(task, "test", model.config, str(folder))
-            found = task.evaluate(model, processor, batches, self._part, classes, accelerator=accelerator, **settings)
-            values |= {f"{name}/{key}": value for key, value in found.items()}
-        return values
-
     def _measure_tokenizers(self) -> Row:
         values = {}
         for name, folder in TOKENIZERS.items():
-            task, tokenizer = self.solver.tasks[name], load_tokenizer(self.output / folder)
-            how = {"image_size": task.data.image_size, "accelerator": Accelerator(), "description": folder}
-            found = task.evaluate_tokenizer(tokenizer, self._rows(name), self._part, **how)
-            values |= {f"{name}/{key}": value for key, value in found.items()}
+            found, _ = measured_tokenizer(self.output / folder, self.solver.tasks[name], self._part, Accelerator())
+            values |= with_task(self.solver.tasks[name], found["reconstruction"])
         return values
 
 

@@ -113,9 +113,7 @@ class Viewer:
     def _classes(self, room: Room, processor: BaseImageProcessor) -> Pictures:
         (seen,) = predict_semantics(self.model, processor, [room.image])
         config = self.model.config
-        numbers = np.zeros(
-            config.num_classes, dtype=int
-        )  # of its classes among those of rooms, whose colours they get
+        numbers = np.zeros(config.num_classes, dtype=int)  # among the classes of rooms, whose colours they get
         for number, name in zip(config.classes(SEMANTIC_TASK), config.class_names(SEMANTIC_TASK), strict=True):
             numbers[number] = LABEL_CLASSES.index(name)
         drawn = overlay_label_map(room.rendered["image"], numbers[seen.numpy()], len(LABEL_CLASSES), SIDE)

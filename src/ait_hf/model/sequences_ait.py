@@ -137,15 +137,18 @@ class TaskGrammar:
         inputs = range(start, start + input_ids.shape[1])
         if not any(p > 0 and self.is_dense(p - 1) for p in inputs):
             return input_ids
-        positions = torch.arange(inputs.start - 1, inputs.stop - 1, device=input_ids.device)  # -1 is the task token
-        dense = self.dense_mask(positions) & (positions >= 0)
+        dense = self._dense_inputs(inputs, input_ids.device)
         return input_ids.masked_fill(dense, self.vocabulary.parallel_token_id)
+
+    def _dense_inputs(self, inputs: range, device: torch.device) -> torch.BoolTensor:
+        """Which of the sequence's inputs hold codes; input 0 is the task token."""
+        positions = torch.arange(inputs.start - 1, inputs.stop - 1, device=device)
+        return self.dense_mask(positions) & (positions >= 0)
 
     def with_code_noise(self, input_ids: torch.LongTensor, share: float) -> torch.LongTensor:
         """Decoder inputs (batch, length) of a whole sequence, in which each code is, with a probability of `share`, another
         one, drawn from all alike by the device's generator."""
-        positions = torch.arange(-1, input_ids.shape[1] - 1, device=input_ids.device)  # -1 is the task token
-        dense = self.dense_mask(positions) & (positions >= 0)
+        dense = self._dense_inputs(range(input_ids.shape[1]), input_ids.device)
         drawn = torch.randint_like(input_ids, self.code_range.start, self.code_range.stop)
         return torch.where(dense & (torch.rand(input_ids.shape, device=input_ids.device) < share), drawn, input_ids)
 

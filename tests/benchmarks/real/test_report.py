@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ait_hf.benchmarks.real.report import read_rows, report, spread
+from ait_hf.benchmarks.real.report import read_rows, report
 
 
 def row(run, seed, results, split="test", **changes):
@@ -41,11 +41,6 @@ def test_a_line_for_every_contestant_and_way_to_decode(tmp_path):
     assert lines[4][1:3] == [".570 ± .014", "1.140 ± .028"] and lines[4][5:8] == ["0, 1", "1,500", "85 ± 7"]
     assert lines[5][1] == ".600" and lines[5][-1] == ""
     assert "AiT-P, soft | 1.500 | 3.000 |" in val and val.startswith("NYU") and "(`nyu`, val)" in val
-
-
-def test_spread_is_the_standard_deviation_of_a_sample():
-    assert spread([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]) == "5.000 ± 2.138"
-    assert spread([0.25]) == ".250" and spread([90.2, 89.8], "{:.0f}") == "90 ± 0"
 
 
 def test_without_rows_there_is_nothing_to_report(tmp_path):

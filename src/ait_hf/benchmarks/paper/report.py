@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..real.report import spread
+from ..markdown import markdown_table, spread
 from .tables import TABLES, Table
 from .verdicts import Cell, Values, Verdict
 
@@ -81,12 +81,8 @@ def _section(table: Table, found: Found) -> str:
         lines.append([line.title, *cells, ", ".join(map(str, seeds))])
     claims = [["claim", "here", ""], ["---"] * 3]
     claims += [[text, f"**{verdict.answer}**", verdict.reason] for text, verdict in verdicts(table, found)]
-    parts = [f"## {title(table)}", table.note, _markdown(lines), f"![]({picture(table)})", _markdown(claims)]
+    parts = [f"## {title(table)}", table.note, markdown_table(lines), f"![]({picture(table)})", markdown_table(claims)]
     return "\n\n".join(filter(None, parts))
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def plot(table: Table, found: Found) -> Figure:

@@ -29,7 +29,7 @@ from ...tasks.maps.evaluation import reconstruct_map
 from ...training.settings import Recipe
 from ...training.solver import SolverRecipe, read_recipe
 from ...training.tokenizer import TokenizerRecipe
-from ..rows import Results, TrainedRun, do_run, measured_solver, measured_tokenizer
+from ..rows import Results, TrainedRun, do_run, measured_tasks, measured_tokenizer, with_task
 from .tables import REBUILT, SOFT, SOFT_PARALLEL
 from .variants import DEPTH, VARIANTS, Variant
 
@@ -100,13 +100,9 @@ class Run(TrainedRun):
         if isinstance(recipe, TokenizerRecipe):
             (task,) = build(SolverRecipe, read_values(VARIANTS[self.variant.of].recipe)).tasks.values()
             found, num_parameters = measured_tokenizer(self.folder, task, part, accelerator)
-            results = _with_task(task.name, found)
+            results = {mode: with_task(task, metrics) for mode, metrics in found.items()}
         else:
-            results = {}
-            for task in recipe.tasks.values():
-                found, num_parameters = measured_solver(self.folder, task, part, accelerator)
-                for mode, metrics in _with_task(task.name, found).items():
-                    results[mode] = results.get(mode, {}) | metrics
+            results, num_parameters = measured_tasks(self.folder, recipe.tasks.values(), part, accelerator)
         mode = next(mode for mode in (SOFT, SOFT_PARALLEL, REBUILT) if mode in results)
         if f"{DEPTH}/rmse" in results[mode]:
             results[mode][f"{DEPTH}/hole_rmse"] = self._hole_rmse(num_rooms, accelerator.device)
@@ -129,10 +125,6 @@ class Run(TrainedRun):
         found = zip(maps, rooms, strict=True)
         errors = [(depth.cpu().numpy() - room["depth_complete"])[room["depth"] == 0] for depth, room in found]
         return statistics.mean(float(np.sqrt(np.square(error).mean())) for error in errors if error.size)
-
-
-def _with_task(task: str, results: Results) -> Results:
-    return {mode: {f"{task}/{name}": value for name, value in found.items()} for mode, found in results.items()}
 
 
 def do_runs(runs: Sequence[Run], jobs: int) -> None:

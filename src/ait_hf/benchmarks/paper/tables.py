@@ -96,8 +96,23 @@ def _tokenizer_and_solver(
     return Table(numbers, what, columns, tuple(lines), claims)
 
 
+def _depth_alone(
+    numbers: tuple[int, ...],
+    what: str,
+    names: dict[str, str],
+    printed: Sequence[tuple[str, ...]],
+    claims: tuple[Claim, ...],
+    note: str = "",
+) -> Table:
+    """The tokenizer alone, and the task-solver on it, for depth."""
+    found = zip(names.items(), printed, strict=True)
+    lines = tuple(Line(title, (_rebuilt_depth(name), _depth(name)), of_line) for (title, name), of_line in found)
+    return Table(numbers, what, ("rebuilt: depth RMSE", "solver: depth RMSE"), lines, claims, note)
+
+
 _CODES = {"64 codes": "64-codes", "128 codes": "", "256 codes": "256-codes"}
 _WIDTHS = {"width 1/2": "half-width", "width 1": "", "width 2": "double-width"}
+_BLOCKS = {"2 blocks": "", "3 blocks": "3-blocks", "4 blocks": "4-blocks", "5 blocks": "5-blocks"}
 _RATIOS = {"16 pixels a code": "16-pixels", "8 pixels a code": "", "4 pixels a code": "4-pixels"}
 _BOTH_WAYS = _depth("parallel-both-ways", SOFT_PARALLEL), _instances("parallel-both-ways", SOFT_PARALLEL)
 _MASK_RATIOS = {"0": "mask-0.0", ".3": "mask-0.3", ".5": "", ".7": "mask-0.7"}
@@ -154,35 +169,22 @@ TABLES = (
             Alike("nor to its masks", tuple(map(_instances, _WIDTHS.values()))),
         ),
     ),
-    Table(
+    _depth_alone(
         (6,),
         "Residual blocks of the tokenizer",
-        ("rebuilt: depth RMSE", "solver: depth RMSE"),
-        tuple(
-            Line(f"{number} blocks", (_rebuilt_depth(variant), _depth(variant)), printed)
-            for number, variant, printed in (
-                (2, "", ("0.0966", "0.3080")),
-                (3, "3-blocks", ("0.1055", "0.3123")),
-                (4, "4-blocks", ("0.1082", "0.3136")),
-                (5, "5-blocks", ("0.1033", "0.3118")),
-            )
-        ),
+        _BLOCKS,
+        (("0.0966", "0.3080"), ("0.1055", "0.3123"), ("0.1082", "0.3136"), ("0.1033", "0.3118")),
         tuple(
             Better(f"2 blocks {what} better than {number}", make(), make(f"{number}-blocks"))
             for what, make in (("rebuild depth", _rebuilt_depth), ("serve the solver", _depth))
             for number in (3, 4, 5)
         ),
     ),
-    Table(
+    _depth_alone(
         (7, 8),
         "Pixels a code of depth",
-        ("rebuilt: depth RMSE", "solver: depth RMSE"),
-        tuple(
-            Line(title, (_rebuilt_depth(name), _depth(name)), printed)
-            for (title, name), printed in zip(
-                _RATIOS.items(), (("0.0966", "0.3080"), ("0.0696", "0.3304"), ("0.0515", "0.3514")), strict=True
-            )
-        ),
+        _RATIOS,
+        (("0.0966", "0.3080"), ("0.0696", "0.3304"), ("0.0515", "0.3514")),
         (
             Better(
                 "depth is rebuilt better with 8 pixels a code than with 16",

@@ -3,13 +3,13 @@
 """The rows of the runs as tables in Markdown: means over seeds, with standard deviations where there are several."""
 
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..markdown import markdown_table, spread
 from .data_sets import DATA_SETS, TOKENIZER, DataSet
 
 
@@ -73,11 +73,4 @@ def table(data_set: DataSet, rows: Sequence[dict[str, Any]]) -> str:
             values = [row[name] for row in of_line if row[name] is not None]
             cells.append(spread(values, "{:.0f}") if values else "")
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def spread(values: Sequence[float], form: str = "{:.3f}") -> str:
-    """Mean, with the standard deviation of a sample where there are several; numbers below 1 without their 0."""
-    numbers = [statistics.mean(values), *([statistics.stdev(values)] if len(values) > 1 else [])]
-    texts = (form.format(number) for number in numbers if math.isfinite(number))
-    return " ± ".join(text[1:] if text.startswith("0.") else text for text in texts)
+    return markdown_table(lines)
