@@ -5,8 +5,9 @@ The console command `ait`. Of every verb, the file of its name here reads the ar
 what they ask for. Only the latter imports `ait_hf` and torch, so that `--help` and slips of the pen are answered at once.
 """
 
+import logging
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -27,6 +28,9 @@ VERBS = {
     "env": "versions and devices, for reports of bugs",
     "tokens": "maps and masks as text for vision-language models, and back",
 }
+
+# diffusers imports torchao wherever that is installed; what these log of it then concerns nobody here.
+TALKATIVE = ("diffusers.quantizers.torchao.torchao_quantizer", "torch.utils._pytree")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,9 +57,15 @@ def run(verb: str, arguments: Sequence[str] | None = None, prog: str | None = No
         arguments: Its own; those of the process by default.
         prog: What messages begin with.
     """
-    options = import_module(f"{__name__}.{verb}").parse_arguments(arguments, prog)
+    call(verb, "run", import_module(f"{__name__}.{verb}").parse_arguments(arguments, prog), prog)
+
+
+def call(verb: str, function: str, options: Namespace, prog: str | None) -> None:
+    """Calls a function of the verb's file in `ait_hf.commands`, as [`run`] does; in a new process it may be the first."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
     faults = import_module("ait_hf.recipes.faults")
-    faults.command(prog)(import_module(f"ait_hf.commands.{verb}").run)(options)
+    faults.command(prog)(getattr(import_module(f"ait_hf.commands.{verb}"), function))(options)
 
 
 def script(verb: str, prog: str) -> Callable[..., None]:

@@ -7,10 +7,12 @@ core each; this one also shows what happens.
 
 import argparse
 import json
+import logging
 import multiprocessing
 import os
 import socket
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +23,13 @@ import transformers
 from accelerate import PartialState
 from PIL import Image
 
-from ait_hf_cli.models import shipped_models
+from ait_hf_cli import call
+from ait_hf_cli.models import pretrained
 
+from ..data import object_transforms
 from ..data.writing import write_text
 from ..drawing.curves import training_curves
 from ..drawing.picture_files import save_image
-from ..recipes.faults import command
 from . import demo_tokens
 from .demo_learning import SOLVER, Learning
 from .demo_page import FILMED, DemoPage, data_uri, frame
@@ -42,9 +45,10 @@ RMSE, MASK_AP50 = "depth/rmse", f"{OBJECT_TASK}/segm_AP50"
 COLUMNS = {RMSE: ("RMSE [m]", 3), "depth/delta1": ("delta1", 3), f"{OBJECT_TASK}/bbox_AP50": ("box AP50", 3)}
 COLUMNS |= {MASK_AP50: ("mask AP50", 3)}
 EXPLANATION = (
-    "RMSE: root mean squared error of depth in metres, of every room, then their mean; less is better. delta1: share of pixels "
-    "within a factor of 1.25 of the truth. AP50: COCO's average precision of boxes and of masks that overlap the true ones by "
-    "half. Tokenizers: what a model would reach that makes no mistake."
+    "RMSE: root mean squared error of a room's depth, mean of all rooms; less is better. delta1: share of pixels within a factor "
+    "of 1.25 of the true depth. AP50: COCO's average precision of boxes and of masks, which count if they overlap the true ones by "
+    "half. Of delta1 and AP50 more is better, up to 1. Mean of every pixel: what one says of a room without a look at it. "
+    "Tokenizers: what a model reaches whose tokens are all right."
 )
 CURVES = {"loss": "loss", f"eval_{RMSE}": "depth RMSE, m", f"eval_{MASK_AP50}": "mask AP50"}
 
@@ -61,8 +65,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def prepared(options: argparse.Namespace) -> Learning:
+    """What this process does, and nothing said of what is as it should be."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    logging.getLogger(object_transforms.__name__).setLevel(logging.ERROR)  # some rooms have more than a model writes
+    # Of axes of length one, along which nothing is strided.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
     return Learning(options)
 
 
@@ -75,7 +83,9 @@ def beside_another(options: argparse.Namespace) -> Iterator[None]:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     os.environ |= address | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(NUM_PROCESSES)}
     torch.set_num_threads(1)
-    other = multiprocessing.get_context("spawn").Process(target=second_process, args=(options,))
+    other = multiprocessing.get_context("spawn").Process(
+        target=call, args=("demo", "second_process", options, "ait demo")
+    )
     os.environ |= {"RANK": "1", "LOCAL_RANK": "1"}
     other.start()
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0"}
@@ -91,12 +101,7 @@ def beside_another(options: argparse.Namespace) -> Iterator[None]:
 
 def second_process(options: argparse.Namespace) -> None:
     """The same work without a word."""
-    command("ait demo")(lambda: prepared(options).run(brought()))()
-
-
-def brought() -> Path | None:
-    """The folder of the model to show."""
-    return shipped_models().get(MODEL)
+    prepared(options).run(pretrained(MODEL))
 
 
 class Show:
@@ -105,15 +110,14 @@ class Show:
     def __init__(self, options: argparse.Namespace):
         self.options, self.output = options, Path(options.output)
         self.output.mkdir(parents=True, exist_ok=True)
-        self.page = DemoPage(self.output / "index.html", f"ait demo --seed {options.seed}", MODEL)
+        self.page = DemoPage(self.output / "index.html", repeating(options, options.steps), MODEL)
         self.film_rooms = telling_rooms(NUM_FILM_ROOMS)
 
     def run(self, learning: Learning) -> None:
-        folder = brought()
-        viewer = None if folder is None else Viewer.from_folder(folder)
-        if viewer is not None:
-            self.page.show(viewer, telling_rooms(NUM_GALLERY_ROOMS, viewer.knows_people))
-            self.say(f"What {MODEL} sees is on the page.", where=True)
+        folder = pretrained(MODEL)
+        viewer = Viewer.from_folder(folder)
+        self.page.show(viewer, telling_rooms(NUM_GALLERY_ROOMS, viewer.knows_people))
+        self.say(f"What {MODEL} sees is on the page.", where=True)
         self.page.set_up_film(viewer, self.film_rooms)
         self.finish(learning.run(folder, self.say, self.film))
 
@@ -142,18 +146,18 @@ class Show:
     def finish(self, report: dict[str, Any]) -> None:
         """The curves, the table and what to do next; nothing changes any more."""
         steps, page = report["steps"], self.page
-        curves = training_curves({SOLVER: [on_curves(row) for row in report["history"]]})
+        curves = training_curves({"trained now": [on_curves(row) for row in report["history"]]})
         save_image(curves, self.output / "curves.png")
         page.curves, page.curve_rooms = data_uri(curves), report["curve_rooms"]
         page.columns, page.table = [head for head, _ in COLUMNS.values()], [table_cells(row) for row in report["rows"]]
         page.num_rooms, page.explanation = report["num_rooms"], EXPLANATION
         page.trained = f"{steps} steps in {report['training_minutes']:.1f} minutes, seed {self.options.seed}"
-        page.commands = next_commands(self.output, steps, self.options.seed)
+        page.commands = next_commands(self.output, steps, repeating(self.options, steps))
         report["minutes"], page.running = self.minutes, False
         write_text(self.output / "metrics.json", json.dumps(report, indent=2) + "\n")
         self.say(f"Done after {self.minutes:.1f} minutes.", where=True)
         print_table("", [dict.fromkeys(COLUMNS) | row for row in report["rows"]], COLUMNS)
-        print(f"\nThe same again: ait demo --steps {steps} --seed {self.options.seed}")
+        print(f"\nThe same again: {repeating(self.options, steps)}")
 
 
 def on_curves(row: Row) -> Row:
@@ -167,23 +171,29 @@ def table_cells(row: Row) -> dict[str, Any]:
     return {"name": row["name"], "cells": cells}
 
 
-def next_commands(output: Path, steps: int, seed: int) -> list[tuple[str, str]]:
-    """What to do next, and the commands that do it."""
+def repeating(options: argparse.Namespace, steps: int | None) -> str:
+    """The command of a run of so many steps, or, if `None`, of as many as there is time for."""
+    chosen = "" if steps is None else f" --steps {steps}"
+    return f"ait demo{chosen} --seed {options.seed}{' --quick' if options.quick else ''}"
+
+
+def next_commands(output: Path, steps: int, again: str) -> list[tuple[str, str]]:
+    """What to do next, and the commands that do it; `again` repeats the run."""
     model = output / SOLVER
     return [
         (
-            "What it sees in a photograph of yours, as files:",
-            f"ait predict --model {MODEL} --task all --output seen photo.jpg",
+            f"What {MODEL} sees in a picture of yours, as files (it has learned rendered rooms only):",
+            f"ait predict --model {MODEL} --output seen photo.jpg",
         ),
         (
-            "The same of the model that was trained here:",
-            f"ait predict --model {model} --task all --output seen photo.jpg",
+            "What the model sees that was trained here:",
+            f"ait predict --model {model} --output seen photo.jpg",
         ),
         (
-            "How good that is on other rooms:",
+            "How good its depth is in other rooms:",
             f"ait evaluate --model {model} --task depth --data synthetic --split validation --limit 64",
         ),
-        ("This very run once more:", f"ait demo --steps {steps} --seed {seed}"),
+        ("This run once more, with the same numbers:", again),
         (
             "The same model, trained four times as long:",
             f"ait train {model}/recipe.yaml train.max_steps={4 * steps} output_dir=runs/longer",

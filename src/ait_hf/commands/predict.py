@@ -96,4 +96,7 @@ def run(options: argparse.Namespace) -> None:
                     page = arrange(["image", *pictures], [[np.asarray(image), *drawn]], OVERVIEW_CELL)
                     save_image(page, options.output / f"{path.stem}_all.png")
             progress.update(len(batch))
-    print(f"Wrote what {', '.join(tasks)} gives of {len(paths)} images to {options.output}.")
+    print(f"Wrote {', '.join(tasks)} of {len(paths)} image{'s' * (len(paths) > 1)} to {options.output}.")
+    if options.task == ALL_TASKS:
+        overview = options.output / f"{paths[0].stem if len(paths) == 1 else '*'}_all.png"
+        print(f"Side by side: {overview}. What is in the other files: ait predict --help.")

@@ -24,7 +24,12 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.utils import cached_file
 
 from ..model.image_reading_ait import read_image, rgb_image, upright_image
-from ..model.modeling_ait import AiTForDenseTokenGeneration, AiTForInstanceSegmentation, AiTForSemanticSegmentation
+from ..model.modeling_ait import (
+    AiTForDenseTokenGeneration,
+    AiTForInstanceSegmentation,
+    AiTForObjectDetection,
+    AiTForSemanticSegmentation,
+)
 
 
 _BASE64_NAME = 40  # characters of an encoded picture that errors show
@@ -75,10 +80,16 @@ def processor_of_task(
 
 
 class _OfATask:
+    heads: tuple[type, ...] = ()  # that the library would say it does not take: it looks into a copy of its list, without them
+
     def __init__(self, model: Any, *args, image_processor: BaseImageProcessor | None = None, **kwargs):
         if isinstance(model, AiTForDenseTokenGeneration):
             image_processor = processor_of_task(model, image_processor)
         super().__init__(model, *args, image_processor=image_processor, **kwargs)
+
+    def check_model_type(self, supported_models: Any) -> None:
+        if not isinstance(self.model, self.heads):
+            super().check_model_type(supported_models)
 
     def preprocess(self, image: Any, **parameters) -> Any:
         if isinstance(self.model, AiTForDenseTokenGeneration):
@@ -93,10 +104,14 @@ class AiTDepthEstimationPipeline(_OfATask, DepthEstimationPipeline):
 class AiTObjectDetectionPipeline(_OfATask, ObjectDetectionPipeline):
     """The library's, which for an AiT model reads pictures by [`load_picture`] and has its task's image processor."""
 
+    heads = (AiTForObjectDetection,)
+
 
 class AiTImageSegmentationPipeline(_OfATask, ImageSegmentationPipeline):
     """The library's, which for an AiT model reads pictures by [`load_picture`], has its task's image processor, and takes the
     task that `subtask` names, "instance" or "semantic"; by default the one that the model has, instances if it has both."""
+
+    heads = tuple(_SEGMENTERS.values())
 
     def __init__(self, model: Any, *args, subtask: str | None = None, **kwargs):
         if isinstance(model, AiTForDenseTokenGeneration):

@@ -191,7 +191,11 @@ def _json_file(folder: Path) -> Path | None:
     for place in (folder, folder / "annotations"):
         found = files_with_suffix(place, {".json"}) if place.is_dir() else []
         if len(found) > 1:
-            raise ValueError(f"{folder} must hold exactly one COCO json file, but has {len(found)}: name the file.")
+            names = ", ".join(path.name for path in found)
+            raise ValueError(
+                f"{folder} must hold exactly one COCO json file, but has {names}: name the one to train on, as in --data "
+                f"{found[0]}, and perhaps with --validation one to evaluate on."
+            )
         if found:
             return found[0]
     return None

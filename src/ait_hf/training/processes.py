@@ -11,6 +11,7 @@ model falls into dozens of graphs and is compiled anew for other numbers of obje
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -46,6 +47,8 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
     if utils.parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # as Accelerate itself asks
         accelerator_class = partial(DeepSpeedAccelerator, max_grad_norm=recipe.train.max_grad_norm)
         compiled = utils.TorchDynamoPlugin(backend=recipe.train.compile)
+    # Accelerate has no newer word for it; torch's own advice is to keep to the old one.
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     accelerator = accelerator_class(
         mixed_precision=recipe.train.mixed_precision,
         dynamo_plugin=compiled,

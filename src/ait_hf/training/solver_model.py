@@ -320,7 +320,8 @@ def normalize_as_weights(tasks: Mapping[str, Kind], options: SolverModelRecipe, 
         wanted, transform = _normalization_of_weights(options, config, name), task.data.transform
         if wanted is not None and transform.normalize is None:
             transform.normalize = wanted
-            logger.info("Images of %s are normalised as those of the weights: %s.", name, mean_and_std(wanted))
+            chosen = mean_and_std(wanted) or "pixels in 0..1"
+            logger.info("Images of %s are normalised as those of the weights: %s.", name, chosen)
         elif wanted is not None and mean_and_std(transform.normalize) != mean_and_std(wanted):
             warnings.append(
                 f"tasks.{name}.data.transform.normalize is {transform.normalize}, but the weights that the model starts "
