@@ -6,6 +6,7 @@ import argparse
 import logging
 
 from accelerate import PartialState
+from transformers.utils.logging import disable_progress_bar
 
 from ..data.pixels import height_and_width
 from ..inference.loading import load_config
@@ -18,6 +19,7 @@ from ..training.solver import SolverRecipe, train_solver
 def run(options: argparse.Namespace) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("ait_hf").setLevel(logging.INFO)
+    disable_progress_bar()  # of files; that of the training stays
     given = {name: value for name, value in vars(options).items() if value is not None}
     overrides = given.pop("override")
     with PartialState().main_process_first():

@@ -6,6 +6,7 @@ import argparse
 import logging
 
 from accelerate import PartialState
+from transformers.utils.logging import disable_progress_bar
 
 from ait_hf_cli import run as run_command
 
@@ -17,6 +18,7 @@ from ..training.tokenizer import train_tokenizer
 def run(options: argparse.Namespace) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("ait_hf").setLevel(logging.INFO)
+    disable_progress_bar()  # of files; that of the training stays
     overrides = options.overrides + ([] if options.seed is None else [f"seed={options.seed}"])
     overrides += [] if options.push_to_hub is None else [f"hub.repo_id={options.push_to_hub}"]
     recipe = read_recipe(read_values(options.recipe, overrides))

@@ -264,6 +264,10 @@ class _Run:
                     kept = options.keep_checkpoints, self.last_checkpoint
                     self.last_checkpoint = save_checkpoint(accelerator, self.checkpoints, progress.step, *kept)
         bar.close()
+        if accelerator.is_main_process:
+            key = f"eval_{self.task.best_metric}"
+            measured = next(row[key] for row in reversed(progress.history) if key in row)
+            logger.info("%s is trained: %s is %.4g at the end.", self.folder, self.task.best_metric, measured)
         if accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_folder(self.folder, **asdict(self.recipe.hub)))
         for tracker in accelerator.trackers:  # the processes stay together: there may be more to train, or to measure

@@ -49,6 +49,7 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         compiled = utils.TorchDynamoPlugin(backend=recipe.train.compile)
     # Accelerate has no newer word for it; torch's own advice is to keep to the old one.
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+    logging.getLogger("accelerate.utils.other").addFilter(is_news)
     accelerator = accelerator_class(
         mixed_precision=recipe.train.mixed_precision,
         dynamo_plugin=compiled,
@@ -77,6 +78,11 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
         products = "may be rounded to TF32 on GPUs that have it" if recipe.train.tf32 else "are float32"
         logger.info("Mixed precision: %s. Products of float32 matrices %s (train.tf32).", precision, products)
     return accelerator
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Not that tied weights are saved once, which Accelerate says at every checkpoint."""
+    return "Removed shared tensor" not in record.getMessage()
 
 
 def check_optimizer(name: str, accelerator: Accelerator) -> None:
