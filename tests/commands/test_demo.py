@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -251,6 +252,7 @@ def test_two_processes_learn_the_same_again_and_what_to_do_next_works(tmp_path):
         command = [sys.executable, "-c", "from ait_hf_cli import main; main()", *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
+        assert not re.search("warn|torchao|deprecated", done.stderr, re.I), done.stderr[-3000:]
         return done.stdout
 
     ait("demo", "--quick", "--steps", "3", "--seed", "2", "--output", "first")

@@ -127,6 +127,12 @@ def one_room(folder: Path) -> Path:
     return rooms
 
 
+def two_files(folder: Path) -> Path:
+    objects = write_objects(folder)
+    (objects / "more.json").write_bytes((objects / "objects.json").read_bytes())
+    return objects
+
+
 @pytest.mark.parametrize(
     ("model", "task", "write", "arguments", "message"),
     [
@@ -134,6 +140,7 @@ def one_room(folder: Path) -> Path:
         ("depth", "depth", write_rooms, ["--scale", 2], "scale has no meaning for 'depth'"),
         ("depth", "depth", write_rooms, ["--images", "x"], "images has no meaning for 'depth'"),
         ("poses", POSES, write_objects, [], "0 categories with keypoints"),
+        ("poses", POSES, two_files, [], "but has more.json, objects.json: name the one to train on"),
         ("poses", POSES, lambda folder: write_people(folder, count=9), [], "must be at least 10"),
         (
             "poses",

@@ -137,6 +137,19 @@ def test_nobody_is_asked_whether_to_run_the_folders_code(objects_folder, task, m
     assert not asked
 
 
+@pytest.mark.parametrize("task", ["object-detection", "image-segmentation", "depth-estimation"])
+def test_only_heads_of_other_tasks_are_said_to_be_wrong(objects_folder, folder, task, monkeypatch):
+    """Which the library says of all classes that are not its own."""
+    said = []
+    monkeypatch.setattr("transformers.pipelines.base.logger.error", said.append)
+    right, wrong = (objects_folder, folder) if task != "depth-estimation" else (folder, objects_folder)
+    pipeline(task, model=str(right), device="cpu")
+    assert not said
+    model, processor = load_model_and_processor(wrong, DETECTION if wrong is objects_folder else "depth")
+    pipeline(task, model=model, image_processor=processor, device="cpu")
+    assert len(said) == 1 and f"{type(model).__name__}' is not supported for {task}" in said[0]
+
+
 def test_joint_folders_work_in_every_pipeline(tmp_path, photograph):
     """The folder's own image processor is that of the first task; others get that of their task, or one given by hand."""
     model = object_model(object_config(tasks=[DETECTION, INSTANCES, "depth"], parallel=True))
