@@ -43,7 +43,7 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     of_tokens = arguments[:1] == ["tokens"]
     parser = command_parser(TOKENS if of_tokens else __doc__, f"{prog or 'demo.py'} tokens" if of_tokens else prog)
     parser.set_defaults(of_tokens=of_tokens, start=time.perf_counter())  # before the imports, which count
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=seed, default=0, help="of everything (default: 0)")
     if of_tokens:
         parser.add_argument("--output", default="runs/demo_tokens", help="folder for everything that is written")
         model = "of the language model, 8 rooms each (default: 4800)"

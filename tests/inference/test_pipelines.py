@@ -10,7 +10,7 @@ from tiny_dense import SEMANTICS, dense_config
 from tiny_objects import DETECTION, INSTANCES, NUM_OBJECTS, object_config, object_model, object_processor
 from transformers import pipeline
 
-import ait_hf  # noqa: F401  (registers the Auto classes)
+import ait_hf
 from ait_hf.hub.remote_code import save_with_remote_code
 from ait_hf.inference.loading import load_model_and_processor
 from ait_hf.model.image_reading_ait import read_image
@@ -142,12 +142,13 @@ def test_only_heads_of_other_tasks_are_said_to_be_wrong(objects_folder, folder, 
     """Which the library says of all classes that are not its own."""
     said = []
     monkeypatch.setattr("transformers.pipelines.base.logger.error", said.append)
-    right, wrong = (objects_folder, folder) if task != "depth-estimation" else (folder, objects_folder)
+    heads = {objects_folder: ait_hf.AiTForInstanceSegmentation, folder: ait_hf.AiTForDepthEstimation}
+    right, wrong = heads if task != "depth-estimation" else reversed(heads)
     pipeline(task, model=str(right), device="cpu")
     assert not said
-    model, processor = load_model_and_processor(wrong, DETECTION if wrong is objects_folder else "depth")
-    pipeline(task, model=model, image_processor=processor, device="cpu")
-    assert len(said) == 1 and f"{type(model).__name__}' is not supported for {task}" in said[0]
+    processor = ait_hf.AiTImageProcessor.from_pretrained(right)
+    pipeline(task, model=heads[wrong].from_pretrained(wrong), image_processor=processor, device="cpu")
+    assert len(said) == 1 and f"{heads[wrong].__name__}' is not supported for {task}" in said[0]
 
 
 def test_joint_folders_work_in_every_pipeline(tmp_path, photograph):

@@ -158,8 +158,8 @@ class ObjectTrainTransform(ObjectEvalTransform):
             return objects
         if not self.num_dropped:
             logger.warning(
-                f"{sample_name(row)} has {len(boxes)} objects, more than the {self.max_objects} of a sequence (num_objects): the "
-                "largest are kept, here and wherever there are more."
+                f"{sample_name(row)} has {len(boxes)} objects, more than max_objects={self.max_objects} (num_objects of a "
+                "recipe): the largest are kept, here and wherever there are more."
             )
         self.num_dropped += excess
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)

@@ -265,9 +265,9 @@ class _Run:
                     self.last_checkpoint = save_checkpoint(accelerator, self.checkpoints, progress.step, *kept)
         bar.close()
         if accelerator.is_main_process:
-            key = f"eval_{self.task.best_metric}"
-            measured = next(row[key] for row in reversed(progress.history) if key in row)
-            logger.info("%s is trained: %s is %.4g at the end.", self.folder, self.task.best_metric, measured)
+            name = self.task.best_metric
+            measured = [row[f"eval_{name}"] for row in progress.history if f"eval_{name}" in row]
+            logger.info("%s is trained%s.", self.folder, f", {name} is {measured[-1]:.4g}" if measured else "")
         if accelerator.is_main_process and self.recipe.hub is not None:
             logger.info("Pushed to %s.", push_folder(self.folder, **asdict(self.recipe.hub)))
         for tracker in accelerator.trackers:  # the processes stay together: there may be more to train, or to measure
