@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     verbs = "\n".join(f"  {verb:10} {purpose}" for verb, purpose in VERBS.items())
     said = f"All in Tokens: vision tasks as tokens.\n\n{verbs}\n\n`ait VERB --help` says more."
-    parser = ArgumentParser("ait", "ait VERB ...    (ait --help lists the verbs)", said, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        "ait", "ait VERB ...    (ait --help lists the verbs)", said, formatter_class=RawDescriptionHelpFormatter
+    )
     parser.add_argument("verb", metavar="VERB", choices=VERBS, help="what to do, see above")
     verb = parser.parse_args(arguments[:1]).verb
     run(verb, arguments[1:], f"ait {verb}")
