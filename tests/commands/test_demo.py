@@ -17,6 +17,7 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def run(tmp_path_factory):
     show = demo.Show(argparse.Namespace(output=str(folder), **SHORT))
     model = Viewer.from_folder(save_model("depth", folder / "brought"))
     show.page.show(model, telling_rooms(1))
-    show.page.set_up_film(None, show.film_rooms)
+    show.page.set_up_film(SimpleNamespace(look=lambda room: room.truth), show.film_rooms)
     during = []
 
     def film(viewer: Viewer, metrics: dict[str, float]) -> dict[str, Image.Image]:
@@ -95,8 +96,9 @@ def test_the_page_needs_nothing_else(run):
     assert page.addresses and all(address.startswith("data:") for address in page.addresses)
     assert not {"script", "iframe"} & {tag for tag, _ in page.tags} and "url(" not in " ".join(page.texts)
     sizes = [found.size for found in page.pictures()]
-    # A room, its depth and uncertainty with what is below them; the filmed rooms, a line of the film, the truth; curves.
-    assert sizes.count((SIDE, SIDE)) == 5 + 4 + 2 * 4 * len(FILMED) and len(sizes) == sizes.count((SIDE, SIDE)) + 1
+    # A room, its depth and uncertainty with what is below them; the filmed rooms, a line of the film, one of another model, the
+    # truth; curves.
+    assert sizes.count((SIDE, SIDE)) == 5 + 4 + 3 * 4 * len(FILMED) and len(sizes) == sizes.count((SIDE, SIDE)) + 1
 
 
 def test_the_page_is_read_again_until_all_is_done(run):

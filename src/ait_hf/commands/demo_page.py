@@ -87,12 +87,11 @@ class DemoPage:
             self.views = tuple(seen)
             self.gallery.append({"image": data_uri(room.image), "seen": _uris(seen), "truth": _uris(below)})
 
-    def set_up_film(self, viewer: Viewer | None, rooms: list[Room]) -> None:
+    def set_up_film(self, viewer: Viewer, rooms: list[Room]) -> None:
         """The rooms that a model is watched in, and what stands below: what a trained one sees, and the truth."""
         self.film_images = [data_uri(room.image) for room in rooms]
-        if viewer is not None:
-            self.film_end.append(frame(self.name, "comes with the package", [viewer.look(room) for room in rooms]))
-        self.film_end.append(frame("truth", "", [room.truth for room in rooms]))
+        seen = frame(self.name, "comes with the package", [viewer.look(room) for room in rooms])
+        self.film_end = [seen, frame("truth", "", [room.truth for room in rooms])]
 
 
 def frame(title: str, note: str, seen: list[Pictures]) -> dict[str, Any]:
