@@ -28,7 +28,7 @@ For every image `NAME.*`, at its size:
 - a dense task of your own, say TASK: `NAME_TASK.npy`, float32 (height, width, channels), and `NAME_TASK.png`;
 - all: what every task of the model gives, and `NAME_all.png`, their pictures side by side. Of tasks whose files have the
   same names (object-detection and instance-segmentation, say) it is the one with the higher number, `task_id` in
-  config.json. People need boxes.json, or a class "person" among the objects.
+  config.json. Poses are left out where there is neither a boxes.json nor a class "person" among the objects.
 
 With --runtime the model is a folder that `ait export` wrote, and ONNX Runtime or OpenVINO computes, on the CPU; images are
 prepared, and files written, as for the model itself.

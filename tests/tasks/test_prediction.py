@@ -319,6 +319,18 @@ def test_predict_writes_all_tasks_and_an_overview(saved, photos, tmp_path):
     np.testing.assert_array_equal(last[:, : expected.shape[1]], expected)
 
 
+def test_predict_leaves_out_of_all_tasks_what_needs_boxes(photos, tmp_path, capsys):
+    """A model that was fine-tuned to other objects has lost its class of people."""
+    saved = tmp_path / "model"
+    processors = {task: PROCESSORS[task] for task in (KEYPOINTS, NORMALS)}
+    save_with_remote_code(many_tasks(tuple(processors)), processors, saved)
+    assert run(saved, "all", tmp_path) == written("normals.npy", "normals.png", "all.png")
+    assert f"Left out: {KEYPOINTS}, " in capsys.readouterr().out
+    (tmp_path / "boxes.json").write_text('{"wide.png": [[10, 5, 30, 40]], "high.png": []}')
+    assert run(saved, "all", tmp_path, "--boxes", tmp_path / "boxes.json") > written("keypoints.json")
+    assert "Left out" not in capsys.readouterr().out
+
+
 def test_predict_goes_by_what_a_task_puts_out(photos, tmp_path):
     """A task of depth has its windows and files whatever its name."""
     declared = tiny_config().tasks["depth"]

@@ -3,7 +3,7 @@
 """What a saved model sees in photographs: `ait predict`."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -57,6 +57,12 @@ def chosen_tasks(config: AiTConfig, name: str) -> dict[str, type[Kind]]:
     return dict(by_files.values())
 
 
+def lacking_boxes(tasks: Mapping[str, type[Kind]], config: AiTConfig, options: argparse.Namespace) -> list[str]:
+    """Of all tasks of a model those that can do nothing without boxes, which are not given; none if there are no others."""
+    found = [task for task, kind in tasks.items() if options.boxes is None and kind.needs_boxes(config)]
+    return found if len(found) < len(tasks) else []
+
+
 def check_options(options: argparse.Namespace, kinds: Iterable[type[Kind]]) -> None:
     known = {name for kind in kinds for name in kind.predict_options}
     for name in [name for kind in KINDS for name in kind.predict_options]:
@@ -78,6 +84,8 @@ def run(options: argparse.Namespace) -> None:
         model = ExportedTask(options.model, options.runtime)
     tasks = chosen_tasks(model.config, options.task)
     check_options(options, tasks.values())
+    left_out = lacking_boxes(tasks, model.config, options)
+    tasks = {task: kind for task, kind in tasks.items() if task not in left_out}
     settings = generation_settings(options, model.config.parallel)
     # Every image is decoded once, so that a bad one is found before the work and not in the middle of it.
     sizes = {path: image_height_and_width(read_image(path)) for path in paths}
@@ -100,3 +108,5 @@ def run(options: argparse.Namespace) -> None:
     if options.task == ALL_TASKS:
         overview = options.output / f"{paths[0].stem if len(paths) == 1 else '*'}_all.png"
         print(f"Side by side: {overview}. What is in the other files: ait predict --help.")
+    if left_out:
+        print(f"Left out: {', '.join(left_out)}, as the model finds no people itself. Say where they are by --boxes.")
