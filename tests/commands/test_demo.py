@@ -12,17 +12,14 @@ import shlex
 import subprocess
 import sys
 import time
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from browser import SCREENS, check_width, chromium, open_page
+from browser import SCREENS, check_width, chromium, open_page, served
 from models_of_kinds import save_model
 from PIL import Image
 from saved_model import picture
@@ -146,16 +143,13 @@ def test_pictures_of_the_film_are_kept(run):
 
 @pytest.mark.browser
 def test_a_browser_shows_all_of_it(run):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=run[0]))
-    Thread(target=server.serve_forever, daemon=True).start()
-    with chromium() as browser:
+    with chromium() as browser, served(run[0]) as address:
         for screen in SCREENS:
-            with open_page(browser, f"http://127.0.0.1:{server.server_port}/index.html", screen) as page:
+            with open_page(browser, f"{address}index.html", screen) as page:
                 check_width(page)
                 widths = page.eval_on_selector_all("img", "found => found.map(image => image.naturalWidth)")
                 assert widths and all(widths)
                 assert page.locator(".numbers tr").count() == 1 + len(run[1]["rows"])
-    server.shutdown()
 
 
 # Learning
