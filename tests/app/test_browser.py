@@ -3,6 +3,7 @@
 """The app in a real browser: what it shows is what a direct call gives, and nothing leaves the machine."""
 
 import io
+import runpy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from browser import SCREENS, check_width, chromium, open_page
 from PIL import Image
 from published_tokenizers import made_up_weights
+from repository import REPOSITORY
 from safetensors.torch import save_file
 from saved_model import picture
 from transformers import set_seed
@@ -184,3 +186,10 @@ def test_nothing_is_wider_than_the_screen(browser, app, screen):
         page.locator("#grid img").click()
         page.wait_for_selector("#near img")
         check_width(page)
+
+
+def test_pictures_of_the_documentation(page, tmp_path):
+    runpy.run_path(str(REPOSITORY / "scripts/app_pictures.py"))["take_pictures"](page, tmp_path)
+    taken = {path.name: Image.open(path).width for path in tmp_path.iterdir()}
+    assert taken == {path.name: Image.open(path).width for path in (REPOSITORY / "docs/assets").glob("app*.png")}
+    assert all(path.stat().st_size <= 150_000 for path in tmp_path.iterdir())
