@@ -61,7 +61,7 @@ def depth_of():
 
 
 def wait_for_depth(page) -> None:
-    page.get_by_text("on your machine").wait_for(timeout=PATIENCE)
+    page.locator("#live-said", has_text="on your machine").wait_for(timeout=PATIENCE)
 
 
 def check_depth(page, expected: np.ndarray) -> None:
