@@ -26,7 +26,7 @@ class Rooms(Source):
         seed (`int`): Which rooms.
         num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
             ones, which are the default.
-        people (`bool`): With people in the rooms, who are one more class.
+        people (`bool` or `float`): With people in the rooms, or in this share of them; they are one more class.
     """
 
     is_endless: ClassVar[bool] = True
@@ -35,7 +35,7 @@ class Rooms(Source):
     size: list[int]
     seed: int = 0
     num_rooms: int | None = None
-    people: bool = False
+    people: bool | float = False
 
     def title(self, split: str) -> str:
         """What messages call it."""

@@ -52,6 +52,22 @@ def test_what_is_seen_of_a_room_does_not_depend_on_who_saw_it_before(kinds):
     np.testing.assert_array_equal(rows[SyntheticObjects]["masks"], room_objects(room)["masks"])
 
 
+@pytest.mark.parametrize("share, numbers", [(0.5, {1, 3, 5, 7}), (0.25, {3, 7}), (1, set(range(8))), (0, set())])
+def test_people_are_in_a_share_of_the_rooms(share, numbers):
+    """The same share of the same rooms, whatever is seen of them."""
+    for kind in (SyntheticDepth, SyntheticObjects, SyntheticLabelMaps):
+        rooms = kind("test", SIZE, seed=5, people=share)
+        for number in range(8):
+            alone = render_room((2, 5, number), SIZE, people=number in numbers)
+            np.testing.assert_array_equal(rooms[number]["image"], alone["image"])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_of_rooms_with_people_is_between_none_and_all(share):
+    with pytest.raises(ValueError, match="people must be true, false or a share"):
+        SyntheticDepth("test", SIZE, people=share)
+
+
 def test_a_room_that_several_see_is_rendered_once(monkeypatch):
     rendered = []
     monkeypatch.setattr(

@@ -37,8 +37,8 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
 def render_room(
     seed: int | Sequence[int] | np.random.SeedSequence,
     size: tuple[int, int] = (64, 64),
-    *,
     people: bool = False,
+    *,
     normals: bool = False,
     sensor: bool = True,
 ) -> dict[str, np.ndarray]:
@@ -106,21 +106,32 @@ class NumberedPictures(Dataset, ABC):
 
 class NumberedRooms(NumberedPictures):
     """Random rooms by number, without end: those of [`synthetic_rooms`]. Arguments as of [`NumberedPictures`], and
-    `people` (`bool`) puts people into them."""
+    `people` (`bool` or `float`) puts people into them, or into this share of them, evenly among the numbers."""
 
     def __init__(
-        self, split: str, size: tuple[int, int], seed: int = 0, num_rooms: int | None = None, people: bool = False
+        self,
+        split: str,
+        size: tuple[int, int],
+        seed: int = 0,
+        num_rooms: int | None = None,
+        people: bool | float = False,
     ):
         super().__init__(split, size, seed, num_rooms)
+        if not 0 <= people <= 1:
+            raise ValueError(f"people must be true, false or a share of the rooms between 0 and 1, but is {people}.")
         self.people = people
+
+    def with_people(self, index: int) -> bool:
+        """Whether the room of that number is one that people are put into."""
+        return int((index + 1) * self.people) > int(index * self.people)
 
     def render(self, index: int, sensor: bool = True, normals: bool = False) -> dict[str, np.ndarray]:
         """At least what [`render_room`] gives of the room of that number. The latest rooms are remembered, for several tasks
         often see the same: whoever wants the sensor's depth should come first, and nobody may change the arrays."""
-        name = (*self.key, index), self.size, self.people
+        name = (*self.key, index), self.size, self.with_people(index)
         room = _latest.pop(name, None)
         if room is None or (sensor and "depth" not in room) or (normals and "normals" not in room):
-            room = render_room(*name[:2], people=self.people, normals=normals, sensor=sensor)
+            room = render_room(*name, normals=normals, sensor=sensor)
         _latest[name] = room
         while len(_latest) > max(1, LATEST_PIXELS // math.prod(self.size)):
             _latest.popitem(last=False)

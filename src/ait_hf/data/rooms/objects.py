@@ -72,7 +72,7 @@ class SyntheticMaskCrops(NumberedRooms):
         size: tuple[int, int],
         seed: int = 0,
         mask_size: int = 64,
-        people: bool = False,
+        people: bool | float = False,
         num_rooms: int | None = None,
     ):
         super().__init__(split, size, seed, num_rooms, people)
@@ -89,7 +89,7 @@ class SyntheticMaskCrops(NumberedRooms):
     def picture(self, index: int) -> torch.Tensor:
         """Crops of a room's objects in random order; float32 (n, mask_size, mask_size), at least one."""
         for attempt in itertools.count():  # very few rooms show no object; another takes their place
-            room = render_room((*self.key, index, attempt), self.size, people=self.people, sensor=False)
+            room = render_room((*self.key, index, attempt), self.size, self.with_people(index), sensor=False)
             row = room_objects(room)
             wide = np.flatnonzero((row["boxes"][:, 2:] - row["boxes"][:, :2]).min(1) >= MIN_CROP_SIDE)
             if len(wide):
