@@ -40,6 +40,7 @@ from .arguments import Arguments, Options, command_parser, device, positive, see
 INFERENCE = ("backbone", "decode", "objects", "tokenizer", "tokens", "end-to-end", "end-to-end-objects")
 SUITES = (*INFERENCE, "precision", "runtimes", "growth", "train-backbone", "train-step", "loader")
 REAL, PAPER = "real", "paper"
+PAPER_TABLES = (*map(str, range(1, 14)), "beyond", "speed")
 DATA_SETS = ("nyu", "camvid", "dsb2018", "lspet")
 # Suites that an option has an effect on.
 APPLIES = {
@@ -87,10 +88,9 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     paper.add_argument(
         "--table",
         nargs="+",
-        type=int,
-        choices=range(1, 14),
-        metavar="N",
-        help="of the paper, 1 to 13 (default: all, and what is beyond it)",
+        choices=PAPER_TABLES,
+        metavar="NAME",
+        help="1 to 13 of the paper, beyond (what it lacks), speed (how a small model learns fastest); default: all",
     )
     paper.add_argument("--jobs", type=positive(int), default=2, help="runs at a time, one core each (default: 2)")
     trained = parser.add_argument_group(f"{REAL}, {PAPER}")

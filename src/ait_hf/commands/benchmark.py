@@ -72,10 +72,10 @@ def run_real(options: argparse.Namespace) -> None:
 
 def run_paper(options: argparse.Namespace) -> None:
     from ..benchmarks.paper.report import by_cell, picture, plot, read_rows, report
-    from ..benchmarks.paper.runs import Run, do_runs
+    from ..benchmarks.paper.runs import NUM_SEEDS, do_runs, runs_of
     from ..benchmarks.paper.tables import TABLES
 
-    tables = [table for table in TABLES if options.table is None or set(table.numbers) & set(options.table)]
+    tables = [table for table in TABLES if options.table is None or set(table.names) & set(options.table)]
     if options.report:
         rows = read_rows(options.output)
         text, found = report(rows, tables), by_cell(rows)
@@ -87,9 +87,7 @@ def run_paper(options: argparse.Namespace) -> None:
     _log_runs()
     common = {"output": options.output, "is_quick": options.quick}
     common |= {} if options.minutes is None else {"minutes": options.minutes}
-    names = dict.fromkeys(name for table in tables for name in table.variants)
-    # Seed by seed, so that every table has something to say early.
-    do_runs([Run(name, seed, **common) for seed in range(options.seeds or 3) for name in names], options.jobs)
+    do_runs(runs_of(tables, options.seeds or NUM_SEEDS, **common), options.jobs)
 
 
 def _log_runs() -> None:

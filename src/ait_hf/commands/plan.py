@@ -9,12 +9,19 @@ import json
 from ait_hf_cli.plan import GPUS
 from ait_hf_cli.recipes import find_recipe
 
+from ..benchmarks.paper.report import read_rows
+from ..benchmarks.paper.runs import NUM_SEEDS, runs_of, said_left
+from ..benchmarks.paper.tables import TABLES
 from ..benchmarks.planning import make_plan, measure
 from ..recipes.parsing import read_values
 from ..training.solver import read_recipe
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.paper is not None:
+        minutes = read_rows(options.paper)[0]["budget_minutes"]
+        print(said_left(runs_of(TABLES, NUM_SEEDS, output=options.paper, minutes=minutes)))
+        return
     gpu = GPUS[options.gpu]
     if options.gpu_memory is not None:
         gpu = gpu._replace(memory=options.gpu_memory)

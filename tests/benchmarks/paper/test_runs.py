@@ -6,11 +6,14 @@ import json
 
 import pytest
 
-from ait_hf.benchmarks.paper.runs import Run, hours_left
+from ait_hf.benchmarks.paper.runs import Run, hours_left, runs_of
+from ait_hf.benchmarks.paper.tables import TABLES
 from ait_hf.benchmarks.paper.variants import DEPTH, INSTANCES, VARIANTS
 from ait_hf.commands.benchmark import run as benchmark
+from ait_hf.commands.plan import run as plan
 from ait_hf.recipes.parsing import flatten, to_values
 from ait_hf_cli.benchmark import parse_arguments
+from ait_hf_cli.plan import parse_arguments as parse_plan
 
 
 def values(name, tmp_path, **changes):
@@ -62,13 +65,30 @@ def test_hours_left_go_by_runs_of_the_same_recipe(tmp_path):
     assert hours_left(runs) == pytest.approx((2 * 3 + 16 + 2 * 10) / 60)
 
 
+def test_plan_says_what_is_left(tmp_path, capsys):
+    ours = runs_of(TABLES, 3, output=tmp_path, minutes=5.0)
+    (tmp_path / "rows").mkdir()
+    for run in ours[:2]:
+        run.row.write_text(json.dumps({"cpu_minutes": 6.0, "budget_minutes": 5.0}))
+    plan(parse_plan(["--paper", str(tmp_path)], "ait plan"))
+    tokenizers = dict.fromkeys({VARIANTS[name].recipe for name in VARIANTS if VARIANTS[name].is_tokenizer}, 3.0)
+    expected = tokenizers | {run.variant.recipe: 6.0 for run in ours[:2]}
+    hours = sum(expected.get(run.variant.recipe, 5.0) for run in ours[2:]) / 60
+    assert capsys.readouterr().out == f"2 of {len(ours)} runs are done; about {hours:.1f} CPU hours left.\n"
+    with pytest.raises(FileNotFoundError, match="has no rows"):
+        plan(parse_plan(["--paper", str(tmp_path / "nowhere")], "ait plan"))
+    with pytest.raises(SystemExit):
+        parse_plan(["--paper", str(tmp_path), "--gpus", "8"], "ait plan")
+    assert "--paper stands alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["paper"], "paper needs --output"),
         (["paper", "--output", "x", "--data", "nyu"], "--data has no effect on paper"),
         (["backbone", "--table", "3"], "--table has no effect on backbone"),
-        (["paper", "--output", "x", "--table", "14"], "invalid choice: 14"),
+        (["paper", "--output", "x", "--table", "14"], "invalid choice: '14'"),
     ],
 )
 def test_options_that_do_not_go_together(arguments, message, capsys):

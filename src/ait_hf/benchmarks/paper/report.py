@@ -56,10 +56,11 @@ def report(rows: Sequence[dict[str, Any]], tables: Sequence[Table] = TABLES) -> 
 
 
 def title(table: Table) -> str:
-    if not table.numbers:
+    if not table.names[0].isdigit():
         return table.title
-    numbers = " and ".join(map(str, table.numbers))
-    return f"Table{'s' if len(table.numbers) > 1 else ''} {numbers}: {table.title[0].lower()}{table.title[1:]}"
+    return (
+        f"Table{'s' * (len(table.names) > 1)} {' and '.join(table.names)}: {table.title[0].lower()}{table.title[1:]}"
+    )
 
 
 def picture(table: Table) -> str:

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from ...training.settings import Recipe
 from ...training.solver import SolverRecipe, read_recipe
 from ...training.tokenizer import TokenizerRecipe
 from ..rows import Results, TrainedRun, do_run, measured_tasks, measured_tokenizer, with_task
-from .tables import REBUILT, SOFT, SOFT_PARALLEL
+from .tables import REBUILT, SOFT, SOFT_PARALLEL, Table
 from .variants import DEPTH, VARIANTS, Variant
 
 
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 MINUTES = 10.0  # that the solvers' recipes take on one CPU core with nothing else to do
 TOKENIZER_MINUTES = 3.0
+NUM_SEEDS = 3
 NUM_TEST_ROOMS = 256
 QUICK_TOKENIZER_STEPS, QUICK_STEPS, QUICK_SAMPLES = 30, 3, 8
 BATCH_SIZE = 32
@@ -132,10 +133,8 @@ def do_runs(runs: Sequence[Run], jobs: int) -> None:
     All runs whose row is not there, tokenizers first, `jobs` at a time, each with one thread. What
     fails, or is interrupted, leaves the rows of the others; the next call goes on.
     """
+    logger.info(said_left(runs))
     left = [run for run in runs if not run.row.is_file()]
-    logger.info(
-        "%d of %d runs are done; about %.1f CPU hours left.", len(runs) - len(left), len(runs), hours_left(runs)
-    )
     os.environ["TQDM_DISABLE"] = "1"  # of the processes to come: their bars would write over each other
     for is_tokenizer in (True, False):
         todo = [run for run in left if run.variant.is_tokenizer == is_tokenizer]
@@ -153,6 +152,18 @@ def do_runs(runs: Sequence[Run], jobs: int) -> None:
 def _do_alone(run: Run) -> None:
     torch.set_num_threads(1)
     do_run(run)
+
+
+def runs_of(tables: Iterable[Table], num_seeds: int, **common: Any) -> list[Run]:
+    """All that the tables need, seed by seed, so that every table has something to say early; `common` as of [`Run`]."""
+    names = dict.fromkeys(name for table in tables for name in table.variants)
+    return [Run(name, seed, **common) for seed in range(num_seeds) for name in names]
+
+
+def said_left(runs: Sequence[Run]) -> str:
+    """How many runs are done, and how long the others take."""
+    num_done = sum(run.row.is_file() for run in runs)
+    return f"{num_done} of {len(runs)} runs are done; about {hours_left(runs):.1f} CPU hours left."
 
 
 def hours_left(runs: Sequence[Run]) -> float:
