@@ -37,7 +37,7 @@ RECIPES = {  # of every folder: the recipe's name, and what differs
 }
 NUM_TEST_ROOMS, NUM_ROOMS_FOR_THE_MEAN = 128, 512
 LADDER = (400, 500, 640, 800, 1000, 1250, 1600, 2000, 2500, 3200, 4000, 5000, 6400, 8000)  # steps
-TRAINING_SECONDS = 300  # that the steps may take, without rendering and pictures
+TRAINING_SECONDS = 420  # that the steps may take, without rendering and pictures
 PROBE_STEPS, PROBE_ROOMS = 60, 160  # the last three quarters are timed, when all the rooms have been rendered
 SECONDS_PER_FRAME = 60
 QUICK_STEPS, QUICK_ROOMS = 4, 8
