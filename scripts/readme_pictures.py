@@ -21,7 +21,7 @@ from ait_hf.drawing.picture_files import save_image
 from ait_hf.recipes.faults import command
 
 
-ROOM = 17
+ROOM = 9
 WIDE = ("room", "depth", "uncertainty", "instances", "classes", "poses")
 TASKS = ("depth", "instances", "classes", "poses")
 WIDE_SIDE, TASK_SIDE = 240, 160  # of a picture, pixels
