@@ -80,9 +80,8 @@ def processor_of_task(
 
 
 class _OfATask:
-    heads: tuple[
-        type, ...
-    ] = ()  # that the library would say it does not take: it looks into a copy of its list, without them
+    # That the library would say it does not take: it looks into a copy of its list, without them.
+    heads: tuple[type, ...] = ()
 
     def __init__(self, model: Any, *args, image_processor: BaseImageProcessor | None = None, **kwargs):
         if isinstance(model, AiTForDenseTokenGeneration):
