@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .variants import VARIANTS
+from .variants import VARIANTS, named
 from .verdicts import Alike, Better, Cell, Claim
 
 
@@ -66,23 +66,23 @@ class Table:
 
 
 def _depth(variant: str = "", mode: str = SOFT, metric: str = RMSE) -> Cell:
-    return Cell("-".join(filter(None, ("depth", variant))), mode, metric)
+    return Cell(named("depth", variant), mode, metric)
 
 
 def _instances(variant: str = "", mode: str = SOFT, metric: str = MASK) -> Cell:
-    return Cell("-".join(filter(None, ("instances", variant))), mode, metric)
+    return Cell(named("instances", variant), mode, metric)
 
 
 def _rebuilt_depth(variant: str = "", metric: str = RMSE) -> Cell:
-    return Cell("-".join(filter(None, ("depth-tokenizer", variant))), REBUILT, metric)
+    return Cell(named("depth-tokenizer", variant), REBUILT, metric)
 
 
 def _rebuilt_masks(variant: str = "") -> Cell:
-    return Cell("-".join(filter(None, ("mask-tokenizer", variant))), REBUILT, MASK)
+    return Cell(named("mask-tokenizer", variant), REBUILT, MASK)
 
 
 def _speed(variant: str) -> tuple[Cell, Cell]:
-    name = "-".join(filter(None, ("speed", variant)))
+    name = named("speed", variant)
     return Cell(name, SOFT_PARALLEL, RMSE), Cell(name, SOFT_PARALLEL, MASK50)
 
 

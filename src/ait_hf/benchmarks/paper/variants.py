@@ -79,6 +79,11 @@ SPEEDS = {
 }
 
 
+def named(family: str, difference: str) -> str:
+    """A variant's name: that of its family, with what differs in it, if anything does."""
+    return f"{family}-{difference}" if difference else family
+
+
 def _variants() -> dict[str, Variant]:
     variants = {
         "depth-tokenizer": Variant("paper_depth_tokenizer", of="depth"),
@@ -116,7 +121,7 @@ def _variants() -> dict[str, Variant]:
     }
     for name, (steps, changes) in SPEEDS.items():
         changes = (f"train.max_steps={steps}", "train.save_every=1000", *ROOMS_AGAIN, *changes)
-        variants["-".join(filter(None, ("speed", name)))] = Variant("demo_joint", changes, on_depth | on_masks)
+        variants[named("speed", name)] = Variant("demo_joint", changes, on_depth | on_masks)
     for name in DEPTH_TOKENIZERS:
         changes = SOLVER_CHANGES.get(name, ())
         variants[f"depth-{name}"] = Variant("paper_depth", changes, {DEPTH: f"depth-tokenizer-{name}"})
