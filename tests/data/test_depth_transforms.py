@@ -192,6 +192,16 @@ def test_scales_are_drawn_from_their_range_and_unknown_depth_stays_unknown():
     assert 1 <= scales.min() < 1.1 and 1.4 < scales.max() <= 1.5
 
 
+def test_a_sample_is_enlarged_beyond_what_resize_asks_for():
+    """At half its size, and twice that: it is as before, and half as far away."""
+    sample = random_sample()
+    size = sample["depth"].shape
+    before = plain(size)(sample)
+    after = plain(size, resize=min(size) // 2, scale_range=(2.0, 2.0))(sample)
+    assert torch.equal(after["pixel_values"], before["pixel_values"])
+    assert torch.equal(after["labels"], before["labels"] / 2)
+
+
 @pytest.mark.parametrize("scales", [(0.0, 1.0), (1.5, 1.0), (1.0,)])
 def test_scales_that_are_no_range_are_refused(scales):
     with pytest.raises(ValueError, match="scale_range must be two factors above 0"):

@@ -59,8 +59,8 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
         cut_depth_max (`float`): depth in metres that CutDepth shows as white.
         columns (`(start, stop)`, *optional*): cuts image and depth to these columns first, as the depth tokenizer's
             recipe does with `(41, 601)` for NYU Depth v2.
-        scale_range (`(low, high)`): the sample is enlarged by a random factor of this range and its depth divided by
-            it, as if the same camera stood nearer (Eigen et al., 2014, arXiv:1406.2283).
+        scale_range (`(low, high)`): the sample, after `resize`, is enlarged by a random factor of this range and its depth
+            divided by it, as if the same camera stood nearer (Eigen et al., 2014, arXiv:1406.2283).
 
     Call:
         Gives `{"pixel_values": float32 (3, h, w), "labels": float32 (h, w) in metres, 0 = missing}`, and
@@ -103,11 +103,14 @@ class DepthTrainTransform(_DepthSamples, MapTrainTransform):
             if not 0 <= start < stop <= width:
                 raise ValueError(f"columns ({start}, {stop}) do not lie within the sample's {width} columns.")
             image, depth = (F.crop(tensor, 0, start, height, stop - start) for tensor in (image, depth))
-        if self.scale_range != (1.0, 1.0):
-            scale = torch.empty(1).uniform_(*self.scale_range).item()
-            image, depth = self.scaled(image, depth, scale)
-            depth = tv_tensors.wrap(depth / scale, like=depth)
         return image, depth
+
+    def resized(self, image: tv_tensors.Image, values: tv_tensors.Mask) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        if self.scale_range == (1.0, 1.0):
+            return super().resized(image, values)
+        zoom = torch.empty(1).uniform_(*self.scale_range).item()
+        image, depth = super().resized(image, values, zoom)
+        return image, tv_tensors.wrap(depth / zoom, like=depth)
 
 
 def cut_depth(

@@ -127,9 +127,7 @@ class MapTrainTransform(MapEvalTransform):
         self.augment = v2.Compose([mirror, v2.RandomCrop(self.crop_size), *random_colors(color_p)])
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        image, values = self.tensors(sample)
-        if self.resize is not None:
-            image, values = self.scaled(image, values, self.resize / min(image.shape[-2:]))
+        image, values = self.resized(*self.tensors(sample))
         if image.shape[-2] < self.crop_size[0] or image.shape[-1] < self.crop_size[1]:
             raise ValueError(
                 f"{sample_name(sample)} has height and width {tuple(image.shape[-2:])}, less than the crop "
@@ -137,6 +135,13 @@ class MapTrainTransform(MapEvalTransform):
             )
         augmented = self.output(*self.augment(image, values), sample)
         return augmented | {"pixel_values": normalized(augmented["pixel_values"], self.normalize)}
+
+    def resized(
+        self, image: tv_tensors.Image, values: tv_tensors.Mask, zoom: float = 1.0
+    ) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        """Both at `zoom` times the size that `resize` asks for, in one step."""
+        scale = zoom if self.resize is None else zoom * self.resize / min(image.shape[-2:])
+        return (image, values) if scale == 1 else self.scaled(image, values, scale)
 
 
 class RandomMirror(v2.Transform):
