@@ -31,7 +31,7 @@ HEAD = [[COPY, "copy", "modeling_ait._TaskHead.forward", 1], [*IMAGES, 1]]  # th
 MEMORY = [[COPY, "copy", f"modeling_solver_ait.{name}.forward", 2] for name in ("AiTAttention", "AiTCrossAttention")]
 BLOCKS = [READ, "_local_scalar_dense", "modeling_solver_ait.AiTDecoder.forward", 3]
 
-CHOSEN = [READ, "copy", "masks_ait.on_host.<locals>.<dictcomp>"]
+CHOSEN = [READ, "copy", "masks_ait.on_host"]
 MASKS = [
     [READ, "copy", "image_processing_ait.AiTImageProcessor._boxes_and_sizes", 1],
     [READ, "copy", "masks_ait._fetch", 1],
@@ -57,8 +57,8 @@ POST_PROCESSING = {  # of an image, however many objects it has
 MAPS = [READ, "_local_scalar_dense", "tokenization_vq.check_values", 1]
 CHECKS = {
     "depth": [MAPS],
-    "object-detection": [[READ, "copy", "group_objectives_ait.ObjectObjective._groups.<locals>.<dictcomp>", 4]],
-    "instance-segmentation": [[READ, "copy", "group_objectives_ait.ObjectObjective._groups.<locals>.<dictcomp>", 4]],
+    "object-detection": [[READ, "copy", "group_objectives_ait.ObjectObjective._groups", 4]],
+    "instance-segmentation": [[READ, "copy", "group_objectives_ait.ObjectObjective._groups", 4]],
     "keypoint-detection": [[READ, "_local_scalar_dense", "tokenization_pose.check_poses", 3]],
     "semantic-segmentation": [[READ, "copy", "group_objectives_ait.SemanticObjective.draft", 1]],
     "labels": [[READ, "_local_scalar_dense", "tokenization_vq.check_labels", 1]],

@@ -15,11 +15,13 @@ for it (numbers read back, sizes that depend on numbers, blocking copies), with 
 The backend cannot be unregistered: install it in a process of its own.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType
 
 import torch
 from torch.utils._python_dispatch import return_and_correct_aliasing
@@ -88,11 +90,16 @@ def _caller() -> str:
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE):
-            return f"{Path(code.co_filename).stem}.{code.co_qualname}"
+            return _named(code)
         if other == "?" and not code.co_filename.startswith(HERE):
-            other = f"{Path(code.co_filename).stem}.{code.co_qualname}"
+            other = _named(code)
         frame = frame.f_back
     return other
+
+
+def _named(code: CodeType) -> str:
+    """Comprehensions, which had been functions of their own before Python 3.12, belong to the function around them."""
+    return f"{Path(code.co_filename).stem}.{re.sub(r'.<locals>.<(list|set|dict)comp>', '', code.co_qualname)}"
 
 
 class GPUTensor(torch.Tensor):
