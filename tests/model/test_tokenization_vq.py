@@ -418,6 +418,31 @@ def test_loss_is_the_sum_and_target_must_fit():
         tokenizer(x, _maps(2, 1, 16, 16))
 
 
+def test_a_new_decoder_starts_at_the_mean_of_what_is_known():
+    """Without what its last layer would add: of depth, of vectors, of masks in their range, and the shares of classes."""
+    depth = _maps(4, 1, 16, 16) * (torch.rand(4, 1, 16, 16) > 0.3)
+    vectors = nn.functional.normalize(_maps(4, 3, 16, 16), dim=1) * (torch.rand(4, 1, 16, 16) > 0.3)
+    masks = (torch.rand(4, 1, 16, 16) > 0.8).float()
+    labels = torch.randint(3, (4, 16, 16)).clamp_min(1)  # of class 0 there is nothing
+    labels[:, :3] = 255
+    of_masks = {"value_range": (0, 1), "unit": "mask", "loss_type": "mse"}
+    counted = labels[labels != 255]
+    cases = [
+        (TINY, depth, depth[depth != 0].mean()[None]),
+        (TINY | {"in_channels": 3, "out_channels": 3}, vectors, vectors.sum((0, 2, 3)) / (vectors != 0).any(1).sum()),
+        (TINY | of_masks, masks, masks.mean()[None]),
+        (CLASSES, labels, torch.stack([(counted == index).float().mean() for index in range(3)])),
+    ]
+    for config, target, expected in cases:
+        tokenizer = VQTokenizer(**config)
+        tokenizer.init_output(target[:1], target[1:])
+        assert all((tokenizer.decoder.up[-1].bias > 0).tolist())
+        nn.init.zeros_(tokenizer.decoder.conv_out.weight)
+        output = tokenizer.detokenize(torch.zeros(1, 2, 2, dtype=torch.long))
+        output = output.softmax(1) if target is labels else output
+        torch.testing.assert_close(output, expected[None, :, None, None].expand_as(output), rtol=1e-5, atol=1e-3)
+
+
 def test_learns_simple_maps():
     torch.manual_seed(0)
     tokenizer = VQTokenizer(**{**TINY, "base_channels": 8, "num_vq_embeddings": 16, "vq_embed_dim": 16}).train()
@@ -426,6 +451,7 @@ def test_learns_simple_maps():
     target = squares.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
     target = target * (torch.rand_like(target) > 0.1)
     tokenizer.init_codebook(target)
+    tokenizer.init_output(target)
     optimizer = torch.optim.Adam(tokenizer.parameters(), lr=3e-3)
     for _ in range(150):
         output = tokenizer(target)
@@ -449,6 +475,7 @@ def test_learns_label_maps_and_unit_vectors():
     for config, target in ((CLASSES, labels), (TINY | maps, directions)):
         tokenizer = VQTokenizer(**config | sizes).train()
         tokenizer.init_codebook(target)
+        tokenizer.init_output(target)
         optimizer = torch.optim.Adam(tokenizer.parameters(), lr=3e-3)
         for _ in range(150):
             output = tokenizer(target)

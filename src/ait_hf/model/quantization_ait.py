@@ -202,7 +202,7 @@ class EMACodebook(nn.Module):
         One EMA step from this process's counts `(K,)`, sums `(K, D)` and, of each of its forwards, latents `(N, D)`;
         returns the counts of all processes.
         """
-        counts, sums = _sum_over_processes(counts), _sum_over_processes(sums)
+        counts, sums = sum_over_processes(counts), sum_over_processes(sums)
         size = self.ema_cluster_size.lerp_(counts, 1 - self.decay)
         total = size.sum()
         size.add_(self.epsilon).div_(total + self.num_embeddings * self.epsilon).mul_(total)
@@ -235,7 +235,7 @@ class EMACodebook(nn.Module):
         numbers = _from_first_process(numbers)
         parts, places = numbers // size, numbers % size
         drawn = mine[parts // num_processes * size + places]
-        seeds = _sum_over_processes(torch.where((parts % num_processes == rank)[:, None], drawn, 0.0))
+        seeds = sum_over_processes(torch.where((parts % num_processes == rank)[:, None], drawn, 0.0))
         smallest_size = self.revival_threshold * self.ema_cluster_size.mean()
         dead = self.ema_cluster_size < smallest_size
         self.embedding.weight.copy_(torch.where(dead[:, None], seeds, self.embedding.weight))
@@ -268,7 +268,7 @@ class FSQCodebook(EMACodebook):
 
     @torch.no_grad()
     def _move(self, counts: torch.Tensor, sums: torch.Tensor, latents: list[torch.Tensor]) -> torch.Tensor:
-        counts = _sum_over_processes(counts)
+        counts = sum_over_processes(counts)
         self.ema_cluster_size.lerp_(counts, 1 - self.decay)  # for what is said of dead codes
         return counts
 
@@ -319,7 +319,7 @@ def _is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
+def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     if _is_distributed():
         dist.all_reduce(tensor)
     return tensor

@@ -189,6 +189,9 @@ class TokenizerBase(ModelMixin, AutoencoderMixin, ConfigMixin):
         """Places the codes on latents of these batches, see [`EMACodebook.init_from_latents`]."""
         self.quantizer.init_from_latents(*(self.encode(sample).latents for sample in samples))
 
+    def init_output(self, *targets: torch.Tensor) -> None:
+        """Starts the decoder from what these batches have in common, which it is to reconstruct; here there is nothing to do."""
+
     def _quantize(self, latents: torch.Tensor) -> QuantizerOutput:
         """As the codebook, with the weighted commitment loss."""
         output = self.quantizer(latents)

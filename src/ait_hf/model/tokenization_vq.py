@@ -11,12 +11,13 @@ import torch.nn as nn
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 
-from .quantization_ait import EMACodebook, FSQCodebook
+from .quantization_ait import EMACodebook, FSQCodebook, sum_over_processes
 from .tokenization_base import TokenizerBase, check_codebook
 
 
 LOSS_TYPES = ("mse", "masked_mse", "smooth_l1", "cross_entropy")
 IGNORED_LABEL = 255
+SMALLEST_SHARE = 1e-3  # that a class is taken to have, whose logarithm its logit starts from
 
 
 # Activations are computed in place: convolutions do not need their outputs for gradients, and fresh memory for the large
@@ -89,7 +90,7 @@ class VQTokenizer(TokenizerBase):
     The defaults are the released depth tokenizer. The released mask tokenizer is `downsample_ratio=16,
     sample_size=64, value_range=(0, 1), unit="mask", loss_type="mse"`.
 
-    To train from scratch, call [`~VQTokenizer.init_codebook`] with the first batch, see [`EMACodebook`].
+    To train from scratch, call [`~VQTokenizer.init_codebook`] and [`~VQTokenizer.init_output`] with the first batch.
 
     Parameters:
         in_channels (`int`, *optional*, defaults to 1): Channels of a map, or number of classes of a label map.
@@ -251,6 +252,25 @@ class VQTokenizer(TokenizerBase):
         # Where nothing is known the prediction is its own target: error and gradient are 0 even if the target is NaN.
         total = F.mse_loss(prediction, torch.where(known, goal, prediction.detach()), reduction="sum")
         return total / known.sum().clamp_min(1)
+
+    @torch.no_grad()
+    def init_output(self, *targets: torch.Tensor) -> None:
+        """
+        Starts what is decoded at the mean of the known values of these maps, of label maps at the classes' shares, and the
+        last layer, which is the narrowest, with biases above 0. Else all its units may come to lie where ReLU gives nothing
+        and passes no gradient, from the start or pushed there together on the way to the mean: one training in thirty ended
+        so (docs/log.md). With several processes all must call it; their maps count together.
+        """
+        of_classes, total, count = self.config.loss_type == "cross_entropy", 0, 0
+        for target in targets:
+            goal = self._network_input(target).float()
+            if self.config.loss_type == "masked_mse":
+                goal = torch.where(_known(target.view_as(goal)), goal, 0)
+            total, count = total + goal.sum((0, 2, 3)), count + self.num_targets(target)
+        mean = sum_over_processes(total) / sum_over_processes(count).clamp_min(1)
+        bias = mean.clamp_min(SMALLEST_SHARE).log() if of_classes else mean * self.config.out_channels
+        self.decoder.conv_out.bias.copy_(bias)
+        self.decoder.up[-1].bias.abs_()
 
     def num_targets(self, target: torch.Tensor) -> torch.FloatTensor:
         if self.config.loss_type == "cross_entropy":

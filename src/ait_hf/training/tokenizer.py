@@ -143,6 +143,7 @@ class TokenizerTraining(TrainingTask):
     def start(self, model: Tokenizer, forwards: Sequence[Batches]) -> None:
         if self.recipe.model.pretrained is None:
             model.init_codebook(*(batches[SAMPLES]["inputs"] for batches in forwards))
+            model.init_output(*(batches[SAMPLES]["labels"] for batches in forwards))
 
     def counts(self, batches: Batches) -> Scalars:
         """Known values. What is wrong with samples is found here, where they are on the host."""
