@@ -72,7 +72,7 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--detokenizer", choices=("hard", "soft"), help="tokens given to the detokenizer")
     parser.add_argument("--seed", type=seed, default=0, help="of whatever is drawn at random")
     parser.add_argument("--temperature", type=positive(float), help="tau of soft tokens in the detokenizer")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     for option in NOT_EXPORTED if options.runtime is not None else ():
         name = option[2:]
         if getattr(options, name) != parser.get_default(name):

@@ -53,4 +53,4 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     parser.add_argument("--list", action=ListAction, nargs=0, help="print the recipes that the package brings")
     parser.add_argument("--seed", type=seed, help="same as seed=SEED")
     parser.add_argument("--push_to_hub", metavar="USER/NAME", help="same as hub.repo_id=USER/NAME: publish the result")
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)

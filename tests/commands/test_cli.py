@@ -21,7 +21,7 @@ from ait_hf import AiTForDepthEstimation, VQTokenizer
 from ait_hf.commands import benchmark
 from ait_hf.tasks.kinds import KINDS
 from ait_hf.tokens import PRESETS
-from ait_hf_cli import VERBS, evaluate, main
+from ait_hf_cli import VERBS, evaluate, main, predict, train
 from ait_hf_cli import benchmark as benchmark_arguments
 from ait_hf_cli import convert as convert_arguments
 
@@ -56,6 +56,14 @@ def photo(tmp_path_factory) -> Path:
 
 
 # Help and the names that it gives
+
+
+def test_options_may_stand_between_the_words():
+    trained = train.parse_arguments(["demo_ait", "train.max_steps=3", "--seed", "1", "optimizer.lr=1e-3"], "ait train")
+    assert (trained.recipe, trained.seed) == ("demo_ait", 1)
+    assert trained.overrides == ["train.max_steps=3", "optimizer.lr=1e-3"]
+    predicted = predict.parse_arguments(["one.png", "--model", "tiny", "--output", "out", "two.png"], "ait predict")
+    assert predicted.images == ["one.png", "two.png"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
