@@ -22,11 +22,11 @@ the ratio to the baseline is the median of the ratios of the rounds, with their 
 machine's peak refers to the fastest of some matrix products in the same rounds. `docs/performance.md` has results.
 
 real: trains AiT-P, AiT and baselines on the same backbone weights (nyu, camvid, dsb2018, lspet), and measures each by the
-functions of `ait evaluate`; first the tokenizer, which all runs share. With two CPU cores it is meant to run as two processes,
-for 90 minutes a run and seed, or on a GPU:
+functions of `ait evaluate`; first the tokenizer, which all runs share. A run takes 45 minutes of one CPU core. More cores do more
+runs at a time, each by a command of its own, once the first has made the tokenizer:
 
-    ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1 \\
-        -m ait_hf.commands.benchmark real --data nyu --root nyu_labelled ...
+    OMP_NUM_THREADS=1 ait benchmark real --data nyu --root nyu_labelled --output runs/real --runs aitp
+    OMP_NUM_THREADS=1 ait benchmark real --data nyu --root nyu_labelled --output runs/real --runs unet
 
 Every run goes on from its checkpoint after an interruption, and leaves a JSON file with its numbers in OUTPUT/DATA/rows; one
 that is there is not done again. `docs/results.md` has the tables.
@@ -104,7 +104,7 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     trained.add_argument(
         "--minutes",
         type=positive(float),
-        help="that a run takes on two CPU cores (real, default: 90) or one (paper, default: 10)",
+        help="that a run takes on one CPU core (real, default: 45; paper, default: 10)",
     )
     trained.add_argument(
         "--quick", action="store_true", help="a few steps and examples, to see whether everything works"

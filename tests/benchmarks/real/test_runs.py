@@ -22,7 +22,7 @@ RUNS = [(data, run) for data, data_set in DATA_SETS.items() for run in (TOKENIZE
 
 @pytest.mark.parametrize(("data", "contestant"), RUNS, ids="-".join)
 def test_every_run_has_a_recipe_on_the_data_in_its_folder(data, contestant, tmp_path):
-    run = Run(data, Path("/some/where"), contestant, 2, tmp_path, minutes=45)
+    run = Run(data, Path("/some/where"), contestant, 2, tmp_path, minutes=22.5)
     recipe, whole = run.recipe(), Run(data, Path("/some/where"), contestant, 2, tmp_path).recipe()
     is_tokenizer = contestant == TOKENIZER
     assert recipe.train.max_steps == pytest.approx(whole.train.max_steps / (1 if is_tokenizer else 2), abs=1)

@@ -35,7 +35,7 @@ class Run(TrainedRun):
         contestant: `"tokenizer"`, `"aitp"`, `"ait"` or a baseline.
         seed: Of the training.
         output: Folder of all runs: this one is trained in `DATA/CONTESTANT-SEED` and written down in `DATA/rows/`.
-        minutes: What it is given on two CPU cores: so much longer or shorter than its recipe says.
+        minutes: What it is given on one CPU core: so much longer or shorter than its recipe says.
         split: That is measured; by default the data set's.
         is_quick: A few steps and examples, to see whether everything works.
     """
