@@ -3,6 +3,7 @@
 """Sources of samples that several kinds of tasks take views of, and what sources share."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Any, ClassVar, Literal
 
 from torch.utils.data import Dataset
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset
 from ..data.label_maps import check_class_names, read_class_names
 from ..data.rooms.depth import SyntheticDepth, SyntheticLabelMaps, SyntheticNormals
 from ..data.rooms.objects import OBJECT_CLASSES, PEOPLE_CLASSES, SyntheticMaskCrops, SyntheticObjects
-from ..data.rooms.rendering import LABEL_CLASSES, ROOM_CLASSES
+from ..data.rooms.rendering import HOLE_FRACTION, LABEL_CLASSES, ROOM_CLASSES
 from ..data.tables import examples
 from .parsing import as_section
 from .streams import Source
@@ -27,6 +28,7 @@ class Rooms(Source):
         num_rooms (`int`, *optional*): Train on so many rooms again and again, rendered once: cheaper than ever new
             ones, which are the default.
         people (`bool` or `float`): With people in the rooms, or in this share of them; they are one more class.
+        hole_fraction (`list[float]`): Depth lacks a share of the pixels between these two.
     """
 
     is_endless: ClassVar[bool] = True
@@ -36,13 +38,14 @@ class Rooms(Source):
     seed: int = 0
     num_rooms: int | None = None
     people: bool | float = False
+    hole_fraction: list[float] = field(default_factory=lambda: list(HOLE_FRACTION))
 
     def title(self, split: str) -> str:
         """What messages call it."""
         return "The data set of synthetic rooms"
 
     def depth(self, split: str, for_training: bool) -> Dataset:
-        return SyntheticDepth(**self._rooms(split, for_training))
+        return SyntheticDepth(**self._rooms(split, for_training), hole_fraction=self.hole_fraction)
 
     def normals(self, split: str, for_training: bool, shorter_side: int | None) -> Dataset:
         """`shorter_side` has no effect: normals are exact at every size."""

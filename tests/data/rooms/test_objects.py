@@ -68,6 +68,12 @@ def test_a_share_of_rooms_with_people_is_between_none_and_all(share):
         SyntheticDepth("test", SIZE, people=share)
 
 
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (-0.1, 0.2), (0.5, 1.0), (0.5,)])
+def test_shares_of_holes_that_are_none(shares):
+    with pytest.raises(ValueError, match="hole_fraction must be two shares"):
+        SyntheticDepth("test", SIZE, hole_fraction=shares)
+
+
 def test_a_room_that_several_see_is_rendered_once(monkeypatch):
     rendered = []
     monkeypatch.setattr(

@@ -186,6 +186,14 @@ def test_projector_shadow_lies_left_of_a_near_object():
     assert not holes[:, 101:149].all(axis=0).any() and not holes[:, 151:].all(axis=0).any()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_holes_of_another_share(seed):
+    usual, more = render_room(seed), render_room(seed, hole_fraction=(0.4, 0.5))
+    assert 0.4 - 0.01 < (more["depth"] == 0).mean() < 0.5 + 0.05
+    np.testing.assert_array_equal(more["image"], usual["image"])
+    np.testing.assert_array_equal(more["depth_complete"], usual["depth_complete"])
+
+
 @pytest.mark.parametrize("size", [(64, 64), (30, 41), (120, 160)])
 @pytest.mark.parametrize("seed", range(6))
 def test_fields_of_a_room_agree(seed, size):

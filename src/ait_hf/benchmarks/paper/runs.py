@@ -19,9 +19,10 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from ...data.rooms.depth import synthetic_rooms
+from ...data.tables import examples
 from ...inference.loading import load_model_and_processor, load_tokenizer
 from ...recipes.parsing import build, read_values
+from ...recipes.sources import Rooms
 from ...recipes.streams import EvaluationRecipe
 from ...tasks.depth.evaluation import rgbd_collator
 from ...tasks.depth.prediction import predict_depth
@@ -99,21 +100,22 @@ class Run(TrainedRun):
         num_rooms = QUICK_SAMPLES if self.is_quick else NUM_TEST_ROOMS
         part = EvaluationRecipe(split="test", num_samples=num_rooms, batch_size=BATCH_SIZE)
         if isinstance(recipe, TokenizerRecipe):
-            (task,) = build(SolverRecipe, read_values(VARIANTS[self.variant.of].recipe)).tasks.values()
+            measured_on = VARIANTS[self.variant.of]
+            (task,) = build(SolverRecipe, read_values(measured_on.recipe, measured_on.changes)).tasks.values()
             found, num_parameters = measured_tokenizer(self.folder, task, part, accelerator)
             results = {mode: with_task(task, metrics) for mode, metrics in found.items()}
         else:
             results, num_parameters = measured_tasks(self.folder, recipe.tasks.values(), part, accelerator)
+            task = recipe.tasks.get(DEPTH)
         mode = next(mode for mode in (SOFT, SOFT_PARALLEL, REBUILT) if mode in results)
         if f"{DEPTH}/rmse" in results[mode]:
-            results[mode][f"{DEPTH}/hole_rmse"] = self._hole_rmse(num_rooms, accelerator.device)
+            results[mode][f"{DEPTH}/hole_rmse"] = self._hole_rmse(task.data.source, num_rooms, accelerator.device)
         return results, num_parameters
 
     @torch.no_grad()
-    def _hole_rmse(self, num_rooms: int, device: torch.device) -> float:
+    def _hole_rmse(self, source: Rooms, num_rooms: int, device: torch.device) -> float:
         """Mean over the rooms of the error where the sensor saw nothing, with soft tokens; metres."""
-        source = build(SolverRecipe, read_values(VARIANTS["depth"].recipe)).tasks[DEPTH].data.source
-        rooms = list(synthetic_rooms("test", size=tuple(source.size), num_examples=num_rooms))
+        rooms = list(examples(source.depth("test", for_training=False), num_rooms))
         if self.variant.is_tokenizer:
             tokenizer = load_tokenizer(self.folder).to(device)
             seen = (torch.from_numpy(room["depth"])[None].to(device) for room in rooms)

@@ -14,7 +14,7 @@ import numpy as np
 from datasets import IterableDataset
 from torch.utils.data import Dataset
 
-from .rendering import render
+from .rendering import HOLE_FRACTION, render
 from .rooms import random_scene
 
 
@@ -41,6 +41,7 @@ def render_room(
     *,
     normals: bool = False,
     sensor: bool = True,
+    hole_fraction: tuple[float, float] = HOLE_FRACTION,
 ) -> dict[str, np.ndarray]:
     """Render one random room; the same seed shows the same room at every size, and with people the same furniture.
 
@@ -49,15 +50,17 @@ def render_room(
         size: (height, width), pixels; `ValueError` if these are not two positive whole numbers.
         people: puts up to three people into the room, and `keypoints` (of
             [`~ait_hf.data.skeletons.COCO_SKELETON`]) and `person_ids` into the result.
-        normals, sensor: adds `normals`; `False` leaves out `depth`.
+        normals, sensor, hole_fraction: as of [`~ait_hf.data.rooms.rendering.render`]; by default `depth` lacks about 5 to
+            15 % of the pixels.
 
     Returns:
-        The picture of [`~ait_hf.data.rooms.rendering.render`]; `depth` lacks about 5 to 15 % of the pixels.
+        The picture of [`~ait_hf.data.rooms.rendering.render`].
     """
     size = check_size(size)
     rng = np.random.default_rng(seed)
     # The scene's many single numbers come from Python's generator, five times faster than numpy's for those.
-    return render(random_scene(random.Random(rng.bytes(16)), people), size, rng, normals=normals, sensor=sensor)
+    scene = random_scene(random.Random(rng.bytes(16)), people)
+    return render(scene, size, rng, normals=normals, sensor=sensor, hole_fraction=hole_fraction)
 
 
 def mean_depth(size: tuple[int, int], num_rooms: int) -> np.ndarray:
@@ -105,8 +108,14 @@ class NumberedPictures(Dataset, ABC):
 
 
 class NumberedRooms(NumberedPictures):
-    """Random rooms by number, without end: those of [`synthetic_rooms`]. Arguments as of [`NumberedPictures`], and
-    `people` (`bool` or `float`) puts people into them, or into this share of them, evenly among the numbers."""
+    """
+    Random rooms by number, without end: those of [`synthetic_rooms`].
+
+    Args:
+        split, size, seed, num_rooms: As of [`NumberedPictures`].
+        people (`bool` or `float`): Puts people into them, or into this share of them, evenly among the numbers.
+        hole_fraction (`(float, float)`): The sensor's depth lacks a share of the pixels between these two.
+    """
 
     def __init__(
         self,
@@ -115,11 +124,16 @@ class NumberedRooms(NumberedPictures):
         seed: int = 0,
         num_rooms: int | None = None,
         people: bool | float = False,
+        hole_fraction: tuple[float, float] = HOLE_FRACTION,
     ):
         super().__init__(split, size, seed, num_rooms)
         if not 0 <= people <= 1:
             raise ValueError(f"people must be true, false or a share of the rooms between 0 and 1, but is {people}.")
-        self.people = people
+        if len(hole_fraction) != 2 or not 0 <= hole_fraction[0] <= hole_fraction[1] < 1:
+            raise ValueError(
+                f"hole_fraction must be two shares from 0 to below 1, the lower first, not {hole_fraction}."
+            )
+        self.people, self.hole_fraction = people, tuple(hole_fraction)
 
     def with_people(self, index: int) -> bool:
         """Whether the room of that number is one that people are put into."""
@@ -128,10 +142,11 @@ class NumberedRooms(NumberedPictures):
     def render(self, index: int, sensor: bool = True, normals: bool = False) -> dict[str, np.ndarray]:
         """At least what [`render_room`] gives of the room of that number. The latest rooms are remembered, for several tasks
         often see the same: whoever wants the sensor's depth should come first, and nobody may change the arrays."""
-        name = (*self.key, index), self.size, self.with_people(index)
+        name = (*self.key, index), self.size, self.with_people(index), self.hole_fraction
         room = _latest.pop(name, None)
         if room is None or (sensor and "depth" not in room) or (normals and "normals" not in room):
-            room = render_room(*name, normals=normals, sensor=sensor)
+            *what, hole_fraction = name
+            room = render_room(*what, normals=normals, sensor=sensor, hole_fraction=hole_fraction)
         _latest[name] = room
         while len(_latest) > max(1, LATEST_PIXELS // math.prod(self.size)):
             _latest.popitem(last=False)
@@ -168,7 +183,12 @@ class SyntheticNormals(NumberedRooms):
 
 
 def synthetic_rooms(
-    split: str, *, size: tuple[int, int], seed: int = 0, num_examples: int | None = None
+    split: str,
+    *,
+    size: tuple[int, int],
+    seed: int = 0,
+    num_examples: int | None = None,
+    hole_fraction: tuple[float, float] = HOLE_FRACTION,
 ) -> IterableDataset:
     """Random rooms as a 🤗 datasets `IterableDataset` of the fields of [`render_room`].
 
@@ -178,11 +198,11 @@ def synthetic_rooms(
     (`split_dataset_by_node`) and `DataLoader` workers see different rooms, and it resumes from `state_dict()`
     without rendering what came before. `set_epoch` changes the order of the shards.
 
-    Arguments are those of [`NumberedPictures`], and how many rooms: by default without end (no room comes twice) for
+    Arguments are those of [`NumberedRooms`], and how many rooms: by default without end (no room comes twice) for
     "train", and 64 otherwise. No two splits share a room, whatever their seeds. `ValueError` if an argument is not one
     of these.
     """
-    rooms = SyntheticDepth(split, size, seed)
+    rooms = SyntheticDepth(split, size, seed, hole_fraction=hole_fraction)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be at least 0 and below 2**32, but is {seed}.")
     if num_examples is not None and num_examples < 1:

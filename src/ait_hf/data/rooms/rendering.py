@@ -180,7 +180,13 @@ def trace(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def render(
-    scene: Scene, size: tuple[int, int], rng: np.random.Generator, *, normals: bool = False, sensor: bool = True
+    scene: Scene,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    normals: bool = False,
+    sensor: bool = True,
+    hole_fraction: tuple[float, float] = HOLE_FRACTION,
 ) -> dict[str, np.ndarray]:
     """Photograph a closed scene with a colour camera and a depth sensor.
 
@@ -190,6 +196,7 @@ def render(
         rng: draws the colour camera's noise and the depth sensor's holes.
         normals: adds `normals`, which take a few percent of the time.
         sensor: `False` leaves out the depth sensor and its `depth`, a fifth of the time for small pictures.
+        hole_fraction: smallest and largest share of the pixels without a reading.
 
     Returns:
         `image` uint8 (height, width, 3); `depth_complete` float32 (height, width), metres along the optical axis;
@@ -216,7 +223,7 @@ def render(
     picture = {"image": image, "depth_complete": depth, "object_ids": ids[seen], "class_ids": class_ids}
     picture["label_map"] = np.take(np.array([item.label for item in scene.objects], dtype=np.uint8), seen)
     if sensor:
-        holes = sensor_holes(depth, image, facing, scene.camera.focal_length(size), rng)
+        holes = sensor_holes(depth, image, facing, scene.camera.focal_length(size), rng, hole_fraction)
         picture["depth"] = np.where(holes, np.float32(0), depth)
     if normals:
         picture["normals"] = world_normals @ scene.camera.rotation.astype(np.float32)
@@ -338,14 +345,19 @@ def _joints_in_view(camera: Camera, points: np.ndarray, behind: np.ndarray, dept
 
 
 def sensor_holes(
-    depth: np.ndarray, image: np.ndarray, facing: np.ndarray, focal: float, rng: np.random.Generator
+    depth: np.ndarray,
+    image: np.ndarray,
+    facing: np.ndarray,
+    focal: float,
+    rng: np.random.Generator,
+    fraction: tuple[float, float] = HOLE_FRACTION,
 ) -> np.ndarray:
     """Where a structured-light depth sensor such as a Kinect gives no reading, bool (height, width).
 
     What the projector, right of the camera, cannot reach past a nearer edge is always missing. The rest are blobs,
     likelier where the surface (`depth` float32 (height, width), metres, `image` uint8 (height, width, 3)) is dark,
     turned away from the camera (`facing` float32 (height, width) is the cosine of the angle between normal and line of
-    sight), or next to an edge; they fill up the holes to a fraction drawn from `HOLE_FRACTION`. `focal` is in pixels.
+    sight), or next to an edge; they fill up the holes to a share drawn from `fraction`. `focal` is in pixels.
     """
     score = sum(_smooth_noise(depth.shape, cells, rng) for cells in HOLE_BLOB_CELLS)
     score += 1.5 * (image.mean(-1) < 50) + 1.5 * (facing < 0.25) + 1.0 * _depth_edges(depth)
@@ -354,7 +366,7 @@ def sensor_holes(
     columns = np.arange(depth.shape[1], dtype=np.float32) - focal * PROJECTOR_BASELINE / depth
     shadow = columns > np.minimum.accumulate(columns[:, ::-1], axis=1)[:, ::-1] + 0.25
     score += 100 * shadow
-    count = round(rng.uniform(*HOLE_FRACTION) * score.size)
+    count = round(rng.uniform(*fraction) * score.size)
     return shadow | (score > np.partition(score, -count - 1, axis=None)[-count - 1])
 
 
