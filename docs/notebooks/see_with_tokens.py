@@ -91,27 +91,32 @@ show(hard=hard, soft=depth, difference=depth - hard)
 # One room proves nothing, and where a model is sure of its codes both say the same. Over a dozen:
 
 # %%
-errors = {"hard": [], "soft": []}
+errors, doubts, misses = {"hard": [], "soft": []}, [], []
 for seed in range(100, 116):
     other = render_room(seed, (64, 64))
     seen = processor(Image.fromarray(other["image"]), return_tensors="pt")
     for name in errors:
-        predicted = model.generate(**seen, task="depth", soft_detokenizer=name == "soft").predicted_depth[0].numpy()
-        errors[name].append(np.sqrt(np.mean((predicted - other["depth_complete"]) ** 2)))
+        found = model.generate(**seen, task="depth", soft_detokenizer=name == "soft")
+        missed = found.predicted_depth[0].numpy() - other["depth_complete"]
+        errors[name].append(np.sqrt(np.mean(missed**2)))
+    doubts.append(found.uncertainty[0].numpy())
+    misses.append(missed)  # of the last, soft
 print({name: f"{np.mean(values):.3f} m" for name, values in errors.items()})
 
 # %% [markdown]
 # ## Uncertainty
 #
-# How even the probabilities are (their entropy, 0 to 1) says where the model doubts. It costs nothing, for the probabilities are there.
-# Edges of objects and far corners are where it hesitates, and where its error is.
+# How far apart the depths of the likely codes lie says, in metres, by how much the model may be off. It costs next to nothing, for the
+# probabilities are there. In the sixteen rooms, from the fifth of the pixels that it is surest of to the fifth that it doubts most:
 
 # %%
 uncertainty = processor.post_process_depth_estimation(outputs, [room["image"].shape[:2]])[0]["uncertainty"].numpy()
 error = np.abs(depth - truth)
 show(room=room["image"], uncertainty=uncertainty, error_in_metres=error)
-certain = uncertainty < np.median(uncertainty)
-print(f"mean error where it is certain: {error[certain].mean():.3f} m, elsewhere: {error[~certain].mean():.3f} m")
+order = np.argsort(np.ravel(doubts))
+for fifth in np.array_split(order, 5):
+    said, was = np.ravel(doubts)[fifth].mean(), np.sqrt(np.mean(np.ravel(misses)[fifth] ** 2))
+    print(f"said to be off by {said:.2f} m, off by {was:.2f} m")
 
 # %% [markdown]
 # ## Swap a code

@@ -31,8 +31,11 @@ def test_a_notebook_is_made_of_its_source_and_has_no_outputs(source):
 def check_see_with_tokens(said: str) -> None:
     assert "64 codes of 128, in 1 pass" in said
     hard, soft = map(float, re.search(r"'hard': '([\d.]+) m', 'soft': '([\d.]+) m'", said).groups())
-    certain, others = map(float, re.search(r"certain: ([\d.]+) m, elsewhere: ([\d.]+) m", said).groups())
-    assert max(hard, soft) < 0.9 and abs(hard - soft) < 0.1 and certain < others
+    assert max(hard, soft) < 0.9 and abs(hard - soft) < 0.1
+    fifths = re.findall(r"said to be off by ([\d.]+) m, off by ([\d.]+) m", said)
+    off = [float(was) for _, was in fifths]
+    assert len(fifths) == 5 and off[0] < off[2] < off[4]
+    assert all(0.5 * float(was) < float(said) < 2 * float(was) for said, was in fifths)
 
 
 def check_your_own_task(said: str) -> None:

@@ -118,11 +118,12 @@ def test_gallery_shows_every_pixel_enlarged_in_rows_and_columns():
 
     valid = np.concatenate([row[field].ravel() for row in rows for field in ("depth", "prediction")])
     limits = valid[valid > 0].min(), valid.max()
+    most = max(row["uncertainty"].max() for row in rows)
     columns = [
         [enlarged(row["image"]) for row in rows],
         [enlarged(colorize_depth(row["depth"], *limits)) for row in rows],
         [enlarged(colorize_depth(row["prediction"], *limits)) for row in rows],
-        [enlarged(colorize_uncertainty(row["uncertainty"])) for row in rows],
+        [enlarged(colorize_uncertainty(row["uncertainty"] / most)) for row in rows],
     ]
     places = [[find(picture, patch) for patch in column] for column in columns]
     assert all(len(place) == 1 for column in places for place in column)
@@ -152,7 +153,7 @@ def test_gallery_without_any_ground_truth():
         ({"prediction": np.zeros((8, 9))}, "prediction of row 1"),
         ({"image": np.zeros((8, 8, 3))}, "image of row 1"),
         ({"depth": np.full((8, 8), np.nan)}, "depth of row 1"),
-        ({"uncertainty": np.full((8, 8), 2.0)}, "uncertainty"),
+        ({"uncertainty": np.full((8, 8), -2.0)}, "uncertainty"),
     ],
 )
 def test_gallery_names_what_is_wrong(replaced, words):

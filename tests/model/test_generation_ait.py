@@ -244,13 +244,31 @@ def test_detokenize_soft_hard_and_temperature(images):
     torch.testing.assert_close(model.detokenize(hard), model.detokenize(outputs, soft=False))
 
 
-def test_uncertainty_is_zero_for_certain_and_one_for_uniform(images):
+def test_uncertainty_is_the_deviation_of_what_codes_stand_for(images):
     model = clear_model(tiny_config())
     outputs = model.generate(pixel_values=images)
+    tokenizer = model.tokenizers["depth"]
+    one_code = torch.full((1, 3, 3), 7)
+    values = tokenizer.code_values()[:, 0]
+    torch.testing.assert_close(values[7], tokenizer.detokenize(one_code)[0, 0, 32:64, 32:64].mean())
     outputs.soft_tokens = torch.full_like(outputs.soft_tokens, 1 / 20)
-    torch.testing.assert_close(model.uncertainty(outputs), torch.ones(2, 96, 96))
-    outputs.soft_tokens = nn.functional.one_hot(torch.zeros(2, 9, dtype=torch.long), 20).float()
-    assert torch.equal(model.uncertainty(outputs), torch.zeros(2, 96, 96))
+    expected = values.std(correction=0).expand(2, 96, 96)
+    torch.testing.assert_close(model.uncertainty(outputs), expected, rtol=1e-3, atol=1e-6)
+    outputs.soft_tokens = nn.functional.one_hot(torch.tensor([[3] * 9, [8] * 9]), 20) * 0.25
+    outputs.soft_tokens = outputs.soft_tokens + nn.functional.one_hot(torch.tensor([[5] * 9, [8] * 9]), 20) * 0.75
+    of_two = 0.1875**0.5 * (values[3] - values[5]).abs()
+    torch.testing.assert_close(model.uncertainty(outputs)[0], of_two.expand(96, 96), rtol=1e-3, atol=1e-6)
+    assert model.uncertainty(outputs)[1].max() < 1e-3 * values.std()
+
+
+def test_what_codes_stand_for_is_that_of_the_weights_there_are(images):
+    model, other = clear_model(tiny_config()), clear_model(tiny_config())
+    outputs = model.generate(pixel_values=images)
+    nn.init.normal_(other.tokenizers["depth"].quantizer.embedding.weight)
+    other.tokenizers["depth"].decoder.conv_out.weight.data.mul_(3)
+    model.load_tokenizer("depth", other.tokenizers["depth"])
+    torch.testing.assert_close(model.tokenizers["depth"].code_values(), other.tokenizers["depth"].code_values())
+    assert not torch.equal(model.uncertainty(outputs), outputs.uncertainty)
 
 
 def test_plain_tensor_and_streamer(images):

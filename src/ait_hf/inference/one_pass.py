@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..model.modeling_ait import AiTForDenseTokenGeneration
+from ..model.tokenization_vq import VQTokenizer
 
 
 # What objectives predict of one dense block.
@@ -52,6 +53,8 @@ class AiTOnePass(nn.Module):
             )
         self.model = model
         self.grammar, self.objective = grammar, model.objectives[task]
+        if isinstance(tokenizer := model.task_tokenizer(task), VQTokenizer):
+            tokenizer.code_values()  # which the uncertainty needs: so that no graph decodes them
         start = torch.full((1, grammar.length), grammar.vocabulary.parallel_token_id)
         start[:, 0] = grammar.start_token_id
         # Not called `inputs`, which is a variable of the code that torch compiles ahead of time.

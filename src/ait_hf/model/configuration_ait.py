@@ -134,7 +134,7 @@ class AiTTaskConfig:
         class_range (`list[int]`, *optional*): First class of the model's table (`id2label`) that the task uses, and the
             one behind its last; all classes by default.
         soft_temperature (`float`): `tau` in `softmax(tau * logits)` when the detokenizer reads soft tokens.
-        entropy_temperature (`float`): `tau` in the entropy of `softmax(tau * logits)`, which is the uncertainty of maps;
+        entropy_temperature (`float`): `tau` of `softmax(tau * logits)`, by whose spread the uncertainty of maps is told;
             changes nothing else. 1 as trained; `ait evaluate --calibrate` fits it.
         loss_weight (`float`): Weight of this task in joint training.
         dense_loss_weight (`float`): Weight of the cross-entropy of dense slots against that of coordinates.

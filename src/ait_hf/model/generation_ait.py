@@ -14,7 +14,7 @@ from transformers import generation as library
 from transformers.generation import GenerationMode, StoppingCriteriaList
 
 from .caching_ait import CACHE_NAME, new_cache
-from .quantization_ait import apply_temperature, token_entropy
+from .quantization_ait import apply_temperature
 from .sequences_ait import TaskGrammar
 
 
@@ -80,8 +80,8 @@ class AiTGenerateOutput(library.GenerateEncoderDecoderOutput):
         class_logits (`torch.FloatTensor` of shape `(batch, class slots, num_classes + 1)`): Classes, then noise.
         num_forwards (`int`): Passes through the decoder.
         task (`str`), soft_detokenizer (`bool`), soft_temperature (`float`): The settings that `detokenize()` uses.
-        predicted_depth, uncertainty (`torch.FloatTensor` of shape `(batch, height, width)`): For depth: metres, and
-            the entropy of the soft tokens in 0..1 at the map's size.
+        predicted_depth, uncertainty (`torch.FloatTensor` of shape `(batch, height, width)`): For depth: metres, and how
+            far off they may be, the standard deviation of the codes' depths, in metres.
         pred_boxes (`torch.FloatTensor` of shape `(batch, objects, 4)`): For objects: x1, y1, x2, y2 as decoded, divided
             by width and height of the task's frame; x2 < x1 may happen.
         class_labels (`torch.LongTensor` of shape `(batch, objects)`): For objects: the chosen class.
@@ -92,9 +92,10 @@ class AiTGenerateOutput(library.GenerateEncoderDecoderOutput):
         keypoint_scores (`torch.FloatTensor` of shape `(batch, joints)`): For poses: how far the codes agree
             ([`token_agreement`]), 0..1; of each joint's token, or, if tokens stand for whole poses, their mean.
         class_maps (`torch.FloatTensor` of shape `(batch, num_classes, height, width)`): For semantic tasks and label
-            maps: score of every class of the model's table at every place, 0..1.
+            maps: score of every class of the model's table at every place, 0..1. Label maps also have an `uncertainty`: the
+            entropy of these, divided by its maximum, 0..1.
         predicted_map (`torch.FloatTensor` of shape `(batch, channels, height, width)`): For other maps, with
-            `uncertainty`.
+            `uncertainty` in their unit.
     """
 
     soft_tokens: torch.FloatTensor | None = None
@@ -336,18 +337,22 @@ class AiTGenerationMixin(GenerationMixin):
 
     def uncertainty(self, outputs: AiTGenerateOutput, task: str | None = None) -> torch.FloatTensor:
         """
-        Entropy of the soft tokens, at the task's `entropy_temperature`, divided by its maximum, spread bilinearly over the
-        map: 0 where one code is certain, 1 where all are equally likely. Same shape as `detokenize()` gives.
+        How far the values lie apart that the codes of a soft token stand for ([`VQTokenizer.code_values`]): their standard
+        deviation, in the unit of the map, of several channels the root of the sum of their variances; spread bilinearly over
+        the map (of a label map, that of its logits). 0 where one code is certain. Codes weigh as the soft token does at the task's `entropy_temperature`. Same
+        shape as `detokenize()` gives.
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
-        ratio = self.task_tokenizer(grammar.name).config.downsample_ratio
+        tokenizer = self.task_tokenizer(grammar.name)
+        ratio, values = tokenizer.config.downsample_ratio, tokenizer.code_values().to(soft_tokens.dtype)
         # Of the configuration as it is now: it is fitted when the model is there already. Not read through `AiTTaskConfig`,
         # whose validation is nothing that `torch.compile` could trace.
         temperature = self.config.tasks[grammar.name]["entropy_temperature"]
-        entropy = token_entropy(apply_temperature(soft_tokens, temperature)).unflatten(
-            1, (-1, *grammar.task.grid_size)
-        )
-        maps = nn.functional.interpolate(entropy, size=[s * ratio for s in entropy.shape[-2:]], mode="bilinear")
+        weights = apply_temperature(soft_tokens, temperature)
+        values = values - values.mean(0)  # so that squares are of differences, not of distances from 0
+        variance = weights @ values.square() - (weights @ values).square()
+        deviation = variance.sum(-1).clamp(min=0).sqrt().unflatten(1, (-1, *grammar.task.grid_size))
+        maps = nn.functional.interpolate(deviation, size=[s * ratio for s in deviation.shape[-2:]], mode="bilinear")
         return maps.squeeze(1) if grammar.is_one_map else maps
 
     def _complete_soft_tokens(self, outputs, task) -> tuple[TaskGrammar, torch.FloatTensor]:

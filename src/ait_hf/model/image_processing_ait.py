@@ -147,13 +147,13 @@ class AiTImageProcessor(TorchvisionBackend):
 
         Args:
             outputs: Output of a depth model: `predicted_depth` `(batch, h, w)` in metres and, where the model gives
-                it, `uncertainty` of the same shape in 0..1.
+                it, `uncertainty` of the same shape.
             target_sizes: `(height, width)` of every original image (`ValueError` for another number), a list or a
                 tensor. Without it the maps keep their size.
 
         Returns:
             One dictionary per image: `predicted_depth` `(height, width)`, float32, metres, and `uncertainty`
-            `(height, width)`, float32, 0..1, where the output has it. Both are resized bilinearly.
+            `(height, width)`, float32, metres, where the output has it. Both are resized bilinearly.
         """
         maps = {"predicted_depth": outputs.predicted_depth, "uncertainty": getattr(outputs, "uncertainty", None)}
         maps = {name: values.to(torch.float32) for name, values in maps.items() if values is not None}
@@ -172,7 +172,7 @@ class AiTImageProcessor(TorchvisionBackend):
 
         Args:
             outputs: Output of a task whose output is a map: `predicted_map` `(batch, channels, h, w)` in the unit of
-                the task's tokenizer, and `uncertainty` `(batch, h, w)` in 0..1.
+                the task's tokenizer, and `uncertainty` `(batch, h, w)` in that unit.
             target_sizes: As for [`~AiTImageProcessor.post_process_depth_estimation`]; without it padding stays.
 
         Returns:

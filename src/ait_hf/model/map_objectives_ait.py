@@ -12,7 +12,7 @@ from .generation_ait import AiTGenerateOutput, AiTGenerationMixin
 from .loss_ait import MINIMUM_DEPTH, silog_loss, smooth_l1_loss
 from .objectives_ait import Objective, ObjectiveOutput, SequenceDraft, Tokenizer, TrainingSequence
 from .poses_ait import scale_points
-from .quantization_ait import token_agreement
+from .quantization_ait import token_agreement, token_entropy
 from .tokenization_pose import check_poses, known_coordinates
 from .tokenization_vq import IGNORED_LABEL, check_labels, check_values
 
@@ -132,7 +132,7 @@ class LabelMapObjective(MapObjective):
         scores, first = model.detokenize(outputs).softmax(1), self.task.first_class
         outputs.class_maps = scores.new_zeros(scores.shape[0], len(self.grammar.vocabulary.classes), *scores.shape[2:])
         outputs.class_maps[:, first : first + scores.shape[1]] = scores
-        outputs.uncertainty = model.uncertainty(outputs)
+        outputs.uncertainty = token_entropy(scores.movedim(1, -1))
 
 
 class PoseObjective(MapObjective):

@@ -276,7 +276,7 @@ class AiTDepthEstimatorOutput(DepthEstimatorOutput):
         loss (`torch.FloatTensor`, *optional*): Training loss, if labels were given.
         predicted_depth (`torch.FloatTensor` of shape `(batch, height, width)`): Metres, at least 1e-3. With labels it
             is decoded from the teacher-forced logits.
-        uncertainty (`torch.FloatTensor` of shape `(batch, height, width)`): Entropy of the soft tokens, 0..1.
+        uncertainty (`torch.FloatTensor` of shape `(batch, height, width)`): How far off depth may be, metres.
     """
 
     uncertainty: torch.FloatTensor | None = None

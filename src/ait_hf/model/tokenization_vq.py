@@ -184,6 +184,7 @@ class VQTokenizer(TokenizerBase):
         else:
             self.quantizer = FSQCodebook(fsq_levels)
         self.decoder = VQDecoder(out_channels, widths, num_res_blocks, vq_embed_dim)
+        self.register_buffer("_code_values", None, persistent=False)
 
     @classmethod
     def from_original(cls, file: str | os.PathLike, preset: str) -> "VQTokenizer":
@@ -214,6 +215,26 @@ class VQTokenizer(TokenizerBase):
     def num_tokens(self) -> int:
         """Number of codes of a map of `sample_size`."""
         return math.prod(side // self.config.downsample_ratio for side in self.map_size)
+
+    @torch.no_grad()
+    def code_values(self) -> torch.FloatTensor:
+        """
+        What each code stands for where all around is the same: mean values `(num_vq_embeddings, out_channels)` of the middle
+        of three by three of it, in the config's unit; of label maps, mean logits. A frozen tokenizer decodes them once.
+        """
+        if self._code_values is not None:
+            return self._code_values
+        ratio, num_codes = self.config.downsample_ratio, self.config.num_vq_embeddings
+        ids = torch.arange(num_codes, device=self.device)[:, None, None].expand(-1, 3, 3)
+        middle = self.detokenize(ids, validate=False)[..., ratio : 2 * ratio, ratio : 2 * ratio]
+        values = middle.mean((2, 3))
+        if self._frozen:
+            self._code_values = values
+        return values
+
+    def _load_from_state_dict(self, *arguments) -> None:
+        self._code_values = None  # of other weights
+        super()._load_from_state_dict(*arguments)
 
     def tokenize(self, x: torch.Tensor, validate: bool = True) -> torch.LongTensor:
         if validate:

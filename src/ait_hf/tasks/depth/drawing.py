@@ -11,7 +11,7 @@ from PIL import Image
 from ...data.pixels import finite_map
 from ...drawing.colors import ERROR_COLORS, UNCERTAINTY_COLORS, color_bars, paint, value_limits
 from ...drawing.page import arrange, check_image, check_rows, column_edges
-from ..maps.drawing import dense_lines
+from ..maps.drawing import dense_lines, largest_uncertainty
 
 
 GALLERY_TITLES = ("image", "ground truth", "prediction", "absolute error", "uncertainty")
@@ -70,7 +70,7 @@ def depth_gallery(
 
     Args:
         rows: dictionaries with `image` uint8 (height, width, 3), `depth` (height, width) in metres, 0 where missing,
-            `prediction` (height, width) in metres and `uncertainty` (height, width) in 0..1; all of one size.
+            `prediction` (height, width) in metres and `uncertainty` (height, width) in metres; all of one size.
         titles: what stands above the five columns.
         cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors; enlarging uses whole factors.
     """
@@ -86,13 +86,14 @@ def depth_gallery(
     errors = [_error(row["prediction"], row["depth"]) for row in rows]
     known = [error[np.isfinite(error)] for error in errors]
     largest = max(value_limits(values, 0.0, None)[1] for values in known)
-    lines = dense_lines(rows, "depth", lambda depth: colorize_depth(depth, *depth_limits), errors, largest, cell_size)
+    ends = largest, largest_uncertainty(rows)
+    lines = dense_lines(rows, "depth", lambda depth: colorize_depth(depth, *depth_limits), errors, ends, cell_size)
     cell_width = lines[0][0].width
     lefts = column_edges(len(titles), cell_width)
     bars = (
         (lefts[1], lefts[2] + cell_width, depth_limits, DEPTH_COLORS, "depth in metres"),
         (lefts[3], lefts[3] + cell_width, (0.0, largest), ERROR_COLORS, "error in metres"),
-        (lefts[4], lefts[4] + cell_width, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
+        (lefts[4], lefts[4] + cell_width, (0.0, ends[1]), UNCERTAINTY_COLORS, "uncertainty in metres"),
     )
     notes = [f"RMSE {math.sqrt(np.square(e).mean()):.3f} m" if e.size else "no ground truth" for e in known]
     return arrange(titles, lines, cell_width, notes=(3, notes), footer=color_bars(lefts[-1] + cell_width, bars))

@@ -161,7 +161,7 @@ def depth_gallery_rows(
             "image": np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size[::-1])),
             "depth": _resize_labels([label], size)[0, 0].numpy(),
             "prediction": _resize(prediction["predicted_depth"], size).cpu().numpy(),
-            "uncertainty": _resize(prediction["uncertainty"], size).clamp(0, 1).cpu().numpy(),
+            "uncertainty": _resize(prediction["uncertainty"], size).cpu().numpy(),
         }
         for image, label, prediction in zip(batch["pixel_values"], batch["labels"], predictions)
     ]

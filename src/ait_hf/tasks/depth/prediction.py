@@ -61,7 +61,7 @@ def predict_depth(
             square windows side by side, each also mirrored, averaged.
 
     Returns:
-        For every image `predicted_depth` and `uncertainty`, float32 `(H, W)`: metres, at least 1e-3, and 0..1.
+        For every image `predicted_depth` and `uncertainty`, float32 `(H, W)`: metres, depth at least 1e-3.
 
     Raises:
         ValueError: There are no images, the model has no such task, or windows do not fit (see [`input_size`]).
@@ -114,8 +114,8 @@ class DepthWriter(Writer):
         depth, uncertainty = prediction["predicted_depth"], prediction["uncertainty"].mean()
         nearest, middle, farthest = depth.min(), depth.median(), depth.max()
         return (
-            f"From {nearest:.2f} to {farthest:.2f} metres, half of the pixels nearer than {middle:.2f}; mean "
-            f"uncertainty {uncertainty:.2f}."
+            f"From {nearest:.2f} to {farthest:.2f} metres, half of the pixels nearer than {middle:.2f}; uncertain by "
+            f"{uncertainty:.2f} on average."
         )
 
     def write(self, prediction, image, file):

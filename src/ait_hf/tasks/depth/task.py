@@ -58,7 +58,7 @@ class Depth(Maps):
     model_class: ClassVar[type] = AiTForDepthEstimation
     kind: ClassVar[str] = "map"  # no key of the section, which its name tells from others
     card: ClassVar[TaskText] = TaskText(
-        gives="depth in metres and an uncertainty in 0..1 for every pixel",
+        gives="depth in metres, and how far off it may be, for every pixel",
         result='processor.post_process_depth_estimation(outputs, target_sizes=sizes)[0]["predicted_depth"]',
         comment="(height, width), metres",
         limits=(

@@ -81,7 +81,7 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
 
     Args:
         rows: dictionaries with `image` uint8 (height, width, 3), `truth` and `prediction` (height, width, channels), 0
-            in all channels where unknown, and `uncertainty` (height, width), 0..1.
+            in all channels where unknown, and `uncertainty` (height, width), in that unit.
         unit: what the values are in.
         cell_size: as for [`~ait_hf.drawing.page.check_rows`], with its errors; enlarging uses whole factors.
     """
@@ -91,12 +91,21 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
     errors = [map_error(row["prediction"], row["truth"], unit) for row in rows]
     known = np.concatenate([error[np.isfinite(error)] for error in errors])
     largest, suffix = (float(known.max()) if known.size else 1.0), "°" if unit == UNIT_VECTOR else f" {unit}"
-    titles = ["image", "ground truth", "prediction", f"error, 0 to {largest:.3g}{suffix}", "uncertainty, 0 to 1"]
+    doubt = largest_uncertainty(rows)
+    of_doubt = f"uncertainty, 0 to {doubt:.3g}" + ("" if unit == UNIT_VECTOR else suffix)
+    titles = ["image", "ground truth", "prediction", f"error, 0 to {largest:.3g}{suffix}", of_doubt]
     means = (np.nanmean(error) if np.isfinite(error).any() else None for error in errors)
     notes = ["nothing known" if mean is None else f"mean {mean:.3g}{suffix}" for mean in means]
-    lines = dense_lines(rows, "truth", lambda values: colorize_map(values, unit, limits), errors, largest, cell_size)
+    ends = largest, doubt
+    lines = dense_lines(rows, "truth", lambda values: colorize_map(values, unit, limits), errors, ends, cell_size)
     width = max(picture.width for line in lines for picture in line)
     return arrange(titles, lines, width, notes=(3, notes))
+
+
+def largest_uncertainty(rows: Sequence[dict[str, np.ndarray]]) -> float:
+    """Of all rows, the end of their scale; 1 if all are certain."""
+    largest = max(float(np.max(row["uncertainty"])) for row in rows)
+    return largest if largest > 0 else 1.0
 
 
 def dense_lines(
@@ -104,18 +113,19 @@ def dense_lines(
     truth: str,
     colorize: Callable[[np.ndarray], np.ndarray],
     errors: Sequence[np.ndarray],
-    largest: float,
+    ends: tuple[float, float],
     cell_size: int,
 ) -> list[list[Image.Image]]:
-    """Of every row its image, the maps `row[truth]` and `row["prediction"]`, their errors (height, width) up to `largest`, NaN
-    where the truth is unknown, and the uncertainty; pictures as of [`~ait_hf.drawing.page.fit_picture`]."""
+    """Of every row its image, the maps `row[truth]` and `row["prediction"]`, their errors (height, width), NaN where the
+    truth is unknown, and the uncertainty, these two up to `ends`; pictures as of [`~ait_hf.drawing.page.fit_picture`]."""
     lines = []
+    largest, doubt = ends
     for row, error in zip(rows, errors):
         maps = [colorize(row[truth]), colorize(row["prediction"])]
         known = np.isfinite(error)[..., None]
         maps += [
             paint(np.nan_to_num(error), 0, largest, ERROR_COLORS) * known,
-            colorize_uncertainty(row["uncertainty"]),
+            colorize_uncertainty(row["uncertainty"] / doubt),
         ]
         lines.append([fit_picture(picture, cell_size) for picture in (np.asarray(row["image"]), *maps)])
     return lines

@@ -215,7 +215,7 @@ def map_gallery_rows(
             "image": (255 * image).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy(),
             "truth": label.permute(1, 2, 0).cpu().numpy(),
             "prediction": prediction["predicted_map"].permute(1, 2, 0).cpu().numpy(),
-            "uncertainty": prediction["uncertainty"].clamp(0, 1).cpu().numpy(),
+            "uncertainty": prediction["uncertainty"].cpu().numpy(),
         }
         for image, label, prediction in zip(batch["pixel_values"], batch["labels"], predictions)
     ]

@@ -28,7 +28,7 @@ def predict_maps(
     **settings,
 ) -> list[dict[str, torch.Tensor]]:
     """Maps of a dense task of your own, at the images' sizes: for every image `predicted_map` `(channels, H, W)`,
-    float32, in the unit of the task's tokenizer, and `uncertainty` `(H, W)`, float32, 0..1. Arguments and errors as of
+    float32, in the unit of the task's tokenizer, and `uncertainty` `(H, W)`, float32, in that unit. Arguments and errors as of
     [`~ait_hf.inference.generating.generate_from_images`]."""
     outputs, sizes = generate_from_images(model, processor, images, task, ["map"], **settings)
     return processor.post_process_dense_prediction(outputs, sizes)
@@ -43,8 +43,8 @@ class MapWriter(Writer):
         values, unit = prediction["predicted_map"], self.model.task_tokenizer(self.task).config.unit
         uncertainty = prediction["uncertainty"].mean()
         return (
-            f"{len(values)} channel(s) in {unit}, from {values.min():.3g} to {values.max():.3g}; mean uncertainty "
-            f"{uncertainty:.2f}."
+            f"{len(values)} channel(s) in {unit}, from {values.min():.3g} to {values.max():.3g}; uncertain by "
+            f"{uncertainty:.3g} on average."
         )
 
     def write(self, prediction, image, file):

@@ -53,7 +53,7 @@ class Maps(Kind):
     lower_is_better: ClassVar[bool] = True
     gives_uncertainty: ClassVar[bool] = True
     card: ClassVar[TaskText] = TaskText(
-        gives="a map of the image, in the unit of its tokenizer, and an uncertainty in 0..1",
+        gives="a map of the image, and how far off it may be, in the unit of its tokenizer",
         result='processor.post_process_dense_prediction(outputs, target_sizes=sizes)[0]["predicted_map"]',
         comment="(channels, height, width)",
         limits=(GRID_LIMIT,),
