@@ -339,8 +339,8 @@ class AiTGenerationMixin(GenerationMixin):
         """
         How far the values lie apart that the codes of a soft token stand for ([`VQTokenizer.code_values`]): their standard
         deviation, in the unit of the map, of several channels the root of the sum of their variances; spread bilinearly over
-        the map (of a label map, that of its logits). 0 where one code is certain. Codes weigh as the soft token does at the task's `entropy_temperature`. Same
-        shape as `detokenize()` gives.
+        the map (of a label map, that of its logits). 0 where one code is certain. Codes weigh as the soft token does at the
+        task's `entropy_temperature`. Same shape as `detokenize()` gives.
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
         tokenizer = self.task_tokenizer(grammar.name)

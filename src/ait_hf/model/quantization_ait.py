@@ -320,6 +320,7 @@ def _is_distributed() -> bool:
 
 
 def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, in place; of one process as it is."""
     if _is_distributed():
         dist.all_reduce(tensor)
     return tensor

@@ -19,10 +19,8 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from ...data.tables import examples
 from ...inference.loading import load_model_and_processor, load_tokenizer
 from ...recipes.parsing import build, read_values
-from ...recipes.sources import Rooms
 from ...recipes.streams import EvaluationRecipe
 from ...tasks.depth.evaluation import rgbd_collator
 from ...tasks.depth.prediction import predict_depth
@@ -109,20 +107,20 @@ class Run(TrainedRun):
             task = recipe.tasks.get(DEPTH)
         mode = next(mode for mode in (SOFT, SOFT_PARALLEL, REBUILT) if mode in results)
         if f"{DEPTH}/rmse" in results[mode]:
-            results[mode][f"{DEPTH}/hole_rmse"] = self._hole_rmse(task.data.source, num_rooms, accelerator.device)
+            rooms = list(task.data.examples(part.split, part.num_samples))
+            results[mode][f"{DEPTH}/hole_rmse"] = self._hole_rmse(rooms, accelerator.device)
         return results, num_parameters
 
     @torch.no_grad()
-    def _hole_rmse(self, source: Rooms, num_rooms: int, device: torch.device) -> float:
+    def _hole_rmse(self, rooms: Sequence[dict[str, Any]], device: torch.device) -> float:
         """Mean over the rooms of the error where the sensor saw nothing, with soft tokens; metres."""
-        rooms = list(examples(source.depth("test", for_training=False), num_rooms))
         if self.variant.is_tokenizer:
             tokenizer = load_tokenizer(self.folder).to(device)
             seen = (torch.from_numpy(room["depth"])[None].to(device) for room in rooms)
             maps = [reconstruct_map(tokenizer, depth)[0][0] for depth in seen]
         else:
             model, processor = load_model_and_processor(self.folder, DEPTH, device)
-            parts = [rooms[first : first + BATCH_SIZE] for first in range(0, num_rooms, BATCH_SIZE)]
+            parts = [rooms[first : first + BATCH_SIZE] for first in range(0, len(rooms), BATCH_SIZE)]
             images = (rgbd_collator(part)["pixel_values"] for part in parts)
             maps = [found["predicted_depth"] for part in images for found in predict_depth(model, processor, part)]
         found = zip(maps, rooms, strict=True)

@@ -38,10 +38,10 @@ def render_room(
     seed: int | Sequence[int] | np.random.SeedSequence,
     size: tuple[int, int] = (64, 64),
     people: bool = False,
+    hole_fraction: tuple[float, float] = HOLE_FRACTION,
     *,
     normals: bool = False,
     sensor: bool = True,
-    hole_fraction: tuple[float, float] = HOLE_FRACTION,
 ) -> dict[str, np.ndarray]:
     """Render one random room; the same seed shows the same room at every size, and with people the same furniture.
 
@@ -50,7 +50,7 @@ def render_room(
         size: (height, width), pixels; `ValueError` if these are not two positive whole numbers.
         people: puts up to three people into the room, and `keypoints` (of
             [`~ait_hf.data.skeletons.COCO_SKELETON`]) and `person_ids` into the result.
-        normals, sensor, hole_fraction: as of [`~ait_hf.data.rooms.rendering.render`]; by default `depth` lacks about 5 to
+        hole_fraction, normals, sensor: as of [`~ait_hf.data.rooms.rendering.render`]; by default `depth` lacks about 5 to
             15 % of the pixels.
 
     Returns:
@@ -145,8 +145,7 @@ class NumberedRooms(NumberedPictures):
         name = (*self.key, index), self.size, self.with_people(index), self.hole_fraction
         room = _latest.pop(name, None)
         if room is None or (sensor and "depth" not in room) or (normals and "normals" not in room):
-            *what, hole_fraction = name
-            room = render_room(*what, normals=normals, sensor=sensor, hole_fraction=hole_fraction)
+            room = render_room(*name, normals=normals, sensor=sensor)
         _latest[name] = room
         while len(_latest) > max(1, LATEST_PIXELS // math.prod(self.size)):
             _latest.popitem(last=False)
@@ -183,12 +182,7 @@ class SyntheticNormals(NumberedRooms):
 
 
 def synthetic_rooms(
-    split: str,
-    *,
-    size: tuple[int, int],
-    seed: int = 0,
-    num_examples: int | None = None,
-    hole_fraction: tuple[float, float] = HOLE_FRACTION,
+    split: str, *, size: tuple[int, int], seed: int = 0, num_examples: int | None = None
 ) -> IterableDataset:
     """Random rooms as a 🤗 datasets `IterableDataset` of the fields of [`render_room`].
 
@@ -198,11 +192,11 @@ def synthetic_rooms(
     (`split_dataset_by_node`) and `DataLoader` workers see different rooms, and it resumes from `state_dict()`
     without rendering what came before. `set_epoch` changes the order of the shards.
 
-    Arguments are those of [`NumberedRooms`], and how many rooms: by default without end (no room comes twice) for
+    Arguments are those of [`NumberedPictures`], and how many rooms: by default without end (no room comes twice) for
     "train", and 64 otherwise. No two splits share a room, whatever their seeds. `ValueError` if an argument is not one
     of these.
     """
-    rooms = SyntheticDepth(split, size, seed, hole_fraction=hole_fraction)
+    rooms = SyntheticDepth(split, size, seed)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be at least 0 and below 2**32, but is {seed}.")
     if num_examples is not None and num_examples < 1:
