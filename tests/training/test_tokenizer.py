@@ -41,6 +41,11 @@ def test_the_data_say_what_the_tokenizer_is(kind, tmp_path):
     assert task.mask_ratio == MASKED[kind]
 
 
+def test_floats_may_be_written_as_integers(tmp_path):
+    tokenizer = build_tokenizer(recipe("map", tmp_path, "model.config.revival_threshold=0"))
+    assert tokenizer.config.revival_threshold == 0.0
+
+
 @pytest.mark.parametrize("kind", ["pose", "label_map", "class_mask", "normals"])
 def test_every_kind_trains(kind, tmp_path):
     history = train_tokenizer(recipe(kind, tmp_path))

@@ -20,7 +20,7 @@ from ..inference.loading import load_tokenizer
 from ..metrics.reconstruction import ReconstructionMetric
 from ..model.configuration_ait import TOKENIZER_CONFIGS
 from ..model.objectives_ait import Tokenizer
-from ..recipes.parsing import as_section, check_keys, speaking_of
+from ..recipes.parsing import as_section, build, check_keys
 from ..recipes.streams import Batch, DataRecipe, EvaluationRecipe, Sample, Stream
 from ..tasks.base import Kind, sample_size
 from ..tasks.kinds import KINDS, check_unit, kind_of_unit
@@ -197,8 +197,9 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     if tokenizer is not None:
         return tokenizer
     assumed = {"sample_size": sample_size(data), **kind.tokenizer_defaults}
-    with speaking_of("In section model.config"):
-        config = TOKENIZER_CONFIGS[kind.tokenizer_class.tokenizer_type](**assumed | options.config | given)
+    config = build(
+        TOKENIZER_CONFIGS[kind.tokenizer_class.tokenizer_type], assumed | options.config | given, "model.config"
+    )
     height, width = data.image_size
     if kind.has_patches and (height % config.downsample_ratio or width % config.downsample_ratio):
         raise ValueError(
