@@ -145,6 +145,12 @@ _CODES = {"64 codes": "64-codes", "128 codes": "", "256 codes": "256-codes"}
 _WIDTHS = {"width 1/2": "half-width", "width 1": "", "width 2": "double-width"}
 _BLOCKS = {"2 blocks": "", "3 blocks": "3-blocks", "4 blocks": "4-blocks", "5 blocks": "5-blocks"}
 _RATIOS = {"16 pixels a code": "16-pixels", "8 pixels a code": "", "4 pixels a code": "4-pixels"}
+_TWICE = {
+    "128 codes": "twice",
+    "256 codes": "twice-256-codes",
+    "128 codes, no mask augmentation": "twice-mask-0.0",
+    "128 codes by FSQ": "twice-fsq",
+}
 _BOTH_WAYS = _depth("parallel-both-ways", SOFT_PARALLEL), _instances("parallel-both-ways", SOFT_PARALLEL)
 _SPEEDS = {
     "as in the demo": "",
@@ -385,6 +391,27 @@ TABLES = (
             Better("attention both ways helps AiT-P, depth", _BOTH_WAYS[0], _depth("parallel", SOFT_PARALLEL)),
             Better("attention both ways helps AiT-P, masks", _BOTH_WAYS[1], _instances("parallel", SOFT_PARALLEL)),
         ),
+    ),
+    Table(
+        ("twice",),
+        "Tokenizers of depth with twice the steps",
+        ("RMSE", "RMSE in holes"),
+        tuple(
+            Line(title, (_rebuilt_depth(name), _rebuilt_depth(name, IN_HOLES)), ("", ""))
+            for title, name in _TWICE.items()
+        ),
+        (
+            Better(
+                "256 codes rebuild depth better than 128", _rebuilt_depth("twice-256-codes"), _rebuilt_depth("twice")
+            ),
+            Better(
+                "mask augmentation fills holes better",
+                _rebuilt_depth("twice", IN_HOLES),
+                _rebuilt_depth("twice-mask-0.0", IN_HOLES),
+            ),
+            Better("FSQ rebuilds depth better", _rebuilt_depth("twice-fsq"), _rebuilt_depth("twice")),
+        ),
+        note="Of what does not hold elsewhere: whether more steps change it. With 600 steps: Tables 2, 11 and beyond the paper.",
     ),
     Table(
         ("speed",),

@@ -58,6 +58,8 @@ FSQ = tuple(
     f"model.config.{key}"
     for key in ("fsq_levels=[8,4,4]", "vq_embed_dim=3", "commitment_cost=0", "revival_threshold=0")
 )
+# Of which some claim does not hold: whether it is that they have learnt too little.
+TWICE = {"": (), "256-codes": CODES["256-codes"], "mask-0.0": DEPTH_TOKENIZERS["mask-0.0"], "fsq": FSQ}
 BOTH_WAYS, NOISE = ("model.config.bidirectional_blocks=true",), ("model.config.code_noise=0.1",)
 SILOG = (f"tasks.{DEPTH}.settings.auxiliary_loss=silog",)
 DICE = (f"tasks.{INSTANCES}.settings.auxiliary_loss=dice_mse",)
@@ -132,6 +134,9 @@ def _variants() -> dict[str, Variant]:
         changes = (f"data.{HOLES}", f"mask_augmentation.ratio={ratio}")
         variants[tokenizer] = Variant("paper_depth_tokenizer", changes, of=name)
         variants[name] = Variant("paper_depth", of_depth, {DEPTH: tokenizer})
+    for name, changes in TWICE.items():
+        changes = ("train.max_steps=1200", *changes)
+        variants[named("depth-tokenizer-twice", name)] = Variant("paper_depth_tokenizer", changes, of="depth")
     for name, (steps, changes) in SPEEDS.items():
         changes = (f"train.max_steps={steps}", "train.save_every=1000", *ROOMS_AGAIN, *changes)
         variants[named("speed", name)] = Variant("demo_joint", changes, on_depth | on_masks)
