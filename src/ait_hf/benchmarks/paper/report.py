@@ -4,12 +4,14 @@
 
 import json
 import re
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..markdown import markdown_table, spread
 from .tables import TABLES, Table
@@ -87,7 +89,7 @@ def _section(table: Table, found: Found) -> str:
 
 
 def plot(table: Table, found: Found) -> Figure:
-    """A panel for every column: the mean of each line, with the seeds as points."""
+    """A panel for every column: the mean of each line as a stroke, its seeds as points, each seed in its colour."""
     figure = Figure(figsize=(3.2 * len(table.columns), 2.6), layout="constrained")
     panels = figure.subplots(1, len(table.columns), squeeze=False)[0]
     names = [line.title for line in table.lines]
@@ -96,10 +98,13 @@ def plot(table: Table, found: Found) -> Figure:
         panel.set_yticks(range(len(names)), names if number == 0 else [""] * len(names), fontsize=8)
         panel.set_ylim(len(names) - 0.5, -0.5)
         for place, line in enumerate(table.lines):
-            values = list(found.get(line.cells[number], {}).values()) if line.cells[number] else []
+            values = found.get(line.cells[number], {}) if line.cells[number] else {}
+            for seed, value in values.items():
+                panel.plot([value], [place], "o", color=f"C{seed}", markersize=4)
             if values:
-                panel.plot(values, [place] * len(values), "o", color="#888", markersize=4)
-                panel.plot([sum(values) / len(values)], [place], "|", color="#d43", markersize=16, markeredgewidth=2)
+                mean = statistics.mean(values.values())
+                panel.plot([mean], [place], "|", color="#888", markersize=16, markeredgewidth=2)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
         panel.tick_params(axis="x", labelsize=8)
         panel.grid(axis="x", alpha=0.3)
     return figure
