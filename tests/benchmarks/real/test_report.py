@@ -9,6 +9,9 @@ import pytest
 from ait_hf.benchmarks.real.report import read_rows, report
 
 
+RUN = ["seeds", "samples", "minutes", "CPU minutes"]
+
+
 def row(run, seed, results, split="test", **changes):
     common = {"data": "nyu", "samples": 1000, "minutes": 90.0, "cpu_minutes": 180.0, "split": split}
     return {"run": run, "seed": seed, "results": results} | common | changes
@@ -21,7 +24,7 @@ def errors(rmse, **more):
 def test_a_line_for_every_contestant_and_way_to_decode(tmp_path):
     rows = [
         row("unet", 0, {"": errors(0.6)}, cpu_minutes=None),
-        row("aitp", 1, {"hard": errors(0.62), "soft": errors(0.58)}, samples=2000),
+        row("aitp", 1, {"hard": errors(0.62), "soft": errors(0.58, ause_rmse=0.3)}, samples=2000),
         row("aitp", 0, {"hard": errors(0.60), "soft": errors(0.56)}, minutes=80.0),
         row("tokenizer", 0, {"reconstruction": {"rmse": 0.17, "abs_rel": 0.03, "delta1": 0.99}}),
         row("aitp", 0, {"soft": errors(1.5)}, split="val"),
@@ -34,11 +37,12 @@ def test_a_line_for_every_contestant_and_way_to_decode(tmp_path):
     title, table = test.split("\n\n")
     assert title == "### NYU Depth v2, labelled frames, metric, Eigen crop (`nyu`, test)"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert lines[0] == ["", "RMSE, m", "RMSE pooled", "AbsRel", "δ1", "seeds", "samples", "minutes", "CPU minutes"]
+    assert lines[0] == ["", "RMSE, m", "RMSE pooled", "AbsRel", "δ1", "AUSE, m", *RUN]
     assert [line[0] for line in lines[2:]] == ["tokenizer, reconstruction", "AiT-P, hard", "AiT-P, soft", "U-Net"]
-    assert lines[2][1:] == [".170", "", ".030", ".990", "0", "1,000", "90", "180"]
+    assert lines[2][1:] == [".170", "", ".030", ".990", "", "0", "1,000", "90", "180"]
     # Of two values that are .02 apart the standard deviation of a sample is .02 / sqrt 2.
-    assert lines[4][1:3] == [".570 ± .014", "1.140 ± .028"] and lines[4][5:8] == ["0, 1", "1,500", "85 ± 7"]
+    assert lines[4][1:3] == [".570 ± .014", "1.140 ± .028"] and lines[4][6:9] == ["0, 1", "1,500", "85 ± 7"]
+    assert lines[4][5] == ".300" and lines[3][5] == ""  # of one run, and of none
     assert lines[5][1] == ".600" and lines[5][-1] == ""
     assert "AiT-P, soft | 1.500 | 3.000 |" in val and val.startswith("NYU") and "(`nyu`, val)" in val
 

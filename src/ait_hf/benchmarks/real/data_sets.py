@@ -50,7 +50,13 @@ DATA_SETS = {
         task="depth",
         split="test",
         baselines=("unet",),
-        columns={"RMSE, m": "rmse", "RMSE pooled": "rmse_pooled", "AbsRel": "abs_rel", "δ1": "delta1"},
+        columns={
+            "RMSE, m": "rmse",
+            "RMSE pooled": "rmse_pooled",
+            "AbsRel": "abs_rel",
+            "δ1": "delta1",
+            "AUSE, m": "ause_rmse",
+        },
         measuring={"crop": "eigen"},
     ),
     "camvid": DataSet(
