@@ -94,9 +94,7 @@ class Kind(ABC):
     writer: ClassVar[type[Writer]]  # what `ait predict` does with photographs for its tasks
     predict_options: ClassVar[Sequence[str]] = ()  # of `ait predict`, that not all kinds have
     finetune_options: ClassVar[Sequence[str]] = ()  # arguments of `FineTuning` that only some kinds have
-    gives_uncertainty: ClassVar[bool] = (
-        False  # whether predictions say how far off they may be, see [`~Kind.calibrate`]
-    )
+    gives_uncertainty: ClassVar[bool] = False  # whether predictions have one, see [`~Kind.calibrate`]
     measuring_options: ClassVar[Sequence[str]] = ()  # of `ait evaluate`, that say how to measure
     short_forms: ClassVar[Mapping[str, ShortForm]] = {}  # `ait evaluate --data` beside recipes, by what it begins with
     # Of tokenizers, if the task has dense tokens.
