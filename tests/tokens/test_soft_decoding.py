@@ -4,6 +4,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from text_models import DEPTH, NUM_CODES, vq_tokenizer
 
 from ait_hf.tokens import TokenFormat, TokenVocabulary, code_noise, soft_decode
@@ -34,7 +35,11 @@ def test_expected_embeddings_of_the_code_columns(codec):
     torch.testing.assert_close(decoded.probabilities.flatten(1, 2), weights.float())
     entropy = -(weights * weights.log()).sum(-1) / torch.tensor(20.0).log()
     torch.testing.assert_close(decoded.entropy.flatten(1), entropy.float())
-    assert decoded.uncertainty.shape == decoded.sample[:, 0].shape == (2, 8, 12)
+    values = codec.code_values()[:, 0].double()
+    mean = weights @ values
+    deviation = ((weights * (values - mean[..., None]).square()).sum(-1)).sqrt().float().view(2, 1, 2, 3)
+    spread = F.interpolate(deviation, size=(8, 12), mode="bilinear")[:, 0]
+    torch.testing.assert_close(decoded.uncertainty, spread, rtol=1e-3, atol=1e-5)
     assert torch.equal(decoded.ids.flatten(1), columns.argmax(-1)) and decoded.batch_indices.tolist() == [0, 1]
     # The columns alone, and one tensor for each step.
     alone = soft_decode(scores[..., 12:32], DEPTH, codec, temperature=0.7)
@@ -51,6 +56,7 @@ def test_certain_scores_give_the_hard_map_and_others_may_be_impossible(codec):
     decoded = soft_decode(scores, VOCABULARY, codec)
     torch.testing.assert_close(decoded.sample, codec.detokenize(ids=ids.view(1, 2, 3)))
     assert (decoded.entropy == 0).all() and torch.equal(decoded.ids.flatten(), ids[0])
+    assert decoded.uncertainty.max() < 1e-3 * codec.code_values().std()
 
 
 def test_a_loss_on_the_map_reaches_the_scores(codec):

@@ -399,18 +399,21 @@ def answers_page(exam: Exam, answers: dict[str, list[Answer | None]]) -> Image.I
     depths = answers["depth"]
     maps = [(exam.depth[room].truth, *(getattr(depths[room], mode, exam.mean) for mode in MODES)) for room in rooms]
     limits = value_limits(np.concatenate([values[values > 0] for line in maps for values in line]), None, None)
+    doubt = (
+        max((float(depths[room].uncertainty.max()) for room in rooms if depths[room] is not None), default=0.0) or 1.0
+    )
     lines = []
     for answer, number, line in zip(depths, chosen, maps):
         asked = exam.masks[number]
         pictures = [asked.image, *(colorize_depth(values, *limits) for values in line)]
-        pictures.append(colorize_uncertainty(np.ones(SIZE) if answer is None else answer.uncertainty))
+        pictures.append(colorize_uncertainty(np.ones(SIZE) if answer is None else answer.uncertainty / doubt))
         masks = [asked.truth, *(getattr(answers[name][number], "soft", None) for name in ("masks", "given"))]
         pictures = [resize_picture(picture, CELL) for picture in pictures]
         lines.append(pictures + [draw_mask(asked, mask) for mask in masks])
     lefts = column_edges(len(TITLES), CELL)
     bars = [
         (lefts[1], lefts[3] + CELL, limits, DEPTH_COLORS, "depth in metres"),
-        (lefts[4], lefts[4] + CELL, (0.0, 1.0), UNCERTAINTY_COLORS, "uncertainty"),
+        (lefts[4], lefts[4] + CELL, (0.0, doubt), UNCERTAINTY_COLORS, "uncertainty in metres"),
     ]
     return arrange(TITLES, lines, CELL, footer=color_bars(lefts[-1] + CELL, bars))
 

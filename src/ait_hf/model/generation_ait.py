@@ -337,22 +337,15 @@ class AiTGenerationMixin(GenerationMixin):
 
     def uncertainty(self, outputs: AiTGenerateOutput, task: str | None = None) -> torch.FloatTensor:
         """
-        How far the values lie apart that the codes of a soft token stand for ([`VQTokenizer.code_values`]): their standard
-        deviation, in the unit of the map, of several channels the root of the sum of their variances; spread bilinearly over
-        the map (of a label map, that of its logits). 0 where one code is certain. Codes weigh as the soft token does at the
-        task's `entropy_temperature`. Same shape as `detokenize()` gives.
+        [`VQTokenizer.uncertainty`] of the soft tokens at the task's `entropy_temperature`: how far the values lie apart that
+        their codes stand for, in the unit of the map (of a label map, of its logits). Same shape as `detokenize()` gives.
         """
         grammar, soft_tokens = self._complete_soft_tokens(outputs, task)
-        tokenizer = self.task_tokenizer(grammar.name)
-        ratio, values = tokenizer.config.downsample_ratio, tokenizer.code_values().to(soft_tokens.dtype)
         # Of the configuration as it is now: it is fitted when the model is there already. Not read through `AiTTaskConfig`,
         # whose validation is nothing that `torch.compile` could trace.
         temperature = self.config.tasks[grammar.name]["entropy_temperature"]
-        weights = apply_temperature(soft_tokens, temperature)
-        values = values - values.mean(0)  # so that squares are of differences, not of distances from 0
-        variance = weights @ values.square() - (weights @ values).square()
-        deviation = variance.sum(-1).clamp(min=0).sqrt().unflatten(1, (-1, *grammar.task.grid_size))
-        maps = nn.functional.interpolate(deviation, size=[s * ratio for s in deviation.shape[-2:]], mode="bilinear")
+        weights = apply_temperature(soft_tokens, temperature).unflatten(1, (-1, *grammar.task.grid_size))
+        maps = self.task_tokenizer(grammar.name).uncertainty(weights)
         return maps.squeeze(1) if grammar.is_one_map else maps
 
     def _complete_soft_tokens(self, outputs, task) -> tuple[TaskGrammar, torch.FloatTensor]:

@@ -232,6 +232,26 @@ class VQTokenizer(TokenizerBase):
             self._code_values = values
         return values
 
+    def uncertainty(self, soft_tokens: torch.FloatTensor) -> torch.FloatTensor:
+        """
+        How far the values lie apart that the codes of a soft token stand for ([`~VQTokenizer.code_values`]): their standard
+        deviation, of several channels the root of the sum of their variances (of label maps, of the logits). 0 where one code
+        is certain.
+
+        Args:
+            soft_tokens (`torch.FloatTensor` of shape `(..., rows, columns, num_vq_embeddings)`): Probabilities of codes.
+
+        Returns:
+            `(..., height, width)`, in the config's unit, bilinearly between the tokens.
+        """
+        values = self.code_values().to(soft_tokens.dtype)
+        values = values - values.mean(0)  # so that squares are of differences, not of distances from 0
+        variance = soft_tokens @ values.square() - (soft_tokens @ values).square()
+        deviation = variance.sum(-1).clamp(min=0).sqrt()
+        size = [side * self.config.downsample_ratio for side in deviation.shape[-2:]]
+        maps = F.interpolate(deviation.flatten(0, -3)[:, None], size=size, mode="bilinear")
+        return maps[:, 0].unflatten(0, deviation.shape[:-2])
+
     def _load_from_state_dict(self, *arguments) -> None:
         self._code_values = None  # of other weights
         super()._load_from_state_dict(*arguments)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 from transformers.modeling_outputs import ModelOutput
 
 from ..model.quantization_ait import token_entropy
@@ -23,7 +22,8 @@ class SoftDecoding(ModelOutput):
         probabilities (`torch.FloatTensor` of shape `(blocks, rows, columns, num_codes)`): The soft tokens.
         ids (`torch.LongTensor` of shape `(blocks, rows, columns)`): The likeliest codes.
         entropy (`torch.FloatTensor` of shape `(blocks, rows, columns)`): Of the soft tokens, 0 (certain) to 1.
-        uncertainty (`torch.FloatTensor` of shape `(blocks, height, width)`): The same at the size of the maps.
+        uncertainty (`torch.FloatTensor` of shape `(blocks, height, width)`): How far apart the values lie that their codes
+            stand for, in the tokenizer's unit ([`VQTokenizer.uncertainty`]).
         batch_indices (`torch.LongTensor` of shape `(blocks,)`): Which sequence a block is of.
     """
 
@@ -60,7 +60,8 @@ def soft_decode(
             [`TokenFormat`], the last axis holds the codes alone. Each is the score of the token at its own step: of a
             forward pass, shift the logits by one.
         token_format: A [`TokenVocabulary`], which says which columns are the codes, or a [`TokenFormat`].
-        vq_tokenizer ([`VQTokenizer`]): Whose codes they are.
+        vq_tokenizer ([`VQTokenizer`]): Whose codes they are. If frozen (`freeze()`), it decodes them for the uncertainty
+            but once.
         sequences (`torch.LongTensor` of shape `(batch, steps)`, *optional*): The tokens of these steps, among which the
             blocks are found. Without it, the steps are the codes of one block.
         beam_indices (`torch.LongTensor` of shape `(batch, steps)`, *optional*): As beam search returns them, whose
@@ -103,9 +104,8 @@ def soft_decode(
     # As for the ids, the places of the text come into the grid; the columns of codes stay last.
     probabilities = token_format.to_grid(probabilities.transpose(-1, -2)).movedim(1, -1)
     sample = vq_tokenizer.detokenize(probabilities=probabilities)
-    entropy = token_entropy(probabilities)
-    spread = F.interpolate(entropy[:, None], size=sample.shape[-2:], mode="bilinear", align_corners=False)
-    return SoftDecoding(sample, probabilities, probabilities.argmax(dim=-1), entropy, spread[:, 0], rows)
+    ids, entropy = probabilities.argmax(dim=-1), token_entropy(probabilities)
+    return SoftDecoding(sample, probabilities, ids, entropy, vq_tokenizer.uncertainty(probabilities), rows)
 
 
 def _code_columns(scores: torch.Tensor, token_format: TokenFormat, vocabulary: TokenVocabulary | None) -> torch.Tensor:
