@@ -3,7 +3,7 @@
 """What the tables compare: recipes of the library, each with what differs from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 DEPTH, INSTANCES, POSES, SEMANTICS = "depth", "instance-segmentation", "keypoint-detection", "semantic-segmentation"
@@ -58,8 +58,10 @@ FSQ = tuple(
     f"model.config.{key}"
     for key in ("fsq_levels=[8,4,4]", "vq_embed_dim=3", "commitment_cost=0", "revival_threshold=0")
 )
-# Of which some claim does not hold: whether it is that they have learnt too little.
-TWICE = {"": (), "256-codes": CODES["256-codes"], "mask-0.0": DEPTH_TOKENIZERS["mask-0.0"], "fsq": FSQ}
+# Of which some claim does not hold: whether it is that they have learnt too little. Tokenizers, by what differs in them, and
+# solvers, as they are called below.
+TWICE_TOKENIZERS = {"": (), "256-codes": CODES["256-codes"], "mask-0.0": DEPTH_TOKENIZERS["mask-0.0"], "fsq": FSQ}
+TWICE_SOLVERS = ("depth-auxiliary", "depth-parallel", "instances-auxiliary", "instances-parallel", "joint")
 BOTH_WAYS, NOISE = ("model.config.bidirectional_blocks=true",), ("model.config.code_noise=0.1",)
 SILOG = (f"tasks.{DEPTH}.settings.auxiliary_loss=silog",)
 DICE = (f"tasks.{INSTANCES}.settings.auxiliary_loss=dice_mse",)
@@ -134,9 +136,12 @@ def _variants() -> dict[str, Variant]:
         changes = (f"data.{HOLES}", f"mask_augmentation.ratio={ratio}")
         variants[tokenizer] = Variant("paper_depth_tokenizer", changes, of=name)
         variants[name] = Variant("paper_depth", of_depth, {DEPTH: tokenizer})
-    for name, changes in TWICE.items():
+    for name, changes in TWICE_TOKENIZERS.items():
         changes = ("train.max_steps=1200", *changes)
         variants[named("depth-tokenizer-twice", name)] = Variant("paper_depth_tokenizer", changes, of="depth")
+    for name in TWICE_SOLVERS:
+        changes = ("train.max_steps=10000", *variants[name].changes)
+        variants[f"{name}-twice"] = replace(variants[name], changes=changes)
     for name, (steps, changes) in SPEEDS.items():
         changes = (f"train.max_steps={steps}", "train.save_every=1000", *ROOMS_AGAIN, *changes)
         variants[named("speed", name)] = Variant("demo_joint", changes, on_depth | on_masks)
