@@ -43,7 +43,7 @@ def test_a_table_with_its_numbers_and_verdicts(tmp_path):
         (tmp_path / "rows" / f"{number}.json").write_text(json.dumps(row))
     found = read_rows(tmp_path)
     head, title, table, image, claims = report(found, TABLES[:1]).strip().split("\n\n")
-    assert head.startswith("2 claims: 2 holds, 0 does not hold, 0 not decided. 3 runs, 0.3 CPU hours.")
+    assert head.startswith("2 claims: 2 hold, 0 do not, 0 are not decided. 3 runs, 0.3 CPU hours.")
     assert title == "## Table 1: distance of hard and soft tokens from the true ones"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert lines[0] == ["", "l2 distance", "depth RMSE", "seeds"]

@@ -48,7 +48,8 @@ def report(rows: Sequence[dict[str, Any]], tables: Sequence[Table] = TABLES) -> 
     """All tables in Markdown, after an account of the verdicts and of the time that it took."""
     found = by_cell(rows)
     answers = [verdict.answer for table in tables for _, verdict in verdicts(table, found)]
-    counts = ", ".join(f"{answers.count(answer)} {answer}" for answer in ("holds", "does not hold", "not decided"))
+    said = {"holds": "hold", "does not hold": "do not", "not decided": "are not decided"}
+    counts = ", ".join(f"{answers.count(answer)} {text}" for answer, text in said.items())
     hours = sum(row["cpu_minutes"] for row in rows) / 60
     head = (
         f"{len(answers)} claims: {counts}. {len(rows)} runs, {hours:.1f} CPU hours. Mean ± standard deviation of the seeds, "

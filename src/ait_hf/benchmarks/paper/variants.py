@@ -61,7 +61,7 @@ FSQ = tuple(
 # Of which some claim does not hold: whether it is that they have learnt too little. Tokenizers, by what differs in them, and
 # solvers, as they are called below.
 TWICE_TOKENIZERS = {"": (), "256-codes": CODES["256-codes"], "mask-0.0": DEPTH_TOKENIZERS["mask-0.0"], "fsq": FSQ}
-TWICE_SOLVERS = ("depth-auxiliary", "depth-parallel", "instances-auxiliary", "instances-parallel", "joint")
+TWICE_SOLVERS = ("depth-auxiliary", "depth-parallel", "instances-auxiliary", "instances-parallel")
 BOTH_WAYS, NOISE = ("model.config.bidirectional_blocks=true",), ("model.config.code_noise=0.1",)
 SILOG = (f"tasks.{DEPTH}.settings.auxiliary_loss=silog",)
 DICE = (f"tasks.{INSTANCES}.settings.auxiliary_loss=dice_mse",)
@@ -125,6 +125,7 @@ def _variants() -> dict[str, Variant]:
         "depth-parallel-both-ways": Variant("paper_depth", SILOG + PARALLEL + BOTH_WAYS, on_depth),
         "instances-parallel-both-ways": Variant("paper_instances", DICE + PARALLEL + BOTH_WAYS, on_masks),
         "joint": Variant("paper_joint", (), on_depth | on_masks),
+        "joint-even": Variant("paper_joint", (f"tasks.{DEPTH}.settings.loss_weight=1.0",), on_depth | on_masks),
         "poses": Variant("rooms_pose_ait", FAST, {POSES: "pose-tokenizer"}),
         "poses-parallel": Variant("rooms_pose_aitp", FAST, {POSES: "pose-tokenizer"}),
         "semantics": Variant("rooms_semantic_masks_ait", FAST, {SEMANTICS: "class-mask-tokenizer"}),
