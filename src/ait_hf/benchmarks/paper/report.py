@@ -19,6 +19,7 @@ from .verdicts import Cell, Values, Verdict
 
 
 Found = Mapping[Cell, Values]
+HEADING = "# The paper's tables, as measured"
 
 
 def read_rows(output: Path) -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def report(rows: Sequence[dict[str, Any]], tables: Sequence[Table] = TABLES) -> 
         f"{len(answers)} claims: {counts}. {len(rows)} runs, {hours:.1f} CPU hours. Mean ± standard deviation of the seeds, "
         "each followed by the paper's number in brackets."
     )
-    return "\n\n".join([head, *(_section(table, found) for table in tables)]) + "\n"
+    return "\n\n".join([HEADING, head, *(_section(table, found) for table in tables)]) + "\n"
 
 
 def title(table: Table) -> str:

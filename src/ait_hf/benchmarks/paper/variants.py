@@ -61,7 +61,7 @@ FSQ = tuple(
 # Of which some claim does not hold: whether it is that they have learnt too little. Tokenizers, by what differs in them, and
 # solvers, as they are called below.
 TWICE_TOKENIZERS = {"": (), "256-codes": CODES["256-codes"], "mask-0.0": DEPTH_TOKENIZERS["mask-0.0"], "fsq": FSQ}
-TWICE_SOLVERS = ("depth-auxiliary", "depth-parallel", "instances-auxiliary", "instances-parallel")
+TWICE_SOLVERS = ("depth-auxiliary", "depth-parallel")
 BOTH_WAYS, NOISE = ("model.config.bidirectional_blocks=true",), ("model.config.code_noise=0.1",)
 SILOG = (f"tasks.{DEPTH}.settings.auxiliary_loss=silog",)
 DICE = (f"tasks.{INSTANCES}.settings.auxiliary_loss=dice_mse",)
