@@ -3,13 +3,18 @@
 """The paper's tables: what they ask for, and how made-up rows come out."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from ait_hf.benchmarks.paper.report import by_cell, picture, plot, read_rows, report
+from ait_hf.benchmarks.paper.report import by_cell, picture, plot, read_rows, report, verdicts
 from ait_hf.benchmarks.paper.tables import TABLES
 from ait_hf.benchmarks.paper.variants import VARIANTS
 from ait_hf_cli.benchmark import PAPER_TABLES
+
+
+DOCS = Path(__file__).parents[3] / "docs"
+REPRODUCTION = DOCS / "reproduction"
 
 
 def rows(hard, soft, seeds=3):
@@ -42,7 +47,8 @@ def test_a_table_with_its_numbers_and_verdicts(tmp_path):
     for number, row in enumerate(rows(0.72, 0.70)):
         (tmp_path / "rows" / f"{number}.json").write_text(json.dumps(row))
     found = read_rows(tmp_path)
-    head, title, table, image, claims = report(found, TABLES[:1]).strip().split("\n\n")
+    heading, head, title, table, image, claims = report(found, TABLES[:1]).strip().split("\n\n")
+    assert heading == "# The paper's tables, as measured"
     assert head.startswith("2 claims: 2 hold, 0 do not, 0 are not decided. 3 runs, 0.3 CPU hours.")
     assert title == "## Table 1: distance of hard and soft tokens from the true ones"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
@@ -66,3 +72,20 @@ def test_missing_seeds_leave_claims_open(seeds):
 def test_without_rows_there_is_nothing_to_report(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no rows"):
         read_rows(tmp_path)
+
+
+def test_the_published_report_is_that_of_its_rows():
+    found = read_rows(REPRODUCTION)
+    assert {row["variant"] for row in found} == set(VARIANTS)
+    assert all(row["seed"] in (0, 1, 2) and not row["quick"] for row in found) and len(found) == 3 * len(VARIANTS)
+    text = (REPRODUCTION / "report.md").read_text(encoding="utf-8")
+    assert text == report(found)
+    assert all((REPRODUCTION / picture(table)).is_file() for table in TABLES)
+
+
+def test_every_claim_that_does_not_hold_has_its_reason():
+    page, found = (DOCS / "reproduction.md").read_text(encoding="utf-8"), by_cell(read_rows(REPRODUCTION))
+    fallen = {
+        text for table in TABLES for text, verdict in verdicts(table, found) if verdict.answer == "does not hold"
+    }
+    assert [text for text in sorted(fallen) if f"| {text} |" not in page] == []
