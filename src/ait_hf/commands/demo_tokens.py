@@ -35,6 +35,7 @@ from ..drawing.picture_files import save_image
 from ..model.tokenization_vq import VQTokenizer
 from ..recipes.parsing import load_recipe
 from ..tasks.depth.drawing import DEPTH_COLORS, colorize_depth
+from ..tasks.maps.drawing import largest_uncertainty
 from ..tasks.objects.drawing import draw_objects
 from ..tokens import (
     AiTTokenProcessor,
@@ -399,9 +400,7 @@ def answers_page(exam: Exam, answers: dict[str, list[Answer | None]]) -> Image.I
     depths = answers["depth"]
     maps = [(exam.depth[room].truth, *(getattr(depths[room], mode, exam.mean) for mode in MODES)) for room in rooms]
     limits = value_limits(np.concatenate([values[values > 0] for line in maps for values in line]), None, None)
-    doubt = (
-        max((float(depths[room].uncertainty.max()) for room in rooms if depths[room] is not None), default=0.0) or 1.0
-    )
+    doubt = largest_uncertainty(depths[room].uncertainty for room in rooms if depths[room] is not None)
     lines = []
     for answer, number, line in zip(depths, chosen, maps):
         asked = exam.masks[number]

@@ -86,7 +86,7 @@ def depth_gallery(
     errors = [_error(row["prediction"], row["depth"]) for row in rows]
     known = [error[np.isfinite(error)] for error in errors]
     largest = max(value_limits(values, 0.0, None)[1] for values in known)
-    ends = largest, largest_uncertainty(rows)
+    ends = largest, largest_uncertainty(row["uncertainty"] for row in rows)
     lines = dense_lines(rows, "depth", lambda depth: colorize_depth(depth, *depth_limits), errors, ends, cell_size)
     cell_width = lines[0][0].width
     lefts = column_edges(len(titles), cell_width)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dense maps of any kind as pictures: surface normals in their usual colours, other maps by their values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib
 import numpy as np
@@ -91,7 +91,7 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
     errors = [map_error(row["prediction"], row["truth"], unit) for row in rows]
     known = np.concatenate([error[np.isfinite(error)] for error in errors])
     largest, suffix = (float(known.max()) if known.size else 1.0), "°" if unit == UNIT_VECTOR else f" {unit}"
-    doubt = largest_uncertainty(rows)
+    doubt = largest_uncertainty(row["uncertainty"] for row in rows)
     of_doubt = f"uncertainty, 0 to {doubt:.3g}" + ("" if unit == UNIT_VECTOR else suffix)
     titles = ["image", "ground truth", "prediction", f"error, 0 to {largest:.3g}{suffix}", of_doubt]
     means = (np.nanmean(error) if np.isfinite(error).any() else None for error in errors)
@@ -102,10 +102,9 @@ def map_gallery(rows: Sequence[dict[str, np.ndarray]], unit: str, cell_size: int
     return arrange(titles, lines, width, notes=(3, notes))
 
 
-def largest_uncertainty(rows: Sequence[dict[str, np.ndarray]]) -> float:
-    """Of all rows, the end of their scale; 1 if all are certain."""
-    largest = max(float(np.max(row["uncertainty"])) for row in rows)
-    return largest if largest > 0 else 1.0
+def largest_uncertainty(maps: Iterable[np.ndarray]) -> float:
+    """Of all maps, the end of their scale; 1 if all are certain, or there are none."""
+    return max((float(np.max(values)) for values in maps), default=0.0) or 1.0
 
 
 def dense_lines(
