@@ -33,6 +33,7 @@ from ..recipes.parsing import build, dump_recipe, flatten, read_values, to_value
 from ..recipes.streams import Batch, EvaluationRecipe, Stream, evaluation_batches, mixed_batches, shared_out
 from . import processes
 from .checkpoints import check_batch_sizes, checkpoint_to_resume, name_last_good, save_checkpoint, write_together
+from .depthwise import depthwise_in_float32
 from .monitoring import SKIPPED, Meter, Runaway, StepGuard, find_runaway, poison
 from .optimizer import build_optimizer, build_schedule
 from .settings import Recipe
@@ -284,7 +285,7 @@ class _Run:
             with self.task.step() as of_step:
                 for batches in forwards:  # of which one at a time is on the device
                     batches = send_to_device(batches, accelerator.device, non_blocking=True)
-                    with accelerator.accumulate(self.model):
+                    with accelerator.accumulate(self.model), depthwise_in_float32(accelerator):
                         with accelerator.autocast():  # which Accelerate adds to the forward of whole models only
                             values = self.task.loss(self.model, batches, accelerator, divisors)
                         accelerator.backward(poison(values["loss"]))

@@ -8,7 +8,7 @@ from typing import Any
 
 
 TOKENIZER, AIT_P, AIT = "tokenizer", "aitp", "ait"
-MINUTES = 45  # that the recipes' steps take on one CPU core that nothing else uses
+MINUTES = 25  # that the recipes' steps take on one CPU core that nothing else uses
 
 
 @dataclass(frozen=True)

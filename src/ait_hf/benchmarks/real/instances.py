@@ -102,6 +102,7 @@ class _Pyramid(nn.Module):
         self.pyramid = FeaturePyramidNetwork(list(widths), CHANNELS, LastLevelMaxPool())
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        images = images.contiguous(memory_format=torch.channels_last)  # where convolutions are faster
         return self.pyramid(OrderedDict(zip(LEVELS, self.encoder(images)[-len(LEVELS) :])))
 
 
