@@ -22,7 +22,7 @@ the ratio to the baseline is the median of the ratios of the rounds, with their 
 machine's peak refers to the fastest of some matrix products in the same rounds. `docs/performance.md` has results.
 
 real: trains AiT-P, AiT and baselines on the same backbone weights (nyu, camvid, dsb2018, lspet), and measures each by the
-functions of `ait evaluate`; first the tokenizer, which all runs share. A run takes 45 minutes of one CPU core. More cores do more
+functions of `ait evaluate`; first the tokenizer, which all runs share. A run takes 25 minutes of one CPU core. More cores do more
 runs at a time, each by a command of its own, once the first has made the tokenizer:
 
     OMP_NUM_THREADS=1 ait benchmark real --data nyu --root nyu_labelled --output runs/real --runs aitp

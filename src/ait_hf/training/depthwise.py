@@ -8,22 +8,30 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .processes import is_checkpointed
 
-def depthwise_in_float32(accelerator: Accelerator) -> AbstractContextManager:
+
+def depthwise_in_float32(model: nn.Module, accelerator: Accelerator) -> AbstractContextManager:
     """
-    Where a CPU trains in bfloat16, computes depthwise convolutions in float32 all the same: a backbone of them takes three
-    fifths of the time so, for oneDNN has no fast gradients of them in bfloat16 (docs/log.md). Their outputs have the dtype
-    of their inputs. To be open in the backward pass, too, where checkpointed layers are computed again.
+    To be open in forward passes, as often as one likes. Where a CPU trains in bfloat16, it computes depthwise convolutions in
+    float32 all the same, with outputs of the dtype of their inputs: a backbone of them takes three fifths of the time so,
+    for oneDNN has no fast gradients of them in bfloat16 (docs/log.md). Layers that are computed again in the backward pass,
+    where this is not open, would come out otherwise: models with such stay in bfloat16.
     """
     is_slow = accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16"
-    return _DepthwiseInFloat32() if is_slow else nullcontext()
+    return _DepthwiseInFloat32() if is_slow and not is_checkpointed(model) else nullcontext()
 
 
 class _DepthwiseInFloat32(TorchFunctionMode):
     def __torch_function__(
-        self, function: Callable, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        function: Callable,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if function is not torch.conv2d or args[1].shape[1] != 1:  # channels that an output is made of

@@ -179,6 +179,7 @@ class _Run:
         compiled = TorchDynamoPlugin(backend=self.options.compile)  # the recipe's backend, or the launch's
         if compiled.backend != DynamoBackend.NO:
             processes.compile_parts(task.parts, compiled)
+        self.depthwise = depthwise_in_float32(task.model, accelerator)
         self.parameters = _trained(self.model)
         self.average = None
         if self.options.ema_decay is not None:
@@ -285,8 +286,11 @@ class _Run:
             with self.task.step() as of_step:
                 for batches in forwards:  # of which one at a time is on the device
                     batches = send_to_device(batches, accelerator.device, non_blocking=True)
-                    with accelerator.accumulate(self.model), depthwise_in_float32(accelerator):
-                        with accelerator.autocast():  # which Accelerate adds to the forward of whole models only
+                    with accelerator.accumulate(self.model):
+                        with (
+                            accelerator.autocast(),
+                            self.depthwise,
+                        ):  # which Accelerate adds to the forward of whole models only
                             values = self.task.loss(self.model, batches, accelerator, divisors)
                         accelerator.backward(poison(values["loss"]))
                         losses.append({name: value.detach() for name, value in values.items()})

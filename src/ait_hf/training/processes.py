@@ -118,10 +118,15 @@ def compile_parts(parts: Iterable[nn.Module], plugin: utils.TorchDynamoPlugin) -
             part.compile(**arguments)
         # Layers of one class count together, and stochastic depth makes a graph of each.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * len(layers))
-    modules = (module for part in parts for module in part.modules())
-    if any(isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing for module in modules):
+    if any(is_checkpointed(part) for part in parts):
         # DDP's graphs are cut into buckets, but not if they have checkpoints.
         torch._dynamo.config.optimize_ddp = False
+
+
+def is_checkpointed(model: nn.Module) -> bool:
+    """Whether some of its layers compute their activations again in the backward pass."""
+    layers = (module for module in model.modules() if isinstance(module, GradientCheckpointingLayer))
+    return any(layer.gradient_checkpointing for layer in layers)
 
 
 def uncompiled() -> AbstractContextManager:
