@@ -105,7 +105,7 @@ def parse_arguments(arguments: Arguments, prog: str | None) -> Options:
     trained.add_argument(
         "--minutes",
         type=positive(float),
-        help="that a run takes on one CPU core (real, default: 45; paper, default: 10)",
+        help="that a run takes on one CPU core (real, default: 25; paper, default: 10)",
     )
     trained.add_argument(
         "--quick", action="store_true", help="a few steps and examples, to see whether everything works"

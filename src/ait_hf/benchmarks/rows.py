@@ -93,6 +93,7 @@ def do_run(run: TrainedRun) -> None:
         "budget_minutes": run.minutes,
         "steps": recipe.train.max_steps,
         **effort(history, batch_size(recipe)),
+        "curve": curve(history),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
         "device": str(accelerator.device),
@@ -143,6 +144,11 @@ def effort(history: Sequence[dict[str, float]], samples_per_step: float) -> dict
     samples, seconds, cpu_seconds = map(sum, zip(*rows))
     cpu_minutes = None if math.isnan(cpu_seconds) else round(cpu_seconds / 60, 2)
     return {"samples": samples, "minutes": round(seconds / 60, 2), "cpu_minutes": cpu_minutes}
+
+
+def curve(history: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """What was measured in the course of a training: its history's rows of evaluations, `step` and `eval_*`."""
+    return [row for row in history if any(name.startswith("eval_") for name in row)]
 
 
 def batch_size(recipe: Recipe) -> float:

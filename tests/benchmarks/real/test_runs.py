@@ -10,7 +10,7 @@ import pytest
 from ait_hf.benchmarks.real.contestants import BASELINES
 from ait_hf.benchmarks.real.data_sets import DATA_SETS, TOKENIZER
 from ait_hf.benchmarks.real.runs import Run, moved
-from ait_hf.benchmarks.rows import do_run, effort
+from ait_hf.benchmarks.rows import curve, do_run, effort
 from ait_hf.commands.benchmark import run as benchmark
 from ait_hf.recipes.parsing import to_values
 from ait_hf_cli.benchmark import DATA_SETS as NAMES
@@ -86,6 +86,7 @@ def test_effort_adds_up_what_the_rows_of_a_history_took():
         {"step": 40, "samples_per_second": 16.0, "cpu_seconds": 60.0},
     ]
     assert effort(history, 12) == {"samples": 480, "minutes": round((15 + 22.5) / 60, 2), "cpu_minutes": 1.5}
+    assert curve(history) == [{"step": 10, "eval_rmse": 1.0}]
     del history[0]["cpu_seconds"]
     assert effort(history, 12)["cpu_minutes"] is None
 
@@ -132,7 +133,7 @@ def test_quick_form_of_every_data_set(data, data_dir, tmp_path, capsys):
     for row in rows.values():
         assert row["quick"] and row["samples"] >= 4 * row["steps"] and row["cpu_minutes"] >= 0
         modes = {"aitp": 2, "ait": 4}.get(row["run"], 1)
-        assert len(row["results"]) == modes
+        assert len(row["results"]) == modes and row["curve"][-1]["step"] == row["steps"]
         if row["run"] != TOKENIZER:
             assert all(metrics <= values.keys() for values in row["results"].values())
     capsys.readouterr()
