@@ -20,9 +20,9 @@ from ait_hf_cli.benchmark import parse_arguments
 RUNS = [(data, run) for data, data_set in DATA_SETS.items() for run in (TOKENIZER, *data_set.contestants)]
 
 
-@pytest.mark.parametrize(("data", "contestant"), RUNS, ids="-".join)
+@pytest.mark.parametrize(("data", "contestant"), RUNS)
 def test_every_run_has_a_recipe_on_the_data_in_its_folder(data, contestant, tmp_path):
-    run = Run(data, Path("/some/where"), contestant, 2, tmp_path, minutes=22.5)
+    run = Run(data, Path("/some/where"), contestant, 2, tmp_path, minutes=12.5)
     recipe, whole = run.recipe(), Run(data, Path("/some/where"), contestant, 2, tmp_path).recipe()
     is_tokenizer = contestant == TOKENIZER
     assert recipe.train.max_steps == pytest.approx(whole.train.max_steps / (1 if is_tokenizer else 2), abs=1)
@@ -110,9 +110,7 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize(
-    ("data", "baseline"), [(d, b) for d in DATA_SETS for b in DATA_SETS[d].baselines], ids="-".join
-)
+@pytest.mark.parametrize(("data", "baseline"), [(d, b) for d in DATA_SETS for b in DATA_SETS[d].baselines])
 def test_baselines_are_made_for_their_data(data, baseline, data_dir, tmp_path):
     recipe = Run(data, data_dir / QUICK[data][0], baseline, 0, tmp_path).recipe()
     model = BASELINES[recipe.model](recipe.task)
