@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from repository import REPOSITORY
+
+from ait_hf.benchmarks.real.data_sets import DATA_SETS
 from ait_hf.benchmarks.real.report import read_rows, report
 
 
@@ -50,3 +53,9 @@ def test_a_line_for_every_contestant_and_way_to_decode(tmp_path):
 def test_without_rows_there_is_nothing_to_report(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no rows"):
         read_rows(tmp_path)
+
+
+def test_the_page_of_results_has_the_tables_of_the_rows_that_come_along():
+    rows = read_rows(REPOSITORY / "docs" / "real_data")
+    assert list(rows) == list(DATA_SETS)
+    assert report(rows) in (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
