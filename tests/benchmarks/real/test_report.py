@@ -5,7 +5,6 @@
 import json
 
 import pytest
-
 from repository import REPOSITORY
 
 from ait_hf.benchmarks.real.data_sets import DATA_SETS
