@@ -29,6 +29,7 @@ from ait_hf.data.pixels import object_collator
 from ait_hf.model.image_processing_ait import AiTImageProcessor
 
 
+LOGGER = "ait_hf.data.object_transforms"  # whose level a command that ran in this process before may have set
 HEIGHT, WIDTH = 48, 64
 
 
@@ -251,7 +252,7 @@ def test_of_too_many_objects_the_largest_stay_in_order(caplog):
     sizes = [3, 9, 5, 12, 2]
     row = row_of([rectangle(0, 0, size, size) for size in sizes])
     transform = ObjectTrainTransform((HEIGHT, WIDTH), scale_range=(1.0, 1.0), max_objects=3)
-    with caplog.at_level(logging.WARNING, logger="ait_hf"):
+    with caplog.at_level(logging.WARNING, logger=LOGGER):
         labels = transform(row)["labels"]
         transform(row)
     assert labels["class_labels"].tolist() == [1, 2, 3]
@@ -266,7 +267,7 @@ def test_at_most_a_hundred_objects_by_default(caplog):
     sizes = np.random.default_rng(0).permutation(130) + 1  # of 130 objects, the 100 above 30 pixels are kept
     row = row_of([rectangle(0, 0, size, size, 130, 130) for size in sizes])
     transform = ObjectTrainTransform(130, scale_range=(1.0, 1.0), flip_p=0.0)
-    with caplog.at_level(logging.WARNING, logger="ait_hf"):
+    with caplog.at_level(logging.WARNING, logger=LOGGER):
         labels = transform(row)["labels"]
     assert labels["masks"].sum((1, 2)).sqrt().tolist() == [size for size in sizes.tolist() if size > 30]
     assert len(labels["boxes"]) == 100 and transform.num_dropped == 30
