@@ -41,9 +41,12 @@ def test_values_and_gradients_are_those_of_float32(strides, dtype):
     torch.testing.assert_close(convolution.weight.grad, gradient, **rounding)
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-def test_others_stay_in_bfloat16(groups):
-    assert outputs(nn.Conv2d(4, 4, 3, groups=groups), torch.randn(1, 4, 8, 8)).dtype == torch.bfloat16
+@pytest.mark.parametrize(("channels", "groups"), [(4, 1), (4, 2), (1, 1)])
+def test_others_stay_in_bfloat16(channels, groups):
+    """Also those of a model that has a depthwise one, too."""
+    model = nn.ModuleList([nn.Conv2d(channels, 4, 3, groups=groups), nn.Conv2d(4, 4, 3, groups=4)])
+    with torch.autocast("cpu", torch.bfloat16), depthwise_in_float32(model, CPU):
+        assert model[0](torch.randn(1, channels, 8, 8)).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "no"), ("cuda", "bf16"), ("mps", "bf16")])
@@ -67,7 +70,6 @@ class Block(GradientCheckpointingLayer):
 
 def test_layers_that_are_computed_again_are_left_alone():
     block = Block().train()
-    outputs(
-        block, torch.randn(1, 4, 8, 8)
-    ).sum().backward()  # an error if it came out in another dtype the second time
+    # An error if it came out in another dtype the second time.
+    outputs(block, torch.randn(1, 4, 8, 8)).sum().backward()
     assert block.convolution.weight.grad.any()

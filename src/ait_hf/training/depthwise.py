@@ -22,7 +22,14 @@ def depthwise_in_float32(model: nn.Module, accelerator: Accelerator) -> Abstract
     where this is not open, would come out otherwise: models with such stay in bfloat16.
     """
     is_slow = accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16"
-    return _DepthwiseInFloat32() if is_slow and not is_checkpointed(model) else nullcontext()
+    convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    # Only where it has work to do, as it is asked for every call of torch.
+    has_work = any(_is_depthwise(each.in_channels, each.weight) for each in convolutions)
+    return _DepthwiseInFloat32() if is_slow and has_work and not is_checkpointed(model) else nullcontext()
+
+
+def _is_depthwise(num_channels: int, weight: torch.Tensor) -> bool:
+    return num_channels > 1 and weight.shape[1] == 1  # channels that an output is made of
 
 
 class _DepthwiseInFloat32(TorchFunctionMode):
@@ -34,7 +41,7 @@ class _DepthwiseInFloat32(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if function is not torch.conv2d or args[1].shape[1] != 1:  # channels that an output is made of
+        if function is not torch.conv2d or not _is_depthwise(args[0].shape[1], args[1]):
             return function(*args, **kwargs)
         images, *others = args
         with torch.autocast("cpu", enabled=False):

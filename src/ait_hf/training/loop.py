@@ -287,10 +287,8 @@ class _Run:
                 for batches in forwards:  # of which one at a time is on the device
                     batches = send_to_device(batches, accelerator.device, non_blocking=True)
                     with accelerator.accumulate(self.model):
-                        with (
-                            accelerator.autocast(),
-                            self.depthwise,
-                        ):  # which Accelerate adds to the forward of whole models only
+                        # Autocast, which Accelerate adds to the forward of whole models only.
+                        with accelerator.autocast(), self.depthwise:
                             values = self.task.loss(self.model, batches, accelerator, divisors)
                         accelerator.backward(poison(values["loss"]))
                         losses.append({name: value.detach() for name, value in values.items()})
