@@ -113,6 +113,12 @@ OBJECTS = {
         "help": "count the N likeliest pairs of an object and a class of an image (default: every object once, with its "
         "chosen class, as published)",
     },
+    "--box-tolerance": {
+        "type": float,
+        "metavar": "SHARE",
+        "help": "multiply scores by how sure the model is that no side of the box is off by more than this share of its width "
+        "or height; 0 for the class alone (default: as the model says)",
+    },
     "--do-sample": FLAG | {"help": "draw boxes and classes instead of the likeliest"},
     "--top-p": {"type": float, "help": "draw among the likeliest that have this probability together"},
 }

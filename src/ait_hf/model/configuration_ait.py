@@ -145,6 +145,9 @@ class AiTTaskConfig:
         object_order (`str`): Order of the annotated groups in a training sequence: `"random"` (as released), for
             objects also `"left_to_right"` (by x1), for classes also `"by_class"` (by number); small models learn the
             latter sooner.
+        box_tolerance (`float`): Of objects: by what share of a box's width and height each of its sides may be off. Scores
+            are multiplied by the probability, as the model writes coordinates, that none is off by more. 0 for scores of
+            the class alone, as released.
         mask_supervision (`str`): Whose mask codes are learned: those of the `"objects"` (or classes) that are there,
             also those of objects' jittered `"duplicates"`, also the empty ones of `"absent"` classes, or `"none"`.
     """
@@ -164,6 +167,7 @@ class AiTTaskConfig:
     auxiliary_loss: str | None = None
     auxiliary_loss_weight: float = 1.0
     object_order: str = "random"
+    box_tolerance: float = 0.0
     mask_supervision: str = "objects"
 
     def __post_init__(self):
@@ -450,6 +454,10 @@ class AiTConfig(PreTrainedConfig):
         block, longest = math.prod(task.grid_size) if dense else 0, self.max_position_embeddings
         if not 0 < task.entropy_temperature < math.inf:
             yield f": entropy_temperature must be above 0 and finite, got {task.entropy_temperature}."
+        if task.box_tolerance != 0 and task.output_type != "objects":
+            yield f": box_tolerance is of objects, but its output_type is {task.output_type!r}."
+        if not 0 <= task.box_tolerance < math.inf:
+            yield f": box_tolerance must be at least 0 and finite, got {task.box_tolerance}."
         length = task.num_groups * (len(task.slots) - len(dense) + block)
         if not 0 < length <= longest:
             yield f" has {length} tokens; it needs at least 1 and at most max_position_embeddings ({longest})."

@@ -20,7 +20,7 @@ from .sequences_ait import TaskGrammar
 
 # Settings of `generate()` that the library does not have, with their defaults.
 AIT_SETTINGS = {"task": None, "soft_solver": None, "soft_detokenizer": True, "soft_temperature": None}
-AIT_SETTINGS |= {"num_objects": None, "stop_below_score": None}
+AIT_SETTINGS |= {"num_objects": None, "stop_below_score": None, "box_tolerance": None}
 # What sampling does to scores, unlike other processors: a soft token is what the model holds likely, sampled or not.
 SAMPLING_WARPERS = (library.TopHLogitsWarper, library.TopKLogitsWarper, library.TopPLogitsWarper)
 SAMPLING_WARPERS += (library.MinPLogitsWarper, library.TypicalLogitsWarper, library.TemperatureLogitsWarper)
@@ -44,6 +44,7 @@ class AiTGenerationConfig(GenerationConfig):
         num_objects (`int`, *optional*): Stop after so many groups of the sequence; all by default.
         stop_below_score (`float`, *optional*): Stop after the first group whose class score is below this in every image
             of the batch. Models learn to write noise behind the objects, so that little is left to come. Off by default.
+        box_tolerance (`float`, *optional*): As of [`AiTTaskConfig`], for `box_scores`; the task's own by default, 0 for none.
         kwargs: The library's settings. `temperature`, `top_k` and `top_p` act on sparse slots only; `top_k` is off
             unless asked for, as the library's 50 of 2000 coordinate bins would hardly be sampling. Other logits processors
             act on all slots. Stopping criteria are asked of every token, an image that is done being written on, not padded,
@@ -78,12 +79,17 @@ class AiTGenerateOutput(library.GenerateEncoderDecoderOutput):
         class_scores (`torch.FloatTensor` of shape `(batch, class slots)`): Probability of the chosen class among the
             classes and noise. `None` for a task without class slots.
         class_logits (`torch.FloatTensor` of shape `(batch, class slots, num_classes + 1)`): Classes, then noise.
+        coordinate_logits (`torch.FloatTensor` of shape `(batch, coordinate slots, bins)`): What `box_scores` are made of;
+            `None` without `box_tolerance`.
         num_forwards (`int`): Passes through the decoder.
         task (`str`), soft_detokenizer (`bool`), soft_temperature (`float`): The settings that `detokenize()` uses.
+        box_tolerance (`float`): The setting that `box_scores` follow.
         predicted_depth, uncertainty (`torch.FloatTensor` of shape `(batch, height, width)`): For depth: metres, and how
             far off they may be, the standard deviation of the codes' depths, in metres.
         pred_boxes (`torch.FloatTensor` of shape `(batch, objects, 4)`): For objects: x1, y1, x2, y2 as decoded, divided
             by width and height of the task's frame; x2 < x1 may happen.
+        box_scores (`torch.FloatTensor` of shape `(batch, objects)`): For objects, with a `box_tolerance`: probability that
+            no side of the box is off by more, the four being taken as independent. Processors multiply class scores by it.
         class_labels (`torch.LongTensor` of shape `(batch, objects)`): For objects: the chosen class.
         pred_masks (`torch.FloatTensor` of shape `(batch, objects, height, width)`): For objects with masks: decoded
             masks inside the boxes, about 0..1, not thresholded. For semantic tasks: of the classes, whole images.
@@ -101,13 +107,16 @@ class AiTGenerateOutput(library.GenerateEncoderDecoderOutput):
     soft_tokens: torch.FloatTensor | None = None
     class_scores: torch.FloatTensor | None = None
     class_logits: torch.FloatTensor | None = None
+    coordinate_logits: torch.FloatTensor | None = None
     num_forwards: int | None = None
     task: str | None = None
     soft_detokenizer: bool | None = None
     soft_temperature: float | None = None
+    box_tolerance: float | None = None
     predicted_depth: torch.FloatTensor | None = None
     uncertainty: torch.FloatTensor | None = None
     pred_boxes: torch.FloatTensor | None = None
+    box_scores: torch.FloatTensor | None = None
     class_labels: torch.LongTensor | None = None
     pred_masks: torch.FloatTensor | None = None
     pred_keypoints: torch.FloatTensor | None = None
@@ -209,6 +218,12 @@ class AiTGenerationMixin(GenerationMixin):
         _refuse_shared_hypotheses(generation_config.get_generation_mode())
         grammar = self.grammar(self._task_name(generation_config.task))
         generation_config.task = grammar.name
+        if generation_config.box_tolerance is None:
+            generation_config.box_tolerance = grammar.task.box_tolerance
+        if generation_config.box_tolerance < 0:
+            raise ValueError(f"box_tolerance must be at least 0, got {generation_config.box_tolerance}.")
+        if generation_config.box_tolerance > 0 and grammar.task.output_type != "objects":
+            raise ValueError(f"box_tolerance is of objects, which task {grammar.name!r} does not write.")
         if generation_config.stop_below_score is not None and "class" not in grammar.group:
             raise ValueError(
                 f"stop_below_score needs classes with scores, which task {grammar.name!r} does not write."
@@ -385,6 +400,7 @@ class _DecodingLoop:
         self.num_read = 0 if self.cache is None else int(self.cache.get_seq_length())  # inputs that the cache holds
         self.num_forwards = 0
         self.soft_tokens, self.class_scores, self.class_logits, self.scores, self.logits = [], [], [], [], []
+        self.coordinate_logits = []
         names = ("decoder_attentions", "cross_attentions") if generation_config.output_attentions else ()
         names += ("decoder_hidden_states",) if generation_config.output_hidden_states else ()
         self.recorded = dict.fromkeys(names, ())  # of every pass
@@ -464,7 +480,11 @@ class _DecodingLoop:
             tokens = torch.multinomial(scores.softmax(-1), num_samples=1)
         else:
             tokens = scores.argmax(-1, keepdim=True)
-        if self.grammar.slot(self.position) == "class":
+        slot = self.grammar.slot(self.position)
+        if slot == "coordinate" and self.settings.box_tolerance > 0:
+            coordinates = self.grammar.vocabulary.coordinates
+            self.coordinate_logits.append(logits[:, coordinates.start : coordinates.stop])
+        if slot == "class":
             # Of the classes, -inf for those that the task does not have, and, last, of noise (reference §6).
             own, vocabulary = self.grammar.classes, self.grammar.vocabulary
             classes, noise = vocabulary.classes, vocabulary.noise_id
@@ -503,10 +523,12 @@ class _DecodingLoop:
             soft_tokens=torch.cat(self.soft_tokens, dim=1) if self.soft_tokens else None,
             class_scores=torch.cat(self.class_scores, dim=1) if self.class_scores else None,
             class_logits=torch.stack(self.class_logits, dim=1) if self.class_logits else None,
+            coordinate_logits=torch.stack(self.coordinate_logits, dim=1) if self.coordinate_logits else None,
             num_forwards=self.num_forwards,
             task=self.grammar.name,
             soft_detokenizer=settings.soft_detokenizer,
             soft_temperature=task.soft_temperature if settings.soft_temperature is None else settings.soft_temperature,
+            box_tolerance=settings.box_tolerance,
             **self.recorded,
             **{CACHE_NAME: self.cache},
         )

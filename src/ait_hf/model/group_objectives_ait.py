@@ -281,10 +281,26 @@ class ObjectObjective(GroupObjective):
         return supervised.flatten(1)
 
     def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
+        if outputs.box_tolerance > 0:
+            bins = self.grammar.box_tokens(outputs.sequences[:, 1:]) - self.grammar.vocabulary.coordinates.start
+            outputs.box_scores = box_scores(outputs.coordinate_logits, bins, outputs.box_tolerance)
         boxes, outputs.class_labels = self.grammar.tokens_to_objects(outputs.sequences[:, 1:])
         height, width = self.task.image_size
         outputs.pred_boxes = torch.stack([boxes[..., ::2] / width, boxes[..., 1::2] / height], dim=-1).flatten(-2)
         outputs.pred_masks = None if self.grammar.codebook is None else model.detokenize(outputs)
+
+
+def box_scores(logits: torch.FloatTensor, bins: torch.LongTensor, tolerance: float) -> torch.FloatTensor:
+    """
+    Probability `(batch, objects)` that no side of a box is off by more than `tolerance` times its width or height, of
+    boxes whose coordinates `bins`, x1, y1, x2, y2 `(batch, objects, 4)`, were written by `logits`
+    `(batch, 4 * objects, bins)`. The class is learned of true boxes only, so that its own probability says whether an
+    object is left to be found, and hardly where it is.
+    """
+    sizes = (bins[..., 2:] - bins[..., :2]).abs().repeat(1, 1, 2)
+    offsets = torch.arange(logits.shape[-1], device=logits.device) - bins[..., None]
+    is_near = offsets.abs() <= (tolerance * sizes)[..., None]
+    return (logits.softmax(-1).view_as(is_near) * is_near).sum(-1).prod(-1)
 
 
 @dataclass

@@ -245,7 +245,8 @@ class AiTImageProcessor(TorchvisionBackend):
         Args:
             outputs: Output of a model of objects: `pred_boxes` `(batch, objects, 4)`, x1, y1, x2, y2 relative to the
                 model's input, `class_scores` and `class_labels` `(batch, objects)`; for `top_k`, `class_logits` (as
-                `generate()` calls them) or `logits` (as a head does) `(batch, objects, num_classes + 1)`, noise last.
+                `generate()` calls them) or `logits` (as a head does) `(batch, objects, num_classes + 1)`, noise last. With
+                `box_scores` `(batch, objects)`, scores are multiplied by them.
             threshold: Least score of an object that is kept.
             target_sizes: `(height, width)` of every original image, a list or a `(batch, 2)` tensor.
             top_k: By default, an object has the class that the model chose for it, as published. With a number, every

@@ -215,16 +215,19 @@ def choose_pairs(outputs: ModelOutput, index: int, threshold: float, top_k: int 
     What of the image of that index in a model's output has at least a score of `threshold`: every object with its
     chosen class, from `class_scores` and `class_labels` `(batch, objects)`, in the model's order; or, with `top_k`, so
     many of all pairs, those of the highest probabilities among the classes and noise, from `class_logits` or `logits`
-    `(batch, objects, num_classes + 1)`, noise last, best first. `ValueError` if `top_k` is below 1.
+    `(batch, objects, num_classes + 1)`, noise last, best first. Where the output has `box_scores` `(batch, objects)`,
+    scores are multiplied by them. `ValueError` if `top_k` is below 1.
     """
+    box_scores = getattr(outputs, "box_scores", None)
+    certainty = 1.0 if box_scores is None else box_scores[index]
     if top_k is None:
-        scores, labels = outputs.class_scores[index], outputs.class_labels[index]
+        scores, labels = outputs.class_scores[index] * certainty, outputs.class_labels[index]
         return ObjectPairs(scores, labels, torch.arange(len(scores), device=scores.device)).at_least(threshold)
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}.")
     logits = getattr(outputs, "class_logits", None)  # a head has them where the library's detectors do
     logits = outputs.logits if logits is None else logits
-    probabilities = logits[index].float().softmax(-1)[:, :-1]  # without noise
+    probabilities = (logits[index].float().softmax(-1)[:, :-1].T * certainty).T  # without noise
     scores, places = probabilities.flatten().topk(min(top_k, probabilities.numel()))
     pairs = ObjectPairs(scores, places % probabilities.shape[1], places // probabilities.shape[1])
     return pairs.select((scores > 0).nonzero()[:, 0]).at_least(threshold)  # other tasks' classes are impossible
@@ -233,6 +236,7 @@ def choose_pairs(outputs: ModelOutput, index: int, threshold: float, top_k: int 
 def on_host(outputs: ModelOutput, top_k: int | None) -> SimpleNamespace:
     """What [`choose_pairs`] reads, on the CPU."""
     names = ("class_scores", "class_labels") if top_k is None else ("class_logits", "logits")
+    names += ("box_scores",)
     values = {name: getattr(outputs, name, None) for name in names}
     return SimpleNamespace(**{name: value.cpu() for name, value in values.items() if value is not None})
 

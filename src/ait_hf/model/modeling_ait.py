@@ -291,7 +291,7 @@ class AiTObjectDetectionOutput(ModelOutput):
         loss (`torch.FloatTensor`, *optional*): Training loss, if labels were given; then there are no predictions.
         loss_dict (`dict[str, torch.Tensor]`, *optional*): Its parts.
         logits (`torch.FloatTensor` of shape `(batch, objects, num_classes + 1)`): Classes, then noise (no object).
-        pred_boxes, class_labels, class_scores, pred_masks: As of [`AiTGenerateOutput`].
+        pred_boxes, box_scores, class_labels, class_scores, pred_masks: As of [`AiTGenerateOutput`].
         hidden_states, attentions (`tuple`, *optional*): Of the encoder, if asked for.
     """
 
@@ -299,6 +299,7 @@ class AiTObjectDetectionOutput(ModelOutput):
     loss_dict: dict[str, torch.Tensor] | None = None
     logits: torch.FloatTensor | None = None
     pred_boxes: torch.FloatTensor | None = None
+    box_scores: torch.FloatTensor | None = None
     class_labels: torch.LongTensor | None = None
     class_scores: torch.FloatTensor | None = None
     pred_masks: torch.FloatTensor | None = None
@@ -423,7 +424,7 @@ class AiTForObjectDetection(_TaskHead, AiTGenerationMixin):
         return {"loss_dict": outputs.losses[self.task_name]}
 
     def _predicted(self, outputs: AiTGenerateOutput) -> dict[str, Any]:
-        names = ("pred_boxes", "class_labels", "class_scores", "pred_masks")
+        names = ("pred_boxes", "box_scores", "class_labels", "class_scores", "pred_masks")
         return {"logits": outputs.class_logits, **{name: getattr(outputs, name) for name in names}}
 
 

@@ -198,8 +198,11 @@ class TaskGrammar:
         Boxes (batch, objects, 4), pixels of the task's frame, float32, and classes, as of [`tokens_to_class_labels`],
         of whole groups (batch, objects * len(group)) of an object task.
         """
-        ids = tokens.unflatten(1, (-1, len(self.group)))[..., self._slots("coordinate")]
-        return self.tokens_to_boxes(ids), self.tokens_to_class_labels(tokens)
+        return self.tokens_to_boxes(self.box_tokens(tokens)), self.tokens_to_class_labels(tokens)
+
+    def box_tokens(self, tokens: torch.LongTensor) -> torch.LongTensor:
+        """Coordinate ids (batch, objects, 4) of such groups."""
+        return tokens.unflatten(1, (-1, len(self.group)))[..., self._slots("coordinate")]
 
     def tokens_to_class_labels(self, tokens: torch.LongTensor) -> torch.LongTensor:
         """Classes of whole groups (batch, groups * len(group)), (batch, groups), as numbers of the model's table."""

@@ -3,6 +3,7 @@
 """Detection and instance segmentation as tasks of a recipe."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
@@ -41,6 +42,7 @@ class ObjectSettings:
     num_objects: int = 100
     object_order: Literal["random", "left_to_right"] = "random"
     class_loss_weight: float = 1.0
+    box_tolerance: float = 0.0
     loss_weight: float = 1.0
     soft_temperature: float = 1.0
     dense_loss_weight: float = 0.2
@@ -51,6 +53,10 @@ class ObjectSettings:
     def validate_num_objects(self):
         if self.num_objects < 1:
             raise ValueError(f"num_objects must be at least 1, got {self.num_objects}.")
+
+    def validate_box_tolerance(self):
+        if not 0 <= self.box_tolerance < math.inf:
+            raise ValueError(f"box_tolerance must be at least 0 and finite, got {self.box_tolerance}.")
 
 
 @as_section
@@ -188,13 +194,17 @@ class Objects(Kind):
             raise ValueError(
                 f"{options.task} has no masks: leave out --tokenizer, --tokenizer-reconstruction and --modes all."
             )
-        of_model = (options.results, options.num_objects, options.top_k, options.top_p)
+        of_model = (options.results, options.num_objects, options.top_k, options.top_p, options.box_tolerance)
         if options.model is None and (options.do_sample or any(given is not None for given in of_model)):
-            raise ValueError("--results, --num-objects, --top-k, --do-sample and --top-p need --model.")
+            raise ValueError(
+                "--results, --num-objects, --top-k, --box-tolerance, --do-sample and --top-p need --model."
+            )
         if options.tile_size is None and options.tile_overlap is not None:
             raise ValueError("--tile-overlap is of tiles: give their --tile-size, too, or leave it out.")
         if options.top_k is not None and options.top_k < 1:
             raise ValueError("--top-k must be at least 1.")
+        if options.box_tolerance is not None and not 0 <= options.box_tolerance < math.inf:
+            raise ValueError("--box-tolerance must be at least 0 and finite.")
         if options.top_p is not None and not options.do_sample:
             raise ValueError("Without sampling nothing is drawn: add --do-sample or leave out --top-p.")
 
@@ -213,6 +223,7 @@ class Objects(Kind):
         if options.num_objects is not None and not 1 <= options.num_objects <= declared.num_groups:
             raise ValueError(f"--num-objects must lie in 1..{declared.num_groups}, the most that this model gives.")
         given = {"num_objects": options.num_objects, "top_p": options.top_p, "do_sample": options.do_sample or None}
+        given |= {"box_tolerance": options.box_tolerance}
         return {name: value for name, value in given.items() if value is not None}
 
 
