@@ -465,6 +465,27 @@ def test_top_k_are_the_likeliest_pairs_of_object_and_class(guesses, top_k, thres
         assert masks[number] == [all_masks[number][which] for which in objects]
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.1])
+def test_scores_are_multiplied_by_those_of_boxes(guesses, threshold):
+    outputs, probabilities = guesses
+    processor = padded_processor()
+    outputs.box_scores = torch.tensor([[1.0, 0.5, 0.25], [0.1, 0.9, 0.0]])
+    for number, found in enumerate(processor.post_process_object_detection(outputs, threshold)):
+        scores = outputs.class_scores[number] * outputs.box_scores[number]
+        assert torch.equal(found["scores"], scores[scores >= threshold])
+        assert torch.equal(found["boxes"], outputs.pred_boxes[number][scores >= threshold])
+    weighted = probabilities * outputs.box_scores[..., None]
+    for number, found in enumerate(processor.post_process_object_detection(outputs, threshold, top_k=4)):
+        expected = [pair for pair in expected_pairs(weighted[number], 4, threshold) if pair[2] > 0]
+        assert found["labels"].tolist() == [label for _, label, _ in expected]
+        assert found["scores"].tolist() == pytest.approx([score for *_, score in expected])
+    segments = processor.post_process_instance_segmentation(outputs, threshold=threshold, target_sizes=SIZES)
+    assert threshold or all(found["segments_info"] for found in segments)
+    for number, found in enumerate(segments):
+        scores = (outputs.class_scores[number] * outputs.box_scores[number]).tolist()
+        assert all(segment["score"] in scores for segment in found["segments_info"])
+
+
 def test_a_heads_logits_are_as_good_as_generates(guesses):
     outputs, _ = guesses
     head = SimpleNamespace(**{name: value for name, value in vars(outputs).items() if name != "class_logits"})

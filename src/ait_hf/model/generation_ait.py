@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generation with soft tokens (paper §3.3) and parallel blocks (paper §3.5), inside transformers' `generate()`."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,8 +221,8 @@ class AiTGenerationMixin(GenerationMixin):
         generation_config.task = grammar.name
         if generation_config.box_tolerance is None:
             generation_config.box_tolerance = grammar.task.box_tolerance
-        if generation_config.box_tolerance < 0:
-            raise ValueError(f"box_tolerance must be at least 0, got {generation_config.box_tolerance}.")
+        if not 0 <= generation_config.box_tolerance < math.inf:
+            raise ValueError(f"box_tolerance must be at least 0 and finite, got {generation_config.box_tolerance}.")
         if generation_config.box_tolerance > 0 and grammar.task.output_type != "objects":
             raise ValueError(f"box_tolerance is of objects, which task {grammar.name!r} does not write.")
         if generation_config.stop_below_score is not None and "class" not in grammar.group:

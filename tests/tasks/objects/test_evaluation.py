@@ -506,6 +506,9 @@ def test_command_refuses_bad_input_and_writes_nothing(saved, tmp_path, capsys):
     assert "leave out --results or --modes" in refused(*on_rooms, "--modes", "all", "--results", tmp_path / "r.json")
     assert "add --do-sample" in refused(*on_rooms, "--top-p", 0.5)
     assert "need --model" in refused("--tokenizer", tmp_path, "--split", "test", "--num-objects", 2)
+    assert "need --model" in refused("--tokenizer", tmp_path, "--split", "test", "--box-tolerance", 0.2)
+    for wrong in (-0.2, "nan", "inf"):
+        assert "--box-tolerance must be at least 0 and finite" in refused(*on_rooms, f"--box-tolerance={wrong}")
     assert "folder of" in refused(*on_rooms, "--results", tmp_path / "nowhere" / "r.json")
     assert "not on my_rgbd" in refused(*on_rooms, data="my_rgbd")
     coco = (*model, "--images", tmp_path)
