@@ -35,7 +35,7 @@ COMMON = [
 ]
 TINY_TOKENIZER = {"downsample_ratio": 8, "base_channels": 2, "num_vq_embeddings": 16, "vq_embed_dim": 8}
 BACKBONE = (
-    "model.backbone_config={model_type: resnet, embedding_size: 8, hidden_sizes: [8, 16], depths: [1, 1], "
+    "model.backbone_config={model_type: resnet, embedding_size: 16, hidden_sizes: [16, 32], depths: [1, 1], "
     "layer_type: basic, out_features: [stage2]}"
 )
 CONFIG = (
