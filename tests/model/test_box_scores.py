@@ -56,6 +56,14 @@ def test_a_call_can_leave_them_out_and_a_head_passes_them_on(images):
     assert head.generate(pixel_values=images, box_tolerance=0).box_scores is None
 
 
+def test_of_a_box_that_a_call_gives_nothing_is_said(images):
+    model = object_model(tolerant(INSTANCES, 0.2, parallel=True))
+    whole = model.generate(pixel_values=images)
+    continued = model.generate(pixel_values=images, decoder_input_ids=whole.sequences[:, :5])
+    assert torch.equal(continued.sequences, whole.sequences) and torch.equal(continued.pred_boxes, whole.pred_boxes)
+    assert whole.box_scores is not None and continued.box_scores is None
+
+
 def test_tolerances_that_mean_nothing_are_refused(images):
     with pytest.raises(ValueError, match="box_tolerance must be at least 0 and finite, got -1"):
         object_model(object_config((DETECTION,))).generate(pixel_values=images, box_tolerance=-1)

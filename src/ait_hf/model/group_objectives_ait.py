@@ -281,9 +281,10 @@ class ObjectObjective(GroupObjective):
         return supervised.flatten(1)
 
     def predict(self, outputs: AiTGenerateOutput, model: AiTGenerationMixin) -> None:
-        if outputs.box_tolerance > 0:
-            bins = self.grammar.box_tokens(outputs.sequences[:, 1:]) - self.grammar.vocabulary.coordinates.start
-            outputs.box_scores = box_scores(outputs.coordinate_logits, bins, outputs.box_tolerance)
+        bins = self.grammar.box_tokens(outputs.sequences[:, 1:]) - self.grammar.vocabulary.coordinates.start
+        written = outputs.coordinate_logits
+        if written is not None and written.shape[1] == bins[0].numel():  # of a box that was given nothing is known
+            outputs.box_scores = box_scores(written, bins, outputs.box_tolerance)
         boxes, outputs.class_labels = self.grammar.tokens_to_objects(outputs.sequences[:, 1:])
         height, width = self.task.image_size
         outputs.pred_boxes = torch.stack([boxes[..., ::2] / width, boxes[..., 1::2] / height], dim=-1).flatten(-2)
