@@ -90,8 +90,8 @@ class AiTGenerateOutput(library.GenerateEncoderDecoderOutput):
         pred_boxes (`torch.FloatTensor` of shape `(batch, objects, 4)`): For objects: x1, y1, x2, y2 as decoded, divided
             by width and height of the task's frame; x2 < x1 may happen.
         box_scores (`torch.FloatTensor` of shape `(batch, objects)`): For objects, with a `box_tolerance`: probability that
-            no side of the box is off by more, the four being taken as independent. Processors multiply class scores by it. `None` where the call gave
-            coordinates.
+            no side of the box is off by more, the four being taken as independent. Processors multiply class scores by it.
+            `None` where the call gave coordinates.
         class_labels (`torch.LongTensor` of shape `(batch, objects)`): For objects: the chosen class.
         pred_masks (`torch.FloatTensor` of shape `(batch, objects, height, width)`): For objects with masks: decoded
             masks inside the boxes, about 0..1, not thresholded. For semantic tasks: of the classes, whole images.

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from data_sections import data_section
 from PIL import Image
+from training_runs import TINY_RESNET
 from transformers import AutoModel
 
 from ait_hf import AiTForDenseTokenGeneration, VQTokenizer
@@ -30,8 +31,7 @@ SHORT = [
 ]
 TINY_TOKENIZER = {"downsample_ratio": 8, "base_channels": 2, "num_vq_embeddings": 16, "vq_embed_dim": 8}
 TINY_SOLVER = [
-    "model.backbone_config={model_type: resnet, embedding_size: 16, hidden_sizes: [16, 32], depths: [1, 1], "
-    "layer_type: basic, out_features: [stage2]}",
+    TINY_RESNET,
     "model.config={num_coordinate_bins: 0, num_classes: 0, d_model: 16, encoder_layers: 1, decoder_layers: 1, "
     "num_heads: 2, ffn_dim: 32, dropout: 0.0, drop_path_rate: 0.0, max_position_embeddings: 65}",
 ]

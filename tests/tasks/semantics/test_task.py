@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from data_sections import data_section
 from PIL import Image
+from training_runs import TINY_RESNET
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from ait_hf import AiTForSemanticSegmentation, VQTokenizer
@@ -34,10 +35,6 @@ COMMON = [
     "train.trackers=[]",
 ]
 TINY_TOKENIZER = {"downsample_ratio": 8, "base_channels": 2, "num_vq_embeddings": 16, "vq_embed_dim": 8}
-BACKBONE = (
-    "model.backbone_config={model_type: resnet, embedding_size: 16, hidden_sizes: [16, 32], depths: [1, 1], "
-    "layer_type: basic, out_features: [stage2]}"
-)
 CONFIG = (
     "model.config={num_coordinate_bins: 0, d_model: 16, encoder_layers: 1, decoder_layers: 1, num_heads: 2, "
     "ffn_dim: 32, dropout: 0.0, drop_path_rate: 0.0, max_position_embeddings: 65}"
@@ -73,7 +70,7 @@ def rooms(tokenizer: Path, method: str, **settings) -> dict:
 
 
 def recipe(folder: Path, tasks: dict, *overrides: str) -> SolverRecipe:
-    replaced = [f"tasks={json.dumps(tasks)}", f"output_dir={folder}", BACKBONE, CONFIG]
+    replaced = [f"tasks={json.dumps(tasks)}", f"output_dir={folder}", TINY_RESNET, CONFIG]
     return load_recipe("demo_joint", SolverRecipe, [*COMMON, *replaced, *overrides])
 
 
